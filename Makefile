@@ -1,0 +1,45 @@
+# Every target sets up its own virtual environment; only Python 3.11 or newer and make are needed.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+DEMO ?= demo
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo 'make demo    train, prune, verify and compare on this machine; ends with a report ($(DEMO)/)'
+	@echo 'make test    all tests'
+	@echo 'make check   ruff, mypy and the rules of the house'
+	@echo 'make bench   speed against the naive baselines'
+
+$(VENV)/.demo: pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'lacewing needs Python 3.11 or newer; none found on the PATH' >&2; exit 1; }
+	@echo 'setting up $(VENV) ...'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(RUN) pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@$(RUN) pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(VENV)/bin/lacewing demo --output $(DEMO)
+
+test: $(VENV)/.dev
+	@$(RUN) pytest
+
+check: $(VENV)/.dev
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) pytest -q tests/test_house.py
+
+bench: $(VENV)/.dev
+	@$(RUN) benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,44 @@
+"""lacewing: language models that are readable by construction.
+
+Names are imported when they are first used, so that `lacewing --help` needs no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Circuit": "lacewing.circuits.circuit",
+    "Corpus": "lacewing.data.corpus",
+    "LacewingError": "lacewing.errors",
+    "ModelConfig": "lacewing.model.config",
+    "PruneConfig": "lacewing.circuits.config",
+    "TrainConfig": "lacewing.training.config",
+    "Transformer": "lacewing.model.transformer",
+    "Verification": "lacewing.circuits.verify",
+    "compare": "lacewing.circuits.compare",
+    "edit": "lacewing.model.hooks",
+    "load": "lacewing.model.store",
+    "prune": "lacewing.circuits.prune",
+    "record": "lacewing.model.hooks",
+    "report": "lacewing.report.build",
+    "train": "lacewing.training.loop",
+    "train_twin": "lacewing.training.twin",
+    "verify": "lacewing.circuits.verify",
+}
+_MODULES = ("tasks",)
+
+__all__ = sorted([*_WHERE, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"lacewing.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'lacewing' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Circuits: as a value, ablation, pruning, edges, verification, comparison."""

@@ -1,0 +1,222 @@
+"""A circuit: a set of nodes and edges of one model, and the facts under which it was found.
+
+A frozen value. `a & b`, `a | b` and `a - b` are circuits of the same model; a result of set operations
+has no losses, because nobody has measured it. On disk it is a folder:
+
+    circuit.json          everything but the arrays
+    nodes.safetensors     kept channels per site, edges per family
+    pairs.jsonl           the test pairs, so that it can be verified without the corpus
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lacewing import artifacts
+from lacewing.circuits.edges import Nodes, edges_between
+from lacewing.errors import ArtifactError, MismatchError
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.pair import Pair
+
+KIND = "circuit"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A correction of the circuit's logits: scale x logit + bias of the token."""
+
+    scale: float
+    bias: Mapping[int, float]
+    """Nats, by answer token id."""
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Kept nodes and edges of one model for one task."""
+
+    nodes: Nodes
+    """Sorted kept channels of every site key."""
+    edges: Mapping[str, np.ndarray]
+    """[edge, 2] source and destination channels of every family (see `edges`)."""
+    model_id: str
+    """Id of the model it belongs to."""
+    model_source: str
+    """Where that model was."""
+    task: str
+    """Task name, or the file it came from."""
+    answers: tuple[int, ...]
+    """Token ids the task chooses between."""
+    ablation: str
+    """What everything outside was replaced by when it was found."""
+    seed: int
+    target_loss: float
+    """Nats the circuit had to reach on validation prompts."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Task losses in nats: `full`, `circuit` (test prompts) and `validation`."""
+    calibration: Calibration | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration of the search, and what it cost."""
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes are kept."""
+        return sum(len(channels) for channels in self.nodes.values())
+
+    @property
+    def n_edges(self) -> int:
+        """How many edges are kept, the paper's way."""
+        return sum(len(pairs) for pairs in self.edges.values())
+
+    def node_names(self) -> list[str]:
+        """Every kept node as `"3.mlp_neuron.412"`, from input to output."""
+        return [f"{key}.{channel}" for key, kept in self.nodes.items() for channel in kept]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        return (self.model_id, self.task, self.node_names()) == (
+            other.model_id,
+            other.task,
+            other.node_names(),
+        ) and _edge_set(self) == _edge_set(other)
+
+    def __hash__(self) -> int:
+        return hash((self.model_id, self.task, tuple(self.node_names())))
+
+    def __and__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.intersect1d, _both)
+
+    def __or__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.union1d, _either)
+
+    def __sub__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.setdiff1d, _only)
+
+    def check(self, model: Model) -> None:
+        """Refuse a model that this circuit was not found in.
+
+        Raises:
+            MismatchError: naming both models.
+        """
+        if model.id != self.model_id:
+            raise MismatchError(
+                f"the circuit for {self.task} belongs to model {self.model_id} "
+                f"({self.model_source}), but {model.source} is model {model.id}: pass the model it "
+                "was pruned from with --model, or prune again"
+            )
+
+    def save(self, path: Path, pairs: Sequence[Pair], replace: bool = False) -> None:
+        """Write the circuit's folder, with the test pairs it was measured on."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        arrays = {
+            f"{kind}/{key}": torch.from_numpy(np.ascontiguousarray(array.astype(np.int32)))
+            for kind in ("nodes", "edges")
+            for key, array in plain.pop(kind).items()
+        }
+        if self.calibration is not None:
+            plain["calibration"] = dataclasses.asdict(self.calibration)
+        lines = "".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs)
+        artifacts.write_folder(
+            Path(path),
+            KIND,
+            json={"circuit.json": plain},
+            tensors={"nodes.safetensors": arrays},
+            files={"pairs.jsonl": lines.encode()},
+            replace=replace,
+        )
+
+
+def make(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
+    """A circuit of the given nodes and all the edges between them."""
+    return Circuit(nodes=nodes, edges=edges_between(network, nodes), **facts)
+
+
+def load(path: str | Path) -> Circuit:
+    """Read a circuit's folder.
+
+    Raises:
+        ArtifactError: missing, damaged, or no circuit.
+    """
+    folder = Path(path)
+    artifacts.read_manifest(folder, KIND)
+    plain = artifacts.read_json(folder / "circuit.json")
+    arrays: dict[str, dict[str, np.ndarray]] = {"nodes": {}, "edges": {}}
+    for name, tensor in artifacts.read_tensors(folder / "nodes.safetensors").items():
+        kind, _, key = name.partition("/")
+        arrays[kind][key] = tensor.numpy()
+    if plain.get("calibration"):
+        saved = plain["calibration"]
+        bias = {int(token): value for token, value in saved["bias"].items()}
+        plain["calibration"] = Calibration(saved["scale"], bias)
+    plain["answers"] = tuple(plain["answers"])
+    try:
+        return Circuit(**_in_order(arrays), **plain)
+    except TypeError as error:
+        raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
+
+
+def load_pairs(path: str | Path) -> list[Pair]:
+    """The test pairs saved with a circuit."""
+    lines = (Path(path) / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Pair(**json.loads(line)) for line in lines]
+
+
+def _in_order(arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """Site keys from input to output again; the file keeps them by name."""
+    from lacewing.model.sites import BLOCK_SITES
+
+    def place(key: str) -> tuple[int, int, str]:
+        layer, _, name = key.partition(".")
+        if not name:
+            return (10**6, 0, key)
+        return (int(layer), BLOCK_SITES.index(name.split("-")[-1]), key)
+
+    return {kind: {key: group[key] for key in sorted(group, key=place)} for kind, group in arrays.items()}
+
+
+def _combine(
+    a: Circuit, b: Circuit, on_nodes: Callable[..., np.ndarray], on_edges: Callable[..., set[Any]]
+) -> Circuit:
+    if a.model_id != b.model_id:
+        raise MismatchError(
+            f"circuits of two models cannot be combined: {a.model_id} and {b.model_id}"
+        )
+    nodes = {key: on_nodes(a.nodes[key], b.nodes[key]) for key in a.nodes}
+    edges = {
+        family: np.array(sorted(on_edges(_tuples(a.edges[family]), _tuples(b.edges[family]))))
+        .reshape(-1, 2)
+        .astype(np.int32)
+        for family in a.edges
+    }
+    task = a.task if a.task == b.task else f"{a.task}+{b.task}"
+    answers = tuple(sorted({*a.answers, *b.answers}))
+    return dataclasses.replace(
+        a, nodes=nodes, edges=edges, task=task, answers=answers, losses={}, calibration=None
+    )
+
+
+def _tuples(pairs: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(s), int(d)) for s, d in pairs}
+
+
+def _edge_set(circuit: Circuit) -> set[tuple[str, int, int]]:
+    return {(f, s, d) for f, pairs in circuit.edges.items() for s, d in _tuples(pairs)}
+
+
+def _both(a: set[Any], b: set[Any]) -> set[Any]:
+    return a & b
+
+
+def _either(a: set[Any], b: set[Any]) -> set[Any]:
+    return a | b
+
+
+def _only(a: set[Any], b: set[Any]) -> set[Any]:
+    return a - b

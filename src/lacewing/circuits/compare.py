@@ -1,0 +1,191 @@
+"""Compare a sparse model with its dense twin: how large are their circuits at the same loss?
+
+For every task that both have learned and every seed, both models are pruned to the same target loss.
+Counts are averaged geometrically over seeds, then tasks (the paper's headline), and the ratio dense /
+sparse gets an interval by resampling tasks, and seeds within each task. What is finished is kept in
+the output folder, so an interrupted comparison goes on.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacewing import artifacts
+from lacewing.circuits import circuit as circuits
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.edges import count_all
+from lacewing.circuits.prompts import PromptSets, prompt_sets
+from lacewing.circuits.prune import prune
+from lacewing.circuits.statistics import geometric_mean, interval
+from lacewing.errors import DataError, LacewingError
+from lacewing.model.store import Model
+from lacewing.progress import say
+from lacewing.tasks import get
+from lacewing.tasks.scoring import evaluate
+
+COUNTS = ("edges", "edges_all", "nodes")
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sizes of both models' circuits; see the module for how they are averaged."""
+
+    sparse: str
+    dense: str
+    target_loss: float
+    seeds: tuple[int, ...]
+    rows: list[dict[str, Any]]
+    """One per task, seed and model: task, seed, side, edges, edges_all, nodes, losses."""
+    skipped: list[dict[str, str]]
+    """Tasks left out, and why."""
+
+    def tasks(self) -> list[str]:
+        """Tasks compared, in order."""
+        return list(dict.fromkeys(row["task"] for row in self.rows))
+
+    def counts(self, side: str, count: str) -> np.ndarray:
+        """[task, seed] of one count, at least 1 so that its logarithm exists."""
+        table = {(r["task"], r["seed"]): r[count] for r in self.rows if r["side"] == side}
+        return np.array([[max(1, table[t, s]) for s in self.seeds] for t in self.tasks()])
+
+    def summary(self, count: str = "edges") -> dict[str, Any]:
+        """Geometric means of both sides, their ratio and its 95 % interval."""
+        sparse, dense = (np.log(self.counts(side, count)) for side in ("sparse", "dense"))
+        generator = np.random.default_rng(0)
+        tasks, seeds = sparse.shape
+        task = generator.integers(tasks, size=(RESAMPLES, tasks, 1))
+        seed = generator.integers(seeds, size=(RESAMPLES, tasks, seeds))
+        ratios = np.exp((dense - sparse)[task, seed].mean((1, 2)))
+        return {
+            "sparse": geometric_mean(np.exp(sparse.mean(1))),
+            "dense": geometric_mean(np.exp(dense.mean(1))),
+            "ratio": float(np.exp((dense - sparse).mean())),
+            "interval": list(interval(ratios)),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a file or a terminal."""
+        return {
+            "tasks": self.tasks(),
+            "edges": self.summary("edges"),
+            "edges_all": self.summary("edges_all"),
+            "nodes": self.summary("nodes"),
+            "target_loss": self.target_loss,
+            "seeds": list(self.seeds),
+            "sparse": self.sparse,
+            "dense": self.dense,
+            "rows": self.rows,
+            "skipped": self.skipped,
+        }
+
+
+def compare(
+    sparse: Model,
+    dense: Model,
+    tasks: Sequence[str],
+    output: Path,
+    config: PruneConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    corpus: str | None = None,
+    quiet: bool = False,
+) -> Comparison:
+    """Prune both models on all tasks both have learned, into `output/{sparse,dense}/TASK-SEED`.
+
+    Args:
+        sparse: The weight-sparse model.
+        dense: Its dense twin.
+        tasks: Names or files of tasks to try.
+        output: Folder for the circuits and comparison.json.
+        config: The pruning, the same for both.
+        seeds: One pruning per seed.
+        corpus: Where prompts come from; by default the sparse model's corpus.
+        quiet: Report no progress.
+
+    Raises:
+        DataError: no task is learned by both.
+        LacewingError: `output` holds circuits of other models or another configuration.
+    """
+    config = config or PruneConfig()
+    text = corpus or sparse.corpus
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    for name in tasks:
+        sides = {"sparse": sparse, "dense": dense}
+        try:
+            sets = {
+                side: prompt_sets(model, get(name), config, text) for side, model in sides.items()
+            }
+            for side, model in sides.items():
+                _check_learned(model, side, sets[side], config)
+            found = [
+                _row(side, model, sets[side], dataclasses.replace(config, seed=seed), output, quiet)
+                for seed in seeds
+                for side, model in sides.items()
+            ]
+        except DataError as error:
+            skipped.append({"task": name, "reason": str(error)})
+            continue
+        rows += found
+    if not rows:
+        raise DataError(
+            "no task is learned by both models, so there is nothing to compare; "
+            + "; ".join(s["reason"] for s in skipped[:3])
+        )
+    result = Comparison(
+        sparse.source, dense.source, config.target_loss, tuple(seeds), rows, skipped
+    )
+    artifacts.write_json(output / "comparison.json", result.as_json())
+    return result
+
+
+def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
+    score = evaluate(model, sets.validation)
+    if score.loss > config.target_loss:
+        raise DataError(
+            f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
+            f"prompts, target {config.target_loss:g}"
+        )
+
+
+def _row(
+    side: str, model: Model, sets: PromptSets, config: PruneConfig, output: Path, quiet: bool
+) -> dict[str, Any]:
+    folder = output / side / f"{sets.name.replace('/', '_')}-{config.seed}"
+    circuit = _stored(folder, model, config)
+    if circuit is None:
+        circuit = prune(model, get(sets.name), config, sets=sets, quiet=quiet)
+        circuit.save(folder, sets.test.pairs)
+    say(f"{side:6} {sets.name}: {circuit.n_nodes} nodes, {circuit.n_edges} edges", not quiet)
+    return {
+        "task": sets.name,
+        "seed": config.seed,
+        "side": side,
+        "edges": circuit.n_edges,
+        "edges_all": count_all(model.network, circuit.nodes, circuit.answers),
+        "nodes": circuit.n_nodes,
+        "losses": dict(circuit.losses),
+        "seconds": circuit.settings["seconds"],
+        "folder": str(folder.relative_to(output)),
+    }
+
+
+def _stored(folder: Path, model: Model, config: PruneConfig) -> Circuit | None:
+    """The circuit of an earlier, interrupted comparison."""
+    if not folder.exists():
+        return None
+    circuit = circuits.load(folder)
+    circuit.check(model)
+    for key, value in dataclasses.asdict(config).items():
+        if circuit.settings.get(key) != value:
+            raise LacewingError(
+                f"{folder} was pruned with {key} {circuit.settings.get(key)!r}, not {value!r}: "
+                "choose another --output"
+            )
+    return circuit

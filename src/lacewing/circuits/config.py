@@ -1,0 +1,74 @@
+"""How a circuit is searched for. Plain values only; no torch is imported here."""
+
+from dataclasses import dataclass
+
+from lacewing.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig:
+    """One pruning. Defaults suit small models on two cores.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    target_loss: float = 0.15
+    """Task loss the circuit must reach on validation prompts, in nats; ln 2 is chance."""
+    seed: int = 0
+    """Seeds the masks and the order of prompts."""
+
+    # Budget.
+    prompts: int = 12_288
+    """Pairs of prompts seen in all, over the whole path of penalties."""
+    batch: int = 32
+    """Pairs per step (paper: 64)."""
+    max_tokens: int = 64
+    """Longest prompt, in tokens (paper: 256)."""
+    train_pairs: int = 1024
+    """Different pairs to learn the mask on."""
+    validation_pairs: int = 256
+    """Pairs the size of the circuit is chosen on."""
+    test_pairs: int = 256
+    """Pairs the losses are reported on; never used to choose anything."""
+
+    # Mask training (paper Table 2).
+    penalty_from: float = 1e-5
+    """Cost of a kept node where the path of penalties begins (the paper's k_coef)."""
+    penalty_to: float = 3e-3
+    """Cost of a kept node where it ends; rises geometrically between."""
+    stages: int = 6
+    """Points of the path, over its later half, at which a circuit is cut out; the smallest wins."""
+    learning_rate: float = 0.01
+    """Step size of the mask; decays linearly to a tenth."""
+    beta2: float = 0.95
+    """Decay of the squared gradient (the paper's 1 - inv_beta2)."""
+    weight_decay: float = 1e-3
+    """AdamW decay of the mask."""
+    init_bias: float = 0.1
+    """Where the mask starts: above 0, so all nodes are on."""
+    init_noise: float = 0.01
+    """Spread of the mask around its start."""
+    temperature: float = 1.0
+    """Width of the surrogate for the step function."""
+    clip: float = 1.0
+    """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
+
+    calibrate: bool = False
+    """Fit a scale and one bias per answer token to the circuit's logits."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target_loss < 0.6931:
+            raise ConfigError(f"target_loss must lie between 0 and ln 2, not {self.target_loss}")
+        if not 0 < self.penalty_from <= self.penalty_to:
+            raise ConfigError(
+                f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and {self.penalty_to}"
+            )
+        for name in ("prompts", "batch", "stages", "train_pairs", "validation_pairs", "test_pairs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of mask training."""
+        return max(self.stages, self.prompts // self.batch)

@@ -1,0 +1,69 @@
+"""Drop kept nodes that cannot matter: no path of edges from a read, or none to the answer.
+
+Such a node is left over where the rest of its path was pruned away. Its value still moves the norm a
+little (or not at all), so a removal is kept only while the validation loss stays at the target.
+"""
+
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.model.sites import FINAL_SITE
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.batch import Prompts
+
+
+def trim(model: Model, prompts: Prompts, masks: Masks, target: float) -> dict[str, Tensor]:
+    """Remove the nodes without a path, all at once, if the loss allows it.
+
+    Args:
+        model: The model.
+        prompts: Validation prompts.
+        masks: Kept nodes per site key.
+        target: Loss that must still be reached, nats.
+
+    Returns:
+        The smaller masks, or the given ones where the loss would rise above the target.
+    """
+    smaller = connected(model.network, masks)
+    if float(ablated_loss(model, prompts, smaller).mean()) <= target:
+        return smaller
+    return dict(masks)
+
+
+def connected(network: Transformer, masks: Masks) -> dict[str, Tensor]:
+    """The kept nodes whose output can still reach the answer logits.
+
+    Walks from the answer back to the embedding. A write counts if a later kept read (or the final
+    residual) has its channel; a key or query if the layer keeps any value channel.
+    """
+    alive = {key: mask.clone() for key, mask in masks.items()}
+    width = network.config.d_model
+    read = alive[FINAL_SITE].clone()
+    for layer in reversed(range(network.config.n_layer)):
+        block = network.blocks[layer]
+        weights = {site: weight != 0 for site, (weight, _) in writers(block).items()}  # type: ignore[arg-type]
+        for part in (("mlp_neuron-mlp_out", "mlp_in-mlp_neuron"), ("attn_v-attn_out",)):
+            written = part[0].split("-")[1]
+            alive[f"{layer}.{written}"] &= read
+            for family in part:
+                source, destination = family.split("-")
+                reached = weights[FAMILIES[family]][alive[f"{layer}.{destination}"]].any(0)
+                alive[f"{layer}.{source}"] &= reached
+            if written == "mlp_out":
+                read |= alive[f"{layer}.mlp_in"][:width]
+        _attention(alive, weights, layer, network.config.d_head)
+        read |= alive[f"{layer}.attn_in"][:width]
+    return alive
+
+
+def _attention(alive: dict[str, Tensor], weights: dict[str, Tensor], layer: int, d_head: int) -> None:
+    """Keep queries and keys of heads with a live value channel, and what any of the three reads."""
+    head_alive = alive[f"{layer}.attn_v"].view(-1, d_head).any(1).repeat_interleave(d_head)
+    reached = torch.zeros_like(alive[f"{layer}.attn_in"])
+    for site in ("attn_q", "attn_k", "attn_v"):
+        alive[f"{layer}.{site}"] &= head_alive
+        reached |= weights[site][alive[f"{layer}.{site}"]].any(0)
+    alive[f"{layer}.attn_in"] &= reached

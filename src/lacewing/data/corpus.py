@@ -1,0 +1,236 @@
+"""A corpus: text files, without duplicates, each in one of three splits for good.
+
+    train 80 %        what models are trained on
+    validation 5 %    what their loss is measured on
+    task 15 %         what task prompts are cut from, so that no prompt was trained on
+
+The split of a file follows from a hash of the last two parts of its path, so that the same module
+in another Python version, or a vendored copy of it in another package, falls into the same split.
+"""
+
+import glob
+import hashlib
+import site
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from lacewing.errors import DataError
+
+Split = Literal["train", "validation", "task"]
+SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85), ("task", 1.0))
+"""Splits with the upper ends of their shares of the hash range."""
+
+LARGEST = 2_000_000
+"""Bytes above which a file is data rather than code, and left out."""
+
+TESTS = frozenset(
+    ("test", "tests", "testing", "idle_test", "lib2to3", "site-packages", "__pycache__", "_bundled")
+)
+"""Folders left out of Python corpora: tests repeat themselves, bundles are no source."""
+
+HUB = "hub:"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text."""
+
+    path: str
+    """Where it comes from, relative to the corpus, with forward slashes."""
+    text: str
+
+
+@dataclass
+class CorpusSummary:
+    """What was read and what was left out."""
+
+    files: int = 0
+    bytes: int = 0
+    duplicates: int = 0
+    """Files whose content another file had."""
+    not_utf8: int = 0
+    """Files skipped because they are not UTF-8, or hold NUL bytes."""
+    too_large: int = 0
+    unreadable: int = 0
+    per_split: dict[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Somewhere documents come from: pairs of path and content, content as bytes or text."""
+
+    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+        """Yield every document once, in a fixed order."""
+
+
+class Corpus:
+    """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus."""
+
+    def __init__(self, spec: str, sources: Iterable[Source]) -> None:
+        self.spec = spec
+        self._sources = tuple(sources)
+        self._documents: list[Document] | None = None
+        self._summary = CorpusSummary()
+
+    @classmethod
+    def standard_library(cls) -> "Corpus":
+        """The running interpreter's own Lib, without tests."""
+        return cls("standard_library", [_PythonTree([Path(sysconfig.get_path("stdlib"))])])
+
+    @classmethod
+    def installed_packages(cls) -> "Corpus":
+        """The Python source of all packages installed beside this interpreter, without tests."""
+        folders = [*site.getsitepackages(), sysconfig.get_path("purelib")]
+        base = Path(sysconfig.get_path("stdlib")) / "site-packages"
+        return cls("installed_packages", [_PythonTree([*map(Path, folders), base])])
+
+    @classmethod
+    def files(cls, pattern: str) -> "Corpus":
+        """All files of a folder, or those a glob pattern matches (`**` crosses folders)."""
+        return cls(pattern, [_Glob(pattern)])
+
+    @classmethod
+    def hub(cls, name: str, config: str | None = None, column: str = "text") -> "Corpus":
+        """A data set of the Hugging Face Hub, streamed (needs the extra `lacewing[hub]`)."""
+        from lacewing.data.hub import HubDataset
+
+        spec = ":".join([HUB + name, *([config or ""] if config or column != "text" else []), column])
+        return cls(spec if spec.count(":") > 2 else HUB + name, [HubDataset(name, config, column)])
+
+    @classmethod
+    def parse(cls, spec: str) -> "Corpus":
+        """The corpus of a text: a name, a folder, a glob, hub:NAME, or several joined by +.
+
+        Raises:
+            DataError: nothing of that name.
+        """
+        if "+" in spec:
+            parts = [cls.parse(part) for part in spec.split("+")]
+            return cls(spec, [source for part in parts for source in part._sources])
+        if spec == "standard_library":
+            return cls.standard_library()
+        if spec == "installed_packages":
+            return cls.installed_packages()
+        if spec.startswith(HUB):
+            name, *rest = spec.removeprefix(HUB).split(":")
+            return cls.hub(name, (rest[0] or None) if rest else None, *rest[1:2])
+        return cls.files(spec)
+
+    def documents(self, split: Split | None = None) -> Iterator[Document]:
+        """The documents of one split, or all, in a fixed order.
+
+        Raises:
+            DataError: the corpus, or this split of it, is empty.
+        """
+        empty = True
+        for document in self._read():
+            if split is None or split_of(document.path) == split:
+                empty = False
+                yield document
+        if empty:
+            raise DataError(
+                f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} in all): "
+                "give it more text"
+            )
+
+    def summary(self) -> CorpusSummary:
+        """What was read and what was left out."""
+        self._read()
+        return self._summary
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any path or text."""
+        digest = hashlib.sha256()
+        for document in self._read():
+            digest.update(document.path.encode())
+            digest.update(hashlib.sha256(document.text.encode()).digest())
+        return digest.hexdigest()[:16]
+
+    def _read(self) -> list[Document]:
+        if self._documents is None:
+            self._documents = list(self._distinct())
+        return self._documents
+
+    def _distinct(self) -> Iterator[Document]:
+        seen: set[bytes] = set()
+        summary = self._summary
+        for source in self._sources:
+            for path, content in source(summary):
+                text = content if isinstance(content, str) else _decoded(content)
+                if text is None:
+                    summary.not_utf8 += 1
+                    continue
+                digest = hashlib.sha256(text.encode()).digest()
+                if digest in seen:
+                    summary.duplicates += 1
+                elif text.strip():
+                    seen.add(digest)
+                    summary.files += 1
+                    summary.bytes += len(text.encode())
+                    split = split_of(path)
+                    summary.per_split[split] = summary.per_split.get(split, 0) + 1
+                    yield Document(path, text)
+        if not seen:
+            skipped = summary.not_utf8 + summary.unreadable + summary.too_large
+            raise DataError(
+                f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped); name a "
+                "folder, a glob, standard_library, installed_packages or hub:NAME"
+            )
+
+
+def split_of(path: str) -> Split:
+    """The split of a file, by a hash of the last two parts of its path."""
+    key = "/".join(path.lower().split("/")[-2:])
+    share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    return next(split for split, end in SHARES if share < end)
+
+
+@dataclass(frozen=True)
+class _PythonTree:
+    roots: list[Path]
+
+    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+        for root in dict.fromkeys(self.roots):
+            for path in sorted(root.rglob("*.py")):
+                inside = path.relative_to(root)
+                if not TESTS.intersection(inside.parts[:-1]) and not inside.name.startswith("test_"):
+                    yield from _content(path, f"{root.name}/{inside.as_posix()}", summary)
+
+
+@dataclass(frozen=True)
+class _Glob:
+    pattern: str
+
+    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+        root = Path(self.pattern)
+        if root.is_dir():
+            paths = sorted(p for p in root.rglob("*") if p.is_file())
+        else:
+            paths = sorted(map(Path, glob.glob(self.pattern, recursive=True)))
+        for path in paths:
+            if path.is_file():
+                name = path.relative_to(root.parent) if root.is_dir() else path
+                yield from _content(path, name.as_posix(), summary)
+
+
+def _content(path: Path, name: str, summary: CorpusSummary) -> Iterator[tuple[str, bytes]]:
+    try:
+        if path.stat().st_size > LARGEST:
+            summary.too_large += 1
+            return
+        content = path.read_bytes()
+    except OSError:
+        summary.unreadable += 1
+        return
+    yield name, content
+
+
+def _decoded(content: bytes) -> str | None:
+    if b"\0" in content:
+        return None
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,135 @@
+"""A corpus as token ids: two files of uint16, mapped into memory, documents joined by end-of-text.
+
+They are made once per corpus and tokenizer and found again by fingerprint; a folder that is not whole
+is made anew.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacewing import artifacts
+from lacewing.data.corpus import Corpus, Split
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, ConfigError, DataError
+
+SAMPLE = 20_000_000
+"""Bytes of training text a tokenizer is trained on."""
+TOGETHER = 256
+"""Documents encoded at once."""
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Token ids of the training and validation text."""
+
+    tokenizer: Tokenizer
+    train: np.ndarray
+    """uint16, memory-mapped."""
+    validation: np.ndarray
+    summary: dict[str, Any]
+    """What the corpus held (see `CorpusSummary`)."""
+
+
+def prepare(
+    corpus: Corpus, folder: Path, vocab_size: int = 2048, tokenizer: Tokenizer | None = None
+) -> Shards:
+    """Tokenise a corpus into a folder, or map the tokens that are there.
+
+    Args:
+        corpus: The text.
+        folder: Where the tokens are kept.
+        vocab_size: Size of the tokenizer trained on the corpus.
+        tokenizer: An existing one instead.
+
+    Raises:
+        DataError: the corpus is empty, or too short to fill a training or validation sequence.
+        ConfigError: the tokenizer has more than 65,536 tokens.
+    """
+    key = f"{corpus.fingerprint()}-{_key(tokenizer, vocab_size)}"
+    if not _whole(folder, key):
+        tokenizer = tokenizer or Tokenizer.train(_sample(corpus), vocab_size)
+        _write(corpus, tokenizer, folder, key)
+    index = artifacts.read_json(folder / "index.json")
+    tokens = {split: _mapped(folder / f"{split}.bin") for split in SPLITS}
+    for split, ids in tokens.items():
+        if len(ids) < 2:
+            raise DataError(f"the {split} split of {corpus.spec} has only {len(ids)} tokens: more text is needed")
+    return Shards(
+        Tokenizer.load(folder / "tokenizer.json"),
+        tokens["train"],
+        tokens["validation"],
+        index["summary"],
+    )
+
+
+def _write(corpus: Corpus, tokenizer: Tokenizer, folder: Path, key: str) -> None:
+    if tokenizer.vocab_size > 2**16:
+        raise ConfigError(f"tokenizer of {tokenizer.vocab_size} tokens: at most 65,536 fit in uint16")
+    files = {f"{s}.bin": _encoded(corpus, tokenizer, s) for s in SPLITS}
+    artifacts.write_folder(
+        folder,
+        "tokens",
+        files=files | {"tokenizer.json": tokenizer.to_bytes()},
+        json={"index.json": {"key": key, "summary": asdict(corpus.summary())}},
+        replace=True,
+    )
+
+
+def _encoded(corpus: Corpus, tokenizer: Tokenizer, split: Split) -> bytes:
+    parts = []
+    for texts in _groups(d.text for d in corpus.documents(split)):
+        for ids in tokenizer.encode_batch(texts):
+            parts.append(np.array([*ids, tokenizer.end_of_text], dtype=np.uint16))
+    return np.concatenate(parts).tobytes()
+
+
+def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
+    group: list[str] = []
+    for text in texts:
+        group.append(text)
+        if len(group) == TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _sample(corpus: Corpus) -> Iterator[str]:
+    """Training text for the tokenizer: all of it, or files evenly spread over a large corpus."""
+    documents = list(corpus.documents("train"))
+    total = sum(len(d.text) for d in documents)
+    stride = max(1, round(total / SAMPLE))
+    for document in documents[::stride]:
+        yield document.text
+
+
+def _key(tokenizer: Tokenizer | None, vocab_size: int) -> str:
+    import hashlib
+
+    if tokenizer is None:
+        return f"bpe{vocab_size}"
+    return hashlib.sha256(tokenizer.to_bytes()).hexdigest()[:16]
+
+
+def _whole(folder: Path, key: str) -> bool:
+    try:
+        artifacts.read_manifest(folder, "tokens")
+        return bool(artifacts.read_json(folder / "index.json")["key"] == key)
+    except ArtifactError:
+        return False
+
+
+def _mapped(path: Path) -> np.ndarray:
+    if path.stat().st_size == 0:
+        return np.zeros(0, dtype=np.uint16)
+    return np.memmap(path, dtype=np.uint16, mode="r")
+
+
+def tokenizer_for(corpus: Corpus, vocab_size: int = 2048) -> Tokenizer:
+    """The tokenizer `prepare` would train on a corpus."""
+    return Tokenizer.train(_sample(corpus), vocab_size)

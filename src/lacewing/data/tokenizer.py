@@ -1,0 +1,110 @@
+"""The tokenizer: byte-level BPE of 2,048 tokens, in the file format of the `tokenizers` library.
+
+Pre-tokens are cut as the paper's code model does: a run of letters may take one leading non-letter
+(` current`, `.add`, `_init`), digits come in threes, and punctuation takes a leading space and trailing
+newlines, so that `("`, `')` and `):\\n` can each be one token.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from lacewing import artifacts
+from lacewing.errors import ArtifactError
+
+PATTERN = (
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How text is cut before merging (as `tiktoken_ext/tinypython.py` of openai/circuit_sparsity)."""
+
+END_OF_TEXT = "<|endoftext|>"
+"""Stands between documents; the last id of a tokenizer trained here."""
+
+
+class Tokenizer:
+    """Text to token ids and back."""
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        self._inner = inner
+        end = inner.token_to_id(END_OF_TEXT)
+        if end is None:
+            raise ArtifactError(f"the tokenizer has no {END_OF_TEXT} token: add it as a special token")
+        self.end_of_text: int = end
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int = 2048) -> "Tokenizer":
+        """Train a byte-level BPE on some texts; the same texts give the same tokenizer."""
+        inner = tokenizers.Tokenizer(models.BPE())
+        inner.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        inner.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size - 1,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        inner.train_from_iterator(texts, trainer)
+        inner.add_special_tokens([END_OF_TEXT])
+        return cls(inner)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """Read a tokenizer.json, ours or another's.
+
+        Raises:
+            ArtifactError: missing, damaged, or without an end-of-text token.
+        """
+        try:
+            return cls.from_bytes(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise ArtifactError(f"no tokenizer at {path}") from error
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Tokenizer":
+        """A tokenizer from the content of its file."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(content.decode("utf-8")))
+        except ArtifactError:
+            raise
+        except Exception as error:  # the library raises bare Exception for a file it cannot read
+            raise ArtifactError(f"this is no tokenizer.json ({error})") from error
+
+    def to_bytes(self) -> bytes:
+        """The content of its file."""
+        return str(self._inner.to_str()).encode("utf-8")
+
+    def save(self, path: Path) -> None:
+        """Write tokenizer.json."""
+        artifacts.write_bytes(Path(path), self.to_bytes())
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return int(self._inner.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of many texts, in parallel."""
+        return [list(e.ids) for e in self._inner.encode_batch(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens."""
+        return str(self._inner.decode(list(ids), skip_special_tokens=False))
+
+    def token(self, id: int) -> str:
+        """The text of one token; bytes that are no whole character appear as the replacement sign."""
+        return self.decode([id])
+
+    def single(self, text: str) -> int | None:
+        """The id of a text that is exactly one token, else None."""
+        ids = self.encode(text)
+        return ids[0] if len(ids) == 1 else None

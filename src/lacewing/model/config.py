@@ -1,0 +1,65 @@
+"""What a transformer is made of. Plain values only, so that this imports in no time."""
+
+from dataclasses import dataclass
+
+from lacewing.errors import ConfigError
+from lacewing.model.sites import BLOCK_SITES
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Shape of one transformer; dense and sparse models are the same class.
+
+    Raises:
+        ConfigError: a size that does not fit the others, naming both.
+    """
+
+    n_layer: int = 3
+    """Blocks, each attention then MLP."""
+    d_model: int = 256
+    """Width of the residual stream, in channels."""
+    d_head: int = 16
+    """Channels per attention head; d_model must be a multiple."""
+    d_mlp: int = 1024
+    """Neurons per MLP; four times d_model in the paper."""
+    vocab_size: int = 2048
+    """Tokens the tokenizer knows."""
+    context: int = 128
+    """Tokens per training sequence."""
+    abs_topk: float | None = 0.25
+    """Fraction of channels that AbsTopK keeps at its sites; none switches it off."""
+    abs_topk_sites: tuple[str, ...] = BLOCK_SITES
+    """Sites where AbsTopK acts (paper Fig. 12: all eight)."""
+    sinks: bool = False
+    """One learned attention-sink logit per head (paper A.1)."""
+    d_position: int = 0
+    """Width of a learned position embedding, concatenated to what each block reads; 0: none."""
+    bigram: bool = True
+    """Trained vocabulary x vocabulary table whose row of the current token joins the logits."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
+        for name in ("n_layer", "d_model", "d_head", "d_mlp", "vocab_size", "context"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.d_model % self.d_head:
+            raise ConfigError(
+                f"d_model {self.d_model} is not a multiple of d_head {self.d_head}: change one"
+            )
+        if self.abs_topk is not None and not 0 < self.abs_topk <= 1:
+            raise ConfigError(f"abs_topk must lie in (0, 1], not {self.abs_topk}")
+        unknown = set(self.abs_topk_sites) - set(BLOCK_SITES)
+        if unknown:
+            raise ConfigError(
+                f"unknown abs_topk_sites {sorted(unknown)}; choose from {', '.join(BLOCK_SITES)}"
+            )
+
+    @property
+    def n_head(self) -> int:
+        """Attention heads per block."""
+        return self.d_model // self.d_head
+
+    @property
+    def d_read(self) -> int:
+        """Channels that attention and MLP read: the residual stream and the positions beside it."""
+        return self.d_model + self.d_position

@@ -1,0 +1,56 @@
+"""The names of the places in a transformer where a node can live.
+
+A site is a place in a block, after AbsTopK where it applies; a site key adds the layer
+(`"3.mlp_neuron"`); a node adds the channel (`"3.mlp_neuron.412"`). `resid_final` has no layer.
+"""
+
+from typing import TYPE_CHECKING
+
+from lacewing.errors import DataError
+
+if TYPE_CHECKING:
+    from lacewing.model.config import ModelConfig
+
+BLOCK_SITES = (
+    "attn_in",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_out",
+    "mlp_in",
+    "mlp_neuron",
+    "mlp_out",
+)
+"""The eight sites of a block, in the order they are computed (paper Fig. 12)."""
+
+FINAL_SITE = "resid_final"
+"""The residual stream after the last block, before the final norm."""
+
+
+def site_widths(config: "ModelConfig") -> dict[str, int]:
+    """Channels at every site key, from the first block to the final residual."""
+    width = {
+        "attn_in": config.d_read,
+        "mlp_in": config.d_read,
+        "mlp_neuron": config.d_mlp,
+    }
+    keys = {
+        f"{layer}.{site}": width.get(site, config.d_model)
+        for layer in range(config.n_layer)
+        for site in BLOCK_SITES
+    }
+    return keys | {FINAL_SITE: config.d_model}
+
+
+def parse_node(node: str) -> tuple[str, int]:
+    """Split `"3.mlp_neuron.412"` into its site key and channel.
+
+    Raises:
+        DataError: the text is no node name.
+    """
+    key, _, channel = node.rpartition(".")
+    layer, _, site = key.rpartition(".")
+    known = key == FINAL_SITE or (site in BLOCK_SITES and layer.isdigit())
+    if not known or not channel.isdigit():
+        raise DataError(f"{node!r} is no node; write LAYER.SITE.CHANNEL, like 3.mlp_neuron.412")
+    return key, int(channel)

@@ -1,0 +1,149 @@
+"""The weight-sparse transformer: a GPT-2-style decoder in one file.
+
+    tokens -> wte -> [ attention block, MLP block ] x n_layer -> ln_f -> lm_head (+ bigram row)
+
+    block:  attn_in = AbsTopK(ln_1(x))          mlp_in     = AbsTopK(ln_2(x))
+            q, k, v = AbsTopK(c_attn(attn_in))  mlp_neuron = AbsTopK(GELU(c_fc(mlp_in)))
+            x += AbsTopK(attn_proj(mix of v))   x         += AbsTopK(mlp_proj(mlp_neuron))
+
+RMSNorm keeps zero special; embeddings are untied; every linear map but the unembedding has a bias;
+the optional positions are concatenated to what each block reads, so they can be read but never
+written. AbsTopK runs over the whole q, k or v vector, not per head. Each value passes its site as
+`self.sites[key](value)`, where hooks may look at it or change it. Paper section 2 and A.1.
+
+Axes: batch, token, channel (of a site), head, vocab.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lacewing.kernels.abs_topk import abs_topk
+from lacewing.kernels.sink_attention import sink_attention
+from lacewing.model.config import ModelConfig
+from lacewing.model.sites import FINAL_SITE
+
+SiteHook = Callable[[Tensor], Tensor]
+
+
+class Block(nn.Module):
+    """One attention block and one MLP block, both added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int, hooks: dict[str, list[SiteHook]]) -> None:
+        super().__init__()
+        self.config, self.layer, self.hooks = config, layer, hooks
+        d, read = config.d_model, config.d_read
+        self.ln_1 = nn.RMSNorm(d)
+        self.c_attn = nn.Linear(read, 3 * d)
+        self.attn_proj = nn.Linear(d, d)
+        self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
+        self.ln_2 = nn.RMSNorm(d)
+        self.c_fc = nn.Linear(read, config.d_mlp)
+        self.mlp_proj = nn.Linear(config.d_mlp, d)
+
+    def forward(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
+        """Run the block; with `at`, everything after the attention pattern at one token only."""
+        read = self._site("attn_in", _beside(self.ln_1(x), positions))
+        q, k, v = self.c_attn(read).split(self.config.d_model, dim=-1)
+        q, k, v = self._site("attn_q", q), self._site("attn_k", k), self._site("attn_v", v)
+        mixed = self._attend(q, k, v)
+        if at is not None:
+            x, mixed = _pick(x, at), _pick(mixed, at)
+            positions = None if positions is None else positions[at].unsqueeze(1)
+        x = x + self._site("attn_out", self.attn_proj(mixed))
+        read = self._site("mlp_in", _beside(self.ln_2(x), positions))
+        neuron = self._site("mlp_neuron", F.gelu(self.c_fc(read)))
+        return x + self._site("mlp_out", self.mlp_proj(neuron))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads = [t.unflatten(-1, (self.config.n_head, -1)).transpose(1, 2) for t in (q, k, v)]
+        return sink_attention(*heads, self.sink).transpose(1, 2).flatten(2)
+
+    def _site(self, name: str, value: Tensor) -> Tensor:
+        config = self.config
+        if config.abs_topk is not None and name in config.abs_topk_sites:
+            value = abs_topk(value, max(1, int(config.abs_topk * value.shape[-1])))
+        return run_hooks(self.hooks, f"{self.layer}.{name}", value)
+
+
+class Transformer(nn.Module):
+    """A decoder whose every site can be recorded and edited (see `hooks`)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.hooks: dict[str, list[SiteHook]] = {}
+        self.wte = nn.Embedding(config.vocab_size, config.d_model)
+        self.wpe = nn.Embedding(config.context, config.d_position) if config.d_position else None
+        self.blocks = nn.ModuleList(Block(config, i, self.hooks) for i in range(config.n_layer))
+        self.ln_f = nn.RMSNorm(config.d_model)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if (
+            config.bigram
+        ) else None
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Draw the weights: N(0, 0.02), projections to the residual less, biases 0 (gpt.py)."""
+        shrink = 1 / math.sqrt(2 * self.config.n_layer)
+        for name, parameter in self.named_parameters():
+            if name == "bigram":
+                nn.init.uniform_(parameter, 0, 0.02)
+            elif "proj.weight" in name:
+                nn.init.normal_(parameter, 0, 0.02 * shrink)
+            elif parameter.ndim == 2:
+                nn.init.normal_(parameter, 0, 0.02)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch token vocab"] | Float[Tensor, "batch vocab"]:
+        """Next-token logits.
+
+        Args:
+            tokens: Token ids; sequences shorter than the longest are padded on the right.
+            at: Where given, the one token per sequence whose logits are wanted. Nothing that the
+                logits there do not depend on is computed in the last block, so its sites after
+                the attention have a token axis of length 1.
+
+        Returns:
+            Logits in nats, at every token or, with `at`, at one per sequence.
+        """
+        x = self.wte(tokens)
+        positions = None if self.wpe is None else self._normed_positions(tokens.shape[1])
+        for block in self.blocks[:-1]:
+            x = block(x, positions, None)
+        x = self.blocks[-1](x, positions, at)
+        x = run_hooks(self.hooks, FINAL_SITE, x)
+        logits: Tensor = self.lm_head(self.ln_f(x))
+        current = tokens if at is None else _pick(tokens, at)
+        if self.bigram is not None:
+            logits = logits + F.embedding(current, self.bigram)
+        return logits if at is None else logits.squeeze(1)
+
+    def _normed_positions(self, length: int) -> Tensor:
+        assert self.wpe is not None
+        if length > self.config.context:
+            raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")
+        return F.rms_norm(self.wpe.weight[:length], (self.config.d_position,))
+
+
+def run_hooks(hooks: dict[str, list[SiteHook]], key: str, value: Tensor) -> Tensor:
+    """Pass a site's value through the hooks set on it, in the order they were set."""
+    for hook in hooks.get(key, ()):
+        value = hook(value)
+    return value
+
+
+def _beside(x: Tensor, positions: Tensor | None) -> Tensor:
+    if positions is None:
+        return x
+    return torch.cat([x, positions.to(x.dtype).expand(*x.shape[:-1], -1)], dim=-1)
+
+
+def _pick(values: Tensor, at: Tensor) -> Tensor:
+    """The entry of each sequence at its own token, keeping a token axis of length 1."""
+    return values[torch.arange(len(at), device=at.device), at].unsqueeze(1)

@@ -1,0 +1,102 @@
+"""Prompts as one integer tensor, the way a model takes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lacewing.data.corpus import Corpus
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import DataError
+from lacewing.tasks.fit import problems
+from lacewing.tasks.pair import Pair
+from lacewing.tasks.selection import pairs
+from lacewing.tasks.task import Task
+from lacewing.tasks.text import Part
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Encoded pairs: sequence 2i is the clean prompt of pair i, 2i + 1 its corrupted partner."""
+
+    tokens: Int64[Tensor, "sequence token"]
+    """Token ids, padded on the right with 0 to the longest prompt."""
+    last: Int64[Tensor, " sequence"]
+    """Index of each prompt's last token, where the answer is scored."""
+    answer: Int64[Tensor, " sequence"]
+    """The right answer's token."""
+    other: Int64[Tensor, " sequence"]
+    """The partner's answer, wrong here."""
+    pairs: tuple[Pair, ...]
+    """The pairs as text."""
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    def take(self, indices: Sequence[int]) -> "Prompts":
+        """The pairs at some indices, in that order, no wider than the longest of them."""
+        at = torch.as_tensor(list(indices), dtype=torch.long)
+        rows = torch.stack((2 * at, 2 * at + 1), dim=1).flatten()
+        last = self.last[rows]
+        width = int(last.max()) + 1 if len(rows) else 0
+        return Prompts(
+            tokens=self.tokens[rows, :width],
+            last=last,
+            answer=self.answer[rows],
+            other=self.other[rows],
+            pairs=tuple(self.pairs[i] for i in at.tolist()),
+        )
+
+
+def encode(pairs: Sequence[Pair], tokenizer: Tokenizer, max_tokens: int) -> Prompts:
+    """Encode finished pairs, checking each again.
+
+    Args:
+        pairs: At least one pair.
+        tokenizer: The tokenizer of the run.
+        max_tokens: Longest prompt allowed.
+
+    Raises:
+        DataError: no pairs; a pair that is too long, or whose answers are not exactly one token.
+    """
+    if not pairs:
+        raise DataError("no pairs to encode; a task needs at least one")
+    for pair, problem in zip(pairs, problems(pairs, tokenizer, max_tokens), strict=True):
+        if problem:
+            raise DataError(
+                f"pair from {pair.source}: {problem} (max_tokens {max_tokens}, tokenizer of "
+                f"{tokenizer.vocab_size} tokens)"
+            )
+    rows = tokenizer.encode_batch([text for p in pairs for text in (p.clean, p.corrupted)])
+    width = max(map(len, rows))
+    ids = {a: tokenizer.single(a) for p in pairs for a in (p.clean_answer, p.corrupted_answer)}
+    clean = torch.tensor([ids[p.clean_answer] for p in pairs])
+    corrupted = torch.tensor([ids[p.corrupted_answer] for p in pairs])
+    return Prompts(
+        tokens=torch.tensor([row + [0] * (width - len(row)) for row in rows]),
+        last=torch.tensor([len(row) - 1 for row in rows]),
+        answer=torch.stack((clean, corrupted), dim=1).flatten(),
+        other=torch.stack((corrupted, clean), dim=1).flatten(),
+        pairs=tuple(pairs),
+    )
+
+
+def prompts(
+    task: Task,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    split: Part,
+    count: int,
+    max_tokens: int,
+    seed: int = 0,
+) -> Prompts:
+    """Up to `count` encoded pairs of a task; see `selection.pairs`.
+
+    Raises:
+        DataError: as `selection.pairs`.
+    """
+    found = pairs(task, corpus, split, count, tokenizer, max_tokens, seed)
+    return encode(found, tokenizer, max_tokens)

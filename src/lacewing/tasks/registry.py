@@ -1,0 +1,87 @@
+"""Tasks by name: the paper's twenty in its order, those you define, and files of pairs."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+from lacewing.errors import DataError
+from lacewing.tasks.catalogue import brackets, functions, loops, statements, strings
+from lacewing.tasks.catalogue import names as naming
+from lacewing.tasks.task import Generator, Origin, Task
+from lacewing.tasks.userfile import read_pairs
+
+PAPER = (
+    strings.single_double_quote,
+    functions.final_kwarg,
+    naming.set_or_string,
+    naming.set_or_string_fixedvarname,
+    naming.class_init,
+    statements.with_as,
+    brackets.bracket_brace,
+    strings.with_open,
+    brackets.bracket_counting,
+    loops.for_while,
+    statements.else_elif,
+    strings.fstring_brace,
+    statements.if_ternary,
+    naming.var_swap,
+    loops.indent_for,
+    functions.lambda_func,
+    statements.if_equals,
+    loops.enumerate_range,
+    statements.var_if,
+    statements.while_return_true,
+)
+_defined: dict[str, Task] = {}
+
+
+def names() -> tuple[str, ...]:
+    """The paper's twenty tasks, in the order of its Table 1."""
+    return tuple(task.name for task in PAPER)
+
+
+def get(name_or_file: str | Path) -> Task:
+    """A task by its name, or the pairs of a JSONL file.
+
+    Raises:
+        DataError: no such task or file, or the file is no list of pairs.
+    """
+    text = str(name_or_file)
+    if task := _named().get(text) or _defined.get(text):
+        return task
+    if text.endswith(".jsonl") or Path(text).is_file():
+        return read_pairs(Path(text))
+    known = ", ".join((*names(), *sorted(_defined)))
+    raise DataError(f"unknown task {text!r}; choose a .jsonl file of pairs, or one of: {known}")
+
+
+def define(
+    name: str,
+    answers: Iterable[tuple[str, str]] = (),
+    *,
+    origin: Origin = "user",
+) -> Callable[[Generator], Task]:
+    """Make a task of a generator, and let `get` find it by its name in this process.
+
+    Args:
+        name: Name of the task; the paper's twenty names are taken.
+        answers: Acceptable answers of (clean, corrupted), best first; none where each draft brings
+            its own.
+        origin: Where its prompts come from.
+
+    Raises:
+        DataError: the name is one of the paper's.
+    """
+    if name in _named():
+        raise DataError(f"task name {name!r} is one of the paper's; choose another")
+
+    def decorate(generate: Generator) -> Task:
+        _defined[name] = Task.from_function(generate, name=name, answers=answers, origin=origin)
+        return _defined[name]
+
+    return decorate
+
+
+@cache
+def _named() -> dict[str, Task]:
+    return {task.name: task for task in PAPER}

@@ -1,0 +1,1 @@
+"""Training: the configuration, the density anneal, the optimizer step, the loop, twins."""

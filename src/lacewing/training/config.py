@@ -1,0 +1,166 @@
+"""Everything one training run depends on. Plain values only; no torch is imported here.
+
+One dial sets the size: `expansion` (width = base_width x expansion) and `density` (nonzero weights
+of a block matrix). Width, neurons, budgets of embeddings follow; each may be overridden.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from lacewing.errors import ConfigError
+from lacewing.model.config import ModelConfig
+from lacewing.model.sites import BLOCK_SITES
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run. Defaults are the demo's: minutes on two cores.
+
+    Raises:
+        ConfigError: values that cannot work together, naming both.
+    """
+
+    # The dial.
+    expansion: float = 1.0
+    """Width relative to `base_width` (the paper's e)."""
+    density: float = 1 / 32
+    """Nonzero fraction of every block matrix at the end, in (0, 1]; 1 trains a dense model."""
+
+    # Shape.
+    base_width: int = 256
+    """Residual channels at expansion 1 (train.py of openai/circuit_sparsity)."""
+    n_layer: int = 3
+    """Blocks, each attention then MLP."""
+    d_model: int | None = None
+    """Residual channels; default base_width x expansion."""
+    d_head: int = 16
+    """Channels per attention head."""
+    d_mlp: int | None = None
+    """Neurons per MLP; default 4 x d_model."""
+    context: int = 128
+    """Tokens per sequence."""
+    abs_topk: float | None = 0.25
+    """Fraction of channels AbsTopK keeps; none (always, in a dense model) switches it off."""
+    abs_topk_sites: tuple[str, ...] = BLOCK_SITES
+    """Sites where AbsTopK acts."""
+    sinks: bool = False
+    """Learned attention sinks."""
+    d_position: int = 0
+    """Width of a concatenated position embedding; 0: none."""
+    bigram: bool = True
+    """Trained bigram table added to the logits."""
+    vocab_size: int = 2048
+    """Tokens of the byte-level BPE trained on the corpus; ignored where a tokenizer is given."""
+
+    # Length.
+    tokens: int = 4_000_000
+    """Training tokens in all."""
+    batch: int = 64
+    """Sequences per step, over all processes and accumulated pieces."""
+    accumulate: int = 1
+    """Pieces a step is cut into, so that less memory is needed; changes nothing else."""
+
+    # Optimizer (paper A.2; Adam with decoupled decay after the projection).
+    learning_rate: float = 0.05
+    """Peak learning rate before the density factor."""
+    beta1: float = 0.9
+    """Decay of the gradient mean."""
+    beta2: float = 0.95
+    """Decay of the squared gradient."""
+    epsilon: float = 0.1
+    """Added to the root of the squared gradient; gradients have RMS 1."""
+    weight_decay: float = 0.1
+    """Decoupled decay of matrices, times the learning rate; not of the bigram table."""
+    warmup: float = 0.01
+    """Fraction of the steps over which the learning rate rises linearly."""
+
+    # Sparsity.
+    anneal_start: float = 0.01
+    """Fraction of the steps after which density starts to fall from 1."""
+    anneal_end: float = 0.5
+    """Fraction of the steps at which density reaches its target."""
+    anneal: Literal["linear", "geometric"] = "linear"
+    """How density falls in between: by equal steps (published) or by equal factors."""
+    floor: int = 4
+    """Weights kept in every row of c_attn and c_fc and every column of both projections."""
+    sparse_biases: bool = False
+    """Keep only the largest biases too, as the paper; train.py as released leaves them dense."""
+
+    # Running.
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the matrix products; weights and optimizer stay float32."""
+    seed: int = 0
+    """Seeds weights and batches."""
+    evaluate_every: int = 100
+    """Steps between validation losses."""
+    validation_tokens: int = 65_536
+    """Tokens of validation text the loss is measured on."""
+    checkpoint_seconds: float = 60.0
+    """Least time between checkpoints."""
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Where metrics go beside metrics.jsonl (extras of the same names)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
+        object.__setattr__(self, "trackers", tuple(self.trackers))
+        if not 0 < self.density <= 1:
+            raise ConfigError(f"density must lie in (0, 1], not {self.density}")
+        if not 0 <= self.anneal_start < self.anneal_end <= 1:
+            raise ConfigError(
+                f"need 0 <= anneal_start < anneal_end <= 1, not {self.anneal_start} and "
+                f"{self.anneal_end}"
+            )
+        if self.steps < 1:
+            raise ConfigError(f"{self.tokens} tokens are less than one step of {self.step_tokens}")
+
+    @property
+    def width(self) -> int:
+        """Residual channels."""
+        return self.d_model or round(self.base_width * self.expansion)
+
+    @property
+    def pfrac(self) -> float:
+        """Nonzero budget relative to the base model: density x e squared (the paper's pfrac)."""
+        return self.density * self.expansion**2
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens per optimizer step."""
+        return self.batch * self.context
+
+    def micro_batch(self, processes: int) -> int:
+        """Sequences one process handles at a time."""
+        return self.batch // (self.accumulate * processes)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return self.tokens // self.step_tokens
+
+    @property
+    def sparse(self) -> bool:
+        """Whether any weight is ever forced to zero."""
+        return self.density < 1
+
+    def model(self, vocab_size: int) -> ModelConfig:
+        """The model this run trains, for a tokenizer of `vocab_size` tokens."""
+        return ModelConfig(
+            n_layer=self.n_layer,
+            d_model=self.width,
+            d_head=self.d_head,
+            d_mlp=self.d_mlp or 4 * self.width,
+            vocab_size=vocab_size,
+            context=self.context,
+            abs_topk=self.abs_topk if self.sparse else None,
+            abs_topk_sites=self.abs_topk_sites,
+            sinks=self.sinks,
+            d_position=self.d_position,
+            bigram=self.bigram,
+        )
+
+    def summary(self) -> str:
+        """One line for people."""
+        kind = f"density 1/{1 / self.density:.0f}" if self.sparse else "dense"
+        millions = math.ceil(self.tokens / 1e5) / 10
+        return f"{self.n_layer} layers, width {self.width}, {kind}, {millions:g} M tokens"

@@ -1,0 +1,61 @@
+"""Measures of a model on pretraining text: its validation loss, and the mean of every site."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lacewing.model.hooks import edit
+from lacewing.model.sites import site_widths
+from lacewing.model.transformer import Transformer
+
+PIECE = 32
+"""Sequences evaluated at once."""
+
+
+@torch.inference_mode()
+def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token"]) -> float:
+    """Mean next-token cross-entropy over fixed validation sequences, nats per token."""
+    total = 0.0
+    for piece in sequences.split(PIECE):
+        piece = piece.to(network.lm_head.weight.device)
+        logits = network(piece[:, :-1])
+        total += float(
+            torch.nn.functional.cross_entropy(
+                logits.float().flatten(0, 1), piece[:, 1:].flatten(), reduction="sum"
+            )
+        )
+    return total / sequences[:, 1:].numel()
+
+
+@torch.inference_mode()
+def site_means(
+    network: Transformer, sequences: Int[Tensor, "sequence token"]
+) -> dict[str, Float[Tensor, " channel"]]:
+    """Mean of every site over all tokens of some pretraining text (paper A.5: what ablation uses)."""
+    with summing(network) as sums:
+        for piece in sequences.split(PIECE):
+            network(piece[:, :-1].to(network.lm_head.weight.device))
+    count = sequences[:, 1:].numel()
+    return {key: (total / count).float().cpu() for key, total in sums.items()}
+
+
+@contextmanager
+def summing(network: Transformer) -> Iterator[dict[str, Tensor]]:
+    """Add up each site's values over all batches and tokens, in float64, while the block runs."""
+    sums = {
+        key: torch.zeros(width, dtype=torch.float64, device=network.lm_head.weight.device)
+        for key, width in site_widths(network.config).items()
+    }
+
+    def adder(key: str):  # type: ignore[no-untyped-def]
+        def add(value: Tensor) -> Tensor:
+            sums[key] += value.flatten(0, 1).double().sum(0)
+            return value
+
+        return add
+
+    with edit(network, {key: adder(key) for key in sums}):
+        yield sums

@@ -1,0 +1,251 @@
+"""Train one model: batches in, a run folder out; interrupted anywhere, it goes on where it was.
+
+    for each step:  density and learning rate -> forward, backward (accumulated) -> `finish_step`
+    now and then:   validation loss, metrics line, checkpoint
+    at the end:     site means over validation text, weights, manifest
+
+Hugging Face Accelerate carries it over processes and devices. `batch` counts sequences per step over
+all processes, so the same configuration gives the same model (up to rounding) on any number of them.
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lacewing import artifacts
+from lacewing.data.batches import Batches, sequences
+from lacewing.data.corpus import Corpus
+from lacewing.data.shards import Shards, prepare
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ConfigError
+from lacewing.kernels.cross_entropy import cross_entropy
+from lacewing.kernels.memory import keep_pages
+from lacewing.model.store import MEANS, WHOLE, model_id, parameters
+from lacewing.model.transformer import Transformer
+from lacewing.progress import progress, say
+from lacewing.training.checkpoint import FOLDER, load_checkpoint, save_checkpoint
+from lacewing.training.config import TrainConfig
+from lacewing.training.density import (
+    block_density,
+    check_density,
+    densities,
+    pfrac_at,
+)
+from lacewing.training.evaluate import site_means, validation_loss
+from lacewing.training.optimizer import adam, finish_step, learning_rate_at
+from lacewing.training.run import (
+    FILES,
+    Run,
+    append_metrics,
+    finished,
+    open_run,
+    read_metrics,
+    rewind_metrics,
+)
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Stop = Callable[[int, float], bool]
+"""Given a step and its validation loss: whether training ends here."""
+
+
+def train(
+    config: TrainConfig,
+    corpus: Corpus,
+    output: str | Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    stop: Stop | None = None,
+    check_every: Callable[[int, float], int] | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a model into the folder `output`; the same call resumes or returns a finished run.
+
+    Args:
+        config: Everything the run depends on.
+        corpus: Text to train on.
+        output: The run folder.
+        tokenizer: An existing tokenizer; by default one is trained on the corpus.
+        stop: Ends training early, asked after each validation loss.
+        check_every: Steps until the next validation loss, given step and loss; default fixed.
+        quiet: Report no progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: the configuration cannot be trained, or `output` holds another run.
+        DataError: the corpus is empty or unreadable.
+    """
+    keep_pages()
+    from accelerate import Accelerator
+    from accelerate.utils import set_seed
+
+    folder = Path(output)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        gradient_accumulation_steps=config.accumulate,
+        log_with=list(config.trackers) or None,
+        project_dir=folder,
+    )
+    _check_batch(config, accelerator.num_processes)
+    with accelerator.main_process_first():
+        shards = prepare(corpus, folder / "tokens", config.vocab_size, tokenizer)
+    model = config.model(shards.tokenizer.vocab_size)
+    set_seed(config.seed)
+    network = Transformer(model)
+    check_density(network, config)
+    if accelerator.is_main_process:
+        open_run(folder, config, model, corpus.spec, shards.tokenizer)
+    if finished(folder):
+        return _read_run(folder)
+    trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
+    say(f"training: {config.summary()}", trainer.main and not quiet)
+    return trainer.run(stop, check_every)
+
+
+class _Trainer:
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        shards: Shards,
+        network: Transformer,
+        accelerator: "Accelerator",
+        quiet: bool,
+    ) -> None:
+        self.config, self.folder, self.network = config, folder, network
+        self.accelerator, self.quiet = accelerator, quiet
+        self.main = accelerator.is_main_process
+        self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
+        self.step, self.spent = load_checkpoint(folder, network, self.optimizer.optimizer)
+        self.begun = time.monotonic()
+        self.batches = Batches(
+            shards.train,
+            config.context,
+            config.micro_batch(accelerator.num_processes),
+            config.seed,
+            position=self.step * config.accumulate,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        )
+        self.validation = sequences(shards.validation, config.context, config.validation_tokens)
+
+    def run(self, stop: Stop | None, check_every: Callable[[int, float], int] | None) -> Run:
+        self._start()
+        loss, saved = float("nan"), time.monotonic()
+        evaluate_at = self.step + self.config.evaluate_every
+        total = self.config.steps * self.config.step_tokens
+        with progress("train", total, "tokens", self.main and not self.quiet) as bar:
+            while self.step < self.config.steps:
+                train_loss = self._one_step()
+                self.step += 1
+                bar.update(self.step * self.config.step_tokens, f"loss {float(train_loss):.3f}")
+                due = self.step >= evaluate_at or self.step == self.config.steps
+                if due:
+                    loss = self._evaluate(train_loss)
+                    gap = check_every(self.step, loss) if check_every else 0
+                    evaluate_at = self.step + (gap or self.config.evaluate_every)
+                    if stop is not None and stop(self.step, loss):
+                        break
+                if time.monotonic() - saved > self.config.checkpoint_seconds:
+                    self._checkpoint()
+                    saved = time.monotonic()
+        return self._finish(loss)
+
+    def _start(self) -> None:
+        if self.main:
+            rewind_metrics(self.folder, self.step)
+        if self.config.trackers:
+            self.accelerator.init_trackers("lacewing", dataclasses.asdict(self.config))
+        if self.step:
+            say(f"resuming at step {self.step} of {self.config.steps}", self.main and not self.quiet)
+
+    def _one_step(self) -> torch.Tensor:
+        losses = []
+        for _ in range(self.config.accumulate):
+            batch = self.batches.next().to(self.accelerator.device)
+            with self.accelerator.accumulate(self.wrapped):
+                logits = self.wrapped(batch[:, :-1])
+                loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        finish_step(self.network, self.optimizer.optimizer, self.config, self.step)
+        return torch.stack(losses).mean()
+
+    def _evaluate(self, train_loss: torch.Tensor) -> float:
+        train_loss = self.accelerator.reduce(train_loss, reduction="mean")
+        with self.accelerator.autocast():
+            loss = validation_loss(self.network, self.validation)
+        last = self.step - 1
+        row: dict[str, Any] = {
+            "step": self.step,
+            "tokens": self.step * self.config.step_tokens,
+            "loss": float(train_loss),
+            "validation_loss": loss,
+            "lr": learning_rate_at(self.config, last),
+            "density": block_density(self.config, pfrac_at(self.config, last)),
+            "seconds": self._seconds(),
+        }
+        if self.main:
+            append_metrics(self.folder, row)
+        if self.config.trackers:
+            self.accelerator.log(row, step=self.step)
+        return loss
+
+    def _seconds(self) -> float:
+        return self.spent + time.monotonic() - self.begun
+
+    def _checkpoint(self) -> None:
+        if self.main:
+            optimizer = self.optimizer.optimizer
+            save_checkpoint(self.folder, self.network, optimizer, self.step, self._seconds())
+
+    def _finish(self, loss: float) -> Run:
+        if self.config.trackers:
+            self.accelerator.end_training()
+        if self.main:
+            write_run(self.folder, self.network, self.validation, self.step, self._seconds())
+        self.accelerator.wait_for_everyone()
+        return _read_run(self.folder)
+
+
+def write_run(
+    folder: Path, network: Transformer, validation: torch.Tensor, steps: int, seconds: float
+) -> None:
+    """Write what a finished run is made of, the manifest last, and drop its checkpoint."""
+    network.eval()
+    artifacts.write_tensors(folder / MEANS, site_means(network, validation))
+    artifacts.write_tensors(folder / WHOLE, parameters(network))
+    summary = {
+        "id": model_id(network),
+        "validation_loss": validation_loss(network, validation),
+        "validation_tokens": validation[:, 1:].numel(),
+        "steps": steps,
+        "seconds": seconds,
+        "nonzero": sum(int(torch.count_nonzero(p)) for p in network.parameters()),
+        "densities": densities(network),
+    }
+    artifacts.write_json(folder / "summary.json", summary)
+    artifacts.seal(folder, "run", FILES)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def _read_run(folder: Path) -> Run:
+    artifacts.read_manifest(folder, "run")
+    summary = artifacts.read_json(folder / "summary.json")
+    return Run(folder, summary["steps"], summary["validation_loss"], summary["seconds"])
+
+
+def _check_batch(config: TrainConfig, processes: int) -> None:
+    if config.batch % (config.accumulate * processes):
+        raise ConfigError(
+            f"batch {config.batch} does not divide into {config.accumulate} accumulated pieces on "
+            f"{processes} processes: make it a multiple of {config.accumulate * processes}"
+        )

@@ -1,0 +1,96 @@
+"""Train the dense twin of a run: same depth, tokenizer, text and context, same validation loss.
+
+Training stops as soon as the twin's validation loss meets the sparse model's, within 0.02 nats. The
+loss is looked at more often as it comes near, so that the twin does not run past.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.data.corpus import Corpus
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, ConfigError
+from lacewing.training.config import TrainConfig
+from lacewing.training.loop import train
+from lacewing.training.run import Run
+
+WITHIN = 0.02
+"""Nats by which the twin's validation loss may differ."""
+NEAREST, FARTHEST = 2, 100
+"""Fewest and most steps between two looks at the loss."""
+
+
+def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """The configuration of a run's dense twin: density 1, no AbsTopK, else the run's own.
+
+    Args:
+        run: The sparse run.
+        changes: Settings of the twin that differ from the run's.
+    """
+    saved = artifacts.read_json(run / "config.json")["training"]
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    unknown = set(saved) - known
+    if unknown:
+        raise ArtifactError(f"{run / 'config.json'} has unknown settings {sorted(unknown)}")
+    dense = {"density": 1.0, "abs_topk": None, "floor": 0}
+    return TrainConfig(**(saved | dense | (changes or {})))
+
+
+def train_twin(
+    run: Path, output: Path, changes: dict[str, Any] | None = None, *, quiet: bool = False
+) -> Run:
+    """Train a dense model until its validation loss meets that of a finished run.
+
+    Args:
+        run: The sparse run.
+        output: Folder of the twin.
+        changes: Settings that differ from the run's (see `twin_config`).
+        quiet: Report no progress.
+
+    Raises:
+        ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
+    """
+    artifacts.read_manifest(run, "run")
+    target = float(artifacts.read_json(run / "summary.json")["validation_loss"])
+    pace = Pace(target)
+    twin = train(
+        twin_config(run, changes),
+        Corpus.parse(artifacts.read_json(run / "config.json")["corpus"]),
+        output,
+        tokenizer=Tokenizer.load(run / "tokenizer.json"),
+        stop=pace.stop,
+        check_every=pace.next_look,
+        quiet=quiet,
+    )
+    difference = twin.validation_loss - target
+    if abs(difference) > WITHIN:
+        more = "give it more --tokens" if difference > 0 else "use a smaller --learning-rate"
+        raise ConfigError(
+            f"the twin's validation loss {twin.validation_loss:.3f} is not within {WITHIN} of the "
+            f"sparse model's {target:.3f}: {more} and another --output"
+        )
+    return twin
+
+
+class Pace:
+    """When to look at the loss next: half of the steps the present slope would need."""
+
+    def __init__(self, target: float) -> None:
+        self.target = target
+        self.seen: list[tuple[int, float]] = []
+
+    def stop(self, step: int, loss: float) -> bool:
+        """Whether the loss has met the target."""
+        return loss <= self.target + WITHIN / 2
+
+    def next_look(self, step: int, loss: float) -> int:
+        """Steps until the loss should be looked at again."""
+        self.seen.append((step, loss))
+        if len(self.seen) < 2:
+            return NEAREST * 5
+        (before, worse), (now, better) = self.seen[-2:]
+        slope = max(worse - better, 1e-6) / (now - before)
+        wanted = 0.5 * (loss - self.target) / slope
+        return int(min(max(wanted, NEAREST), FARTHEST))

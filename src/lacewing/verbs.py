@@ -1,0 +1,141 @@
+"""What the verbs do beyond one call: load, choose prompts, save, and lay out the result for people."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.circuits import circuit as circuits
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.edges import count_all
+from lacewing.circuits.prompts import prompt_sets
+from lacewing.circuits.prune import prune as find_circuit
+from lacewing.circuits.verify import verify as verify_circuit
+from lacewing.data.corpus import Corpus
+from lacewing.data.shards import tokenizer_for
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, DataError
+from lacewing.model.store import Model, load
+from lacewing.progress import progress
+from lacewing.tasks import encode, evaluate, get, names, pairs, prompts
+
+VERIFICATION = "verification.json"
+
+
+def tasks(
+    source: str | None,
+    evaluated: bool,
+    chosen: Sequence[str],
+    corpus: str | None,
+    count: int,
+    max_tokens: int,
+) -> dict[str, Any]:
+    """Describe tasks, and score a model on them where asked to."""
+    model = load(source) if source else None
+    text = Corpus.parse(corpus or (model.corpus if model else "standard_library"))
+    tokenizer = model.tokenizer if model else tokenizer_for(text)
+    wanted = tuple(chosen) or names()
+    rows = []
+    with progress("tasks", len(wanted), "tasks") as bar:
+        for done, name in enumerate(wanted):
+            scored = model if evaluated else None
+            rows.append(_task_row(name, text, tokenizer, scored, count, max_tokens))
+            bar.update(done + 1, name)
+    return {"tasks": rows, "model": source, "corpus": text.spec}
+
+
+def _task_row(
+    name: str, text: Corpus, tokenizer: Tokenizer, model: Model | None, count: int, longest: int
+) -> dict[str, Any]:
+    task = get(name)
+    row: dict[str, Any] = {"name": task.name, "origin": task.origin, "description": task.description}
+    try:
+        if model is None:
+            example = pairs(task, text, "test", 1, tokenizer, longest)[0]
+        else:
+            longest = min(longest, model.network.config.context)
+            made = prompts(task, text, tokenizer, "test", count, longest)
+            example = made.pairs[0]
+            row |= dataclasses.asdict(evaluate(model, made))
+    except DataError as error:
+        return row | {"learned": False, "error": str(error)}
+    return row | {"example": dataclasses.asdict(example)}
+
+
+def show_tasks(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of tasks: scores where a model was evaluated, example pairs otherwise."""
+    lines = []
+    for row in rows:
+        if "error" in row:
+            lines.append(f"{row['name']:28} {row['error']}")
+        elif "loss" in row:
+            low, high = row["interval"]
+            lines.append(
+                f"{row['name']:28} {'learned' if row['learned'] else '-':8} {row['loss']:.3f} "
+                f"[{low:.3f}, {high:.3f}] nats  {row['accuracy']:6.1%}  {row['pairs']} pairs"
+            )
+        else:
+            pair = row["example"]
+            lines.append(f"{row['name']} ({row['origin']}): {row['description']}")
+            for side in ("clean", "corrupted"):
+                lines.append(f"    ...{pair[side][-60:]!r} -> {pair[side + '_answer']!r}")
+    return "\n".join(lines)
+
+
+def prune(
+    source: str, name: str, output: Path, corpus: str | None, config: PruneConfig
+) -> dict[str, Any]:
+    """Prune a model for a task and save the circuit with its test pairs."""
+    if output.exists():
+        raise ArtifactError(f"{output} exists already: choose another --output; nothing was overwritten")
+    model = load(source)
+    sets = prompt_sets(model, get(name), config, corpus)
+    circuit = find_circuit(model, get(name), config, sets=sets)
+    circuit.save(output, sets.test.pairs)
+    return circuit_result(model, circuit)
+
+
+def circuit_result(model: Model, circuit: Circuit) -> dict[str, Any]:
+    """What is said of a circuit."""
+    return {
+        "task": circuit.task,
+        "nodes": circuit.n_nodes,
+        "edges": {
+            "paper": circuit.n_edges,
+            "all": count_all(model.network, circuit.nodes, circuit.answers),
+        },
+        "loss": {"full": circuit.losses["full"], "circuit": circuit.losses["circuit"]},
+        "target_loss": circuit.target_loss,
+        "seed": circuit.seed,
+        "seconds": circuit.settings["seconds"],
+    }
+
+
+def verify(folder: Path, source: str | None, seed: int, quiet: bool = False) -> dict[str, Any]:
+    """Verify a saved circuit on its saved test pairs, and save the result beside it."""
+    circuit = circuits.load(folder)
+    model = load(source or circuit.model_source)
+    test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
+    result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
+    artifacts.write_json(folder / VERIFICATION, result)
+    return result
+
+
+def show_comparison(result: dict[str, Any]) -> str:
+    """The comparison as a table with the ratio under it."""
+    lines = [f"{'task':28} {'sparse':>16} {'dense':>16}   nodes / edges, seed by seed"]
+    for task in result["tasks"]:
+        cells = []
+        for side in ("sparse", "dense"):
+            rows = [r for r in result["rows"] if r["task"] == task and r["side"] == side]
+            cells.append(" ".join(f"{r['nodes']}/{r['edges']}" for r in rows))
+        lines.append(f"{task:28} {cells[0]:>16} {cells[1]:>16}")
+    edges = result["edges"]
+    low, high = edges["interval"]
+    lines.append(
+        f"geometric mean {edges['sparse']:.0f} against {edges['dense']:.0f} edges: dense / sparse = "
+        f"{edges['ratio']:.1f} [{low:.1f}, {high:.1f}]"
+    )
+    return "\n".join(lines)
