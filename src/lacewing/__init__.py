@@ -33,6 +33,7 @@ __all__ = sorted([*_WHERE, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
     if name in _MODULES:
         return import_module(f"lacewing.{name}")
     if name not in _WHERE:
@@ -41,4 +42,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """The public names."""
     return __all__

@@ -1,8 +1,8 @@
 """The only writer of folders and of the files in them.
 
-A folder is whole or absent: its manifest.json, which lists every file with size and SHA-256, is written
-last. Files are written beside their place and renamed into it, so a crash leaves the old or the new.
-Nothing here is a pickle: JSON, safetensors and plain bytes only.
+A folder is whole or absent: its manifest.json, which lists every file with size and SHA-256, is
+written last. Files are written beside their place and renamed into it, so a crash leaves the old
+or the new. Nothing here is a pickle: JSON, safetensors and plain bytes only.
 """
 
 import errno
@@ -61,7 +61,9 @@ def read_json(path: Path) -> Any:
     try:
         return jsonlib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing: the folder is incomplete or not lacewing's") from error
+        raise ArtifactError(
+            f"{path} is missing: the folder is incomplete or not lacewing's"
+        ) from error
     except (jsonlib.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is not JSON ({error}): damaged or foreign") from error
 
@@ -119,13 +121,19 @@ def write_folder(
         files: Raw contents by file name.
         json: Values by file name.
         tensors: Named tensors by file name.
-        replace: Whether a folder that is there is replaced; otherwise it is an error.
+        replace: Whether an older folder of the same kind gives way; otherwise it is an error.
 
     Raises:
-        ArtifactError: the folder exists, the disk is full, or the place cannot be written.
+        ArtifactError: the folder exists, or holds something else than what may be replaced; the
+            disk is full, or the place cannot be written.
     """
     if path.exists() and not replace:
         raise ArtifactError(f"{path} exists already: choose another place; nothing was overwritten")
+    if path.exists() and not _may_replace(path, kind):
+        raise ArtifactError(
+            f"{path} holds something else than a {kind} of lacewing: choose another place; "
+            "nothing was overwritten"
+        )
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -137,7 +145,7 @@ def write_folder(
             for name, group in (tensors or {}).items():
                 write_tensors(new / name, group)
             seal(new, kind, [*(files or {}), *(json or {}), *(tensors or {})])
-            os.chmod(new, 0o755)
+            os.chmod(new, 0o755)  # noqa: S103 - mkdtemp makes folders private
             _swap(new, path)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -167,10 +175,11 @@ def read_manifest(path: Path, kind: str, check_hash: bool = False) -> dict[str, 
         raise ArtifactError(f"no {kind} at {path}: there is no such folder")
     if not (path / MANIFEST).exists():
         raise ArtifactError(
-            f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes it again"
+            f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes "
+            "it again"
         )
     manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not {"format", "kind", "files"} <= set(manifest):
+    if not _is_manifest(manifest):
         raise ArtifactError(f"{path / MANIFEST} is no manifest of lacewing")
     if manifest["kind"] != kind:
         raise ArtifactError(f"{path} holds a {manifest['kind']}, not a {kind}")
@@ -181,6 +190,31 @@ def read_manifest(path: Path, kind: str, check_hash: bool = False) -> dict[str, 
     for name, facts in manifest["files"].items():
         _check(path / name, facts, check_hash)
     return manifest
+
+
+def _may_replace(path: Path, kind: str) -> bool:
+    """Whether a place is ours to empty: nothing in it, or a folder of the kind, even damaged."""
+    if not path.is_dir():
+        return False
+    if not (path / MANIFEST).exists():
+        return next(path.iterdir(), None) is None
+    try:
+        manifest = read_json(path / MANIFEST)
+    except ArtifactError:
+        return True
+    return not _is_manifest(manifest) or manifest["kind"] == kind
+
+
+def _is_manifest(value: object) -> bool:
+    """Whether a JSON value has the shape of a manifest, so that the rest may trust its types."""
+    if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+        return False
+    facts = value["files"].values()
+    return (
+        isinstance(value.get("format"), int)
+        and isinstance(value.get("kind"), str)
+        and all(isinstance(f, dict) and {"size", "sha256"} <= f.keys() for f in facts)
+    )
 
 
 def _check(path: Path, facts: Mapping[str, Any], check_hash: bool) -> None:
@@ -215,6 +249,20 @@ def _swap(new: Path, path: Path) -> None:
     os.replace(path, old)
     os.replace(new, path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(path: Path) -> None:
+    """Mend what a crash left beside a folder that `write_folder` was replacing.
+
+    The old folder comes back where its successor had not yet taken its place; half-written ones go.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    if path.parent.is_dir():
+        for rest in path.parent.iterdir():
+            if rest.name.startswith(f".{path.name}.") and rest.is_dir():
+                shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextmanager

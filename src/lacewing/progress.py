@@ -36,7 +36,11 @@ class Progress:
         line = f"{self.label}  {100 * done / max(self.total, 1):3.0f} %"
         line += f"  {short(rate)} {self.unit}/s  {left} left" if rate > 0 else ""
         line += f"  {note}" if note else ""
-        print(f"\r\033[2K{line}" if self.live else line, end="" if self.live else "\n", file=sys.stderr)
+        print(
+            f"\r\033[2K{line}" if self.live else line,
+            end="" if self.live else "\n",
+            file=sys.stderr,
+        )
         sys.stderr.flush()
 
 
@@ -71,7 +75,9 @@ def short(number: float) -> str:
     """A rate in at most four characters: 7.3, 482, 18k, 2.1M."""
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= factor:
-            return f"{number / factor:.2g}{suffix}" if number < 10 * factor else (
-                f"{number / factor:.0f}{suffix}"
+            return (
+                f"{number / factor:.2g}{suffix}"
+                if number < 10 * factor
+                else f"{number / factor:.0f}{suffix}"
             )
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"

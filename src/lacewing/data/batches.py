@@ -1,8 +1,8 @@
 """Batches of token windows: seeded, resumable at the exact token, cheap.
 
-An epoch cuts the tokens into windows of `context` + 1, from a start drawn anew each epoch, and deals
-them out in a random order. Everything follows from the seed and the position, so a stream needs no
-state but its position.
+An epoch cuts the tokens into windows of `context` + 1, from a start drawn anew each epoch, and
+deals them out in a random order. Everything follows from the seed and the position, so a stream
+needs no state but its position.
 """
 
 import numpy as np
@@ -37,7 +37,8 @@ class Batches:
         self.per_epoch = self.windows // (batch * world)
         if self.per_epoch < 1:
             raise DataError(
-                f"{len(tokens)} training tokens do not fill one batch of {batch * world} sequences of "
+                f"{len(tokens)} training tokens do not fill one batch of {batch * world} "
+                "sequences of "
                 f"{context}: give more text or a smaller batch"
             )
         self._epoch = -1
@@ -71,7 +72,9 @@ def sequences(tokens: np.ndarray, context: int, limit: int) -> Int64[Tensor, "se
     """
     available = (len(tokens) - 1) // context
     if available < 1:
-        raise DataError(f"{len(tokens)} validation tokens do not fill one sequence of {context}: give more text")
+        raise DataError(
+            f"{len(tokens)} validation tokens do not fill one sequence of {context}: give more text"
+        )
     count = max(1, min(available, limit // context))
     starts = np.linspace(0, available - 1, count).astype(np.int64) * context
     taken = tokens[starts[:, None] + np.arange(context + 1)]

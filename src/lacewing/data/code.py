@@ -1,8 +1,8 @@
-"""Python source without its prose: comments and docstrings removed, everything else kept as it stands.
+"""Python source without its prose: comments and docstrings go, everything else stays as it stands.
 
 A small model that reads a few million tokens learns more of the language when no token is spent on
-English. What is removed is found by Python's own parser and tokenizer, so strings that merely look like
-comments stay. Lines that are left empty go; a body that held only a docstring becomes `pass`.
+English. What is removed is found by Python's own parser and tokenizer, so strings that merely look
+like comments stay. Lines that are left empty go; a body that held only a docstring becomes `pass`.
 """
 
 import ast
@@ -26,7 +26,8 @@ def without_prose(text: str) -> str | None:
     touched: set[int] = set()
     for (top, left, bottom, right), filling in sorted(removals, reverse=True):
         first, last = lines[top - 1], lines[bottom - 1]
-        lines[top - 1 : bottom] = [(first[:left] + filling + last[right:]).rstrip()] + [""] * (bottom - top)
+        rest = (first[:left] + filling + last[right:]).rstrip()
+        lines[top - 1 : bottom] = [rest] + [""] * (bottom - top)
         touched.update(range(top - 1, bottom))
     kept = [line for number, line in enumerate(lines) if line.strip() or number not in touched]
     return _fewer_blanks(kept)

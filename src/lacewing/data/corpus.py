@@ -5,18 +5,21 @@
     task 15 %         what task prompts are cut from, so that no prompt was trained on
 
 The split of a file follows from a hash of the last two parts of its path, so that the same module
-in another Python version, or a vendored copy of it in another package, falls into the same split.
+in another Python version, or a vendored copy of it in another package, falls into the same split
+(a folder `python3.11` counts as `lib`).
 """
 
 import glob
 import hashlib
+import re
 import site
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from lacewing.data.code import without_prose
 from lacewing.errors import DataError
 
 Split = Literal["train", "validation", "task"]
@@ -31,7 +34,10 @@ TESTS = frozenset(
 )
 """Folders left out of Python corpora: tests repeat themselves, bundles are no source."""
 
-HUB = "hub:"
+VERSIONED = re.compile(r"^python\d(\.\d+)?t?$")
+"""The library's folder: its name holds the version (python3.11, python3.13t; Lib on Windows)."""
+
+HUB, CODE = "hub:", "code:"
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,12 @@ class CorpusSummary:
     """Files skipped because they are not UTF-8, or hold NUL bytes."""
     too_large: int = 0
     unreadable: int = 0
+    not_python: int = 0
+    """Files skipped by `code:` because they do not parse."""
     per_split: dict[str, int] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Somewhere documents come from: pairs of path and content, content as bytes or text."""
 
@@ -68,9 +77,10 @@ class Source(Protocol):
 class Corpus:
     """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus."""
 
-    def __init__(self, spec: str, sources: Iterable[Source]) -> None:
+    def __init__(self, spec: str, sources: Iterable[Source], code_only: bool = False) -> None:
         self.spec = spec
         self._sources = tuple(sources)
+        self._code_only = code_only
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
 
@@ -96,17 +106,20 @@ class Corpus:
         """A data set of the Hugging Face Hub, streamed (needs the extra `lacewing[hub]`)."""
         from lacewing.data.hub import HubDataset
 
-        spec = ":".join([HUB + name, *([config or ""] if config or column != "text" else []), column])
+        spec = ":".join(
+            [HUB + name, *([config or ""] if config or column != "text" else []), column]
+        )
         return cls(spec if spec.count(":") > 2 else HUB + name, [HubDataset(name, config, column)])
 
     @classmethod
     def parse(cls, spec: str) -> "Corpus":
         """The corpus of a text: a name, a folder, a glob, hub:NAME, or several joined by +.
 
-        Raises:
-            DataError: nothing of that name.
+        With `code:` in front, comments and docstrings are left out (see `code.without_prose`).
         """
-        if "+" in spec:
+        if spec.startswith(CODE):
+            return cls(spec, cls.parse(spec.removeprefix(CODE))._sources, code_only=True)
+        if "+" in spec and not Path(spec).exists():
             parts = [cls.parse(part) for part in spec.split("+")]
             return cls(spec, [source for part in parts for source in part._sources])
         if spec == "standard_library":
@@ -131,7 +144,8 @@ class Corpus:
                 yield document
         if empty:
             raise DataError(
-                f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} in all): "
+                f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} "
+                "in all): "
                 "give it more text"
             )
 
@@ -141,15 +155,16 @@ class Corpus:
         return self._summary
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any path or text."""
+        """16 hexadecimal digits that change with any path, text or split."""
         digest = hashlib.sha256()
         for document in self._read():
-            digest.update(document.path.encode())
+            digest.update(f"{split_of(document.path)}:{document.path}".encode())
             digest.update(hashlib.sha256(document.text.encode()).digest())
         return digest.hexdigest()[:16]
 
     def _read(self) -> list[Document]:
         if self._documents is None:
+            self._summary = CorpusSummary()  # a read that failed half-way counted some files
             self._documents = list(self._distinct())
         return self._documents
 
@@ -162,6 +177,11 @@ class Corpus:
                 if text is None:
                     summary.not_utf8 += 1
                     continue
+                if self._code_only:
+                    text = without_prose(text)
+                    if text is None:
+                        summary.not_python += 1
+                        continue
                 digest = hashlib.sha256(text.encode()).digest()
                 if digest in seen:
                     summary.duplicates += 1
@@ -175,14 +195,15 @@ class Corpus:
         if not seen:
             skipped = summary.not_utf8 + summary.unreadable + summary.too_large
             raise DataError(
-                f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped); name a "
+                f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped); "
+                "name a "
                 "folder, a glob, standard_library, installed_packages or hub:NAME"
             )
 
 
 def split_of(path: str) -> Split:
     """The split of a file, by a hash of the last two parts of its path."""
-    key = "/".join(path.lower().split("/")[-2:])
+    key = "/".join(VERSIONED.sub("lib", part) for part in path.lower().split("/")[-2:])
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     return next(split for split, end in SHARES if share < end)
 
@@ -195,7 +216,9 @@ class _PythonTree:
         for root in dict.fromkeys(self.roots):
             for path in sorted(root.rglob("*.py")):
                 inside = path.relative_to(root)
-                if not TESTS.intersection(inside.parts[:-1]) and not inside.name.startswith("test_"):
+                if not TESTS.intersection(inside.parts[:-1]) and not inside.name.startswith(
+                    "test_"
+                ):
                     yield from _content(path, f"{root.name}/{inside.as_posix()}", summary)
 
 

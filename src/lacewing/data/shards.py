@@ -1,7 +1,7 @@
 """A corpus as token ids: two files of uint16, mapped into memory, documents joined by end-of-text.
 
-They are made once per corpus and tokenizer and found again by fingerprint; a folder that is not whole
-is made anew.
+They are made once per corpus and tokenizer and found again by fingerprint; a folder that is not
+whole is made anew.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,12 @@ class Shards:
 
 
 def prepare(
-    corpus: Corpus, folder: Path, vocab_size: int = 2048, tokenizer: Tokenizer | None = None
+    corpus: Corpus,
+    folder: Path,
+    vocab_size: int = 2048,
+    tokenizer: Tokenizer | None = None,
+    *,
+    replace: bool = True,
 ) -> Shards:
     """Tokenise a corpus into a folder, or map the tokens that are there.
 
@@ -45,20 +50,31 @@ def prepare(
         folder: Where the tokens are kept.
         vocab_size: Size of the tokenizer trained on the corpus.
         tokenizer: An existing one instead.
+        replace: Whether whole tokens of another corpus or tokenizer give way.
 
     Raises:
         DataError: the corpus is empty, or too short to fill a training or validation sequence.
-        ConfigError: the tokenizer has more than 65,536 tokens.
+        ConfigError: the tokenizer has more than 65,536 tokens, or the folder holds the tokens of
+            something else and must not be replaced.
     """
     key = f"{corpus.fingerprint()}-{_key(tokenizer, vocab_size)}"
-    if not _whole(folder, key):
+    there = _key_of(folder)
+    if there != key:
+        if there is not None and not replace:
+            raise ConfigError(
+                f"{folder} holds other tokens: the text of {corpus.spec} or the tokenizer has "
+                "changed; choose another --output; nothing was overwritten"
+            )
         tokenizer = tokenizer or Tokenizer.train(_sample(corpus), vocab_size)
         _write(corpus, tokenizer, folder, key)
     index = artifacts.read_json(folder / "index.json")
     tokens = {split: _mapped(folder / f"{split}.bin") for split in SPLITS}
     for split, ids in tokens.items():
         if len(ids) < 2:
-            raise DataError(f"the {split} split of {corpus.spec} has only {len(ids)} tokens: more text is needed")
+            raise DataError(
+                f"the {split} split of {corpus.spec} has only {len(ids)} tokens: more text is "
+                "needed"
+            )
     return Shards(
         Tokenizer.load(folder / "tokenizer.json"),
         tokens["train"],
@@ -69,7 +85,9 @@ def prepare(
 
 def _write(corpus: Corpus, tokenizer: Tokenizer, folder: Path, key: str) -> None:
     if tokenizer.vocab_size > 2**16:
-        raise ConfigError(f"tokenizer of {tokenizer.vocab_size} tokens: at most 65,536 fit in uint16")
+        raise ConfigError(
+            f"tokenizer of {tokenizer.vocab_size} tokens: at most 65,536 fit in uint16"
+        )
     files = {f"{s}.bin": _encoded(corpus, tokenizer, s) for s in SPLITS}
     artifacts.write_folder(
         folder,
@@ -81,10 +99,12 @@ def _write(corpus: Corpus, tokenizer: Tokenizer, folder: Path, key: str) -> None
 
 
 def _encoded(corpus: Corpus, tokenizer: Tokenizer, split: Split) -> bytes:
-    parts = []
+    parts: list[np.ndarray] = []
     for texts in _groups(d.text for d in corpus.documents(split)):
-        for ids in tokenizer.encode_batch(texts):
-            parts.append(np.array([*ids, tokenizer.end_of_text], dtype=np.uint16))
+        parts += [
+            np.array([*ids, tokenizer.end_of_text], dtype=np.uint16)
+            for ids in tokenizer.encode_batch(texts)
+        ]
     return np.concatenate(parts).tobytes()
 
 
@@ -116,12 +136,13 @@ def _key(tokenizer: Tokenizer | None, vocab_size: int) -> str:
     return hashlib.sha256(tokenizer.to_bytes()).hexdigest()[:16]
 
 
-def _whole(folder: Path, key: str) -> bool:
+def _key_of(folder: Path) -> str | None:
+    """What the tokens in a folder were made from; None where the folder is not whole."""
     try:
         artifacts.read_manifest(folder, "tokens")
-        return bool(artifacts.read_json(folder / "index.json")["key"] == key)
+        return str(artifacts.read_json(folder / "index.json")["key"])
     except ArtifactError:
-        return False
+        return None
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The tokenizer: byte-level BPE of 2,048 tokens, in the file format of the `tokenizers` library.
+r"""The tokenizer: byte-level BPE of 2,048 tokens, in the file format of the `tokenizers` library.
 
 Pre-tokens are cut as the paper's code model does: a run of letters may take one leading non-letter
-(` current`, `.add`, `_init`), digits come in threes, and punctuation takes a leading space and trailing
-newlines, so that `("`, `')` and `):\\n` can each be one token.
+(` current`, `.add`, `_init`), digits come in threes, and punctuation takes a leading space and
+trailing newlines, so that `("`, `')` and `):\n` can each be one token.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,21 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
 
-PATTERN = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """How text is cut before merging (as `tiktoken_ext/tinypython.py` of openai/circuit_sparsity)."""
 
 END_OF_TEXT = "<|endoftext|>"
 """Stands between documents; the last id of a tokenizer trained here."""
+
+
+def _byte_signs() -> dict[str, int]:
+    """The byte behind each sign of a byte-level vocabulary (as GPT-2 writes them)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(b): b for b in shown} | {chr(256 + i): b for i, b in enumerate(hidden)}
+
+
+_BYTE_OF = _byte_signs()
 
 
 class Tokenizer:
@@ -28,9 +36,13 @@ class Tokenizer:
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
         self._inner = inner
+        # "<|endoftext|>" written in a source file is text; only the id ends a document.
+        inner.encode_special_tokens = True
         end = inner.token_to_id(END_OF_TEXT)
         if end is None:
-            raise ArtifactError(f"the tokenizer has no {END_OF_TEXT} token: add it as a special token")
+            raise ArtifactError(
+                f"the tokenizer has no {END_OF_TEXT} token: add it as a special token"
+            )
         self.end_of_text: int = end
 
     @classmethod
@@ -94,15 +106,20 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, in parallel."""
-        return [list(e.ids) for e in self._inner.encode_batch(list(texts), add_special_tokens=False)]
+        return [
+            list(e.ids) for e in self._inner.encode_batch(list(texts), add_special_tokens=False)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
         return str(self._inner.decode(list(ids), skip_special_tokens=False))
 
     def token(self, id: int) -> str:
-        """The text of one token; bytes that are no whole character appear as the replacement sign."""
-        return self.decode([id])
+        r"""The text of one token; bytes that are no whole character appear as `\xe2`."""
+        name = self._inner.id_to_token(id)
+        if name is None or not set(name) <= _BYTE_OF.keys():
+            return self.decode([id])
+        return bytes(_BYTE_OF[sign] for sign in name).decode("utf-8", "backslashreplace")
 
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, else None."""

@@ -1,1 +1,1 @@
-"""The hot operations, one file each: a plain reference, a fast version, one dispatching function."""
+"""The hot operations, one file each: a plain reference, a fast version, one function for both."""

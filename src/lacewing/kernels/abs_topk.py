@@ -65,7 +65,7 @@ INTEGER = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
 
 
 def _fast(x: Tensor) -> bool:
-    return x.device.type == "cpu" and 0 < x.numel() and x.shape[-1] <= WIDEST_ROW.get(x.dtype, 0)
+    return x.device.type == "cpu" and x.numel() > 0 and x.shape[-1] <= WIDEST_ROW.get(x.dtype, 0)
 
 
 def _on_cpu(x: Tensor, k: int) -> Tensor:

@@ -65,7 +65,7 @@ def largest(
         return torch.ones_like(weight, dtype=torch.bool)
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return largest_reference(weight, k, floor, axis)
-    # For finite floats the bits of |w| order like |w|, and integers have no rounding to worry about.
+    # For finite floats the bits of |w| order like |w|.
     key = weight.detach().contiguous().numpy().view(np.int32) & np.int32(0x7FFFFFFF)
     if floor:
         key[_protected(key, floor, axis)] = np.iinfo(np.int32).max

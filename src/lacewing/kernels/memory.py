@@ -24,4 +24,5 @@ def keep_pages() -> bool:
     except (OSError, AttributeError):
         return False
     limits = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1))
-    return all([mallopt(name, value) == 1 for name, value in limits])
+    obeyed = [mallopt(name, value) == 1 for name, value in limits]  # every one of them is tried
+    return all(obeyed)

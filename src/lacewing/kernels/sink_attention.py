@@ -44,7 +44,7 @@ def sink_attention(
 
 
 LONGEST_WRITTEN_OUT = 512
-"""Tokens up to which a CPU writes out the bf16 scores: there the flash backward is 20 times slower."""
+"""Tokens up to which a CPU writes out bf16 scores: the flash backward is 20 times slower there."""
 
 
 def _causal(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

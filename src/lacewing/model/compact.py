@@ -6,8 +6,8 @@ A matrix that is mostly zero becomes three tensors, row by row (CSR):
     NAME.column  their columns, uint16
     NAME.value   their values, bfloat16 where every one of them fits exactly, else float32
 
-so the file's size follows the nonzeros. A weight is written when any of its bits is set, so that even
--0.0 comes back to the bit. Dense tensors are written whole, as bfloat16 where that is exact.
+so the file's size follows the nonzeros. A weight is written when any of its bits is set, so that
+even -0.0 comes back to the bit. Dense tensors are written whole, as bfloat16 where that is exact.
 """
 
 from collections.abc import Mapping

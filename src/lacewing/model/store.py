@@ -1,7 +1,7 @@
 """Models on disk: a folder with config.json, tokenizer.json, means.safetensors and the weights.
 
-The weights are `model.safetensors`, or `model.compact.safetensors` (see `compact`), exact to the bit.
-A model is known by its id, a hash of its weights, so that a circuit can say whose it is.
+The weights are `model.safetensors`, or `model.compact.safetensors` (see `compact`), exact to the
+bit. A model is known by its id, a hash of its weights, so that a circuit can say whose it is.
 """
 
 import dataclasses
@@ -97,7 +97,9 @@ def load(source: str | Path) -> Model:
     means = artifacts.read_tensors(folder / MEANS)
     for key, width in site_widths(network.config).items():
         if key not in means or means[key].shape != (width,):
-            raise ArtifactError(f"{folder / MEANS} has no {width} means for site {key}: not of this model")
+            raise ArtifactError(
+                f"{folder / MEANS} has no {width} means for site {key}: not of this model"
+            )
     summary = artifacts.read_json(folder / "summary.json")
     return Model(
         network=network,
@@ -143,7 +145,10 @@ def _fill(network: Transformer, folder: Path) -> None:
     expected = network.state_dict()
     if set(tensors) != set(expected):
         odd = sorted(set(tensors) ^ set(expected))
-        raise ArtifactError(f"{folder} holds the weights of another model: {odd[0]} is in only one of file and config")
+        raise ArtifactError(
+            f"{folder} holds the weights of another model: {odd[0]} is in only one of file and "
+            "config"
+        )
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
             raise ArtifactError(

@@ -60,8 +60,9 @@ class Block(nn.Module):
         return x + self._site("mlp_out", self.mlp_proj(neuron))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        heads = [t.unflatten(-1, (self.config.n_head, -1)).transpose(1, 2) for t in (q, k, v)]
-        return sink_attention(*heads, self.sink).transpose(1, 2).flatten(2)
+        heads = (*q.shape[:2], self.config.n_head, self.config.d_head)
+        q, k, v = (t.reshape(heads).transpose(1, 2) for t in (q, k, v))
+        return sink_attention(q, k, v, self.sink).transpose(1, 2).flatten(2)
 
     def _site(self, name: str, value: Tensor) -> Tensor:
         config = self.config
@@ -82,9 +83,11 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, i, self.hooks) for i in range(config.n_layer))
         self.ln_f = nn.RMSNorm(config.d_model)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.bigram = nn.Parameter(torch.empty(config.vocab_size, config.vocab_size)) if (
-            config.bigram
-        ) else None
+        self.bigram = (
+            nn.Parameter(torch.empty(config.vocab_size, config.vocab_size))
+            if config.bigram
+            else None
+        )
         self.initialise()
 
     def initialise(self) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-PHRASE = re.compile(r"(?<![\w'`./-])[A-Z][a-z]+(?: [a-z]+){1,4}(?![\w'`/(=-])")
+PHRASE = re.compile(
+    r"(?<![\w'`./-])(?!(?:None|True|False|Exception) )[A-Z][a-z]+(?: [a-z]+){1,5}(?![\w'`/(=-])"
+)
 DANGLING = re.compile(
     r"a|all|an|and|any|are|as|at|be|been|but|by|can|do|does|each|for|from|had|has|have|if|in|into|is"
     r"|it|its|may|must|no|not|of|on|only|or|our|so|some|than|that|the|their|then|there|these|they|this"
@@ -103,7 +105,7 @@ class SourceFile:
 
     @cached_property
     def phrases(self) -> list[str]:
-        """Two to five plain words in a row that open a sentence of its prose, sorted."""
+        """Two to five plain words in a row that open a sentence in prose or a message, sorted."""
         found = {m.group() for line in self.lines for m in PHRASE.finditer(line)}
         whole = {_without_dangling(phrase) for phrase in found}
         return sorted(phrase for phrase in whole if " " in phrase and len(phrase) <= 28)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything the next step depends on, written so that a crash leaves the old or the new.
+"""Checkpoints: everything the next step depends on; a crash leaves the old one or the new one.
 
 A checkpoint is a folder RUN/checkpoint with the weights, both Adam moments and the step; batches
 follow from the step. `kill -9` at any moment loses at most the time since the last one, and the

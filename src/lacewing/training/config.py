@@ -12,6 +12,9 @@ from lacewing.errors import ConfigError
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import BLOCK_SITES
 
+RESIDUAL_AND_VALUE_SITES = tuple(s for s in BLOCK_SITES if s not in ("attn_q", "attn_k"))
+"""Where AbsTopK acts in the models of the paper's Fig. 3: everywhere but on queries and keys."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -22,31 +25,31 @@ class TrainConfig:
     """
 
     # The dial.
-    expansion: float = 1.0
+    expansion: float = 1.5
     """Width relative to `base_width` (the paper's e)."""
-    density: float = 1 / 32
+    density: float = 1 / 20
     """Nonzero fraction of every block matrix at the end, in (0, 1]; 1 trains a dense model."""
 
     # Shape.
     base_width: int = 256
     """Residual channels at expansion 1 (train.py of openai/circuit_sparsity)."""
-    n_layer: int = 3
+    n_layer: int = 2
     """Blocks, each attention then MLP."""
     d_model: int | None = None
     """Residual channels; default base_width x expansion."""
-    d_head: int = 16
+    d_head: int = 32
     """Channels per attention head."""
     d_mlp: int | None = None
     """Neurons per MLP; default 4 x d_model."""
-    context: int = 128
+    context: int = 64
     """Tokens per sequence."""
     abs_topk: float | None = 0.25
     """Fraction of channels AbsTopK keeps; none (always, in a dense model) switches it off."""
-    abs_topk_sites: tuple[str, ...] = BLOCK_SITES
+    abs_topk_sites: tuple[str, ...] = RESIDUAL_AND_VALUE_SITES
     """Sites where AbsTopK acts."""
-    sinks: bool = False
+    sinks: bool = True
     """Learned attention sinks."""
-    d_position: int = 0
+    d_position: int = 32
     """Width of a concatenated position embedding; 0: none."""
     bigram: bool = True
     """Trained bigram table added to the logits."""
@@ -54,15 +57,15 @@ class TrainConfig:
     """Tokens of the byte-level BPE trained on the corpus; ignored where a tokenizer is given."""
 
     # Length.
-    tokens: int = 4_000_000
+    tokens: int = 8_000_000
     """Training tokens in all."""
-    batch: int = 64
+    batch: int = 32
     """Sequences per step, over all processes and accumulated pieces."""
     accumulate: int = 1
     """Pieces a step is cut into, so that less memory is needed; changes nothing else."""
 
     # Optimizer (paper A.2; Adam with decoupled decay after the projection).
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     """Peak learning rate before the density factor."""
     beta1: float = 0.9
     """Decay of the gradient mean."""
@@ -78,9 +81,9 @@ class TrainConfig:
     # Sparsity.
     anneal_start: float = 0.01
     """Fraction of the steps after which density starts to fall from 1."""
-    anneal_end: float = 0.5
+    anneal_end: float = 0.3
     """Fraction of the steps at which density reaches its target."""
-    anneal: Literal["linear", "geometric"] = "linear"
+    anneal: Literal["linear", "geometric"] = "geometric"
     """How density falls in between: by equal steps (published) or by equal factors."""
     floor: int = 4
     """Weights kept in every row of c_attn and c_fc and every column of both projections."""

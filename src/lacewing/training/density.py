@@ -32,6 +32,8 @@ def pfrac_at(config: TrainConfig, step: int) -> float:
     start, end = config.anneal_start * config.steps, config.anneal_end * config.steps
     progress = min(max((step - start) / (end - start), 0.0), 1.0)
     full = config.expansion**2
+    if progress == 1.0:  # exactly, so that rounding can never undercut the floor
+        return config.pfrac
     if config.anneal == "geometric":
         return full * (config.pfrac / full) ** progress
     return full + (config.pfrac - full) * progress

@@ -19,7 +19,7 @@ PIECE = 32
 def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token"]) -> float:
     """Mean next-token cross-entropy over fixed validation sequences, nats per token."""
     total = 0.0
-    for piece in sequences.split(PIECE):
+    for piece in torch.split(sequences, PIECE):
         piece = piece.to(network.lm_head.weight.device)
         logits = network(piece[:, :-1])
         total += float(
@@ -34,9 +34,9 @@ def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token
 def site_means(
     network: Transformer, sequences: Int[Tensor, "sequence token"]
 ) -> dict[str, Float[Tensor, " channel"]]:
-    """Mean of every site over all tokens of some pretraining text (paper A.5: what ablation uses)."""
+    """Mean of every site over all tokens of some pretraining text, for ablation (paper A.5)."""
     with summing(network) as sums:
-        for piece in sequences.split(PIECE):
+        for piece in torch.split(sequences, PIECE):
             network(piece[:, :-1].to(network.lm_head.weight.device))
     count = sequences[:, 1:].numel()
     return {key: (total / count).float().cpu() for key, total in sums.items()}

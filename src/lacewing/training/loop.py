@@ -4,8 +4,9 @@
     now and then:   validation loss, metrics line, checkpoint
     at the end:     site means over validation text, weights, manifest
 
-Hugging Face Accelerate carries it over processes and devices. `batch` counts sequences per step over
-all processes, so the same configuration gives the same model (up to rounding) on any number of them.
+Hugging Face Accelerate carries it over processes and devices. `batch` counts sequences per step
+over all processes, so the same configuration gives the same model (up to rounding) on any number
+of them.
 """
 
 import dataclasses
@@ -42,9 +43,9 @@ from lacewing.training.run import (
     FILES,
     Run,
     append_metrics,
+    check_run,
     finished,
     open_run,
-    read_metrics,
     rewind_metrics,
 )
 
@@ -88,6 +89,9 @@ def train(
     from accelerate.utils import set_seed
 
     folder = Path(output)
+    check_run(folder, config, corpus.spec, tokenizer)
+    if finished(folder):
+        return _read_run(folder)
     accelerator = Accelerator(
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.accumulate,
@@ -96,15 +100,17 @@ def train(
     )
     _check_batch(config, accelerator.num_processes)
     with accelerator.main_process_first():
-        shards = prepare(corpus, folder / "tokens", config.vocab_size, tokenizer)
+        if accelerator.is_main_process:
+            artifacts.recover(folder / "tokens")
+            artifacts.recover(folder / FOLDER)
+        begun = (folder / "config.json").exists()
+        shards = prepare(corpus, folder / "tokens", config.vocab_size, tokenizer, replace=not begun)
     model = config.model(shards.tokenizer.vocab_size)
     set_seed(config.seed)
     network = Transformer(model)
     check_density(network, config)
     if accelerator.is_main_process:
         open_run(folder, config, model, corpus.spec, shards.tokenizer)
-    if finished(folder):
-        return _read_run(folder)
     trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
     say(f"training: {config.summary()}", trainer.main and not quiet)
     return trainer.run(stop, check_every)
@@ -129,9 +135,9 @@ class _Trainer:
         self.batches = Batches(
             shards.train,
             config.context,
-            config.micro_batch(accelerator.num_processes),
+            config.batch // accelerator.num_processes,
             config.seed,
-            position=self.step * config.accumulate,
+            position=self.step,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
@@ -140,7 +146,8 @@ class _Trainer:
     def run(self, stop: Stop | None, check_every: Callable[[int, float], int] | None) -> Run:
         self._start()
         loss, saved = float("nan"), time.monotonic()
-        evaluate_at = self.step + self.config.evaluate_every
+        every = self.config.evaluate_every
+        evaluate_at = (self.step // every + 1) * every  # the same steps, resumed or not
         total = self.config.steps * self.config.step_tokens
         with progress("train", total, "tokens", self.main and not self.quiet) as bar:
             while self.step < self.config.steps:
@@ -151,7 +158,7 @@ class _Trainer:
                 if due:
                     loss = self._evaluate(train_loss)
                     gap = check_every(self.step, loss) if check_every else 0
-                    evaluate_at = self.step + (gap or self.config.evaluate_every)
+                    evaluate_at = self.step + (gap or every)
                     if stop is not None and stop(self.step, loss):
                         break
                 if time.monotonic() - saved > self.config.checkpoint_seconds:
@@ -165,12 +172,14 @@ class _Trainer:
         if self.config.trackers:
             self.accelerator.init_trackers("lacewing", dataclasses.asdict(self.config))
         if self.step:
-            say(f"resuming at step {self.step} of {self.config.steps}", self.main and not self.quiet)
+            say(
+                f"resuming at step {self.step} of {self.config.steps}", self.main and not self.quiet
+            )
 
     def _one_step(self) -> torch.Tensor:
         losses = []
-        for _ in range(self.config.accumulate):
-            batch = self.batches.next().to(self.accelerator.device)
+        rows = self.batches.next().to(self.accelerator.device)
+        for batch in rows.chunk(self.config.accumulate):
             with self.accelerator.accumulate(self.wrapped):
                 logits = self.wrapped(batch[:, :-1])
                 loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())

@@ -1,6 +1,6 @@
 """One optimizer step, in the published order (train.py of openai/circuit_sparsity, method 3.1).
 
-    1 learning rate lr(i) = base(i) sqrt(pf / q(i))     linear warmup and decay times the density factor
+    1 learning rate lr(i) = base(i) sqrt(pf / q(i))     warmup and decay times the density factor
     4 divide all gradients by their global RMS          this normalises, it does not clip
     5 Adam, no built-in weight decay
     6 projection: keep the largest

@@ -4,7 +4,9 @@
     tokens/                              token shards (a cache; not part of the result)
     metrics.jsonl                        a line per logged step
     checkpoint/                          while training
-    model.safetensors, means.safetensors, summary.json, manifest.json      at the end, in this order
+    means.safetensors, model.safetensors, summary.json, manifest.json      at the end, in this order
+
+The manifest is what makes a run finished.
 """
 
 import dataclasses
@@ -47,36 +49,70 @@ def finished(folder: Path) -> bool:
     return (folder / "manifest.json").exists()
 
 
+def check_run(folder: Path, config: TrainConfig, corpus: str, tokenizer: Tokenizer | None) -> None:
+    """Refuse, before anything is written, a folder that holds something else than this run.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    path = folder / "config.json"
+    if path.exists():
+        _same(artifacts.read_json(path), _plain(config, corpus), folder)
+        if tokenizer is not None:
+            _same_tokenizer(folder, tokenizer)
+    elif folder.exists() and not (folder.is_dir() and all(map(_begun, folder.iterdir()))):
+        raise ConfigError(
+            f"{folder} exists and is no run of lacewing: choose another --output; nothing was "
+            "written"
+        )
+
+
 def open_run(
     folder: Path, config: TrainConfig, model: ModelConfig, corpus: str, tokenizer: Tokenizer
 ) -> None:
-    """Start a run's folder, or check that the one there is the same run.
+    """Start a run's folder, or go on with the one there, which `check_run` has accepted.
 
     Raises:
         ConfigError: the folder holds a run of another configuration, or something else.
     """
-    saved = {
-        "format": artifacts.FORMAT,
-        "corpus": corpus,
-        "model": dataclasses.asdict(model),
-        "training": dataclasses.asdict(config),
-    }
+    check_run(folder, config, corpus, tokenizer)
+    saved = {"format": artifacts.FORMAT, **_plain(config, corpus, model)}
     path = folder / "config.json"
     if path.exists():
-        _same(artifacts.read_json(path), json.loads(json.dumps(saved)), folder)
-        return
-    if folder.exists() and any(p.name != "tokens" for p in folder.iterdir()):
+        _same(artifacts.read_json(path), saved, folder)
+    else:
+        artifacts.write_json(path, saved)
+    if not (folder / "tokenizer.json").exists():
+        tokenizer.save(folder / "tokenizer.json")
+
+
+def _begun(path: Path) -> bool:
+    """Whether a file may stand in a run's folder before config.json does."""
+    return path.name == "tokens" or path.name.startswith((".tokens.", ".config.json."))
+
+
+def _plain(config: TrainConfig, corpus: str, model: ModelConfig | None = None) -> dict[str, Any]:
+    """What config.json says, as it comes back from JSON."""
+    saved: dict[str, Any] = {"corpus": corpus}
+    if model is not None:
+        saved["model"] = dataclasses.asdict(model)
+    saved["training"] = dataclasses.asdict(config)
+    plain: dict[str, Any] = json.loads(json.dumps(saved))
+    return plain
+
+
+def _same_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    path = folder / "tokenizer.json"
+    if path.exists() and path.read_bytes() != tokenizer.to_bytes():
         raise ConfigError(
-            f"{folder} exists and is no run of lacewing: choose another --output; nothing was written"
+            f"{folder} holds a run with another tokenizer: choose another --output; nothing was "
+            "written"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(folder / "tokenizer.json")
-    artifacts.write_json(path, saved)
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    for part in ("corpus", "model", "training"):
-        was, now = old.get(part), new[part]
+    for part, now in new.items():
+        was = old.get(part)
         if not isinstance(now, dict):
             was, now = {part: was}, {part: now}
         for key in sorted(set(was or {}) | set(now)):
@@ -112,6 +148,7 @@ def _rewrite(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
-        return json.loads(line)  # type: ignore[no-any-return]
+        row: dict[str, Any] = json.loads(line)
+        return row
     except json.JSONDecodeError:
         return None

@@ -10,8 +10,10 @@ from lacewing.tasks.source import SourceFile, Statement
 
 FOR = re.compile(r" *for ([A-Za-z_]\w*) in ")
 WHILE = re.compile(r" *while ([A-Za-z_]\w*)\b(?!\()")
-FOR_WHOLE = re.compile(r" *for ([A-Za-z_][\w, ]*) in ([A-Za-z_][^:#]*):")
-ASSIGN_WHOLE = re.compile(r" *([a-z_]\w*) = ((?!None|True|False)[A-Za-z_][\w.]*(?:\([^#]*\))?)")
+FOR_WHOLE = re.compile(r" *for ([A-Za-z_][\w, ]*) in ([A-Za-z_][^:#]{0,32}):")
+ASSIGN_WHOLE = re.compile(
+    r" *([a-z_]\w*) = ((?!None|True|False)[A-Za-z_][\w.]{0,20}(?:\([^#]{0,20}\))?)"
+)
 INDENTS = (8, 4)
 COUNTERS = ("i", "j", "k", "n")
 

@@ -10,8 +10,8 @@ from lacewing.tasks.source import SourceFile
 
 COMPARED = re.compile(r" *if ([A-Za-z_]\w*) == ")
 ASSIGNED = re.compile(r" *([A-Za-z_]\w*) = ")
-COMPARED_VALUE = re.compile(r" *if ([\w.]+) == ([A-Za-z_][\w.]*|\d+):")
-ASSIGNED_VALUE = re.compile(r" *([\w.]+) = ([A-Za-z_][\w.]*|\d+)")
+COMPARED_VALUE = re.compile(r" *if ([\w.]{1,24}) == ([A-Za-z_][\w.]{0,24}|\d+):")
+ASSIGNED_VALUE = re.compile(r" *([\w.]{1,24}) = ([A-Za-z_][\w.]{0,24}|\d+)")
 CONDITION = re.compile(r" *if ([A-Za-z_][\w. ]*(?:==|!=|<|>|<=|>=)?[\w. ]*\w):")
 WITH_NAME = re.compile(r" *(with [^#]*\)) as ")
 

@@ -18,16 +18,27 @@ MESSAGE_CALL = re.compile(
     r"(?:debug|error|exit|fail|info|log|message|msg|warn|warning|write)\()"
 )
 KINDS_OF_FILE = (("input", "output"), ("in", "out"))
+REMARKS = (
+    "Invalid",
+    "Unknown",
+    "Missing",
+    "Bad",
+    "No",
+    "Cannot read",
+    "Expected",
+    "Found",
+    "Reading",
+)
 ENDINGS = ("txt", "csv", "json", "log", "dat")
 
 
-@builtin([('")', "')")], aligned=True, origin="mixed")
+@builtin([('")', "')"), ('")\n', "')\n"), ('"', "'")], aligned=True, origin="mixed")
 def single_double_quote(file: SourceFile, random: Random) -> Iterator[Draft]:
     """Which quote closes the string: `print("No reviews` -> `")`, `print('No reviews` -> `')`.
 
     Natural: calls in the file whose argument is one plain string, with the other quote as partner.
-    Filled up with calls that take a message in this file, composed in its functions with a
-    phrase of its prose.
+    Filled up with calls that take a message in this file, composed in its functions with a phrase
+    of its prose or a remark on a name it binds.
     """
     for statement in file.statements:
         if found := QUOTED_CALL.match(file.line_of(statement)):
@@ -42,7 +53,8 @@ def fstring_brace(file: SourceFile, random: Random) -> Iterator[Draft]:
     """Whether the string is an f-string: `print(f"Total:` -> ` {`, `print("Total:` -> ` %`.
 
     Natural: strings of the file in which a value follows, written either way. Filled up with
-    calls that take a message in this file, composed in its functions with a phrase of its prose.
+    calls that take a message in this file, composed in its functions with a phrase of its prose or
+    a remark on a name it binds.
     """
     for statement in file.statements:
         if found := BEFORE_VALUE.match(file.line_of(statement)):
@@ -72,10 +84,16 @@ def with_open(file: SourceFile, random: Random) -> Iterator[Draft]:
 def _messages(file: SourceFile, random: Random) -> Iterator[tuple[int, str, str]]:
     """Lines that call, up to the bracket, something in the file that takes a message, or print.
 
-    Each comes with the place to put it and a phrase of the file as its message.
+    Each comes with the place to put it and a message: a phrase of the file, or a remark on a name
+    that it binds near by.
     """
     heads = {found[1] for s in file.slots if (found := MESSAGE_CALL.match(file.line_of(s)))}
-    choices = sorted(heads | {"print("})
-    for slot in some_slots(file, random) if file.phrases else ():
-        opening = indented(slot, random.choice(choices))
-        yield slot.line, opening, random.choice(file.phrases)
+    choices = sorted(heads | {"print(", "raise ValueError("})
+    for slot in some_slots(file, random):
+        said = [
+            f"{random.choice(REMARKS)} {name.replace('_', ' ')}"
+            for name in known(file, slot.line, random, 1)
+        ]
+        said += random.sample(file.phrases, min(len(file.phrases), 1))
+        if said:
+            yield slot.line, indented(slot, random.choice(choices)), random.choice(said)

@@ -1,0 +1,113 @@
+"""The whole chain in one command: train, twin, tasks, prune, verify, compare, report.
+
+Every stage leaves a finished folder and is skipped when that is there, so the same command goes on
+where an interrupted one stopped:
+
+    OUTPUT/sparse       the weight-sparse run, with tasks.json, circuits/TASK and comparison/
+    OUTPUT/dense        its dense twin
+    OUTPUT/report       report.json, index.html and figures
+"""
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts, verbs
+from lacewing.circuits.compare import compare
+from lacewing.circuits.config import PruneConfig
+from lacewing.data.corpus import Corpus
+from lacewing.model.store import load
+from lacewing.progress import duration, say
+from lacewing.report.build import report
+from lacewing.training.config import TrainConfig
+from lacewing.training.loop import train
+from lacewing.training.twin import train_twin
+
+CORPUS = "code:standard_library"
+SPARSE = TrainConfig()
+"""The defaults of `lacewing train`, chosen for this demo (docs/log.md says how)."""
+TWIN: dict[str, Any] = {}
+"""What the twin does otherwise."""
+PRUNE = PruneConfig()
+MOST_TASKS = 6
+"""Tasks compared, the quotes first and then those learned best, to stay within minutes."""
+FIRST = "single_double_quote"
+COMMANDS = (
+    "lacewing train --output {0}/sparse --corpus code:standard_library",
+    "lacewing train --output {0}/dense --twin-of {0}/sparse",
+    "lacewing tasks --model {0}/sparse --run",
+    "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
+    "lacewing verify --circuit {0}/sparse/circuits/single_double_quote",
+    "lacewing report --run {0}/sparse --output {0}/report",
+)
+
+
+def demo(output: Path) -> dict[str, Any]:
+    """Run the chain into `output`; minutes on two cores.
+
+    Returns:
+        `page`, the report; `summary`, five lines; and the figures in them.
+    """
+    began = time.monotonic()
+    sparse, dense = output / "sparse", output / "dense"
+    say("1/5 training a weight-sparse model on this interpreter's standard library")
+    run = train(SPARSE, Corpus.parse(CORPUS), sparse)
+    say("2/5 training its dense twin to the same validation loss")
+    twin = train_twin(sparse, dense, TWIN)
+    say("3/5 asking both which of the twenty tasks they have learned")
+    scores = {side: _scores(folder) for side, folder in (("sparse", sparse), ("dense", dense))}
+    say("4/5 pruning both to circuits, and verifying the sparse model's")
+    comparison = _compare(sparse, dense, scores)
+    verified = [_verified(sparse, task) for task in comparison["tasks"]]
+    say("5/5 writing the report")
+    page = report(sparse, output / "report", commands=[c.format(output) for c in COMMANDS])
+    learned = [row for row in scores["sparse"] if row["learned"]]
+    both = [v for v in verified if v["sufficient"]["verdict"] and v["necessary"]["verdict"]]
+    edges, summary = comparison["edges"], artifacts.read_json(sparse / "summary.json")
+    low, high = edges["interval"]
+    densest = max(d for n, d in summary["densities"].items() if "blocks" in n and ".weight" in n and "ln" not in n)
+    lines = [
+        f"model     {SPARSE.summary()}; at least {1 - densest:.1%} of each block matrix is zero; "
+        f"validation loss {run.validation_loss:.3f} (twin {twin.validation_loss:.3f}) nats/token",
+        f"tasks     {len(learned)} of {len(scores['sparse'])} learned to under 0.15 nats on test prompts: "
+        + ", ".join(row["name"] for row in learned),
+        f"circuits  {len(verified)} pruned to {PRUNE.target_loss:g} nats; {len(both)} verified sufficient and "
+        "necessary",
+        f"edges     {edges['sparse']:.0f} sparse, {edges['dense']:.0f} dense: {edges['ratio']:.1f} times fewer "
+        f"[{low:.1f}, {high:.1f}], geometric means over {len(comparison['tasks'])} tasks",
+        f"time      {duration(time.monotonic() - began)}",
+    ]
+    return {"page": str(page), "summary": lines, "edges": edges, "verified": len(both), "learned": len(learned)}
+
+
+def _scores(folder: Path) -> list[dict[str, Any]]:
+    """Losses on all tasks, measured once and kept in tasks.json."""
+    path = folder / "tasks.json"
+    if not path.exists():
+        found = verbs.tasks(str(folder), True, (), CORPUS, PRUNE.test_pairs, PRUNE.max_tokens)
+        artifacts.write_json(path, found)
+    rows: list[dict[str, Any]] = artifacts.read_json(path)["tasks"]
+    return rows
+
+
+def _compare(sparse: Path, dense: Path, scores: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    losses = {side: {r["name"]: r.get("loss", math.inf) for r in rows} for side, rows in scores.items()}
+    worst = {name: max(losses["sparse"][name], losses["dense"][name]) for name in losses["sparse"]}
+    ranked = sorted(worst, key=lambda name: (name != FIRST, worst[name]))
+    tasks = [name for name in ranked if worst[name] < PRUNE.target_loss][:MOST_TASKS]
+    return compare(load(sparse), load(dense), tasks, sparse / "comparison", PRUNE).as_json()
+
+
+def _verified(sparse: Path, task: str) -> dict[str, Any]:
+    folder = sparse / "circuits" / task
+    if not folder.exists():
+        part = folder.with_name(f".{task}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(sparse / "comparison" / "sparse" / f"{task}-{PRUNE.seed}", part)
+        part.rename(folder)
+    if (folder / verbs.VERIFICATION).exists():
+        saved: dict[str, Any] = artifacts.read_json(folder / verbs.VERIFICATION)
+        return saved
+    return verbs.verify(folder, str(sparse), seed=PRUNE.seed)

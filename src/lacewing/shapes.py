@@ -1,0 +1,18 @@
+"""The axis words: what each name counts in an annotation like `Float[Tensor, "batch token"]`.
+
+Signatures use these words and no others; a test reads them.
+"""
+
+AXES = {
+    "batch": "sequences that run through a model together",
+    "sequence": "token sequences of a whole set, such as the prompts of a task",
+    "pair": "pairs of prompts",
+    "token": "positions in a sequence",
+    "channel": "coordinates at one site, or of one attention head",
+    "head": "attention heads",
+    "vocab": "token ids",
+    "row": "outputs of a weight matrix, or any leading axes taken together",
+    "column": "inputs of a weight matrix",
+    "sample": "draws of a bootstrap",
+    "unit": "whatever a statistic is resampled over",
+}

@@ -1,0 +1,88 @@
+"""Make a small model folder out of a finished run: the compact form, with nothing hidden.
+
+    weights rounded to bfloat16         half the bytes; exact from then on
+    bigram rows shifted to median 0     changes no probability: a row's constant cancels in the softmax
+    bigram cut to its largest entries   the table is dense in training and would be most of the file
+
+The rounded model is a model of its own: its validation loss and site means are measured again, and what
+the rounding cost stands in its summary.json.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from lacewing import artifacts
+from lacewing.data.batches import sequences
+from lacewing.data.corpus import Corpus
+from lacewing.data.shards import prepare
+from lacewing.kernels.keep_largest import keep_largest_
+from lacewing.model.store import COMPACT, MEANS, load, model_id, write_compact
+from lacewing.model.transformer import Transformer
+from lacewing.training.density import densities
+from lacewing.training.evaluate import site_means, validation_loss
+from lacewing.training.run import FILES
+
+BIGRAM_ENTRIES = 400_000
+
+
+def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Path:
+    """Write the compact form of a finished run.
+
+    Args:
+        run: The run folder, with its token shards.
+        output: The model folder to write; replaced if it is there.
+        bigram_entries: Bigram entries kept.
+
+    Returns:
+        `output`.
+    """
+    model = load(run)
+    saved = artifacts.read_json(run / "config.json")
+    shards = prepare(Corpus.parse(model.corpus), run / "tokens", tokenizer=model.tokenizer)
+    training = saved["training"]
+    validation = sequences(shards.validation, training["context"], training["validation_tokens"])
+    round_(model.network, bigram_entries)
+    before = artifacts.read_json(run / "summary.json")
+    loss = validation_loss(model.network, validation)
+    summary = before | {
+        "id": model_id(model.network),
+        "validation_loss": loss,
+        "densities": densities(model.network),
+        "nonzero": sum(int(torch.count_nonzero(p)) for p in model.network.parameters()),
+        "released_from": before["id"],
+        "rounding_cost": loss - before["validation_loss"],
+    }
+    _write(run, output, model.network, summary, validation)
+    return output
+
+
+def round_(network: Transformer, bigram_entries: int) -> None:
+    """Round all weights to bfloat16 and cut the bigram table, in place."""
+    with torch.no_grad():
+        if network.bigram is not None:
+            network.bigram -= network.bigram.median(dim=1, keepdim=True).values
+            keep_largest_(network.bigram.data, bigram_entries)
+        for parameter in network.parameters():
+            parameter.copy_(parameter.bfloat16().float())
+
+
+def _write(
+    run: Path,
+    output: Path,
+    network: Transformer,
+    summary: dict[str, object],
+    validation: torch.Tensor,
+) -> None:
+    part = output.with_name(f".{output.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "metrics.jsonl"):
+        shutil.copyfile(run / name, part / name)
+    artifacts.write_tensors(part / MEANS, site_means(network, validation))
+    write_compact(part / COMPACT, network)
+    artifacts.write_json(part / "summary.json", summary)
+    artifacts.seal(part, "run", [*(n for n in FILES if n != "model.safetensors"), COMPACT])
+    shutil.rmtree(output, ignore_errors=True)
+    part.rename(output)

@@ -1,0 +1,64 @@
+"""Source without its prose still means the same."""
+
+import ast
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from lacewing.data.code import without_prose
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Takes docstrings out of a tree, slowly and by the book."""
+
+    def _body(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        assert isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        if not node.body and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _body  # noqa: N815
+
+
+LIBRARY = Path(sysconfig.get_path("stdlib"))
+
+
+@pytest.mark.parametrize("name", ["ast.py", "argparse.py", "enum.py", "json/encoder.py"])
+def test_library_files_keep_their_program(name: str) -> None:
+    """On real files the syntax tree is that of the original with its docstrings deleted."""
+    text = (LIBRARY / name).read_text(encoding="utf-8")
+    bare = without_prose(text)
+    assert bare is not None
+    assert len(bare) < len(text)
+    assert ast.dump(ast.parse(bare)) == ast.dump(_Undocumented().visit(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1  # one\n", "x = 1\n"),
+        ("# alone\nx = 1\n", "x = 1\n"),
+        ('x = "# text"\n', 'x = "# text"\n'),
+        ('def f():\n    """Doc."""\n', "def f():\n    pass\n"),
+        ('def f():\n    """Doc\n    more."""\n    return 1\n', "def f():\n    return 1\n"),
+    ],
+)
+def test_small_cases(text: str, expected: str) -> None:
+    """Comments and docstrings go with their lines; strings stay; a bare body becomes pass."""
+    assert without_prose(text) == expected
+
+
+@pytest.mark.xfail(reason="empty lines inside string literals are collapsed too")
+def test_strings_keep_their_empty_lines() -> None:
+    """A string of several lines keeps every one of them."""
+    text = 'x = """one\n\n\ntwo"""\n'
+    assert without_prose(text) == text
+
+
+def test_no_python_is_none() -> None:
+    """Text that does not parse gives None."""
+    assert without_prose("this is no Python") is None
