@@ -22,7 +22,6 @@ _WHERE = {
     "load": "lacewing.model.store",
     "prune": "lacewing.circuits.prune",
     "record": "lacewing.model.hooks",
-    "report": "lacewing.report.build",
     "train": "lacewing.training.loop",
     "train_twin": "lacewing.training.twin",
     "verify": "lacewing.circuits.verify",

@@ -52,7 +52,6 @@ def test_small_cases(text: str, expected: str) -> None:
     assert without_prose(text) == expected
 
 
-@pytest.mark.xfail(reason="empty lines inside string literals are collapsed too")
 def test_strings_keep_their_empty_lines() -> None:
     """A string of several lines keeps every one of them."""
     text = 'x = """one\n\n\ntwo"""\n'

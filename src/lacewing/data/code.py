@@ -17,7 +17,7 @@ def without_prose(text: str) -> str | None:
     """The source without comments and docstrings; None where it is not valid Python."""
     try:
         docstrings = [(span, only) for span, only in _docstrings(text)]
-        comments = _comments(text)
+        comments, inside = _comments(text)
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError):
         return None
     lines = text.split("\n")
@@ -29,8 +29,13 @@ def without_prose(text: str) -> str | None:
         rest = (first[:left] + filling + last[right:]).rstrip()
         lines[top - 1 : bottom] = [rest] + [""] * (bottom - top)
         touched.update(range(top - 1, bottom))
-    kept = [line for number, line in enumerate(lines) if line.strip() or number not in touched]
-    return _fewer_blanks(kept)
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        # No two empty lines in a row, but for those that are part of a string.
+        new = number not in touched and (not kept or kept[-1].strip())
+        if line.strip() or new or number in inside - touched:
+            kept.append(line)
+    return "\n".join(kept).strip("\n") + "\n"
 
 
 def _docstrings(text: str) -> list[tuple[Span, bool]]:
@@ -52,15 +57,12 @@ def _docstrings(text: str) -> list[tuple[Span, bool]]:
     return found
 
 
-def _comments(text: str) -> list[Span]:
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [(*t.start, *t.end) for t in tokens if t.type == tokenize.COMMENT]
-
-
-def _fewer_blanks(lines: list[str]) -> str:
-    """At most one empty line in a row."""
-    kept: list[str] = []
-    for line in lines:
-        if line.strip() or (kept and kept[-1].strip()):
-            kept.append(line)
-    return "\n".join(kept).strip("\n") + "\n"
+def _comments(text: str) -> tuple[list[Span], set[int]]:
+    """Where comments stand, and the indices of lines that begin inside a token, such as a string."""
+    comments: list[Span] = []
+    inside: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            comments.append((*token.start, *token.end))
+        inside.update(range(token.start[0], token.end[0]))
+    return comments, inside

@@ -25,7 +25,7 @@ class TrainConfig:
     """
 
     # The dial.
-    expansion: float = 1.5
+    expansion: float = 1.25
     """Width relative to `base_width` (the paper's e)."""
     density: float = 1 / 20
     """Nonzero fraction of every block matrix at the end, in (0, 1]; 1 trains a dense model."""
