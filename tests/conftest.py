@@ -20,6 +20,7 @@ from lacewing.training.loop import train
 SOURCE = Path(__file__).parents[1] / "src"
 NAMES = ("count", "total", "value", "items", "name", "path", "result", "index", "line", "current")
 SMALL: dict[str, Any] = {
+    "expansion": 1.0,
     "base_width": 32,
     "density": 0.25,
     "n_layer": 2,
@@ -28,6 +29,10 @@ SMALL: dict[str, Any] = {
     "vocab_size": 300,
     "batch": 8,
     "tokens": 8 * 32 * 30,
+    "learning_rate": 0.05,
+    "anneal": "linear",
+    "anneal_end": 0.5,
+    "d_position": 0,
     "floor": 2,
     "precision": "fp32",
     "evaluate_every": 10,

@@ -22,11 +22,15 @@ from lacewing.training.loop import train
 from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
-BASE = TrainConfig(checkpoint_seconds=30, evaluate_every=250, batch=128, context=256, anneal="geometric")
+BASE = TrainConfig(
+    checkpoint_seconds=30, evaluate_every=250, batch=128, context=256, anneal="geometric"
+)
 SIZES = {
     "small": dataclasses.replace(BASE, n_layer=4, expansion=2, density=1 / 32, tokens=300_000_000),
     "medium": dataclasses.replace(BASE, n_layer=4, expansion=4, density=1 / 64, tokens=600_000_000),
-    "large": dataclasses.replace(BASE, n_layer=8, expansion=4, density=1 / 64, tokens=1_000_000_000),
+    "large": dataclasses.replace(
+        BASE, n_layer=8, expansion=4, density=1 / 64, tokens=1_000_000_000
+    ),
 }
 
 

@@ -49,7 +49,9 @@ class Train:
 
         if self.twin_of is not None:
             if self.tokenizer is not None:
-                raise ConfigError("--tokenizer does not go with --twin-of: a twin has its run's own")
+                raise ConfigError(
+                    "--tokenizer does not go with --twin-of: a twin has its run's own"
+                )
             done = train_twin(self.twin_of, self.output, _changed(self.config))
         else:
             tokenizer = Tokenizer.load(self.tokenizer) if self.tokenizer else None
@@ -157,7 +159,9 @@ class Verify:
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """The result for people."""
-        lines = [f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"]
+        lines = [
+            f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
+        ]
         for name in ("sufficient", "necessary"):
             test = result[name]
             lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
@@ -300,4 +304,6 @@ def _with_model(words: list[str]) -> list[str]:
 def _changed(config: TrainConfig) -> dict[str, Any]:
     """The settings that differ from the defaults."""
     default = dataclasses.asdict(TrainConfig())
-    return {key: value for key, value in dataclasses.asdict(config).items() if value != default[key]}
+    return {
+        key: value for key, value in dataclasses.asdict(config).items() if value != default[key]
+    }

@@ -67,7 +67,11 @@ def demo(output: Path) -> dict[str, Any]:
     both = [v for v in verified if v["sufficient"]["verdict"] and v["necessary"]["verdict"]]
     edges, summary = comparison["edges"], artifacts.read_json(sparse / "summary.json")
     low, high = edges["interval"]
-    densest = max(d for n, d in summary["densities"].items() if "blocks" in n and ".weight" in n and "ln" not in n)
+    densest = max(
+        d
+        for n, d in summary["densities"].items()
+        if "blocks" in n and ".weight" in n and "ln" not in n
+    )
     lines = [
         f"model     {SPARSE.summary()}; at least {1 - densest:.1%} of each block matrix is zero; "
         f"validation loss {run.validation_loss:.3f} (twin {twin.validation_loss:.3f}) nats/token",
@@ -79,7 +83,13 @@ def demo(output: Path) -> dict[str, Any]:
         f"[{low:.1f}, {high:.1f}], geometric means over {len(comparison['tasks'])} tasks",
         f"time      {duration(time.monotonic() - began)}",
     ]
-    return {"page": str(page), "summary": lines, "edges": edges, "verified": len(both), "learned": len(learned)}
+    return {
+        "page": str(page),
+        "summary": lines,
+        "edges": edges,
+        "verified": len(both),
+        "learned": len(learned),
+    }
 
 
 def _scores(folder: Path) -> list[dict[str, Any]]:
@@ -93,7 +103,9 @@ def _scores(folder: Path) -> list[dict[str, Any]]:
 
 
 def _compare(sparse: Path, dense: Path, scores: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    losses = {side: {r["name"]: r.get("loss", math.inf) for r in rows} for side, rows in scores.items()}
+    losses = {
+        side: {r["name"]: r.get("loss", math.inf) for r in rows} for side, rows in scores.items()
+    }
     worst = {name: max(losses["sparse"][name], losses["dense"][name]) for name in losses["sparse"]}
     ranked = sorted(worst, key=lambda name: (name != FIRST, worst[name]))
     tasks = [name for name in ranked if worst[name] < PRUNE.target_loss][:MOST_TASKS]

@@ -16,13 +16,13 @@ QUIET_SECONDS = 15.0
 class Progress:
     """Tells how far one piece of work is; made by `progress`."""
 
-    def __init__(self, label: str, total: float, unit: str, shown: bool) -> None:
+    def __init__(self, label: str, total: int | float, unit: str, shown: bool) -> None:
         self.label, self.total, self.unit, self.shown = label, total, unit, shown
         self.live = sys.stderr.isatty()
         self.start = self.printed = time.monotonic()
         self.first: float | None = None  # where a resumed job began; its rate counts from there
 
-    def update(self, done: float, note: str = "") -> None:
+    def update(self, done: int | float, note: str = "") -> None:
         """Say that `done` of `total` units are finished; `note` is added to the line."""
         now = time.monotonic()
         if self.first is None:
@@ -45,7 +45,9 @@ class Progress:
 
 
 @contextmanager
-def progress(label: str, total: float, unit: str = "", shown: bool = True) -> Iterator[Progress]:
+def progress(
+    label: str, total: int | float, unit: str = "", shown: bool = True
+) -> Iterator[Progress]:
     """Report on one piece of work of `total` units while the block runs."""
     bar = Progress(label, total, unit, shown)
     try:
@@ -61,7 +63,7 @@ def say(text: str, shown: bool = True) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Seconds as people write them: 45 s, 3 min 20 s, 2 h 5 min."""
     seconds = round(seconds)
     if seconds < 60:
@@ -71,7 +73,7 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def short(number: float) -> str:
+def short(number: int | float) -> str:
     """A rate in at most four characters: 7.3, 482, 18k, 2.1M."""
     for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= factor:

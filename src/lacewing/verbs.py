@@ -50,7 +50,11 @@ def _task_row(
     name: str, text: Corpus, tokenizer: Tokenizer, model: Model | None, count: int, longest: int
 ) -> dict[str, Any]:
     task = get(name)
-    row: dict[str, Any] = {"name": task.name, "origin": task.origin, "description": task.description}
+    row: dict[str, Any] = {
+        "name": task.name,
+        "origin": task.origin,
+        "description": task.description,
+    }
     try:
         if model is None:
             example = pairs(task, text, "test", 1, tokenizer, longest)[0]
@@ -89,7 +93,9 @@ def prune(
 ) -> dict[str, Any]:
     """Prune a model for a task and save the circuit with its test pairs."""
     if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output; nothing was overwritten")
+        raise ArtifactError(
+            f"{output} exists already: choose another --output; nothing was overwritten"
+        )
     model = load(source)
     sets = prompt_sets(model, get(name), config, corpus)
     circuit = find_circuit(model, get(name), config, sets=sets)

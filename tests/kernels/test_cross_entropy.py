@@ -27,7 +27,9 @@ def test_value_and_gradient_equal_torchs(dtype: torch.dtype) -> None:
 
 def test_equal_logits_cost_the_log_of_their_number() -> None:
     """Nothing known of four tokens: ln 4 nats."""
-    assert math.log(4) == pytest.approx(float(cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3]))))
+    assert math.log(4) == pytest.approx(
+        float(cross_entropy(torch.zeros(3, 4), torch.tensor([0, 1, 3])))
+    )
 
 
 def test_huge_logits_do_not_overflow() -> None:

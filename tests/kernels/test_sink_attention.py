@@ -26,7 +26,9 @@ def test_value_and_gradients_equal_the_reference(dtype: torch.dtype, sink: bool)
     """Output and the gradients of q, k, v and the sink logits are those of the written-out form."""
     results = []
     for function in (sink_attention_reference, sink_attention):
-        tensors = [None if t is None else t.clone().requires_grad_() for t in inputs(dtype, 9, sink)]
+        tensors = [
+            None if t is None else t.clone().requires_grad_() for t in inputs(dtype, 9, sink)
+        ]
         out = function(*tensors)
         (out * torch.linspace(-1, 1, out.numel(), dtype=dtype).view_as(out)).sum().backward()
         results.append([out.detach(), *(t.grad for t in tensors if t is not None)])

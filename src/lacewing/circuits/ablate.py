@@ -46,6 +46,7 @@ def ablated_loss(
     masks: Masks | None,
     ablation: Ablation = "mean",
     calibration: Calibration | None = None,
+    fast: bool = False,
 ) -> Float[Tensor, " sequence"]:
     """Two-answer cross-entropy of every sequence with all unmasked nodes ablated.
 
@@ -55,6 +56,7 @@ def ablated_loss(
         masks: Nodes that run freely; none for the full model.
         ablation: What the others are replaced by.
         calibration: Correction of the logits.
+        fast: Multiply in bf16; for searching, not for reporting.
 
     Returns:
         Loss per sequence in nats; pair i is entries 2i and 2i + 1.
@@ -62,7 +64,8 @@ def ablated_loss(
     losses = []
     for start in range(0, len(prompts), PIECE):
         piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
-        logits = ablated_logits(model, piece, masks, ablation)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            logits = ablated_logits(model, piece, masks, ablation).float()
         losses.append(two_answer_loss(calibrated(logits, calibration), piece))
     return torch.cat(losses)
 

@@ -178,7 +178,10 @@ def _in_order(arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, n
             return (10**6, 0, key)
         return (int(layer), BLOCK_SITES.index(name.split("-")[-1]), key)
 
-    return {kind: {key: group[key] for key in sorted(group, key=place)} for kind, group in arrays.items()}
+    return {
+        kind: {key: group[key] for key in sorted(group, key=place)}
+        for kind, group in arrays.items()
+    }
 
 
 def _combine(

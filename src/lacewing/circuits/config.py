@@ -19,7 +19,7 @@ class PruneConfig:
     """Seeds the masks and the order of prompts."""
 
     # Budget.
-    prompts: int = 12_288
+    prompts: int = 6_144
     """Pairs of prompts seen in all, over the whole path of penalties."""
     batch: int = 32
     """Pairs per step (paper: 64)."""
@@ -37,7 +37,7 @@ class PruneConfig:
     """Cost of a kept node where the path of penalties begins (the paper's k_coef)."""
     penalty_to: float = 3e-3
     """Cost of a kept node where it ends; rises geometrically between."""
-    stages: int = 6
+    stages: int = 4
     """Points of the path, over its later half, at which a circuit is cut out; the smallest wins."""
     learning_rate: float = 0.01
     """Step size of the mask; decays linearly to a tenth."""

@@ -74,7 +74,12 @@ def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
 def count_all(network: Transformer, nodes: Nodes, answers: Iterable[int]) -> int:
     """Edges of a circuit in full: the paper's, embedding, unembedding and biases."""
     paper = sum(len(pairs) for pairs in edges_between(network, nodes).values())
-    return paper + _embedding(network, nodes) + _unembedding(network, nodes, answers) + _biases(network, nodes)
+    return (
+        paper
+        + _embedding(network, nodes)
+        + _unembedding(network, nodes, answers)
+        + _biases(network, nodes)
+    )
 
 
 def read_channels(network: Transformer, nodes: Nodes) -> np.ndarray:

@@ -20,7 +20,11 @@ class NodeMask:
     """tau of every node of a model, as one flat parameter."""
 
     def __init__(
-        self, widths: Mapping[str, int], means: Mapping[str, Tensor], init: Tensor, temperature: float
+        self,
+        widths: Mapping[str, int],
+        means: Mapping[str, Tensor],
+        init: Tensor,
+        temperature: float,
     ) -> None:
         self.widths, self.means, self.temperature = dict(widths), means, temperature
         self.tau = init.clamp(-1, 1).requires_grad_()

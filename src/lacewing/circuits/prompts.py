@@ -23,7 +23,9 @@ class PromptSets:
     """What losses are reported on; nothing is chosen on these."""
 
 
-def prompt_sets(model: Model, task: Task, config: PruneConfig, corpus: str | None = None) -> PromptSets:
+def prompt_sets(
+    model: Model, task: Task, config: PruneConfig, corpus: str | None = None
+) -> PromptSets:
     """Make a task's prompts for a model from the task text of a corpus.
 
     Args:

@@ -40,6 +40,9 @@ from lacewing.tasks.task import Task
 
 Masks = Mapping[str, Tensor]
 
+SETTLED = 2
+"""Points of the path whose cuts are measured again in float32."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -128,24 +131,40 @@ def _search(model: Model, sets: PromptSets, config: PruneConfig, quiet: bool) ->
         weight_decay=config.weight_decay,
     )
     stages = {round(s) - 1 for s in np.linspace(config.steps / 2, config.steps, config.stages)}
-    best: Cut | None = None
+    cuts: list[tuple[int, Tensor]] = []
     with progress(f"prune {sets.name}", config.steps, "steps", not quiet) as bar:
         for step in range(config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * (1 - 0.9 * step / config.steps)
             batch = sets.train.take(_draw(len(sets.train), config.batch, generator).tolist())
-            loss, count = _mask_step(model, mask, optimizer, batch, penalty_at(config, step), config)
-            if step in stages:
-                cut = bisect(model, sets, mask, config.target_loss)
-                best = min((c for c in (best, cut) if c), key=lambda c: c.nodes, default=None)
-            found = f"smallest {best.nodes}" if best else f"loss {loss:.3f}"
-            bar.update(step + 1, f"{count} nodes on, {found}")
-    if best is None:
+            penalty = penalty_at(config, step)
+            loss, count = _mask_step(model, mask, optimizer, batch, penalty, config)
+            if step in stages and (rough := bisect(model, sets, mask, config.target_loss, True)):
+                cuts.append((rough.nodes, mask.tau.detach().clone()))
+            found = f", smallest cut {min(n for n, _ in cuts)}" if cuts else ""
+            bar.update(step + 1, f"loss {loss:.3f}, {count} nodes on{found}")
+    return _settle(model, sets, mask, config, cuts)
+
+
+def _settle(
+    model: Model,
+    sets: PromptSets,
+    mask: NodeMask,
+    config: PruneConfig,
+    cuts: list[tuple[int, Tensor]],
+) -> Cut:
+    """Measure the most promising points of the path again in float32; the smallest cut wins."""
+    settled = []
+    for nodes, tau in sorted(cuts, key=lambda c: c[0])[:SETTLED]:
+        mask.tau.data.copy_(tau)
+        settled.append(bisect(model, sets, mask, config.target_loss, False, nodes))
+    reached = [cut for cut in settled if cut is not None]
+    if not reached:
         raise DataError(
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
             f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    return best
+    return min(reached, key=lambda cut: cut.nodes)
 
 
 def penalty_at(config: PruneConfig, step: int) -> float:
@@ -193,39 +212,41 @@ def _precision() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def bisect(model: Model, sets: PromptSets, mask: NodeMask, target: float) -> Cut | None:
+def bisect(
+    model: Model,
+    sets: PromptSets,
+    mask: NodeMask,
+    target: float,
+    fast: bool = False,
+    likely: int | None = None,
+) -> Cut | None:
     """How few of the highest-ranked nodes reach the target loss on validation prompts.
 
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
-    target always holds for it.
+    target always holds for it (in bf16 products where `fast`).
     """
 
     def cut(k: int) -> Cut:
         masks = mask.top(k)
-        return Cut(masks, k, _mean(ablated_loss(model, sets.validation, masks)))
+        return Cut(masks, k, _mean(ablated_loss(model, sets.validation, masks, fast=fast)))
 
-    return smallest(cut, int((mask.tau > 0).sum()), len(mask.tau), target)
+    on = max(1, int((mask.tau > 0).sum()))
+    return smallest(cut, likely or on, len(mask.tau), target)
 
 
 def smallest(cut: Callable[[int], Cut], likely: int, most: int, target: float) -> Cut | None:
-    """Bisection for the least k whose cut reaches the target, tried first around `likely`."""
-    low, best = 0, None
-    high = max(1, likely)
-    while best is None:
-        tried = cut(high)
-        if tried.loss <= target:
-            best = tried
-        elif high == most:
-            return None
-        else:
-            low, high = high, min(most, 2 * high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        tried = cut(middle)
-        if tried.loss <= target:
-            best, high = tried, middle
-        else:
-            low = middle
+    """The least k whose cut reaches the target: growing strides from `likely`, then bisection."""
+    tried, stride = cut(likely), max(1, likely // 16)
+    best = tried if tried.loss <= target else None
+    low, high = (0, likely) if best else (likely, most)  # no cut of `low` nodes reaches the target
+    while best is None and low < most:
+        at = min(most, low + stride)
+        tried, stride = cut(at), 2 * stride
+        low, high, best = (low, at, tried) if tried.loss <= target else (at, high, None)
+    while best is not None and high - low > 1:
+        at = max(high - stride, (low + high) // 2)  # stay near while that is the smaller step
+        tried, stride = cut(at), 2 * stride
+        low, high, best = (low, at, tried) if tried.loss <= target else (at, high, best)
     return best
 
 

@@ -59,7 +59,9 @@ def connected(network: Transformer, masks: Masks) -> dict[str, Tensor]:
     return alive
 
 
-def _attention(alive: dict[str, Tensor], weights: dict[str, Tensor], layer: int, d_head: int) -> None:
+def _attention(
+    alive: dict[str, Tensor], weights: dict[str, Tensor], layer: int, d_head: int
+) -> None:
     """Keep queries and keys of heads with a live value channel, and what any of the three reads."""
     head_alive = alive[f"{layer}.attn_v"].view(-1, d_head).any(1).repeat_interleave(d_head)
     reached = torch.zeros_like(alive[f"{layer}.attn_in"])

@@ -58,7 +58,7 @@ def _docstrings(text: str) -> list[tuple[Span, bool]]:
 
 
 def _comments(text: str) -> tuple[list[Span], set[int]]:
-    """Where comments stand, and the indices of lines that begin inside a token, such as a string."""
+    """Where comments stand, and the indices of lines that begin inside a token (a long string)."""
     comments: list[Span] = []
     inside: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -122,7 +123,9 @@ def model_config(saved: Mapping[str, object], folder: Path) -> ModelConfig:
             f"{folder / 'config.json'} has unknown model keys {sorted(unknown)}: made by another "
             "version of lacewing"
         )
-    return ModelConfig(**saved)  # type: ignore[arg-type]
+    # JSON knows no tuples.
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    return ModelConfig(**values)
 
 
 def write_compact(path: Path, network: Transformer) -> None:

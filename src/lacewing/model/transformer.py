@@ -96,6 +96,8 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name == "bigram":
                 nn.init.uniform_(parameter, 0, 0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
             elif "proj.weight" in name:
                 nn.init.normal_(parameter, 0, 0.02 * shrink)
             elif parameter.ndim == 2:

@@ -34,6 +34,7 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
     unknown = set(saved) - known
     if unknown:
         raise ArtifactError(f"{run / 'config.json'} has unknown settings {sorted(unknown)}")
+    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # from JSON
     dense = {"density": 1.0, "abs_topk": None, "floor": 0}
     return TrainConfig(**(saved | dense | (changes or {})))
 

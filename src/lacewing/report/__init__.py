@@ -1,0 +1,1 @@
+"""Everything measured about one run, as data and as one offline page."""

@@ -1,0 +1,84 @@
+"""Write the report of a run: report.json, index.html, and the figures as SVG and PNG beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.circuits.circuit import Circuit
+from lacewing.errors import ArtifactError, ConfigError
+from lacewing.model.store import Model, load
+from lacewing.report import charts, svg
+from lacewing.report.drawing import drawing
+from lacewing.report.gather import circuits_of, gather
+from lacewing.report.page import page
+
+KIND = "report"
+
+
+def report(run: Path, output: Path, *, commands: Sequence[str] = ()) -> Path:
+    """Write everything measured about a run into a folder.
+
+    Args:
+        run: A finished run; with circuits under RUN/circuits (and their verification.json), a comparison
+            under RUN/comparison, and task scores in RUN/tasks.json, as far as they exist. What is missing
+            is named in the report, with the command that makes it.
+        output: The folder; an older report there is replaced, anything else is not.
+        commands: The commands that made all this, to be printed.
+
+    Returns:
+        The page, index.html.
+
+    Raises:
+        ConfigError: `output` holds something that is no report.
+        ArtifactError: the run is missing or damaged.
+        MismatchError: a circuit there belongs to another model.
+    """
+    _check_place(output)
+    model = load(run)
+    found = circuits_of(run, model)
+    data = gather(run, model, found, commands)
+    figures = draw(data, model, [circuit for _, circuit in found])
+    files = {"index.html": page(data, figures).encode()}
+    for name, figure in figures.items():
+        files[f"{name}.svg"] = svg.standalone(figure).encode()
+        files[f"{name}.png"] = svg.png(figure)
+    artifacts.write_folder(
+        output, KIND, files=files, json={"report.json": data}, replace=output.exists()
+    )
+    return output / "index.html"
+
+
+def draw(data: dict[str, Any], model: Model, circuits: Sequence[Circuit]) -> dict[str, str]:
+    """Every figure of a report, as SVG by name."""
+    comparison = data["comparison"]
+    figures = {"training": charts.training(data["metrics"], _twin_loss(comparison))}
+    if comparison:
+        figures["comparison"] = charts.comparison(comparison)
+    for circuit, facts in zip(circuits, data["circuits"], strict=True):
+        figures[f"circuit-{circuit.task}"] = drawing(model, circuit)
+        if facts["verification"]:
+            verified = charts.verification(facts["verification"], circuit.target_loss)
+            figures[f"verification-{circuit.task}"] = verified
+    return figures
+
+
+def _twin_loss(comparison: dict[str, Any] | None) -> float | None:
+    """The validation loss of the dense model compared with, if its folder is still there."""
+    if comparison is None:
+        return None
+    try:
+        return load(comparison["dense"]).validation_loss
+    except ArtifactError:
+        return None
+
+
+def _check_place(output: Path) -> None:
+    if not output.exists():
+        return
+    try:
+        artifacts.read_manifest(output, KIND)
+    except ArtifactError as error:
+        raise ConfigError(
+            f"{output} exists and is no report of lacewing: choose another --output; nothing was written"
+        ) from error

@@ -1,0 +1,91 @@
+"""Everything a report says, as one plain dictionary: what becomes report.json."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lacewing import __version__, artifacts
+from lacewing.circuits import circuit as circuits
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.edges import count_all
+from lacewing.model.store import Model
+from lacewing.training.run import read_metrics
+
+MISSING = {
+    "tasks": "No task has been scored: run `lacewing tasks --model {0} --run --json`, or `lacewing demo`.",
+    "circuits": "There is no circuit: run `lacewing prune --model {0} --task NAME --output {0}/circuits/NAME`.",
+    "comparison": (
+        "There is no comparison: train a twin with `lacewing train --twin-of {0}` and run "
+        "`lacewing compare --sparse {0} --dense TWIN --output {0}/comparison`."
+    ),
+}
+
+
+def gather(
+    run: Path, model: Model, found: Sequence[tuple[Path, Circuit]], commands: Sequence[str]
+) -> dict[str, Any]:
+    """Collect what a run's folder holds.
+
+    Args:
+        run: The run.
+        model: Its model.
+        found: Its circuits, with their folders.
+        commands: The commands that made all this.
+    """
+    config = artifacts.read_json(run / "config.json")
+    data: dict[str, Any] = {
+        "lacewing": __version__,
+        "run": str(run),
+        "config": config,
+        "summary": artifacts.read_json(run / "summary.json"),
+        "metrics": read_metrics(run),
+        "tasks": _optional(run / "tasks.json", "tasks"),
+        "circuits": [_circuit(folder, circuit, model) for folder, circuit in found],
+        "comparison": _optional(run / "comparison" / "comparison.json"),
+        "commands": list(commands),
+    }
+    data["missing"] = [sentence.format(run) for part, sentence in MISSING.items() if not data[part]]
+    return data
+
+
+def circuits_of(run: Path, model: Model) -> list[tuple[Path, Circuit]]:
+    """The circuits under RUN/circuits, each checked to belong to the run's model."""
+    folders = sorted(p for p in (run / "circuits").glob("*") if (p / "manifest.json").exists())
+    found = [
+        (folder, circuits.load(folder)) for folder in folders if not folder.name.startswith(".")
+    ]
+    for _, circuit in found:
+        circuit.check(model)
+    return found
+
+
+def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
+    pairs = circuits.load_pairs(folder)
+    return {
+        "folder": str(folder),
+        "task": circuit.task,
+        "nodes": circuit.n_nodes,
+        "edges": {
+            "paper": circuit.n_edges,
+            "all": count_all(model.network, circuit.nodes, circuit.answers),
+        },
+        "node_names": circuit.node_names(),
+        "losses": dict(circuit.losses),
+        "target_loss": circuit.target_loss,
+        "seed": circuit.seed,
+        "settings": dict(circuit.settings),
+        "example": {
+            "clean": pairs[0].clean,
+            "corrupted": pairs[0].corrupted,
+            "clean_answer": pairs[0].clean_answer,
+            "corrupted_answer": pairs[0].corrupted_answer,
+        },
+        "verification": _optional(folder / "verification.json"),
+    }
+
+
+def _optional(path: Path, key: str | None = None) -> Any:
+    if not path.exists():
+        return None
+    value = artifacts.read_json(path)
+    return value[key] if key else value
