@@ -28,10 +28,8 @@ from lacewing.training.twin import train_twin
 CORPUS = "code:standard_library"
 SPARSE = TrainConfig()
 """The defaults of `lacewing train`, chosen for this demo (docs/log.md says how)."""
-TWIN: dict[str, Any] = {}
-"""What the twin does otherwise."""
 PRUNE = PruneConfig()
-MOST_TASKS = 6
+MOST_TASKS = 4
 """Tasks compared, the quotes first and then those learned best, to stay within minutes."""
 FIRST = "single_double_quote"
 COMMANDS = (
@@ -55,7 +53,7 @@ def demo(output: Path) -> dict[str, Any]:
     say("1/5 training a weight-sparse model on this interpreter's standard library")
     run = train(SPARSE, Corpus.parse(CORPUS), sparse)
     say("2/5 training its dense twin to the same validation loss")
-    twin = train_twin(sparse, dense, TWIN)
+    twin = train_twin(sparse, dense)
     say("3/5 asking both which of the twenty tasks they have learned")
     scores = {side: _scores(folder) for side, folder in (("sparse", sparse), ("dense", dense))}
     say("4/5 pruning both to circuits, and verifying the sparse model's")

@@ -34,7 +34,7 @@ WIDTH, HEAD = 128, 16
 FREE = 8
 """Channels below are planted (or constant); from here on they are distractors."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-TARGET = 0.02
+TARGET = 0.05
 """Both paths together reach about 0.005 nats, either of them alone no less than 0.04."""
 
 PLANTED = {
@@ -154,7 +154,7 @@ def write_pairs(path: Path, count: int = 160, seed: int = 5) -> Path:
 
 def _pairs(count: int, seed: int) -> list[Pair]:
     dice = random.Random(seed)
-    middles = ["".join(dice.choices(LETTERS, k=dice.randint(5, 7))) for _ in range(count)]
+    middles = ["".join(dice.choices(LETTERS, k=dice.randint(9, 11))) for _ in range(count)]
     return [Pair(f"X{m}=", f"Y{m}=", "P", "Q", f"line {i}") for i, m in enumerate(middles)]
 
 
@@ -202,11 +202,11 @@ def _plant(network: Transformer, letters: Tokenizer) -> None:
         wte[x, channel], wte[y, channel] = 3, -3
     wte[[x, y], 2] = 3
     wte[ask, 3] = 3
-    block.c_attn.weight[0, 3] = 2  # q
-    block.c_attn.weight[WIDTH, 2] = 2  # k
+    block.c_attn.weight[0, 3] = 1.2  # q
+    block.c_attn.weight[WIDTH, 2] = 1.2  # k
     block.c_attn.weight[2 * WIDTH, 1] = 1  # v
     block.attn_proj.weight[4, 0] = 1
-    block.c_attn.weight[2 * WIDTH + HEAD, 5] = 8
+    block.c_attn.weight[2 * WIDTH + HEAD, 5] = 12  # over the length of a prompt
     block.attn_proj.weight[6, HEAD] = 1
     block.c_fc.weight[0, 6] = 1
     block.c_fc.bias[0] = 8
@@ -214,4 +214,4 @@ def _plant(network: Transformer, letters: Tokenizer) -> None:
     block.mlp_proj.bias[7] = -8
     head[q] = head[p]  # alike in all that is not planted
     for channel in (4, 7):
-        head[p, channel], head[q, channel] = 0.32, -0.32
+        head[p, channel], head[q, channel] = 0.25, -0.25

@@ -103,7 +103,7 @@ def test_dead_weights_keep_their_gradient_and_can_come_back(small: Small) -> Non
     assert weight.grad is not None
     weight.grad[dead] = -10.0
     finish_step(network, optimizer, config, 16)
-    assert 0.0 < float(weight[dead])
+    assert 0.0 < weight[dead].item()
 
 
 def test_one_adam_step_by_hand(small: Small) -> None:

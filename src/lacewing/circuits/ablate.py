@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lacewing.circuits.circuit import Calibration
 from lacewing.circuits.edges import Nodes
+from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -52,7 +53,8 @@ def ablated_loss(
 
     Args:
         model: The model.
-        prompts: Pairs; `resample` fills with the values of the following pair's same member.
+        prompts: Pairs; `resample` fills with the values of the following pair's same member, the
+            last with the first's.
         masks: Nodes that run freely; none for the full model.
         ablation: What the others are replaced by.
         calibration: Correction of the logits.
@@ -61,23 +63,39 @@ def ablated_loss(
     Returns:
         Loss per sequence in nats; pair i is entries 2i and 2i + 1.
     """
-    losses = []
-    for start in range(0, len(prompts), PIECE):
-        piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            logits = ablated_logits(model, piece, masks, ablation).float()
-        losses.append(two_answer_loss(calibrated(logits, calibration), piece))
-    return torch.cat(losses)
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        logits = ablated_logits(model, prompts, masks, ablation)
+    return two_answer_loss(calibrated(logits, calibration), prompts)
 
 
+@torch.no_grad()
 def ablated_logits(
     model: Model, prompts: Prompts, masks: Masks | None, ablation: Ablation = "mean"
 ) -> Float[Tensor, "sequence vocab"]:
-    """Logits at the answer position with all unmasked nodes ablated."""
+    """Logits at the answer position with all unmasked nodes ablated, some pairs at a time.
+
+    Raises:
+        DataError: resampling with fewer than two pairs.
+    """
+    count = len(prompts)
+    if ablation == "resample" and count < 2:
+        raise DataError("resampling fills from another pair, but there is only one: add pairs")
+    logits = []
+    for start in range(0, count, PIECE):
+        rows = range(start, min(start + PIECE, count))
+        donors = [(row + 1) % count for row in rows]  # of the whole set, not of the piece
+        piece = prompts.take(rows)
+        logits.append(_logits(model, piece, prompts.take(donors), masks, ablation).float())
+    return torch.cat(logits)
+
+
+def _logits(
+    model: Model, prompts: Prompts, donors: Prompts, masks: Masks | None, ablation: Ablation
+) -> Tensor:
     if masks is None:
         return model.network(prompts.tokens, at=prompts.last)
     if ablation == "resample":
-        edits = _resampling(model.network, prompts, masks)
+        edits = _resampling(model.network, prompts, donors, masks)
     else:
         edits = {
             key: _filling(mask, model.means[key] if ablation == "mean" else None)
@@ -107,19 +125,20 @@ def _filling(mask: Tensor, mean: Tensor | None) -> SiteHook:
     return hook
 
 
-def _resampling(network: Transformer, prompts: Prompts, masks: Masks) -> dict[str, SiteHook]:
-    """Fill from the next pair's run, token by token counted from the answer backwards."""
+def _resampling(
+    network: Transformer, prompts: Prompts, donors: Prompts, masks: Masks
+) -> dict[str, SiteHook]:
+    """Fill from another pair's run, token by token counted from the answer backwards."""
     with record(network, list(masks)) as seen:
-        network(prompts.tokens, at=prompts.last)
-    donor = torch.arange(len(prompts.last)).roll(-2)
-    shift = (prompts.last[donor] - prompts.last)[:, None]
+        network(donors.tokens, at=donors.last)
+    shift = (donors.last - prompts.last)[:, None]
     token = (torch.arange(prompts.tokens.shape[1])[None] + shift).clamp(min=0)
-    token = torch.minimum(token, prompts.last[donor][:, None])
+    token = torch.minimum(token, donors.last[:, None])
+    row = torch.arange(len(donors.last))[:, None]
 
     def filler(key: str) -> SiteHook:
-        values = seen[key]
-        at_end = values.shape[1] == 1
-        other = values[donor] if at_end else values[donor[:, None], token]
+        # A token axis of length 1: a site that ran at the answer only (see Transformer.forward).
+        other = seen[key] if seen[key].shape[1] == 1 else seen[key][row, token]
 
         def hook(value: Tensor) -> Tensor:
             return torch.where(masks[key], value, other)

@@ -23,12 +23,14 @@ def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
         prompts: Prompts to fit on; never those the circuit is judged on.
         masks: The circuit.
     """
-    with torch.no_grad():
-        logits = ablated_logits(model, prompts, masks).float()
+    logits = ablated_logits(model, prompts, masks)
     tokens = sorted(set(prompts.answer.tolist()))
     scale = torch.ones((), requires_grad=True)
     bias = torch.zeros(len(tokens), requires_grad=True)
-    optimizer = torch.optim.LBFGS([scale, bias], max_iter=LBFGS_STEPS)
+    # The line search keeps every step from raising the loss; plain LBFGS steps may.
+    optimizer = torch.optim.LBFGS(
+        [scale, bias], max_iter=LBFGS_STEPS, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

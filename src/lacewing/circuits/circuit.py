@@ -21,6 +21,7 @@ import torch
 from lacewing import artifacts
 from lacewing.circuits.edges import Nodes, edges_between
 from lacewing.errors import ArtifactError, MismatchError
+from lacewing.model.sites import BLOCK_SITES, site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
@@ -111,6 +112,13 @@ class Circuit:
                 f"({self.model_source}), but {model.source} is model {model.id}: pass the model it "
                 "was pruned from with --model, or prune again"
             )
+        for key, width in site_widths(model.network.config).items():
+            kept = self.nodes.get(key)
+            if kept is None or (len(kept) and not 0 <= kept.min() <= kept.max() < width):
+                raise MismatchError(
+                    f"the circuit for {self.task} has no channels that fit site {key} of width "
+                    f"{width} of {model.source}: damaged, prune again"
+                )
 
     def save(self, path: Path, pairs: Sequence[Pair], replace: bool = False) -> None:
         """Write the circuit's folder, with the test pairs it was measured on."""
@@ -145,32 +153,49 @@ def load(path: str | Path) -> Circuit:
         ArtifactError: missing, damaged, or no circuit.
     """
     folder = Path(path)
-    artifacts.read_manifest(folder, KIND)
+    artifacts.read_manifest(folder, KIND, check_hash=True)
+    arrays = _read_arrays(folder / "nodes.safetensors")
     plain = artifacts.read_json(folder / "circuit.json")
-    arrays: dict[str, dict[str, np.ndarray]] = {"nodes": {}, "edges": {}}
-    for name, tensor in artifacts.read_tensors(folder / "nodes.safetensors").items():
-        kind, _, key = name.partition("/")
-        arrays[kind][key] = tensor.numpy()
-    if plain.get("calibration"):
-        saved = plain["calibration"]
-        bias = {int(token): value for token, value in saved["bias"].items()}
-        plain["calibration"] = Calibration(saved["scale"], bias)
-    plain["answers"] = tuple(plain["answers"])
     try:
-        return Circuit(**_in_order(arrays), **plain)
-    except TypeError as error:
+        if plain.get("calibration"):
+            saved = plain["calibration"]
+            bias = {int(token): value for token, value in saved["bias"].items()}
+            plain["calibration"] = Calibration(saved["scale"], bias)
+        plain["answers"] = tuple(plain["answers"])
+        return Circuit(**arrays, **plain)
+    except (TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
 
 
 def load_pairs(path: str | Path) -> list[Pair]:
-    """The test pairs saved with a circuit."""
-    lines = (Path(path) / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Pair(**json.loads(line)) for line in lines]
+    """The test pairs saved with a circuit.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    file = Path(path) / "pairs.jsonl"
+    try:
+        # Not splitlines: a pair's text may hold other line ends, which JSON leaves as they are.
+        lines = file.read_text(encoding="utf-8").split("\n")
+        return [Pair(**json.loads(line)) for line in lines if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(f"{file} holds no pairs of prompts ({error})") from error
+
+
+def _read_arrays(file: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The nodes and edges in a circuit's tensor file."""
+    arrays: dict[str, dict[str, np.ndarray]] = {"nodes": {}, "edges": {}}
+    try:
+        for name, tensor in artifacts.read_tensors(file).items():
+            kind, _, key = name.partition("/")
+            arrays[kind][key] = tensor.numpy()
+        return _in_order(arrays)
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"{file} holds other tensors than a circuit's ({error})") from error
 
 
 def _in_order(arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
     """Site keys from input to output again; the file keeps them by name."""
-    from lacewing.model.sites import BLOCK_SITES
 
     def place(key: str) -> tuple[int, int, str]:
         layer, _, name = key.partition(".")
@@ -192,17 +217,25 @@ def _combine(
             f"circuits of two models cannot be combined: {a.model_id} and {b.model_id}"
         )
     nodes = {key: on_nodes(a.nodes[key], b.nodes[key]) for key in a.nodes}
-    edges = {
-        family: np.array(sorted(on_edges(_tuples(a.edges[family]), _tuples(b.edges[family]))))
-        .reshape(-1, 2)
-        .astype(np.int32)
-        for family in a.edges
-    }
+    edges = {}
+    for family in a.edges:
+        left = on_edges(_tuples(a.edges[family]), _tuples(b.edges[family]))
+        # Both ends have to be left: in a - b, an edge of a may end at a node of b.
+        sources, destinations = (set(kept.tolist()) for kept in _ends(family, nodes))
+        inside = sorted((s, d) for s, d in left if s in sources and d in destinations)
+        edges[family] = np.array(inside, dtype=np.int32).reshape(-1, 2)
     task = a.task if a.task == b.task else f"{a.task}+{b.task}"
     answers = tuple(sorted({*a.answers, *b.answers}))
     return dataclasses.replace(
         a, nodes=nodes, edges=edges, task=task, answers=answers, losses={}, calibration=None
     )
+
+
+def _ends(family: str, nodes: Nodes) -> tuple[np.ndarray, np.ndarray]:
+    """The kept nodes at both ends of an edge family."""
+    layer, _, name = family.partition(".")
+    source, destination = name.split("-")
+    return nodes[f"{layer}.{source}"], nodes[f"{layer}.{destination}"]
 
 
 def _tuples(pairs: np.ndarray) -> set[tuple[int, int]]:

@@ -8,7 +8,7 @@ the output folder, so an interrupted comparison goes on.
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from lacewing.circuits.edges import count_all
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.prune import prune
 from lacewing.circuits.statistics import geometric_mean, interval
-from lacewing.errors import DataError, LacewingError
+from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.progress import say
 from lacewing.tasks import get
 from lacewing.tasks.scoring import evaluate
+from lacewing.tasks.task import Task
 
 COUNTS = ("edges", "edges_all", "nodes")
 RESAMPLES = 2000
@@ -109,23 +110,21 @@ def compare(
         quiet: Report no progress.
 
     Raises:
-        DataError: no task is learned by both.
-        LacewingError: `output` holds circuits of other models or another configuration.
+        DataError: an unknown task, or no task that both have learned.
+        ConfigError, MismatchError: `output` holds circuits of other settings or models.
     """
     config = config or PruneConfig()
     text = corpus or sparse.corpus
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    for name in tasks:
+    for name, task in [(name, get(name)) for name in tasks]:
         sides = {"sparse": sparse, "dense": dense}
         try:
-            sets = {
-                side: prompt_sets(model, get(name), config, text) for side, model in sides.items()
-            }
+            sets = {side: prompt_sets(model, task, config, text) for side, model in sides.items()}
             for side, model in sides.items():
                 _check_learned(model, side, sets[side], config)
             found = [
-                _row(side, model, sets[side], dataclasses.replace(config, seed=seed), output, quiet)
+                _row(side, model, task, sets[side], replace(config, seed=seed), output, quiet)
                 for seed in seeds
                 for side, model in sides.items()
             ]
@@ -155,12 +154,18 @@ def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfi
 
 
 def _row(
-    side: str, model: Model, sets: PromptSets, config: PruneConfig, output: Path, quiet: bool
+    side: str,
+    model: Model,
+    task: Task,
+    sets: PromptSets,
+    config: PruneConfig,
+    output: Path,
+    quiet: bool,
 ) -> dict[str, Any]:
     folder = output / side / f"{sets.name.replace('/', '_')}-{config.seed}"
-    circuit = _stored(folder, model, config)
+    circuit = _stored(folder, model, sets, config)
     if circuit is None:
-        circuit = prune(model, get(sets.name), config, sets=sets, quiet=quiet)
+        circuit = prune(model, task, config, sets=sets, quiet=quiet)
         circuit.save(folder, sets.test.pairs)
     say(f"{side:6} {sets.name}: {circuit.n_nodes} nodes, {circuit.n_edges} edges", not quiet)
     return {
@@ -176,7 +181,7 @@ def _row(
     }
 
 
-def _stored(folder: Path, model: Model, config: PruneConfig) -> Circuit | None:
+def _stored(folder: Path, model: Model, sets: PromptSets, config: PruneConfig) -> Circuit | None:
     """The circuit of an earlier, interrupted comparison."""
     if not folder.exists():
         return None
@@ -184,8 +189,13 @@ def _stored(folder: Path, model: Model, config: PruneConfig) -> Circuit | None:
     circuit.check(model)
     for key, value in dataclasses.asdict(config).items():
         if circuit.settings.get(key) != value:
-            raise LacewingError(
+            raise ConfigError(
                 f"{folder} was pruned with {key} {circuit.settings.get(key)!r}, not {value!r}: "
                 "choose another --output"
             )
+    if circuits.load_pairs(folder) != list(sets.test.pairs):
+        raise ConfigError(
+            f"{folder} was pruned with other prompts of {sets.name}: another corpus, or a changed "
+            "file of pairs; choose another --output"
+        )
     return circuit

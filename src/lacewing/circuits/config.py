@@ -19,9 +19,9 @@ class PruneConfig:
     """Seeds the masks and the order of prompts."""
 
     # Budget.
-    prompts: int = 6_144
+    prompts: int = 4_608
     """Pairs of prompts seen in all, over the whole path of penalties."""
-    batch: int = 32
+    batch: int = 24
     """Pairs per step (paper: 64)."""
     max_tokens: int = 64
     """Longest prompt, in tokens (paper: 256)."""
@@ -35,11 +35,11 @@ class PruneConfig:
     # Mask training (paper Table 2).
     penalty_from: float = 1e-5
     """Cost of a kept node where the path of penalties begins (the paper's k_coef)."""
-    penalty_to: float = 3e-3
+    penalty_to: float = 1e-2
     """Cost of a kept node where it ends; rises geometrically between."""
-    stages: int = 4
+    stages: int = 3
     """Points of the path, over its later half, at which a circuit is cut out; the smallest wins."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     """Step size of the mask; decays linearly to a tenth."""
     beta2: float = 0.95
     """Decay of the squared gradient (the paper's 1 - inv_beta2)."""

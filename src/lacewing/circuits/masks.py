@@ -26,7 +26,9 @@ class NodeMask:
         init: Tensor,
         temperature: float,
     ) -> None:
-        self.widths, self.means, self.temperature = dict(widths), means, temperature
+        self.widths, self.temperature = dict(widths), temperature
+        # Copies, because means measured in inference mode could not be saved for the backward pass.
+        self.means = {key: mean.clone() for key, mean in means.items()}
         self.tau = init.clamp(-1, 1).requires_grad_()
 
     def edits(self) -> dict[str, SiteHook]:

@@ -33,6 +33,8 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import bootstrap
 
 RANDOM_CIRCUITS = 20
+CONTROL_PAIRS = 96
+"""Test pairs each random circuit is measured on."""
 HALF_CHANCE = math.log(2) / 2
 
 
@@ -111,11 +113,13 @@ def verify(
     circuit.check(model)
     alone = _losses(model, circuit, prompts, circuit.nodes, complement=False)
     without = _losses(model, circuit, prompts, circuit.nodes, complement=True)
-    random_alone, random_without = [], []
+    random_alone: list[float] = []
+    random_without: list[float] = []
+    few = prompts.take(range(min(CONTROL_PAIRS, len(prompts))))
     with progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar:
         for index, nodes in enumerate(_random_nodes(model, circuit, seed, random_circuits)):
             for found, complement in ((random_alone, False), (random_without, True)):
-                losses = _losses(model, circuit, prompts, nodes, complement)
+                losses = _losses(model, circuit, few, nodes, complement)
                 found.append(float(losses.mean()))
             bar.update(index + 1)
     full = pair_means(ablated_loss(model, prompts, None))
@@ -136,7 +140,7 @@ def _losses(
 ) -> Tensor:
     masks = masks_of(model.network, nodes, complement)
     calibration = None if complement else circuit.calibration
-    return ablated_loss(model, prompts, masks, "mean", calibration)
+    return ablated_loss(model, prompts, masks, circuit.ablation, calibration)
 
 
 def _random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[Nodes]:

@@ -93,6 +93,8 @@ def train(
     if finished(folder):
         return _read_run(folder)
     accelerator = Accelerator(
+        # Left to itself, Accelerate joins processes without a GPU to no group, and each trains alone.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.accumulate,
         log_with=list(config.trackers) or None,

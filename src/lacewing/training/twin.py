@@ -16,6 +16,8 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.run import Run
 
+SLOWER, SHORTER = 0.3, 0.6
+"""Learning rate and tokens of the twin, as shares of the sparse run's (docs/log.md)."""
 WITHIN = 0.02
 """Nats by which the twin's validation loss may differ."""
 NEAREST, FARTHEST = 2, 100
@@ -23,7 +25,8 @@ NEAREST, FARTHEST = 2, 100
 
 
 def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
-    """The configuration of a run's dense twin: density 1, no AbsTopK, else the run's own.
+    """The configuration of a run's dense twin: density 1, no AbsTopK, else the run's own but for a slower
+    and shorter schedule.
 
     Args:
         run: The sparse run.
@@ -35,7 +38,14 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
     if unknown:
         raise ArtifactError(f"{run / 'config.json'} has unknown settings {sorted(unknown)}")
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # from JSON
-    dense = {"density": 1.0, "abs_topk": None, "floor": 0}
+    # Without the density factor the run's rate is too high, and a dense model needs fewer tokens.
+    dense = {
+        "density": 1.0,
+        "abs_topk": None,
+        "floor": 0,
+        "learning_rate": saved["learning_rate"] * SLOWER,
+        "tokens": int(saved["tokens"] * SHORTER),
+    }
     return TrainConfig(**(saved | dense | (changes or {})))
 
 

@@ -1,36 +1,16 @@
-"""Drop kept nodes that cannot matter: no path of edges from a read, or none to the answer.
+"""Which kept nodes a path of edges joins to the answer; the others cannot matter to it.
 
-Such a node is left over where the rest of its path was pruned away. Its value still moves the norm a
-little (or not at all), so a removal is kept only while the validation loss stays at the target.
+They are left over where the rest of their path was pruned away. Their value may still move a norm,
+so the loss is always measured without them.
 """
 
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.ablate import Masks
 from lacewing.circuits.edges import FAMILIES, writers
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
-from lacewing.tasks.batch import Prompts
-
-
-def trim(model: Model, prompts: Prompts, masks: Masks, target: float) -> dict[str, Tensor]:
-    """Remove the nodes without a path, all at once, if the loss allows it.
-
-    Args:
-        model: The model.
-        prompts: Validation prompts.
-        masks: Kept nodes per site key.
-        target: Loss that must still be reached, nats.
-
-    Returns:
-        The smaller masks, or the given ones where the loss would rise above the target.
-    """
-    smaller = connected(model.network, masks)
-    if float(ablated_loss(model, prompts, smaller).mean()) <= target:
-        return smaller
-    return dict(masks)
 
 
 def connected(network: Transformer, masks: Masks) -> dict[str, Tensor]:
