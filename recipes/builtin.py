@@ -2,8 +2,8 @@
 
     python recipes/builtin.py [--output runs/builtin]
 
-Run it again after an interruption and it goes on. The last step writes src/lacewing/builtin/{sparse,dense}
-in compact form; docs/models.md says what the pair can do.
+Run it again after an interruption and it goes on. The last step writes
+src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
 """
 
 import dataclasses

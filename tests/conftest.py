@@ -1,4 +1,4 @@
-"""What many tests share: a small corpus, a small trained run, and the command line as a user calls it.
+"""What many tests share: a small corpus, a small trained run, the command line as a user calls it.
 
 Everything is made anew in temporary folders: no network, no GPU, nothing from this machine.
 """

@@ -21,10 +21,10 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refuse:
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         out, err = capsys.readouterr()
-        assert 2 == stop.value.code
-        assert "" == out
+        assert stop.value.code == 2
+        assert out == ""
         lines = err.strip().splitlines()
-        assert 1 == len(lines), err
+        assert len(lines) == 1, err
         return lines[0]
 
     return execute
@@ -108,7 +108,7 @@ def test_a_folder_of_something_else(
     for place in (tmp_path / "notes", tmp_path / "notes" / "a.txt"):
         command = ["train", "--output", str(place), "--corpus", str(text)]
         assert "no run of lacewing" in refused([*command, *flags()])
-    assert {"a.txt": b"mine"} == contents(tmp_path / "notes")
+    assert contents(tmp_path / "notes") == {"a.txt": b"mine"}
 
 
 def test_a_damaged_tokenizer(refused: Refuse, flags: Flags, text: Path, tmp_path: Path) -> None:

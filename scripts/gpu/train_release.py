@@ -2,9 +2,9 @@
 
     python scripts/gpu/train_release.py --output OUT [--minutes 9] [--size small|medium|large]
 
-Each call trains until its time is up, leaves a checkpoint in OUT and says so; call it again until it
-says that both models are released. OUT/release/{sparse,dense} then hold the compact models. Runs on a
-CPU too, slowly.
+Each call trains until its time is up, leaves a checkpoint in OUT and says so; call it again until
+it says that both models are released. OUT/release/{sparse,dense} then hold the compact models. Runs
+on a CPU too, slowly.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Release:
     """Text to train on."""
 
 
-class TimeIsUp(Exception):
+class OutOfTimeError(Exception):
     """Raised by the alarm in the middle of a step; the last checkpoint stands."""
 
 
@@ -56,7 +56,7 @@ def main(arguments: Release) -> None:
     """Train until done or out of time."""
 
     def stop(*_: object) -> None:
-        raise TimeIsUp
+        raise OutOfTimeError
 
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, arguments.minutes * 60)
@@ -65,7 +65,7 @@ def main(arguments: Release) -> None:
         train(SIZES[arguments.size], Corpus.parse(arguments.corpus), sparse)
         train_twin(sparse, dense)
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except TimeIsUp:
+    except OutOfTimeError:
         print("time is up; call again to go on", file=sys.stderr)
         raise SystemExit(75) from None
     for run in (sparse, dense):

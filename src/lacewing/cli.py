@@ -1,8 +1,9 @@
 """The verbs: `lacewing train | tasks | prune | verify | compare | report | demo`.
 
-Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run` does
-the work and returns what `--json` prints. Progress goes to standard error, results to standard output.
-A mistake of the user's is one line and exit code 2. torch is imported only by a verb that runs.
+Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
+does the work and returns what `--json` prints. Progress goes to standard error, results to standard
+output. A mistake of the user's is one line and exit code 2. torch is imported only by a verb that
+runs.
 """
 
 import dataclasses
@@ -239,7 +240,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Demo:
-    """The whole chain on this machine's own Python source: train, prune, verify, compare, report."""
+    """The whole chain on this machine's Python source: train, prune, verify, compare, report."""
 
     output: Path = Path("demo")
     """Folder for everything; the same command goes on where an interrupted one stopped."""

@@ -73,12 +73,12 @@ def demo(output: Path) -> dict[str, Any]:
     lines = [
         f"model     {SPARSE.summary()}; at least {1 - densest:.1%} of each block matrix is zero; "
         f"validation loss {run.validation_loss:.3f} (twin {twin.validation_loss:.3f}) nats/token",
-        f"tasks     {len(learned)} of {len(scores['sparse'])} learned to under 0.15 nats on test prompts: "
+        f"tasks     {len(learned)} of {len(scores['sparse'])} learned to under 0.15 nats: "
         + ", ".join(row["name"] for row in learned),
-        f"circuits  {len(verified)} pruned to {PRUNE.target_loss:g} nats; {len(both)} verified sufficient and "
-        "necessary",
-        f"edges     {edges['sparse']:.0f} sparse, {edges['dense']:.0f} dense: {edges['ratio']:.1f} times fewer "
-        f"[{low:.1f}, {high:.1f}], geometric means over {len(comparison['tasks'])} tasks",
+        f"circuits  {len(verified)} pruned to {PRUNE.target_loss:g} nats; {len(both)} verified "
+        "sufficient and necessary",
+        f"edges     {edges['sparse']:.0f} sparse, {edges['dense']:.0f} dense: {edges['ratio']:.1f} "
+        f"times fewer [{low:.1f}, {high:.1f}], geometric means over {len(verified)} tasks",
         f"time      {duration(time.monotonic() - began)}",
     ]
     return {
@@ -92,10 +92,9 @@ def demo(output: Path) -> dict[str, Any]:
 
 def _scores(folder: Path) -> list[dict[str, Any]]:
     """Losses on all tasks, measured once and kept in tasks.json."""
-    path = folder / "tasks.json"
+    path = folder / verbs.TASKS
     if not path.exists():
-        found = verbs.tasks(str(folder), True, (), CORPUS, PRUNE.test_pairs, PRUNE.max_tokens)
-        artifacts.write_json(path, found)
+        verbs.tasks(str(folder), True, (), CORPUS, PRUNE.test_pairs, PRUNE.max_tokens)
     rows: list[dict[str, Any]] = artifacts.read_json(path)["tasks"]
     return rows
 

@@ -1,4 +1,4 @@
-"""What the verbs do beyond one call: load, choose prompts, save, and lay out the result for people."""
+"""What the verbs do beyond one call: load, choose prompts, save, lay out the result."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from lacewing.data.corpus import Corpus
 from lacewing.data.shards import tokenizer_for
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, DataError
-from lacewing.model.store import Model, load
+from lacewing.model.store import BUILTIN, Model, load
 from lacewing.progress import progress
 from lacewing.tasks import encode, evaluate, get, names, pairs, prompts
 
-VERIFICATION = "verification.json"
+VERIFICATION, TASKS = "verification.json", "tasks.json"
 
 
 def tasks(
@@ -43,7 +43,10 @@ def tasks(
             scored = model if evaluated else None
             rows.append(_task_row(name, text, tokenizer, scored, count, max_tokens))
             bar.update(done + 1, name)
-    return {"tasks": rows, "model": source, "corpus": text.spec}
+    result = {"tasks": rows, "model": source, "corpus": text.spec}
+    if evaluated and not chosen and source and not source.startswith(BUILTIN):
+        artifacts.write_json(Path(source) / TASKS, result)  # where `report` looks for it
+    return result
 
 
 def _task_row(
@@ -83,8 +86,10 @@ def show_tasks(rows: Sequence[dict[str, Any]]) -> str:
         else:
             pair = row["example"]
             lines.append(f"{row['name']} ({row['origin']}): {row['description']}")
-            for side in ("clean", "corrupted"):
-                lines.append(f"    ...{pair[side][-60:]!r} -> {pair[side + '_answer']!r}")
+            lines += [
+                f"    ...{pair[side][-60:]!r} -> {pair[side + '_answer']!r}"
+                for side in ("clean", "corrupted")
+            ]
     return "\n".join(lines)
 
 
@@ -141,7 +146,7 @@ def show_comparison(result: dict[str, Any]) -> str:
     edges = result["edges"]
     low, high = edges["interval"]
     lines.append(
-        f"geometric mean {edges['sparse']:.0f} against {edges['dense']:.0f} edges: dense / sparse = "
-        f"{edges['ratio']:.1f} [{low:.1f}, {high:.1f}]"
+        f"geometric mean {edges['sparse']:.0f} against {edges['dense']:.0f} edges: "
+        f"dense / sparse = {edges['ratio']:.1f} [{low:.1f}, {high:.1f}]"
     )
     return "\n".join(lines)

@@ -25,7 +25,7 @@ def rows(seed: int, dtype: torch.dtype, width: int) -> Tensor:
 @pytest.mark.parametrize("dtype", [*TYPES, torch.float64])
 @pytest.mark.parametrize("width", [1, 2, 31, 256])
 def test_equals_the_sorting_reference_to_the_bit(dtype: torch.dtype, width: int) -> None:
-    """Every bit equals a full stable sort, for smooth rows and rows full of ties, for k from 1 on."""
+    """Every bit equals a full stable sort, for smooth rows and rows full of ties."""
     x = rows(width, dtype, width)
     for k in sorted({1, max(1, width // 4), width - 1 or 1, width, width + 3}):
         assert torch.equal(bits(abs_topk_reference(x, k)), bits(abs_topk(x, k))), k

@@ -35,7 +35,7 @@ def test_k_counts_the_whole_matrix_not_rows() -> None:
     """Without a floor a row of small weights loses everything."""
     weight = torch.tensor([[5.0, -4.0, 3.0], [0.1, 0.2, -0.3]])
     mask = keep_largest_(weight, 3)
-    assert [[True, True, True], [False, False, False]] == mask.tolist()
+    assert mask.tolist() == [[True, True, True], [False, False, False]]
     assert torch.equal(torch.tensor([[5.0, -4.0, 3.0], [0.0, 0.0, 0.0]]), weight)
 
 
@@ -43,7 +43,7 @@ def test_ties_go_to_the_lowest_flat_index() -> None:
     """Of equal magnitudes the first in row order stay."""
     weight = torch.tensor([[1.0, -2.0], [2.0, -2.0]])
     keep_largest_(weight, 2)
-    assert [[0.0, -2.0], [2.0, 0.0]] == weight.tolist()
+    assert weight.tolist() == [[0.0, -2.0], [2.0, 0.0]]
 
 
 def test_the_floor_on_rows_counts_inside_k() -> None:
@@ -62,7 +62,7 @@ def test_the_floor_on_columns_protects_outgoing_weights() -> None:
 
 @pytest.mark.parametrize(("axis", "fits"), [("row", 24), ("column", 12)])
 def test_a_floor_that_k_cannot_pay_for_is_refused(axis: Axis, fits: int) -> None:
-    """8x4 with a floor of 3 needs 24 by rows and 12 by columns: one less is an error that says so."""
+    """8x4 with a floor of 3 needs 24 by rows and 12 by columns: one less is an error."""
     check_floor((8, 4), fits, 3, axis)
     weight = torch.ones(8, 4)
     with pytest.raises(ConfigError, match=f"floor of 3 per {axis} needs {fits}"):

@@ -39,7 +39,7 @@ def test_value_and_gradients_equal_the_reference(dtype: torch.dtype, sink: bool)
 @pytest.mark.parametrize("length", [9, 600])
 @pytest.mark.parametrize("sink", [True, False])
 def test_bf16_is_the_same_up_to_its_rounding(length: int, sink: bool) -> None:
-    """In bfloat16, written out or through the flash kernel, the error is a few parts in a hundred."""
+    """In bfloat16, written out or by the flash kernel, the error is a few parts in a hundred."""
     exact = sink_attention_reference(*inputs(torch.float64, length, sink))
     rounded = sink_attention(*inputs(torch.bfloat16, length, sink))
     assert rounded.dtype == torch.bfloat16

@@ -20,7 +20,7 @@ def test_every_site_is_recorded_at_its_width(network: Transformer, tokens: Tenso
 
 
 def test_values_are_those_after_abs_topk(network: Transformer, tokens: Tensor) -> None:
-    """At most a quarter of the channels of a block's site is nonzero; the final residual is full."""
+    """At most a quarter of the channels of a site is nonzero; the final residual is full."""
     with record(network) as seen:
         network(tokens)
     for key, width in site_widths(network.config).items():
@@ -60,7 +60,7 @@ def test_edits_are_undone_after_an_exception(network: Transformer, tokens: Tenso
     with pytest.raises(KeyError, match="mine"), edit(network, {"0.attn_in": torch.zeros_like}):
         raise KeyError("mine")
     assert torch.equal(plain, network(tokens))
-    assert [] == [hook for hooks in network.hooks.values() for hook in hooks]
+    assert [hook for hooks in network.hooks.values() for hook in hooks] == []
 
 
 def test_an_edit_that_fails_itself_is_undone(network: Transformer, tokens: Tensor) -> None:

@@ -42,7 +42,7 @@ def test_a_run_loads_as_it_was_trained(run: Path) -> None:
     saved = artifacts.read_tensors(run / WHOLE)
     assert all(torch.equal(saved[n], t) for n, t in model.network.state_dict().items())
     assert summary["id"] == model.id
-    assert 16 == len(model.id)
+    assert len(model.id) == 16
     assert summary["validation_loss"] == model.validation_loss
     assert not any(p.requires_grad for p in model.network.parameters())
     assert model.tokenizer.to_bytes() == (run / "tokenizer.json").read_bytes()
@@ -83,7 +83,7 @@ def test_dense_tensors_are_written_whole() -> None:
     """A matrix with more than half nonzeros, and every vector, keeps its name and values."""
     tensors = {"w": torch.randn(6, 5), "b": torch.zeros(7)}
     packed, shapes = compact.pack(tensors)
-    assert {} == shapes
+    assert shapes == {}
     assert {"w", "b"} == set(packed)
     assert all(torch.equal(t, compact.unpack(packed, shapes)[n]) for n, t in tensors.items())
 

@@ -40,33 +40,33 @@ def published() -> TrainConfig:
 
 def test_the_dial_sets_width_and_budget(published: TrainConfig) -> None:
     """Expansion 4 is width 1024, and density 1/64 is pfrac 1/4."""
-    assert (1024, 0.25, 1000) == (published.width, published.pfrac, published.steps)
+    assert (published.width, published.pfrac, published.steps) == (1024, 0.25, 1000)
 
 
 def test_pfrac_falls_linearly_from_dense(published: TrainConfig) -> None:
     """16 until step 10, half-way between 16 and 1/4 at step 255, 1/4 from step 500 on."""
     expected = {0: 16.0, 10: 16.0, 255: 8.125, 500: 0.25, 501: 0.25, 999: 0.25}
     assert expected == {step: pytest.approx(pfrac_at(published, step)) for step in expected}
-    assert 0.25 == pfrac_at(published, 500), "exactly, at the end"
+    assert pfrac_at(published, 500) == 0.25, "exactly, at the end"
 
 
 def test_geometric_pfrac_falls_by_equal_factors(small: Small) -> None:
     """Half-way, the density is the geometric mean of 1 and the target."""
     config = small(density=1 / 64, floor=0, anneal="geometric", anneal_start=0.0, anneal_end=1.0)
-    assert 1 / 8 == pytest.approx(pfrac_at(config, config.steps // 2))
+    assert pytest.approx(pfrac_at(config, config.steps // 2)) == 1 / 8
 
 
 def test_embeddings_end_e_times_denser_than_blocks(published: TrainConfig) -> None:
     """At the end blocks keep 1/64 and embeddings 1/16; at the start both keep all."""
-    assert (1.0, 1.0) == (block_density(published, 16.0), embedding_density(published, 16.0))
-    assert 1 / 64 == block_density(published, 0.25)
-    assert 1 / 16 == embedding_density(published, 0.25)
+    assert (block_density(published, 16.0), embedding_density(published, 16.0)) == (1.0, 1.0)
+    assert block_density(published, 0.25) == 1 / 64
+    assert embedding_density(published, 0.25) == 1 / 16
 
 
 def test_embeddings_follow_the_linear_map_in_between(published: TrainConfig) -> None:
     """At q = 8.125 (half-way): q_eb = 1/4 + 3.75 * 7.875 / 15.75 = 2.125, of 4."""
-    assert 2.125 / 4 == pytest.approx(embedding_density(published, 8.125))
-    assert 8.125 / 16 == pytest.approx(block_density(published, 8.125))
+    assert pytest.approx(embedding_density(published, 8.125)) == 2.125 / 4
+    assert pytest.approx(block_density(published, 8.125)) == 8.125 / 16
 
 
 def test_a_dense_run_stays_dense(small: Small) -> None:
@@ -74,9 +74,9 @@ def test_a_dense_run_stays_dense(small: Small) -> None:
     config = small(density=1.0, floor=0)
     network = Transformer(config.model(300))
     network.lm_head.weight.data.view(-1)[:5] = 1e-30
-    assert 1.0 == embedding_density(config, pfrac_at(config, config.steps))
+    assert embedding_density(config, pfrac_at(config, config.steps)) == 1.0
     project_(network, config, config.steps)
-    assert 1.0 == densities(network)["lm_head.weight"]
+    assert densities(network)["lm_head.weight"] == 1.0
 
 
 @pytest.mark.parametrize("expansion", [1.0, 2.0])
@@ -94,17 +94,17 @@ def test_the_projection_is_exact_per_matrix_and_keeps_the_floor(
     for name, p in network.named_parameters():
         count = int(torch.count_nonzero(p))
         if "c_attn.weight" in name or "c_fc.weight" in name:
-            assert 3 <= int(torch.count_nonzero(p, dim=1).min()), name
+            assert int(torch.count_nonzero(p, dim=1).min()) >= 3, name
         if "proj.weight" in name:
-            assert 3 <= int(torch.count_nonzero(p, dim=0).min()), name
+            assert int(torch.count_nonzero(p, dim=0).min()) >= 3, name
         if name.startswith("blocks") and p.ndim == 2:
             assert int(0.11 * p.numel()) == count, name
         elif name in ("wte.weight", "lm_head.weight"):
             assert int(0.11 * expansion * p.numel()) == count, name
         elif name in dense:
             assert p.numel() == count, name
-    assert 3 == int(torch.count_nonzero(network.blocks[0].c_fc.weight[5]))
-    assert 3 == int(torch.count_nonzero(network.blocks[1].mlp_proj.weight[:, 7]))
+    assert int(torch.count_nonzero(network.blocks[0].c_fc.weight[5])) == 3
+    assert int(torch.count_nonzero(network.blocks[1].mlp_proj.weight[:, 7])) == 3
 
 
 def test_biases_are_sparse_only_where_asked_for(small: Small) -> None:

@@ -32,20 +32,20 @@ def test_the_sharkfin_peaks_at_half_of_the_base_rate() -> None:
     """At 50 %, where density meets its target: 1 - (500 - 10) / 990 = 0.505 of the base rate."""
     config = schedule()
     rates = [learning_rate_at(config, step) for step in range(1000)]
-    assert 500 == max(range(1000), key=rates.__getitem__)
-    assert 0.50505 == pytest.approx(rates[500], abs=1e-5)
+    assert max(range(1000), key=rates.__getitem__) == 500
+    assert pytest.approx(rates[500], abs=1e-5) == 0.50505
 
 
 def test_rates_by_hand() -> None:
     """Zero at first; 1/8 sqrt(64 factor) early; then plain linear decay towards zero."""
     config = schedule(anneal_start=0.01)
-    assert 0.0 == learning_rate_at(config, 0)
-    assert 0.5 / 8 == pytest.approx(learning_rate_at(config, 5))
-    assert 1 / 8 == pytest.approx(learning_rate_at(config, 10))
+    assert learning_rate_at(config, 0) == 0.0
+    assert pytest.approx(learning_rate_at(config, 5)) == 0.5 / 8
+    assert pytest.approx(learning_rate_at(config, 10)) == 1 / 8
     half = (1 - 245 / 990) * (0.25 / 8.125) ** 0.5  # q = (16 + 1/4) / 2 half-way
     assert half == pytest.approx(learning_rate_at(config, 255))
-    assert 1 - 740 / 990 == pytest.approx(learning_rate_at(config, 750))
-    assert 1 / 990 == pytest.approx(learning_rate_at(config, 999))
+    assert pytest.approx(learning_rate_at(config, 750)) == 1 - 740 / 990
+    assert pytest.approx(learning_rate_at(config, 999)) == 1 / 990
 
 
 def test_gradients_are_divided_by_their_global_rms() -> None:
@@ -83,11 +83,11 @@ def test_decay_comes_last_and_spares_the_bigram_table(small: Small) -> None:
 
 
 def test_zeros_stay_zeros_through_the_decay(small: Small) -> None:
-    """After a whole step the density is exactly the target's: nothing after the projection writes."""
+    """After a whole step the density is exactly the target: nothing writes after the projection."""
     _, after = stepped(small)
     found = densities(after)
     assert 0.25 == found["blocks.0.c_fc.weight"] == found["blocks.1.attn_proj.weight"]
-    assert 0.25 == found["wte.weight"]
+    assert found["wte.weight"] == 0.25
 
 
 def test_dead_weights_keep_their_gradient_and_can_come_back(small: Small) -> None:
@@ -103,7 +103,7 @@ def test_dead_weights_keep_their_gradient_and_can_come_back(small: Small) -> Non
     assert weight.grad is not None
     weight.grad[dead] = -10.0
     finish_step(network, optimizer, config, 16)
-    assert 0.0 < weight[dead].item()
+    assert weight[dead].item() > 0.0
 
 
 def test_one_adam_step_by_hand(small: Small) -> None:

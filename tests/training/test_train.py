@@ -46,7 +46,7 @@ def test_a_run_is_whole_and_learned_something(run: Path) -> None:
     )
     assert not (run / "checkpoint").exists()
     rows = read_metrics(run)
-    assert [10, 20, 30] == [row["step"] for row in rows]
+    assert [row["step"] for row in rows] == [10, 20, 30]
     assert [step * 256 for step in (10, 20, 30)] == [row["tokens"] for row in rows]
     assert rows[-1]["validation_loss"] < rows[0]["validation_loss"]
     assert rows[-1]["validation_loss"] == pytest.approx(load(run).validation_loss, abs=1e-6)
@@ -58,7 +58,7 @@ def test_the_final_density_is_exact_and_the_floor_holds(run: Path) -> None:
         if name.startswith("blocks") and p.ndim == 2:
             assert p.numel() // 4 == int(torch.count_nonzero(p)), name
             dim = 0 if "proj" in name else 1
-            assert 2 <= int(torch.count_nonzero(p, dim=dim).min()), name
+            assert int(torch.count_nonzero(p, dim=dim).min()) >= 2, name
         elif name in ("wte.weight", "lm_head.weight"):
             assert p.numel() // 4 == int(torch.count_nonzero(p)), name
 
@@ -67,7 +67,7 @@ def test_a_finished_run_is_returned_untouched(run: Path, text: Path, small: Smal
     """The same call again trains nothing and writes nothing."""
     before = contents(run)
     again = train(small(), Corpus.files(str(text)), run, quiet=True)
-    assert 30 == again.steps
+    assert again.steps == 30
     assert before == contents(run)
 
 
@@ -93,7 +93,7 @@ def test_a_folder_of_something_else_is_left_alone(text: Path, small: Small, tmp_
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="no run of lacewing"):
         train(small(), Corpus.files(str(text)), tmp_path, quiet=True)
-    assert {"thesis.txt": b"years of work"} == contents(tmp_path)
+    assert contents(tmp_path) == {"thesis.txt": b"years of work"}
 
 
 def test_accumulated_pieces_change_nothing(
@@ -118,14 +118,14 @@ def test_two_processes_train_the_same_model(
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     verb = ["-m", "lacewing", "train", "--output", str(tmp_path / "run"), "--corpus", str(text)]
     program([*launcher, *verb, *flags()])
-    assert 6 == len(losses(run))
+    assert len(losses(run)) == 6
     assert losses(run) == pytest.approx(losses(tmp_path / "run"), rel=1e-4)
 
 
 def test_kill_and_resume_ends_with_the_same_bytes(
     text: Path, flags: Flags, program: Program, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """kill -9 in the middle, in the worst place, then the same command: the weights of a run undisturbed."""
+    """Killed (-9) at a bad moment and started again, a run ends with an undisturbed one's bytes."""
     long = flags(tokens=8 * 32 * 400, evaluate_every=50, checkpoint_seconds=0.2)
     verb = ["-m", "lacewing", "train", "--corpus", str(text), *long]
     folder = tmp_path / "killed"
@@ -142,7 +142,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(
             time.sleep(0.02)
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
-    assert -signal.SIGKILL == process.returncode
+    assert process.returncode == -signal.SIGKILL
     assert not (folder / "manifest.json").exists(), "it was killed too late to show anything"
     artifacts.recover(folder / "checkpoint")
     assert 0 < artifacts.read_json(folder / "checkpoint" / "state.json")["step"] < 400
@@ -159,7 +159,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(
 
 
 def test_metrics_are_whole_lines(tmp_path: Path) -> None:
-    """A line cut off by a crash is not read, and going on from a step drops it and what came after."""
+    """A line cut off by a crash is not read; going on from a step drops it and what came after."""
     rows = [{"step": step, "loss": 1.0} for step in (10, 20, 30)]
     text = "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 40, "lo'
     (tmp_path / "metrics.jsonl").write_text(text)
@@ -194,7 +194,7 @@ def test_the_twin_stops_at_the_sparse_models_loss(run: Path, tmp_path: Path) -> 
     twin = train_twin(run, tmp_path / "twin", changes, quiet=True)
     sparse, dense = load(run), load(twin.folder)
     assert twin.steps < 300
-    assert WITHIN >= abs(sparse.validation_loss - dense.validation_loss)
+    assert abs(sparse.validation_loss - dense.validation_loss) <= WITHIN
     assert dense.network.config.abs_topk is None
     assert all(bool((p != 0).all()) for n, p in dense.network.named_parameters() if "c_fc.w" in n)
     assert sparse.tokenizer.to_bytes() == dense.tokenizer.to_bytes()

@@ -5,24 +5,22 @@ pretraining text, zero, or the values of another prompt (paper A.5, method secti
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.circuits.circuit import Calibration
+from lacewing.circuits.circuit import Ablation, Calibration
 from lacewing.circuits.edges import Nodes
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook, Transformer
-from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
 
-Ablation = Literal["mean", "zero", "resample"]
 Masks = Mapping[str, Bool[Tensor, " channel"]]
 """Per site key, which channels run freely."""
 

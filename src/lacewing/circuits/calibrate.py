@@ -8,8 +8,8 @@ import torch
 from lacewing.circuits.ablate import Masks, ablated_logits
 from lacewing.circuits.circuit import Calibration
 from lacewing.model.store import Model
-from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
 
 LBFGS_STEPS = 16
 """As published."""

@@ -1,7 +1,7 @@
 """A circuit: a set of nodes and edges of one model, and the facts under which it was found.
 
-A frozen value. `a & b`, `a | b` and `a - b` are circuits of the same model; a result of set operations
-has no losses, because nobody has measured it. On disk it is a folder:
+A frozen value. `a & b`, `a | b` and `a - b` are circuits of the same model; a result of set
+operations has no losses, because nobody has measured it. On disk it is a folder:
 
     circuit.json          everything but the arrays
     nodes.safetensors     kept channels per site, edges per family
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
 
 KIND = "circuit"
+Ablation = Literal["mean", "zero", "resample"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Circuit:
     """Task name, or the file it came from."""
     answers: tuple[int, ...]
     """Token ids the task chooses between."""
-    ablation: str
+    ablation: Ablation
     """What everything outside was replaced by when it was found."""
     seed: int
     target_loss: float
@@ -162,7 +163,7 @@ def load(path: str | Path) -> Circuit:
             bias = {int(token): value for token, value in saved["bias"].items()}
             plain["calibration"] = Calibration(saved["scale"], bias)
         plain["answers"] = tuple(plain["answers"])
-        return Circuit(**arrays, **plain)
+        return Circuit(nodes=arrays["nodes"], edges=arrays["edges"], **plain)
     except (TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
 

@@ -1,9 +1,9 @@
 """Compare a sparse model with its dense twin: how large are their circuits at the same loss?
 
-For every task that both have learned and every seed, both models are pruned to the same target loss.
-Counts are averaged geometrically over seeds, then tasks (the paper's headline), and the ratio dense /
-sparse gets an interval by resampling tasks, and seeds within each task. What is finished is kept in
-the output folder, so an interrupted comparison goes on.
+For every task that both have learned and every seed, both models are pruned to the same target
+loss. Counts are averaged geometrically over seeds, then tasks (the paper's headline), and the ratio
+dense / sparse gets an interval by resampling tasks, and seeds within each task. What is finished is
+kept in the output folder, so an interrupted comparison goes on.
 """
 
 import dataclasses

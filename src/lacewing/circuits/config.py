@@ -62,7 +62,8 @@ class PruneConfig:
             raise ConfigError(f"target_loss must lie between 0 and ln 2, not {self.target_loss}")
         if not 0 < self.penalty_from <= self.penalty_to:
             raise ConfigError(
-                f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and {self.penalty_to}"
+                f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and "
+                f"{self.penalty_to}"
             )
         for name in ("prompts", "batch", "stages", "train_pairs", "validation_pairs", "test_pairs"):
             if getattr(self, name) < 1:

@@ -9,8 +9,8 @@ The paper counts six families of edges (method section 7), each a block of one w
 
 An edge is a nonzero entry whose two ends are kept. Not counted there, and added by `count_all`: the
 embedding weights of the channels that kept nodes read, the unembedding weights from kept final
-channels to the answer tokens, and the nonzero biases of kept nodes. The residual path from a write to
-a later read has no weight and is never an edge.
+channels to the answer tokens, and the nonzero biases of kept nodes. The residual path from a write
+to a later read has no weight and is never an edge.
 """
 
 from collections.abc import Iterable, Mapping

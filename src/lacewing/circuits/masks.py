@@ -3,8 +3,8 @@
     forward    x -> x where on, mean where off                 the step function H(tau)
     backward   d/dtau = sum (x - mean) grad  sigmoid'(tau / T)  a surrogate for the step's slope
 
-The same mask holds for every token and prompt; tau is clamped to [-1, 1] after every step (paper A.5,
-method section 6).
+The same mask holds for every token and prompt; tau is clamped to [-1, 1] after every step (paper
+A.5, method section 6).
 """
 
 from collections.abc import Mapping

@@ -27,8 +27,8 @@ from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.masks import NodeMask
-from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.paths import connected
+from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.hooks import edit
@@ -83,9 +83,9 @@ def prune(
     full = _mean(ablated_loss(model, sets.validation, None))
     if full > config.target_loss:
         raise DataError(
-            f"the full model's loss on {task.name} is {full:.3f} nats on validation prompts, above the "
-            f"target {config.target_loss:g}: the model has not learned this task well enough; raise "
-            "--target-loss or take another task or model"
+            f"the full model's loss on {task.name} is {full:.3f} nats on validation prompts, "
+            f"above the target {config.target_loss:g}: the model has not learned this task well "
+            "enough; raise --target-loss or take another task or model"
         )
     best = _search(model, sets, config, quiet)
     masks = best.masks
@@ -225,7 +225,6 @@ def bisect(
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
     target always holds for it (where `fast`, on half of the prompts and with bf16 products).
     """
-
     # A rough look needs no more than half of the prompts.
     prompts = (
         sets.validation.take(range((len(sets.validation) + 1) // 2)) if fast else sets.validation

@@ -6,10 +6,10 @@
 
 Measured on test prompts, which nothing was chosen on. The pass marks are fixed here, in advance:
 
-    sufficient: the 95 % interval of the loss reaches down to the target, and the loss is below that of
-                every random circuit
-    necessary:  the interval of the loss without the circuit lies above half of chance (ln 2 / 2), and
-                the loss is above that without any random circuit
+    sufficient: the 95 % interval of the loss reaches down to the target, and the loss is below that
+                of every random circuit
+    necessary:  the interval of the loss without the circuit lies above half of chance (ln 2 / 2),
+                and the loss is above that without any random circuit
 
 Paper section 2.2 and Fig. 32.
 """
@@ -173,7 +173,7 @@ def _necessary(pairs: np.ndarray, random: list[float], seed: int) -> Test:
     loss, (low, high), control = float(pairs.mean()), bootstrap(pairs, seed=seed), _control(random)
     verdict = low > HALF_CHANCE and loss > control.highest
     reason = (
-        f"without it the loss is {loss:.3f} nats [{low:.3f}, {high:.3f}] against {HALF_CHANCE:.3f}, half of "
-        f"chance; the worst of {control.count} random removals gives {control.highest:.3f}"
+        f"without it the loss is {loss:.3f} nats [{low:.3f}, {high:.3f}] against "
+        f"{HALF_CHANCE:.3f}, half of chance; the worst of {control.count} random removals gives {control.highest:.3f}"
     )
     return Test(verdict, loss, (low, high), control, HALF_CHANCE, reason)

@@ -20,9 +20,9 @@ def report(run: Path, output: Path, *, commands: Sequence[str] = ()) -> Path:
     """Write everything measured about a run into a folder.
 
     Args:
-        run: A finished run; with circuits under RUN/circuits (and their verification.json), a comparison
-            under RUN/comparison, and task scores in RUN/tasks.json, as far as they exist. What is missing
-            is named in the report, with the command that makes it.
+        run: A finished run; with circuits under RUN/circuits (and their verification.json), a
+            comparison under RUN/comparison, and task scores in RUN/tasks.json, as far as they
+            exist. What is missing is named in the report, with the command that makes it.
         output: The folder; an older report there is replaced, anything else is not.
         commands: The commands that made all this, to be printed.
 
@@ -80,5 +80,6 @@ def _check_place(output: Path) -> None:
         artifacts.read_manifest(output, KIND)
     except ArtifactError as error:
         raise ConfigError(
-            f"{output} exists and is no report of lacewing: choose another --output; nothing was written"
+            f"{output} exists and is no report of lacewing: choose another --output; nothing "
+            "was written"
         ) from error

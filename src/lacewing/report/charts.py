@@ -97,8 +97,8 @@ def verification(result: dict[str, Any], target: float) -> str:
         body.append(svg.text(160, middle + 4, label, kind, "end"))
         fill = "ff" if count else ("fa" if i < 2 else "fb")
         body.append(
-            f'<rect x="{x(low):.1f}" y="{middle - 4}" width="{max(2.0, x(high) - x(low)):.1f}" height="8" '
-            f'rx="3" class="{fill}"/>'
+            f'<rect x="{x(low):.1f}" y="{middle - 4}" height="8" rx="3" class="{fill}" '
+            f'width="{max(2.0, x(high) - x(low)):.1f}"/>'
         )
         body.append(f'<circle cx="{x(value):.1f}" cy="{middle}" r="4" class="node"/>')
         body.append(svg.text(x(high) + 8, middle + 4, f"{value:.3f}", kind))

@@ -1,8 +1,8 @@
 """A circuit drawn in layers: sites as rows from the embedding (bottom) to the logits (top).
 
 Nodes are dots, heads are boxed, edges are curves: blue for positive weights, orange and dashed for
-negative, thicker for larger. Thin grey lines join a write to the later reads of the same residual channel;
-they carry no weight and are no edges. Hovering a dot or a curve tells what it is.
+negative, thicker for larger. Thin grey lines join a write to the later reads of the same residual
+channel; they carry no weight and are no edges. Hovering a dot or a curve tells what it is.
 """
 
 from dataclasses import dataclass

@@ -12,8 +12,11 @@ from lacewing.model.store import Model
 from lacewing.training.run import read_metrics
 
 MISSING = {
-    "tasks": "No task has been scored: run `lacewing tasks --model {0} --run --json`, or `lacewing demo`.",
-    "circuits": "There is no circuit: run `lacewing prune --model {0} --task NAME --output {0}/circuits/NAME`.",
+    "tasks": "No task has been scored: run `lacewing tasks --model {0} --run`.",
+    "circuits": (
+        "There is no circuit: run `lacewing prune --model {0} --task NAME --output "
+        "{0}/circuits/NAME`."
+    ),
     "comparison": (
         "There is no comparison: train a twin with `lacewing train --twin-of {0}` and run "
         "`lacewing compare --sparse {0} --dense TWIN --output {0}/comparison`."

@@ -1,7 +1,7 @@
 """Small SVG: elements as text, one style sheet for files and one for the page.
 
-Colours live in the style sheet only, as classes. In the page they follow the reader's theme; in a file of
-its own the light ones are written in.
+Colours live in the style sheet only, as classes. In the page they follow the reader's theme; in a
+file of its own the light ones are written in.
 """
 
 from html import escape

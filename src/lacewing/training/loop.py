@@ -93,7 +93,7 @@ def train(
     if finished(folder):
         return _read_run(folder)
     accelerator = Accelerator(
-        # Left to itself, Accelerate joins processes without a GPU to no group, and each trains alone.
+        # Left to itself, Accelerate joins processes without a GPU to no group: each trains alone.
         cpu=not torch.accelerator.is_available(),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.accumulate,

@@ -1,11 +1,11 @@
 """Make a small model folder out of a finished run: the compact form, with nothing hidden.
 
     weights rounded to bfloat16         half the bytes; exact from then on
-    bigram rows shifted to median 0     changes no probability: a row's constant cancels in the softmax
-    bigram cut to its largest entries   the table is dense in training and would be most of the file
+    bigram rows shifted to median 0     changes no probability: the softmax ignores a constant
+    bigram cut to its largest entries   dense in training, it would be most of the file
 
-The rounded model is a model of its own: its validation loss and site means are measured again, and what
-the rounding cost stands in its summary.json.
+The rounded model is a model of its own: its validation loss and site means are measured again, and
+what the rounding cost stands in its summary.json.
 """
 
 import shutil

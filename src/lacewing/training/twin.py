@@ -25,8 +25,7 @@ NEAREST, FARTHEST = 2, 100
 
 
 def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
-    """The configuration of a run's dense twin: density 1, no AbsTopK, else the run's own but for a slower
-    and shorter schedule.
+    """The configuration of a run's dense twin: density 1, no AbsTopK, a slower, shorter schedule.
 
     Args:
         run: The sparse run.

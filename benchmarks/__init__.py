@@ -1,0 +1,1 @@
+"""Speed against the naive baselines, as ratios within one process."""

@@ -1,0 +1,138 @@
+"""The report of a small real run: what it says is what was measured, and it opens from disk."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from lacewing.circuits import circuit as circuits
+from lacewing.errors import ConfigError
+from lacewing.model.sites import site_widths
+from lacewing.model.store import load
+from lacewing.report.build import report
+from lacewing.report.page import block_densities
+from lacewing.tasks.pair import Pair
+
+PAIR = Pair("if x", "x", " ==", " =", "a.py")
+VERIFIED = {
+    "loss": 0.1,
+    "interval": [0.08, 0.12],
+    "mark": 0.15,
+    "reason": "kept",
+    "verdict": True,
+} | {"random": {"count": 20, "mean": 1.0, "lowest": 0.8, "highest": 1.2}}
+
+
+@pytest.fixture
+def own(run: Path, tmp_path: Path) -> Path:
+    """A copy of the small trained run, to which circuits may be added."""
+    import shutil
+
+    shutil.copytree(run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def add_circuit(run: Path, name: str, per_site: int) -> circuits.Circuit:
+    """A circuit of the first few channels of every site, saved under the run."""
+    model = load(run)
+    nodes = {
+        key: np.arange(min(per_site, width), dtype=np.int32)
+        for key, width in site_widths(model.network.config).items()
+    }
+    circuit = circuits.make(
+        model.network,
+        nodes,
+        model_id=model.id,
+        model_source=str(run),
+        task=name,
+        answers=(1, 2),
+        ablation="mean",
+        seed=0,
+        target_loss=0.15,
+        losses={"full": 0.1, "circuit": 0.14, "validation": 0.15},
+    )
+    circuit.save(run / "circuits" / name, [PAIR])
+    return circuit
+
+
+def test_numbers_are_the_runs(own: Path, tmp_path: Path) -> None:
+    """report.json repeats the run's summary, metrics and circuit sizes."""
+    circuit = add_circuit(own, "if_equals", 3)
+    report(own, tmp_path / "report")
+    data = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert json.loads((own / "summary.json").read_text()) == data["summary"]
+    assert circuit.n_edges == data["circuits"][0]["edges"]["paper"]
+    assert circuit.node_names() == data["circuits"][0]["node_names"]
+    assert len((own / "metrics.jsonl").read_text().splitlines()) == len(data["metrics"])
+
+
+def test_page_needs_nothing_else(own: Path, tmp_path: Path) -> None:
+    """The page names no address but the SVG namespace, and every figure in it is well-formed."""
+    add_circuit(own, "if_equals", 4)
+    page = report(own, tmp_path / "report").read_text()
+    addresses = set(re.findall(r"https?://[^\"'\s<]+", page))
+    assert addresses <= {"http://www.w3.org/2000/svg"}
+    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(figures) >= 2
+    for figure in figures:
+        ElementTree.fromstring(figure)
+
+
+def test_figures_are_files_too(own: Path, tmp_path: Path) -> None:
+    """Every figure stands beside the page as SVG and as PNG."""
+    add_circuit(own, "if_equals", 4)
+    report(own, tmp_path / "report")
+    for name in ("training", "circuit-if_equals"):
+        assert ElementTree.parse(tmp_path / "report" / f"{name}.svg").getroot().tag.endswith("svg")
+        assert (tmp_path / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_missing_parts_are_named(own: Path, tmp_path: Path) -> None:
+    """Without tasks, circuits and comparison the page says which commands make them."""
+    page = report(own, tmp_path / "report").read_text()
+    for command in ("lacewing tasks", "lacewing prune", "lacewing compare"):
+        assert command in page
+
+
+def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:
+    """A failed verdict appears as NO with its reason."""
+    add_circuit(own, "if_equals", 4)
+    failed = VERIFIED | {"verdict": False, "reason": "without it the loss is only 0.2"}
+    verification = {"task": "if_equals", "full": 0.1, "full_interval": [0.09, 0.11], "pairs": 9}
+    verification |= {"seed": 0, "sufficient": VERIFIED, "necessary": failed}
+    path = own / "circuits" / "if_equals" / "verification.json"
+    path.write_text(json.dumps(verification))
+    page = report(own, tmp_path / "report").read_text()
+    assert "necessary: NO" in page
+    assert "without it the loss is only 0.2" in page
+
+
+def test_empty_circuit_draws(own: Path, tmp_path: Path) -> None:
+    """A circuit without a node or an edge is drawn all the same."""
+    add_circuit(own, "nothing", 0)
+    assert "Circuit: nothing" in report(own, tmp_path / "report").read_text()
+
+
+def test_foreign_folder_is_left_alone(own: Path, tmp_path: Path) -> None:
+    """A folder that is no report is refused, and what is in it stays."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="no report of lacewing"):
+        report(own, tmp_path / "mine")
+    assert "keep" == (tmp_path / "mine" / "notes.txt").read_text()
+
+
+def test_older_report_is_replaced(own: Path, tmp_path: Path) -> None:
+    """A second report takes the place of the first."""
+    report(own, tmp_path / "report")
+    add_circuit(own, "if_equals", 2)
+    assert "Circuit: if_equals" in report(own, tmp_path / "report").read_text()
+
+
+def test_block_densities_are_the_four_matrices(own: Path) -> None:
+    """Only attention and MLP matrices count for the share of zeros."""
+    summary = json.loads((own / "summary.json").read_text())
+    assert 8 == len(block_densities(summary))  # four in each of two layers
