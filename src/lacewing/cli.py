@@ -193,7 +193,7 @@ class Compare:
         """Compare."""
         from lacewing.circuits.compare import compare
         from lacewing.model.store import load
-        from lacewing.tasks import names
+        from lacewing.tasks.registry import names
 
         tasks = self.tasks or names()
         result = compare(
@@ -273,10 +273,10 @@ VERBS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
     words = _with_model(list(sys.argv[1:] if arguments is None else arguments))
-    verb = tyro.extras.subcommand_cli_from_dict(
-        VERBS, prog="lacewing", description=_about(), args=words
-    )
     try:
+        verb = tyro.extras.subcommand_cli_from_dict(
+            VERBS, prog="lacewing", description=_about(), args=words
+        )
         result = verb.run()
     except LacewingError as error:
         print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)

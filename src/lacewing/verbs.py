@@ -19,7 +19,10 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import BUILTIN, Model, load
 from lacewing.progress import progress
-from lacewing.tasks import encode, evaluate, get, names, pairs, prompts
+from lacewing.tasks.batch import encode, prompts
+from lacewing.tasks.registry import get, names
+from lacewing.tasks.scoring import evaluate
+from lacewing.tasks.selection import pairs
 
 VERIFICATION, TASKS = "verification.json", "tasks.json"
 

@@ -8,13 +8,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import micro  # noqa: E402
+import micro
 
-from lacewing.circuits.prompts import PromptSets  # noqa: E402
-from lacewing.model.config import ModelConfig  # noqa: E402
-from lacewing.model.store import Model, model_id  # noqa: E402
-from lacewing.model.transformer import Transformer  # noqa: E402
-from lacewing.training.evaluate import site_means  # noqa: E402
+from lacewing.circuits.prompts import PromptSets
+from lacewing.model.config import ModelConfig
+from lacewing.model.store import Model, model_id
+from lacewing.model.transformer import Transformer
+from lacewing.training.evaluate import site_means
 
 
 @pytest.fixture(scope="session")

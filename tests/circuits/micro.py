@@ -1,12 +1,13 @@
 """A model worked out by hand: which nodes compute the answer is known, because they were put there.
 
-The prompt is a line of letters between X or Y and an equals sign, `Xkfm=` or `Yvap=`. After X comes P,
-after Y comes Q. Two paths say so, about 3 nats of logit difference each:
+The prompt is a line of letters between X or Y and an equals sign, `Xkfm=` or `Yvap=`. After X
+comes P, after Y comes Q. Two paths say so, about 2 nats of logit difference each:
 
     A  wte channel 1 (X +, Y -) -> attn_in 1 -> v 0 -> attn_out 4 -> resid_final 4 -> P - Q
        with head 0 looking from `=` (channel 3 -> q 0) to X and Y (channel 2 -> k 0)
-    B  wte channel 5 (X +, Y -) -> attn_in 5 -> v 16 (head 1 looks at all tokens alike) -> attn_out 6
-       -> mlp_in 6 -> neuron 0 (far in its linear part) -> mlp_out 7 -> resid_final 7 -> P - Q
+    B  wte channel 5 (X +, Y -) -> attn_in 5 -> v 16 (head 1 looks at all tokens alike)
+       -> attn_out 6 -> mlp_in 6 -> neuron 0 (far in its linear part) -> mlp_out 7
+       -> resid_final 7 -> P - Q
 
 Channel 0 is 8 for every token, so that every norm is about the same whatever is ablated. The other
 channels, heads and neurons are distractors: their weights are real, and P and Q read them alike.
@@ -35,7 +36,7 @@ FREE = 8
 """Channels below are planted (or constant); from here on they are distractors."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TARGET = 0.05
-"""Both paths together reach about 0.005 nats, either of them alone no less than 0.04."""
+"""Both paths alone reach 0.017 nats; without any one of their nodes it is 0.067 or more."""
 
 PLANTED = {
     "0.attn_in": [1, 2, 3, 5],

@@ -8,11 +8,13 @@ from lacewing.data.tokenizer import Tokenizer
 
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
+    """The standard library."""
     return Corpus.standard_library()
 
 
 @pytest.fixture(scope="session")
 def tokenizer(corpus: Corpus) -> Tokenizer:
+    """2,048 tokens, trained on half of the standard library's training files."""
     texts = [document.text for document in corpus.documents("train")]
     return Tokenizer.train(texts[::2])
 

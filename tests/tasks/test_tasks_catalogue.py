@@ -39,11 +39,13 @@ WHOLE = {
 
 @pytest.fixture(scope="module", params=tasks.names())
 def name(request: pytest.FixtureRequest) -> str:
+    """Each of the twenty tasks in turn."""
     return str(request.param)
 
 
 @functools.cache
 def made(name: str, corpus: Corpus, tokenizer: Tokenizer, part: str) -> tuple[Pair, ...]:
+    """The pairs of one part, made once."""
     task = tasks.get(name)
     return tuple(tasks.pairs(task, corpus, part, COUNT, tokenizer, MAX_TOKENS))
 
@@ -62,6 +64,7 @@ def shifted(lines: str) -> str:
 
 
 def test_the_names_are_the_papers_in_its_order() -> None:
+    """There are twenty names, from the quotes to `return True`."""
     assert len(tasks.names()) == len(set(tasks.names())) == 20
     assert tasks.names()[0] == "single_double_quote"
     assert tasks.names()[-1] == "while_return_true"
@@ -69,6 +72,7 @@ def test_the_names_are_the_papers_in_its_order() -> None:
 
 
 def test_every_part_has_pairs(name: str, corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """Train, validation and test all give as many pairs as are asked for."""
     for part in PARTS:
         assert len(made(name, corpus, tokenizer, part)) == COUNT
 
@@ -76,6 +80,7 @@ def test_every_part_has_pairs(name: str, corpus: Corpus, tokenizer: Tokenizer) -
 def test_answers_are_single_tokens_right_after_the_prompt(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """An answer adds exactly its own token to the tokens of its prompt, which fits."""
     for part in PARTS:
         for pair in made(name, corpus, tokenizer, part):
             for prompt, answer in (
@@ -91,6 +96,7 @@ def test_answers_are_single_tokens_right_after_the_prompt(
 def test_one_pair_of_answers_serves_the_whole_task(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """All pairs share their two answers, but for the tasks that copy a name."""
     answers = {
         (p.clean_answer, p.corrupted_answer)
         for part in PARTS
@@ -102,6 +108,7 @@ def test_one_pair_of_answers_serves_the_whole_task(
 def test_the_members_differ_in_one_line_by_a_small_edit(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """Two members differ in one line, by no more than a few tokens."""
     for pair in made(name, corpus, tokenizer, "test"):
         clean, corrupted = pair.clean.split("\n"), pair.corrupted.split("\n")
         assert len(clean) == len(corrupted)
@@ -116,6 +123,7 @@ def test_the_members_differ_in_one_line_by_a_small_edit(
 def test_the_parts_share_no_file_and_no_prompt(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """No source file and no prompt stands in two of train, validation and test."""
     for kind in ("source", "clean", "corrupted"):
         seen = [{getattr(p, kind) for p in made(name, corpus, tokenizer, part)} for part in PARTS]
         assert len(set().union(*seen)) == sum(map(len, seen))
@@ -124,6 +132,7 @@ def test_the_parts_share_no_file_and_no_prompt(
 def test_the_prompts_of_a_part_are_all_different(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """No prompt comes twice."""
     chosen = made(name, corpus, tokenizer, "train")
     assert len({p.clean for p in chosen}) == len(chosen)
 
@@ -131,6 +140,7 @@ def test_the_prompts_of_a_part_are_all_different(
 def test_the_same_call_gives_the_same_pairs_and_fewer_are_the_first_of_more(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """The seed decides which pairs come, and the count only how many of them."""
     task = tasks.get(name)
     again = tasks.pairs(task, corpus, "test", COUNT, tokenizer, MAX_TOKENS)
     fewer = tasks.pairs(task, Corpus.standard_library(), "test", 7, tokenizer, MAX_TOKENS)
@@ -141,6 +151,7 @@ def test_the_same_call_gives_the_same_pairs_and_fewer_are_the_first_of_more(
 
 
 def test_no_file_dominates(name: str, corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """No file gives more than a quarter of the pairs."""
     sources = [p.source for p in made(name, corpus, tokenizer, "train")]
     assert max(map(sources.count, sources)) <= COUNT // 4
 
@@ -149,6 +160,7 @@ def test_no_file_dominates(name: str, corpus: Corpus, tokenizer: Tokenizer) -> N
 def test_the_right_answer_completes_a_statement(
     name: str, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """With the right answer, the lines from the edit on go on to valid Python."""
     before, *after = WHOLE[name]
     for pair in made(name, corpus, tokenizer, "test"):
         answers = pair.clean_answer, pair.corrupted_answer
@@ -157,6 +169,7 @@ def test_the_right_answer_completes_a_statement(
 
 
 def test_a_loop_head_asks_for_a_deeper_indent(corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """The two answers indent the next line by four more spaces, and by as many as before."""
     for pair in made("indent_for", corpus, tokenizer, "test"):
         clean, corrupted = changed_lines(pair)
         indent = len(clean) - len(clean.lstrip())
@@ -169,6 +182,7 @@ def test_a_loop_head_asks_for_a_deeper_indent(corpus: Corpus, tokenizer: Tokeniz
 def test_a_quote_prompt_is_a_call_with_one_short_open_string(
     corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """The members differ in the opening token alone, which is `("` or `('`."""
     for pair in made("single_double_quote", corpus, tokenizer, "train"):
         found = re.search(r"""\w\((["'])([^"'\\]+)$""", pair.clean)
         assert found
@@ -180,6 +194,7 @@ def test_a_quote_prompt_is_a_call_with_one_short_open_string(
 
 
 def test_natural_prompts_are_the_files_own_text(corpus: Corpus, tokenizer: Tokenizer) -> None:
+    """One member of every natural pair stands in its file word for word."""
     texts = {d.path: d.text for d in corpus.documents("task")}
     for name in ("if_equals", "var_if", "else_elif", "if_ternary", "lambda_func"):
         for pair in made(name, corpus, tokenizer, "train"):
@@ -190,6 +205,7 @@ def test_natural_prompts_are_the_files_own_text(corpus: Corpus, tokenizer: Token
 def test_prompts_are_cut_at_a_line_start_and_use_the_room(
     corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
+    """A prompt starts with a whole line of its file; half fill three quarters of the room."""
     chosen = made("while_return_true", corpus, tokenizer, "train")
     starts = {d.path: {"", *d.text.split("\n")} for d in corpus.documents("task")}
     assert all(p.clean.partition("\n")[0] in starts[p.source] for p in chosen)

@@ -21,11 +21,13 @@ PAIR = Pair("x = [1", "x = (1", "]", ")", "here")
 
 @pytest.fixture(scope="module")
 def prompts(corpus: Corpus, tokenizer: Tokenizer) -> Prompts:
+    """Eleven encoded pairs."""
     return tasks.prompts(tasks.get("if_equals"), corpus, tokenizer, "test", 11, 40)
 
 
 @pytest.fixture(scope="module")
 def model(tokenizer: Tokenizer) -> Model:
+    """A small untrained model."""
     torch.manual_seed(0)
     config = ModelConfig(n_layer=1, d_model=32, d_mlp=64, vocab_size=tokenizer.vocab_size)
     network = Transformer(config).eval().requires_grad_(False)
@@ -33,6 +35,7 @@ def model(tokenizer: Tokenizer) -> Model:
 
 
 def test_prompts_hold_the_pairs_in_turn(prompts: Prompts, tokenizer: Tokenizer) -> None:
+    """Rows are clean and corrupted in turn, padded on the right, with their own answers."""
     assert len(prompts) == 11
     for i, pair in enumerate(prompts.pairs):
         for row, text, answer in (
@@ -47,11 +50,13 @@ def test_prompts_hold_the_pairs_in_turn(prompts: Prompts, tokenizer: Tokenizer) 
 
 
 def test_both_answers_are_right_equally_often(prompts: Prompts) -> None:
+    """What is right for one member is wrong for its partner."""
     assert torch.equal(prompts.answer[0::2], prompts.other[1::2])
     assert torch.equal(prompts.answer[1::2], prompts.other[0::2])
 
 
 def test_take_keeps_pairs_together_and_trims(prompts: Prompts) -> None:
+    """Chosen pairs keep both rows, and no column that none of them needs."""
     part = prompts.take([7, 2])
     assert part.pairs == (prompts.pairs[7], prompts.pairs[2])
     assert part.tokens.shape[1] == int(part.last.max()) + 1
@@ -72,17 +77,20 @@ def test_take_keeps_pairs_together_and_trims(prompts: Prompts) -> None:
 def test_encoding_refuses_a_pair_that_is_not_exact(
     pair: Pair, message: str, tokenizer: Tokenizer
 ) -> None:
+    """A pair with another answer than one clean token is named, with the reason."""
     assert len(tasks.encode([PAIR], tokenizer, 10)) == 1
     with pytest.raises(DataError, match=f"pair from here: {message}"):
         tasks.encode([PAIR, pair], tokenizer, 10)
 
 
 def test_encoding_nothing_is_refused(tokenizer: Tokenizer) -> None:
+    """A list without pairs is an error."""
     with pytest.raises(DataError, match="no pairs to encode"):
         tasks.encode([], tokenizer, 10)
 
 
 def test_the_loss_is_the_cross_entropy_over_two_answers(prompts: Prompts) -> None:
+    """Loss and accuracy equal those of a loop over the prompts."""
     logits = 3 * torch.randn(22, 2048, generator=torch.Generator().manual_seed(0))
     expected = []
     for i in range(22):
@@ -94,12 +102,14 @@ def test_the_loss_is_the_cross_entropy_over_two_answers(prompts: Prompts) -> Non
 
 
 def test_equal_logits_are_chance_and_never_right(prompts: Prompts) -> None:
+    """Without a preference the loss is ln 2 and no answer counts as right."""
     logits = torch.zeros(22, 2048)
     assert tasks.two_answer_loss(logits, prompts).tolist() == pytest.approx([math.log(2)] * 22)
     assert not is_right(logits, prompts).any()
 
 
 def test_the_loss_stays_finite_for_large_logits(prompts: Prompts) -> None:
+    """Logits of ten thousand give a loss of ten thousand, not infinity."""
     logits = torch.zeros(22, 2048)
     logits[torch.arange(22), prompts.other] = 1e4
     assert tasks.two_answer_loss(logits, prompts).tolist() == pytest.approx([1e4] * 22)
@@ -107,6 +117,7 @@ def test_the_loss_stays_finite_for_large_logits(prompts: Prompts) -> None:
 
 @pytest.mark.parametrize("batch", [3, 11, 500])
 def test_a_score_does_not_depend_on_the_batches(batch: int, model: Model, prompts: Prompts) -> None:
+    """Any batch size gives the loss of one pass over all prompts at full length."""
     with torch.no_grad():
         everywhere = model.network(prompts.tokens)
     logits = everywhere[torch.arange(22), prompts.last]
@@ -118,6 +129,7 @@ def test_a_score_does_not_depend_on_the_batches(batch: int, model: Model, prompt
 
 
 def test_the_interval_is_seeded_and_shrinks_with_more_pairs() -> None:
+    """The bootstrap repeats under its seed and agrees with the normal interval."""
     values = np.random.default_rng(0).normal(1.0, 0.5, size=400)
     assert bootstrap(values) == bootstrap(values)
     assert bootstrap(values) != bootstrap(values, seed=1)

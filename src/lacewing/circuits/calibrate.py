@@ -36,7 +36,7 @@ def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
         optimizer.zero_grad()
         shifted = (logits * scale).index_add(1, torch.tensor(tokens), bias.expand(len(logits), -1))
         loss = two_answer_loss(shifted, prompts).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ from lacewing.circuits.statistics import geometric_mean, interval
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.progress import say
-from lacewing.tasks import get
+from lacewing.tasks.registry import get
 from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 

@@ -33,7 +33,7 @@ class NodeMask:
 
     def edits(self) -> dict[str, SiteHook]:
         """Hooks that put the mask on every site; gradients reach `tau`."""
-        parts = self.tau.split(list(self.widths.values()))
+        parts = torch.split(self.tau, list(self.widths.values()))
         return {
             key: self._hook(part, self.means[key])
             for key, part in zip(self.widths, parts, strict=True)
@@ -41,7 +41,7 @@ class NodeMask:
 
     def _hook(self, tau: Tensor, mean: Tensor) -> SiteHook:
         def hook(value: Tensor) -> Tensor:
-            return _Gate.apply(value, tau, mean, self.temperature)  # type: ignore[no-any-return,no-untyped-call]
+            return _Gate.apply(value, tau, mean, self.temperature)  # type: ignore[no-untyped-call]
 
         return hook
 
@@ -55,7 +55,8 @@ class NodeMask:
         order = torch.sort(self.tau.detach(), descending=True, stable=True).indices
         kept = torch.zeros(len(self.tau), dtype=torch.bool)
         kept[order[:k]] = True
-        return dict(zip(self.widths, kept.split(list(self.widths.values())), strict=True))
+        parts = torch.split(kept, list(self.widths.values()))
+        return dict(zip(self.widths, parts, strict=True))
 
     def clamp_(self) -> None:
         """Bring tau back into [-1, 1]."""

@@ -7,6 +7,7 @@ from lacewing.data.corpus import Corpus
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.task import Task
+from lacewing.tasks.text import Part
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,13 @@ def prompt_sets(
     """
     text = Corpus.parse(corpus or model.corpus)
     longest = min(config.max_tokens, model.network.config.context)
-    counts = (config.train_pairs, config.validation_pairs, config.test_pairs)
-    made = [
-        prompts(task, text, model.tokenizer, split, count, longest, config.seed)
-        for split, count in zip(("train", "validation", "test"), counts, strict=True)
-    ]
-    return PromptSets(task.name, *made)
+
+    def made(split: Part, count: int) -> Prompts:
+        return prompts(task, text, model.tokenizer, split, count, longest, config.seed)
+
+    return PromptSets(
+        name=task.name,
+        train=made("train", config.train_pairs),
+        validation=made("validation", config.validation_pairs),
+        test=made("test", config.test_pairs),
+    )

@@ -174,6 +174,7 @@ def _necessary(pairs: np.ndarray, random: list[float], seed: int) -> Test:
     verdict = low > HALF_CHANCE and loss > control.highest
     reason = (
         f"without it the loss is {loss:.3f} nats [{low:.3f}, {high:.3f}] against "
-        f"{HALF_CHANCE:.3f}, half of chance; the worst of {control.count} random removals gives {control.highest:.3f}"
+        f"{HALF_CHANCE:.3f}, half of chance; the worst of {control.count} random removals gives "
+        f"{control.highest:.3f}"
     )
     return Test(verdict, loss, (low, high), control, HALF_CHANCE, reason)

@@ -57,7 +57,7 @@ class TrainConfig:
     """Tokens of the byte-level BPE trained on the corpus; ignored where a tokenizer is given."""
 
     # Length.
-    tokens: int = 6_500_000
+    tokens: int = 8_000_000
     """Training tokens in all."""
     batch: int = 32
     """Sequences per step, over all processes and accumulated pieces."""

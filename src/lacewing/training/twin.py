@@ -16,7 +16,7 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.run import Run
 
-SLOWER, SHORTER = 0.3, 0.6
+SLOWER, SHORTER = 0.3, 0.5
 """Learning rate and tokens of the twin, as shares of the sparse run's (docs/log.md)."""
 WITHIN = 0.02
 """Nats by which the twin's validation loss may differ."""
