@@ -114,6 +114,9 @@ class TrainConfig:
                 f"need 0 <= anneal_start < anneal_end <= 1, not {self.anneal_start} and "
                 f"{self.anneal_end}"
             )
+        for name in ("batch", "accumulate", "context", "n_layer"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps < 1:
             raise ConfigError(f"{self.tokens} tokens are less than one step of {self.step_tokens}")
 
@@ -131,10 +134,6 @@ class TrainConfig:
     def step_tokens(self) -> int:
         """Tokens per optimizer step."""
         return self.batch * self.context
-
-    def micro_batch(self, processes: int) -> int:
-        """Sequences one process handles at a time."""
-        return self.batch // (self.accumulate * processes)
 
     @property
     def steps(self) -> int:
