@@ -200,7 +200,7 @@ def _in_order(arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, n
 
     def place(key: str) -> tuple[int, int, str]:
         layer, _, name = key.partition(".")
-        if not name:
+        if key == FINAL_SITE:
             return (10**6, 0, key)
         return (int(layer), BLOCK_SITES.index(name.split("-")[-1]), key)
 

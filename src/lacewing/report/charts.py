@@ -21,10 +21,10 @@ def training(metrics: Sequence[dict[str, Any]], twin_loss: float | None) -> str:
     low, high = min([*losses, twin_loss or losses[0]]), _robust_top(losses)
     low, high = math.floor(low * 5) / 5, math.ceil(high * 5) / 5
 
-    def x(value: float) -> float:
+    def x(value: float | int) -> float:
         return 60 + (WIDTH - 190) * value / max(tokens)
 
-    def y(value: float) -> float:
+    def y(value: float | int) -> float:
         return 20 + 220 * (high - min(value, high)) / (high - low)
 
     body = _loss_axes(low, high, y)
@@ -62,7 +62,7 @@ def _loss_axes(low: float, high: float, y: Any) -> list[str]:
 def _density(metrics: Sequence[dict[str, Any]], x: Any) -> list[str]:
     lowest = math.log10(min(row["density"] for row in metrics))
 
-    def y(density: float) -> float:
+    def y(density: float | int) -> float:
         return 268 + 60 * math.log10(density) / min(lowest, -0.3)
 
     body = [svg.text(60, 260, "density of block matrices (log)", "soft small")]
@@ -84,7 +84,7 @@ def verification(result: dict[str, Any], target: float) -> str:
         rows.append((other, control["mean"], spread, control["count"]))
     top = max(0.75, *(r[2][1] for r in rows)) * 1.02
 
-    def x(value: float) -> float:
+    def x(value: float | int) -> float:
         return 170 + (WIDTH - 270) * min(value, top) / top
 
     body = []
@@ -120,7 +120,7 @@ def comparison(result: dict[str, Any]) -> str:
     every = [*counts["sparse"], *counts["dense"]]
     low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every) + 1))
 
-    def x(value: float) -> float:
+    def x(value: float | int) -> float:
         return 220 + (WIDTH - 290) * (math.log10(value) - low) / max(1, high - low)
 
     height = 40 + 26 * len(tasks)

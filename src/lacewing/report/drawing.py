@@ -5,10 +5,12 @@ negative, thicker for larger. Thin grey lines join a write to the later reads of
 channel; they carry no weight and are no edges. Hovering a dot or a curve tells what it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+from torch import Tensor
 
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import FAMILIES, writers
@@ -36,7 +38,7 @@ def drawing(model: Model, circuit: Circuit) -> str:
     edges = sorted(_edges(model, circuit), key=lambda e: -abs(e.weight))
     shown = edges[:MOST_EDGES]
     rows = _rows(circuit)
-    place, width = _places(rows, shown)
+    place, width = _places(rows, shown, model.network.config.d_head)
     height = ROW * len(rows) + 20
     body = [
         svg.text(8, _y(i, len(rows)) + 4, label, "soft small") for i, (label, _) in enumerate(rows)
@@ -90,7 +92,7 @@ def _rows(circuit: Circuit) -> list[tuple[str, list[str]]]:
 
 
 def _places(
-    rows: list[tuple[str, list[str]]], edges: list[Edge]
+    rows: list[tuple[str, list[str]]], edges: list[Edge], d_head: int
 ) -> tuple[dict[str, tuple[float, float]], float]:
     """Where each node is drawn; rows are ordered by the mean place of what feeds them."""
     widest = max((len(nodes) for _, nodes in rows), default=1)
@@ -109,7 +111,7 @@ def _places(
                 return float(np.mean(sources))
             return channel.get(node.rsplit(".", 1)[1], middle)
 
-        ordered = _by_head(sorted(nodes, key=wanted), wanted)
+        ordered = _by_head(sorted(nodes, key=wanted), wanted, d_head)
         spread = min(60.0, (width - LEFT - 30) / max(1, len(nodes)))
         for j, node in enumerate(ordered):
             x = middle + (j - (len(nodes) - 1) / 2) * spread
@@ -119,11 +121,13 @@ def _places(
     return place, width
 
 
-def _by_head(nodes: list[str], wanted) -> list[str]:  # type: ignore[no-untyped-def]
-    """Keep the channels of a head side by side (32 is only for order; boxes use the real size)."""
+def _by_head(nodes: list[str], wanted: Callable[[str], float], d_head: int) -> list[str]:
+    """Keep the channels of a head side by side, queries before keys before values."""
     if ".attn_q." not in " ".join(nodes) and ".attn_k." not in " ".join(nodes):
         return nodes
-    return sorted(nodes, key=lambda n: (int(n.rsplit(".", 1)[1]) // 16, n.split(".")[1], wanted(n)))
+    return sorted(
+        nodes, key=lambda n: (int(n.rsplit(".", 1)[1]) // d_head, n.split(".")[1], wanted(n))
+    )
 
 
 def _y(row: int, rows: int) -> float:
@@ -206,7 +210,7 @@ def _about(model: Model, node: str) -> str:
     return f"{node}\nbias {bias:+.3f}"
 
 
-def _tokens(model: Model, weights) -> str:  # type: ignore[no-untyped-def]
+def _tokens(model: Model, weights: Tensor) -> str:
     """The tokens of largest weight, of either sign."""
     order = weights.abs().argsort(descending=True)[:TOKENS].tolist()
     named = [

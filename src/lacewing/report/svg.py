@@ -50,12 +50,14 @@ def rules(colour: dict[str, str]) -> str:
     )
 
 
-def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
+def text(
+    x: float | int, y: float | int, content: str, kind: str = "", anchor: str = "start"
+) -> str:
     """One line of text; `anchor` is start, middle or end."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def line(x1: float | int, y1: float | int, x2: float | int, y2: float | int, kind: str) -> str:
     """A straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
@@ -65,7 +67,7 @@ def path(points: list[tuple[float, float]], kind: str) -> str:
     return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" class="{kind}"/>'
 
 
-def figure(width: float, height: float, body: list[str], title: str) -> str:
+def figure(width: float | int, height: float | int, body: list[str], title: str) -> str:
     """A whole figure; the page gives its colours."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '

@@ -30,7 +30,7 @@ def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token
     return total / sequences[:, 1:].numel()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def site_means(
     network: Transformer, sequences: Int[Tensor, "sequence token"]
 ) -> dict[str, Float[Tensor, " channel"]]:
