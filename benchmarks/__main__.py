@@ -1,7 +1,7 @@
 """`python -m benchmarks [--quick] [--json]`: each hot operation against the published way.
 
-Pairs run interleaved (A B B A) on the same tensors after both agree; what is printed is the median of the
-per-pair ratios with their 10-90 % range. Memory and code are warm before anything is timed.
+Pairs run interleaved (A B B A) on the same tensors after both agree; what is printed is the median
+of the per-pair ratios with their 10-90 % range. Memory and code are warm before anything is timed.
 """
 
 import json

@@ -40,4 +40,6 @@ def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return Calibration(float(scale), dict(zip(tokens, bias.tolist(), strict=True)))
+    return Calibration(
+        float(scale.detach()), dict(zip(tokens, bias.detach().tolist(), strict=True))
+    )

@@ -21,7 +21,7 @@ import torch
 from lacewing import artifacts
 from lacewing.circuits.edges import Nodes, edges_between
 from lacewing.errors import ArtifactError, MismatchError
-from lacewing.model.sites import BLOCK_SITES, site_widths
+from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
