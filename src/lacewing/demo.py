@@ -31,7 +31,7 @@ SPARSE = TrainConfig()
 PRUNE = PruneConfig()
 MOST_TASKS = 4
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
-PREFERRED = ("single_double_quote", "while_return_true", "if_equals", "var_if", "indent_for")
+PREFERRED = ("single_double_quote", "while_return_true", "var_if", "indent_for", "if_equals")
 COMMANDS = (
     "lacewing train --output {0}/sparse --corpus code:standard_library",
     "lacewing train --output {0}/dense --twin-of {0}/sparse",

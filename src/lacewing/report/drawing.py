@@ -20,6 +20,8 @@ from lacewing.report import svg
 
 MOST_EDGES = 400
 ROW, GAP, LEFT = 64, 15, 120
+SWEEPS = 3
+"""Passes over the rows, each nearer to few crossings."""
 TOKENS = 6
 """Tokens named for a channel."""
 
@@ -94,30 +96,30 @@ def _rows(circuit: Circuit) -> list[tuple[str, list[str]]]:
 def _places(
     rows: list[tuple[str, list[str]]], edges: list[Edge], d_head: int
 ) -> tuple[dict[str, tuple[float, float]], float]:
-    """Where each node is drawn; rows are ordered by the mean place of what feeds them."""
+    """Where each node is drawn: in its row, near the mean place of what it is joined to."""
     widest = max((len(nodes) for _, nodes in rows), default=1)
     width = max(640.0, LEFT + 30 + GAP * widest * 1.15)
     middle = LEFT + (width - LEFT) / 2
-    feeds: dict[str, list[str]] = {}
+    joined: dict[str, list[str]] = {}
     for edge in edges:
-        feeds.setdefault(edge.destination, []).append(edge.source)
+        joined.setdefault(edge.destination, []).append(edge.source)
+        joined.setdefault(edge.source, []).append(edge.destination)
     place: dict[str, tuple[float, float]] = {}
     channel: dict[str, float] = {}
-    for i, (_, nodes) in enumerate(rows):
 
-        def wanted(node: str) -> float:
-            sources = [place[s][0] for s in feeds.get(node, []) if s in place]
-            if sources:
-                return float(np.mean(sources))
-            return channel.get(node.rsplit(".", 1)[1], middle)
+    def wanted(node: str) -> float:
+        near = [place[other][0] for other in joined.get(node, []) if other in place]
+        return float(np.mean(near)) if near else channel.get(node.rsplit(".", 1)[1], middle)
 
-        ordered = _by_head(sorted(nodes, key=wanted), wanted, d_head)
-        spread = min(60.0, (width - LEFT - 30) / max(1, len(nodes)))
-        for j, node in enumerate(ordered):
-            x = middle + (j - (len(nodes) - 1) / 2) * spread
-            place[node] = (x, _y(i, len(rows)))
-            if "out" in node or "_in" in node:
-                channel[node.rsplit(".", 1)[1]] = x
+    for _ in range(SWEEPS):
+        for i, (_, nodes) in enumerate(rows):
+            ordered = _by_head(sorted(nodes, key=wanted), wanted, d_head)
+            spread = min(60.0, (width - LEFT - 30) / max(1, len(nodes)))
+            for j, node in enumerate(ordered):
+                x = middle + (j - (len(nodes) - 1) / 2) * spread
+                place[node] = (x, _y(i, len(rows)))
+                if "out" in node or "_in" in node:
+                    channel[node.rsplit(".", 1)[1]] = x
     return place, width
 
 

@@ -36,18 +36,19 @@ def final_kwarg(file: SourceFile, random: Random) -> Iterator[Draft]:
             yield Draft(clean, corrupted, statement.line, natural=natural)
 
 
-@builtin([(":", "(self"), (":", "(")])
+@builtin([(":", "(self"), (":", "(")], origin="mixed")
 def lambda_func(file: SourceFile, random: Random) -> Iterator[Draft]:
     """Lambda or def: `x = lambda func` -> `:`, `def func` -> `(self`.
 
     Natural: methods of the file; the partner assigns a lambda whose parameter is called like the
-    method, to a name that the file binds. Filled up, if need be, with other names for the method.
+    method, to a name that the file binds. Filled up with other names for the method.
     The answer is `(` where a tokenizer has no `(self`.
     """
     for statement, line in of_kind(file, "FunctionDef"):
         found = re.match(r" *def ([a-z]\w*)\(self\b", line)
         if found and statement.owner == "ClassDef" and file.all_names:
-            for name, natural in ((found[1], True), (random.choice(file.all_names), False)):
+            others = random.choices(file.all_names, k=3)
+            for name, natural in ((found[1], True), *((other, False) for other in others)):
                 target = random.choice(file.all_names)
                 clean = indented(statement, f"{target} = lambda {name}")
                 corrupted = indented(statement, f"def {name}")

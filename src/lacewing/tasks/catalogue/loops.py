@@ -34,7 +34,7 @@ def for_while(file: SourceFile, random: Random) -> Iterator[Draft]:
             yield _for_while(" " * slot.indent, name, slot.line, natural=False)
 
 
-@builtin([(" " * (i + 3), " " * (i - 1)) for i in INDENTS])
+@builtin([(" " * (i + 3), " " * (i - 1)) for i in INDENTS], origin="mixed")
 def indent_for(file: SourceFile, random: Random) -> Iterator[Draft]:
     """Indentation after a loop's head: `for x in xs:` -> deeper, `x = xs` -> the same.
 

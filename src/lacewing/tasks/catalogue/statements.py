@@ -75,7 +75,7 @@ def if_ternary(file: SourceFile, random: Random) -> Iterator[Draft]:
             yield Draft(clean, corrupted, statement.line)
 
 
-@builtin([(":\n", " not"), (":\n", " self"), (":", " not")])
+@builtin([(":\n", " not"), (":\n", " self"), (":", " not")], origin="mixed")
 def else_elif(file: SourceFile, random: Random) -> Iterator[Draft]:
     r"""Else or elif: `else` -> `:\n`, `elif` -> ` not`, the start of a condition.
 
