@@ -99,10 +99,11 @@ def micro(seed: int = 0, dense: bool = False) -> Model:
         for name, weight in network.named_parameters():
             if weight.ndim == 2 and "block" in name:
                 weight[weight == 0] = 1e-6
+    means = site_means(network, _text(letters, seed))
     return Model(
         network=network,
         tokenizer=letters,
-        means=site_means(network, _text(letters, seed)),
+        means={key: mean.clone() for key, mean in means.items()},
         id=model_id(network),
         source=f"micro {seed}",
         corpus="standard_library",

@@ -197,7 +197,7 @@ def _mask_step(
         logits = model.network(batch.tokens, at=batch.last)
     task_loss = two_answer_loss(logits.float(), batch).mean()
     count = mask.count()
-    (task_loss + penalty * count).backward()
+    (task_loss + penalty * count).backward()  # type: ignore[no-untyped-call]
     assert mask.tau.grad is not None
     rms = mask.tau.grad.square().mean().sqrt()
     mask.tau.grad.mul_(config.clip / rms.clamp(min=config.clip))

@@ -47,7 +47,7 @@ def lambda_func(file: SourceFile, random: Random) -> Iterator[Draft]:
     for statement, line in of_kind(file, "FunctionDef"):
         found = re.match(r" *def ([a-z]\w*)\(self\b", line)
         if found and statement.owner == "ClassDef" and file.all_names:
-            others = random.choices(file.all_names, k=3)
+            others = random.choices(file.all_names, k=6)
             for name, natural in ((found[1], True), *((other, False) for other in others)):
                 target = random.choice(file.all_names)
                 clean = indented(statement, f"{target} = lambda {name}")
