@@ -131,6 +131,7 @@ def verify(folder: Path, source: str | None, seed: int, quiet: bool = False) -> 
     """Verify a saved circuit on its saved test pairs, and save the result beside it."""
     circuit = circuits.load(folder)
     model = load(source or circuit.model_source)
+    circuit.check(model)
     test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
     result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
     artifacts.write_json(folder / VERIFICATION, result)

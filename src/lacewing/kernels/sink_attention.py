@@ -69,6 +69,6 @@ def sink_attention_reference(
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), float("-inf"))
     if sink is not None:
-        column = sink.view(1, -1, 1, 1).expand(q.shape[0], -1, length, 1)
+        column = sink.to(scores.dtype).view(1, -1, 1, 1).expand(q.shape[0], -1, length, 1)
         scores = torch.cat([scores, column], dim=-1)
     return scores.softmax(-1)[..., :length] @ v
