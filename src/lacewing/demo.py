@@ -9,12 +9,12 @@ where an interrupted one stopped:
 """
 
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts, verbs
+from lacewing.circuits import circuit as circuits
 from lacewing.circuits.compare import compare
 from lacewing.circuits.config import PruneConfig
 from lacewing.data.corpus import Corpus
@@ -113,10 +113,8 @@ def _compare(sparse: Path, dense: Path, scores: dict[str, list[dict[str, Any]]])
 def _verified(sparse: Path, task: str) -> dict[str, Any]:
     folder = sparse / "circuits" / task
     if not folder.exists():
-        part = folder.with_name(f".{task}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(sparse / "comparison" / "sparse" / f"{task}-{PRUNE.seed}", part)
-        part.rename(folder)
+        found = sparse / "comparison" / "sparse" / f"{task}-{PRUNE.seed}"
+        circuits.load(found).save(folder, circuits.load_pairs(found))
     if (folder / verbs.VERIFICATION).exists():
         saved: dict[str, Any] = artifacts.read_json(folder / verbs.VERIFICATION)
         return saved

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import micro
@@ -50,7 +51,7 @@ def test_a_saved_circuit_loads_equal(model: Model, tmp_path: Path) -> None:
     assert circuit.node_names() == again.node_names()
     assert list(circuit.edges) == list(again.edges)
     for field in dataclasses.fields(Circuit):
-        if field.name not in ("nodes", "edges"):
+        if field.name not in ("nodes", "edges", "model_source"):
             assert getattr(circuit, field.name) == getattr(again, field.name), field.name
     assert PAIRS == circuits.load_pairs(tmp_path / "circuit")
 
@@ -188,3 +189,16 @@ def test_damaged_pairs(folder: Path) -> None:
         (folder / "pairs.jsonl").write_text(text)
         with pytest.raises(ArtifactError, match=r"pairs\.jsonl holds no pairs"):
             circuits.load_pairs(folder)
+
+
+def test_model_and_circuit_move_together(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's path is kept relative to the circuit, and found from any working folder."""
+    monkeypatch.chdir(tmp_path)
+    make(model, micro.PLANTED, model_source="here/model").save(Path("here/c/one"), PAIRS)
+    shutil.move("here", "there")
+    monkeypatch.chdir(tmp_path / "there" / "c")
+    assert tmp_path / "there" / "model" == Path(circuits.load("one").model_source).resolve()
+    make(model, micro.PLANTED, model_source="builtin:sparse").save(Path("two"), PAIRS)
+    assert circuits.load("two").model_source == "builtin:sparse"

@@ -10,6 +10,7 @@ operations has no losses, because nobody has measured it. On disk it is a folder
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from lacewing import artifacts
 from lacewing.circuits.edges import Nodes, edges_between
 from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, site_widths
-from lacewing.model.store import Model
+from lacewing.model.store import BUILTIN, Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
 
@@ -50,7 +51,7 @@ class Circuit:
     model_id: str
     """Id of the model it belongs to."""
     model_source: str
-    """Where that model was."""
+    """Where that model is: builtin:NAME or a path (saved relative to the circuit's folder)."""
     task: str
     """Task name, or the file it came from."""
     answers: tuple[int, ...]
@@ -131,6 +132,7 @@ class Circuit:
         }
         if self.calibration is not None:
             plain["calibration"] = dataclasses.asdict(self.calibration)
+        plain["model_source"] = _seen_from(Path(path), self.model_source)
         lines = "".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs)
         artifacts.write_folder(
             Path(path),
@@ -163,6 +165,8 @@ def load(path: str | Path) -> Circuit:
             bias = {int(token): value for token, value in saved["bias"].items()}
             plain["calibration"] = Calibration(saved["scale"], bias)
         plain["answers"] = tuple(plain["answers"])
+        if not plain["model_source"].startswith(BUILTIN):
+            plain["model_source"] = os.path.normpath(folder / plain["model_source"])
         return Circuit(nodes=arrays["nodes"], edges=arrays["edges"], **plain)
     except (TypeError, KeyError, AttributeError) as error:
         raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
@@ -181,6 +185,16 @@ def load_pairs(path: str | Path) -> list[Pair]:
         return [Pair(**json.loads(line)) for line in lines if line]
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{file} holds no pairs of prompts ({error})") from error
+
+
+def _seen_from(folder: Path, source: str) -> str:
+    """A path relative to the folder, so that model and circuit can be moved together."""
+    if source.startswith(BUILTIN):
+        return source
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(Path(source).absolute())
 
 
 def _read_arrays(file: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ in another Python version, or a vendored copy of it in another package, falls in
 (a folder `python3.11` counts as `lib`).
 """
 
+import functools
 import glob
 import hashlib
 import re
@@ -38,6 +39,7 @@ VERSIONED = re.compile(r"^python\d(\.\d+)?t?$")
 """The library's folder: its name holds the version (python3.11, python3.13t; Lib on Windows)."""
 
 HUB, CODE = "hub:", "code:"
+NAMED = {"standard_library", "installed_packages"}
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,20 @@ class Corpus:
         """The corpus of a text: a name, a folder, a glob, hub:NAME, or several joined by +.
 
         With `code:` in front, comments and docstrings are left out (see `code.without_prose`).
+        The two named corpora do not change while a program runs, so they are read only once.
         """
+        named = set(spec.removeprefix(CODE).split("+")) <= {
+            "standard_library",
+            "installed_packages",
+        }
+        return _named(spec) if named else cls._parsed(spec)
+
+    @classmethod
+    def _parsed(cls, spec: str) -> "Corpus":
         if spec.startswith(CODE):
-            return cls(spec, cls.parse(spec.removeprefix(CODE))._sources, code_only=True)
+            return cls(spec, cls._parsed(spec.removeprefix(CODE))._sources, code_only=True)
         if "+" in spec and not Path(spec).exists():
-            parts = [cls.parse(part) for part in spec.split("+")]
+            parts = [cls._parsed(part) for part in spec.split("+")]
             return cls(spec, [source for part in parts for source in part._sources])
         if spec == "standard_library":
             return cls.standard_library()
@@ -199,6 +210,11 @@ class Corpus:
                 "name a "
                 "folder, a glob, standard_library, installed_packages or hub:NAME"
             )
+
+
+@functools.cache
+def _named(spec: str) -> Corpus:
+    return Corpus._parsed(spec)
 
 
 def split_of(path: str) -> Split:

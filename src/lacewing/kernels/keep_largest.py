@@ -1,8 +1,12 @@
 """Keep the largest: zero all but the k entries of largest magnitude of a weight matrix, exactly.
 
-    |w| -> the entries the floor protects rank above everything else
-        -> partial sort for the k-th largest
-        -> keep everything above it, and of the ties the ones with the lowest flat index
+    bits of |w| (integers that order exactly like |w|)
+        -> the entries the floor protects, found line by line, rank above everything else
+        -> a histogram of the leading 16 bits finds the bin of the k-th largest
+        -> a partial sort of that one bin finds the k-th largest itself
+        -> zero everything below it, and of the ties those with the highest flat index
+
+Three passes over the matrix in all, on every core, and the same entries as a full stable sort.
 
 The floor keeps `floor` weights alive in every row of c_fc and c_attn and in every column of both
 projections (method: `minimum_alive_per_neuron`); protected entries count inside k.
@@ -16,23 +20,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.errors import ConfigError
+from lacewing.kernels.jit import jitted, prange
 
 Axis = Literal["row", "column"]
+
+MAGNITUDE = np.int32(0x7FFFFFFF)
+"""All bits of a float32 but its sign."""
+INFINITE = np.int32(0x7F800000)
+"""The bits of infinity: above those of every finite weight."""
+LEADING, TRAILING = 1 << 16, 15
+"""Bins of the histogram, and how far |w|'s bits are shifted to give the bin."""
 
 
 def keep_largest_(
     weight: Float[Tensor, "row column"], k: int, floor: int = 0, axis: Axis = "row"
-) -> Bool[Tensor, "row column"]:
-    """Zero all but the k largest |w|, in place.
+) -> None:
+    """Zero all but the k largest |w|, in place; ties by lowest flat index.
 
     Args:
-        weight: Float32 matrix.
+        weight: Finite floats; contiguous float32 on a CPU takes the fast path.
         k: Entries to keep in the whole matrix.
         floor: Entries to keep in each row (or column) whatever their rank; counted inside k.
         axis: Whether the floor protects rows or columns.
-
-    Returns:
-        The mask of what was kept.
 
     Raises:
         ConfigError: the floor alone needs more than k entries.
@@ -40,10 +49,13 @@ def keep_largest_(
     Source: train.py of openai/circuit_sparsity (projection after every optimizer step).
     """
     check_floor(weight.shape, k, floor, axis)
-    mask = largest(weight, k, floor, axis)
+    if k >= weight.numel():
+        return
     with torch.no_grad():
-        weight.masked_fill_(~mask, 0)
-    return mask
+        if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
+            _on_cpu(weight.detach().numpy().view(np.int32), k, floor, axis)
+        else:
+            weight.masked_fill_(~largest_reference(weight, k, floor, axis), 0)
 
 
 def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") -> None:
@@ -57,43 +69,102 @@ def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") 
         )
 
 
-def largest(
-    weight: Float[Tensor, "row column"], k: int, floor: int = 0, axis: Axis = "row"
-) -> Bool[Tensor, "row column"]:
-    """The mask of the k largest |w|, with the floor; ties by lowest flat index."""
-    if k >= weight.numel():
-        return torch.ones_like(weight, dtype=torch.bool)
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return largest_reference(weight, k, floor, axis)
-    # For finite floats the bits of |w| order like |w|.
-    key = weight.detach().contiguous().numpy().view(np.int32) & np.int32(0x7FFFFFFF)
+def _on_cpu(bits: np.ndarray, k: int, floor: int, axis: Axis) -> None:
+    flat = bits.reshape(-1)
     if floor:
-        key[_protected(key, floor, axis)] = np.iinfo(np.int32).max
-    flat = key.ravel()
-    cut = np.partition(flat, flat.size - k)[flat.size - k]
-    mask = flat >= cut
-    surplus = int(np.count_nonzero(mask)) - k
-    if surplus:
-        mask[np.flatnonzero(flat == cut)[-surplus:]] = False
-    return torch.from_numpy(mask.reshape(key.shape))
+        protected = _protected(bits, floor, axis)
+        saved = flat[protected]
+        flat[protected] = INFINITE
+    cut = _kth_largest(flat, k)
+    chunks = torch.get_num_threads()
+    kept = np.empty(chunks, dtype=np.int64)
+    jitted(_zero_below)(flat, cut, kept)
+    surplus = int(kept.sum()) - k
+    if surplus:  # ties with the k-th: dropped from the highest index down
+        flat[np.flatnonzero((flat & MAGNITUDE) == cut)[-surplus:]] = 0
+    if floor:
+        flat[protected] = saved
 
 
-def _protected(key: np.ndarray, floor: int, axis: Axis) -> np.ndarray:
-    """The `floor` largest keys of every line, ties by lowest index along it."""
-    lines = key if axis == "row" else key.T
-    floor = min(floor, lines.shape[1])
-    cut = np.partition(lines, lines.shape[1] - floor, axis=1)[:, -floor][:, None]
-    mask = lines >= cut
-    for line in np.flatnonzero(mask.sum(1) > floor):
-        ties = np.flatnonzero(lines[line] == cut[line])
-        mask[line, ties[-(int(mask[line].sum()) - floor) :]] = False
-    return mask if axis == "row" else mask.T
+def _kth_largest(flat: np.ndarray, k: int) -> np.int32:
+    histograms = np.zeros((torch.get_num_threads(), LEADING), dtype=np.int32)
+    jitted(_count_leading)(flat, histograms)
+    # How many entries stand in the bins above each bin, from the top down.
+    from_top = np.cumsum(histograms.sum(0)[::-1])
+    place = int(np.searchsorted(from_top, k))
+    above = int(from_top[place - 1]) if place else 0
+    size = int(from_top[place]) - above
+    ties = np.empty(size, dtype=np.int32)
+    jitted(_gather_bin)(flat, LEADING - 1 - place, histograms, ties)
+    rank = size - (k - above)
+    cut: np.int32 = np.partition(ties, rank)[rank]
+    return cut
+
+
+def _protected(bits: np.ndarray, floor: int, axis: Axis) -> np.ndarray:
+    """Flat indices of the `floor` largest entries of every line, ties by lowest index along it."""
+    lines, length = bits.shape if axis == "row" else bits.shape[::-1]
+    found = np.empty((lines, min(floor, length)), dtype=np.int64)
+    across, along = (bits.shape[1], 1) if axis == "row" else (1, bits.shape[1])
+    jitted(_top_of_lines)(bits.reshape(-1), across, along, length, found)
+    return found.reshape(-1)
+
+
+def _count_leading(flat: np.ndarray, histograms: np.ndarray) -> None:
+    chunks = histograms.shape[0]
+    for c in prange(chunks):
+        counts = histograms[c]
+        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
+            counts[(flat[i] & MAGNITUDE) >> TRAILING] += 1
+
+
+def _gather_bin(flat: np.ndarray, wanted: int, histograms: np.ndarray, found: np.ndarray) -> None:
+    chunks = histograms.shape[0]
+    for c in prange(chunks):
+        at = 0
+        for before in range(c):
+            at += histograms[before, wanted]
+        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
+            if (flat[i] & MAGNITUDE) >> TRAILING == wanted:
+                found[at] = flat[i] & MAGNITUDE
+                at += 1
+
+
+def _zero_below(flat: np.ndarray, cut: np.integer, kept: np.ndarray) -> None:
+    chunks = kept.shape[0]
+    for c in prange(chunks):
+        count = 0
+        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
+            stays = (flat[i] & MAGNITUDE) >= cut
+            flat[i] = flat[i] if stays else np.int32(0)
+            count += stays
+        kept[c] = count
+
+
+def _top_of_lines(
+    flat: np.ndarray, across: int, along: int, length: int, found: np.ndarray
+) -> None:
+    lines, floor = found.shape
+    for line in prange(lines):
+        least, held = np.int32(-1), 0
+        for i in range(length):
+            at = line * across + i * along
+            value = flat[at] & MAGNITUDE
+            if held == floor and value <= least:
+                continue
+            held = min(held + 1, floor)
+            place = held - 1  # insertion from the end; an equal entry that came first stays first
+            while place > 0 and (flat[found[line, place - 1]] & MAGNITUDE) < value:
+                found[line, place] = found[line, place - 1]
+                place -= 1
+            found[line, place] = at
+            least = flat[found[line, held - 1]] & MAGNITUDE
 
 
 def largest_reference(
     weight: Float[Tensor, "row column"], k: int, floor: int = 0, axis: Axis = "row"
 ) -> Bool[Tensor, "row column"]:
-    """The same by full stable sorts: slow, and plainly right."""
+    """The mask of what is kept, by full stable sorts: slow, and plainly right."""
     score = weight.detach().abs()
     if floor:
         dim = 1 if axis == "row" else 0
