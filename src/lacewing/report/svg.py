@@ -37,6 +37,8 @@ def rules(colour: dict[str, str]) -> str:
     return (
         f"text{{font-family:{FONT};font-size:12px;fill:{c['ink']}}}"
         f".soft{{fill:{c['soft']}}}.small{{font-size:10px}}"
+        # A halo, so that a label stays readable where curves cross it.
+        f".small{{paint-order:stroke;stroke:{c['paper']};stroke-width:3;stroke-linejoin:round}}"
         f".grid{{stroke:{c['faint']};stroke-width:1;fill:none}}"
         f".a{{stroke:{c['plus']};fill:none;stroke-width:2}}"
         f".b{{stroke:{c['minus']};fill:none;stroke-width:2}}"

@@ -27,13 +27,17 @@ from lacewing.training.run import FILES
 BIGRAM_ENTRIES = 400_000
 
 
-def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Path:
+def release(
+    run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES, prompts: str | None = None
+) -> Path:
     """Write the compact form of a finished run.
 
     Args:
         run: The run folder, with its token shards.
         output: The model folder to write; replaced if it is there.
         bigram_entries: Bigram entries kept.
+        prompts: The corpus that task prompts come from by default, where it is not the whole text
+            the model was trained on.
 
     Returns:
         `output`.
@@ -54,7 +58,8 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
         "released_from": before["id"],
         "rounding_cost": loss - before["validation_loss"],
     }
-    _write(run, output, model.network, summary, validation)
+    config = saved | {"corpus": prompts or model.corpus, "trained_on": model.corpus}
+    _write(run, output, model.network, config, summary, validation)
     return output
 
 
@@ -72,14 +77,16 @@ def _write(
     run: Path,
     output: Path,
     network: Transformer,
+    config: dict[str, object],
     summary: dict[str, object],
     validation: torch.Tensor,
 ) -> None:
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "metrics.jsonl"):
+    for name in ("tokenizer.json", "metrics.jsonl"):
         shutil.copyfile(run / name, part / name)
+    artifacts.write_json(part / "config.json", config)
     artifacts.write_tensors(part / MEANS, site_means(network, validation))
     write_compact(part / COMPACT, network)
     artifacts.write_json(part / "summary.json", summary)
