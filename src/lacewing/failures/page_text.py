@@ -5,14 +5,18 @@ covers it. A stretch without evidence that is longer than a few lines is folded 
 length; a browser's own search opens it.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import islice, pairwise
 
 HEAD, TAIL = 320, 160
 """Characters of a long stretch that stay visible before and after its fold."""
 FOLDED = 480
 """Characters below which nothing is folded away."""
+MOST_PLACES = 40
+"""Places marked per value and step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ def marked(text: str, marks: Iterable[Mark], visible: int = HEAD) -> str:
         _stretch(text, start, end, inside, (visible if start == 0 else HEAD) if foldable else None)
         for start, end, foldable in pieces
     )
+
+
+def places(value: str, text: str) -> list[tuple[int, int]]:
+    """Where a text holds a value as a word of its own; at most `MOST_PLACES`."""
+    before = r"(?<![\w.])" if value[:1].isdigit() else r"(?<!\w)" if value[:1].isalnum() else ""
+    after = r"(?!\w|\.\d)" if value[-1:].isdigit() else r"(?!\w)" if value[-1:].isalnum() else ""
+    found = re.finditer(before + re.escape(value) + after, text)
+    return [match.span() for match in islice(found, MOST_PLACES)] if value else []
 
 
 def _stretch(text: str, start: int, end: int, marks: Sequence[Mark], head: int | None) -> str:
@@ -96,7 +108,7 @@ def _pieces(length: int, marks: Sequence[Mark]) -> list[tuple[int, int, list[Mar
     """The text cut at all ends of marks (sorted by start), each piece with what covers it."""
     cuts = sorted({0, length, *(m.start for m in marks), *(m.end for m in marks)})
     found, active, upcoming = [], [], list(reversed(marks))
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         while upcoming and upcoming[-1].start <= start:
             active.append(upcoming.pop())
         active = [mark for mark in active if mark.end > start]

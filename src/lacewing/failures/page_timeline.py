@@ -69,9 +69,7 @@ def timeline(
     )
 
 
-def _step(
-    event: Event, x: int, y: int, wide: int, bottom: int, heat: Mapping[int, float]
-) -> str:
+def _step(event: Event, x: int, y: int, wide: int, bottom: int, heat: Mapping[int, float]) -> str:
     """A step's box in its lane and its cell in the heat strip, one link."""
     gap = 1 if wide < 14 else 2
     strength = heat.get(event.index, 0.0)
@@ -100,14 +98,12 @@ def _band(x: int, wide: int, height: int) -> str:
     middle = x + wide / 2
     return (
         f'<rect class=band x="{x}" y="{TOP}" width="{wide}" height="{height - TOP}"/>'
-        f'<path class=named d="M{middle - 6:g} 3h12l-6 9z"><title>named by the method</title></path>'
+        f'<path class=named d="M{middle - 6:g} 3h12l-6 9z"/>'
     )
 
 
 def _diamond(x: float, y: float | int) -> str:
-    return (
-        f'<path class=label d="M{x:g} {y - 6:g}l6 6-6 6-6-6z"><title>named by a person</title></path>'
-    )
+    return f'<path class=label d="M{x:g} {y - 6:g}l6 6-6 6-6-6z"/>'
 
 
 def _path(number: int, points: Sequence[tuple[float, float]]) -> str:

@@ -245,8 +245,7 @@ class Client:
             key = self.endpoint.key_variable
             return ConfigError(
                 f"{address} refuses the key: {status}; put a valid one into the environment "
-                f"variable {key}"
-                + ("" if "Authorization" in self._headers else ", which is unset")
+                f"variable {key}" + ("" if "Authorization" in self._headers else ", which is unset")
             )
         if 300 <= error.code < 400:
             to = error.headers.get("Location", "elsewhere")

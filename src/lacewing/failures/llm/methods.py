@@ -6,7 +6,7 @@ method        questions, times k       where the answer is ambiguous
 all-at-once   1                        unreadable JSON, an unknown agent or a step outside the log:
                                        that part has no prediction
 step-by-step  i* + 1, n if never yes   neither yes nor no counts as no; never yes: no prediction
-binary-search ceil(log2 n) at most     neither half or both: a coin decides, seeded by `Options.seed`
+binary-search ceil(log2 n) at most     neither half or both: a coin decides, by `Options.seed`
 hybrid        1 + steps looked at      no known agent: no prediction; never yes: the agent stands,
                                        without a step
 rerank        1                        no usable order: the ranker's order stands
@@ -23,7 +23,7 @@ by all-at-once with k > 1, where they are shares of the answers.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lacewing.errors import ConfigError
@@ -34,7 +34,6 @@ from lacewing.failures.llm.asking import Asking
 from lacewing.failures.llm.client import Client
 from lacewing.failures.llm.prompts import Options
 from lacewing.failures.llm.rerank import rerank
-
 
 T = TypeVar("T")
 
@@ -100,9 +99,7 @@ def all_at_once(asking: Asking) -> Attribution:
     ranking = _voted(votes, index, asking.options.samples > 1)
     if chosen.event is not None:
         evidence = _evidence(chosen.event, chosen.text)
-        ranking = [Suspect(ranking[0].step, ranking[0].agent, ranking[0].probability, evidence)] + (
-            ranking[1:]
-        )
+        ranking[0] = replace(ranking[0], evidence=evidence)
     return asking.attribution(
         "all-at-once", agent, index, ranking, answers.said(chosen.text, "reason")
     )
