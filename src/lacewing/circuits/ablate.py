@@ -4,7 +4,7 @@ Masks act after AbsTopK, are the same at every token and prompt, and fill with t
 pretraining text, zero, or the values of another prompt (paper A.5, method section 6).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lacewing.circuits.circuit import Ablation, Calibration
 from lacewing.circuits.edges import Nodes
+from lacewing.circuits.live import LiveCircuit
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
@@ -45,7 +46,6 @@ def ablated_loss(
     masks: Masks | None,
     ablation: Ablation = "mean",
     calibration: Calibration | None = None,
-    fast: bool = False,
 ) -> Float[Tensor, " sequence"]:
     """Two-answer cross-entropy of every sequence with all unmasked nodes ablated.
 
@@ -56,13 +56,11 @@ def ablated_loss(
         masks: Nodes that run freely; none for the full model.
         ablation: What the others are replaced by.
         calibration: Correction of the logits.
-        fast: Multiply in bf16; for searching, not for reporting.
 
     Returns:
         Loss per sequence in nats; pair i is entries 2i and 2i + 1.
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-        logits = ablated_logits(model, prompts, masks, ablation)
+    logits = ablated_logits(model, prompts, masks, ablation)
     return two_answer_loss(calibrated(logits, calibration), prompts)
 
 
@@ -78,30 +76,52 @@ def ablated_logits(
     count = len(prompts)
     if ablation == "resample" and count < 2:
         raise DataError("resampling fills from another pair, but there is only one: add pairs")
-    logits = []
-    for start in range(0, count, PIECE):
-        rows = range(start, min(start + PIECE, count))
-        donors = [(row + 1) % count for row in rows]  # of the whole set, not of the piece
-        piece = prompts.take(rows)
-        logits.append(_logits(model, piece, prompts.take(donors), masks, ablation).float())
-    return torch.cat(logits)
+    run = _runner(model, prompts, masks, ablation)
+    pieces = [range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
+    return torch.cat([run(piece) for piece in pieces])
 
 
-def _logits(
-    model: Model, prompts: Prompts, donors: Prompts, masks: Masks | None, ablation: Ablation
-) -> Tensor:
+def _runner(
+    model: Model, prompts: Prompts, masks: Masks | None, ablation: Ablation
+) -> Callable[[range], Tensor]:
+    """How to get the logits of some pairs."""
+    network = model.network
     if masks is None:
-        return model.network(prompts.tokens, at=prompts.last)
+        return lambda rows: _plain(network, prompts.take(rows))
     if ablation == "resample":
-        edits = _resampling(model.network, prompts, donors, masks)
-    else:
-        edits = {
-            key: _filling(mask, model.means[key] if ablation == "mean" else None)
-            for key, mask in masks.items()
-        }
-    with edit(model.network, edits):
-        logits: Tensor = model.network(prompts.tokens, at=prompts.last)
-    return logits
+        return lambda rows: _resampled(network, prompts, rows, masks)
+    fills = {
+        key: model.means[key] if ablation == "mean" else torch.zeros(len(mask))
+        for key, mask in masks.items()
+    }
+    if masks.keys() == site_widths(network.config).keys() and _few(masks):
+        live = LiveCircuit(network, masks, fills)
+        return lambda rows: _plain(live, prompts.take(rows))
+    return lambda rows: _masked(network, prompts.take(rows), masks, fills)
+
+
+def _few(masks: Masks) -> bool:
+    """Whether few enough nodes are live for a compiled circuit to be the faster way."""
+    return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))
+
+
+def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
+    return network(prompts.tokens, at=prompts.last)
+
+
+def _masked(
+    network: Transformer, prompts: Prompts, masks: Masks, fills: Mapping[str, Tensor]
+) -> Tensor:
+    with edit(network, {key: _filling(mask, fills[key]) for key, mask in masks.items()}):
+        return _plain(network, prompts)
+
+
+def _resampled(network: Transformer, prompts: Prompts, rows: range, masks: Masks) -> Tensor:
+    piece = prompts.take(rows)
+    # Donors of the whole set, not of the piece.
+    donors = prompts.take([(row + 1) % len(prompts) for row in rows])
+    with edit(network, _resampling(network, piece, donors, masks)):
+        return _plain(network, piece)
 
 
 def calibrated(logits: Tensor, calibration: Calibration | None) -> Tensor:
@@ -114,13 +134,8 @@ def calibrated(logits: Tensor, calibration: Calibration | None) -> Tensor:
     return logits
 
 
-def _filling(mask: Tensor, mean: Tensor | None) -> SiteHook:
-    fill = torch.zeros(len(mask)) if mean is None else mean
-
-    def hook(value: Tensor) -> Tensor:
-        return torch.where(mask, value, fill.to(value.dtype))
-
-    return hook
+def _filling(mask: Tensor, fill: Tensor) -> SiteHook:
+    return lambda value: torch.where(mask, value, fill)
 
 
 def _resampling(

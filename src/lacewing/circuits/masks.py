@@ -88,11 +88,11 @@ class _Gate(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         value, tau, mean = ctx.saved_tensors  # type: ignore[attr-defined]
-        flat = grad.flatten(0, -2)
+        flat, total = grad.flatten(0, -2), {"dim": 0, "dtype": torch.float32}
         # sum (x - mean) grad, without forming x - mean for every token
-        moved = torch.einsum("rc,rc->c", value.flatten(0, -2), flat) - mean * flat.sum(0)
+        moved = (value.flatten(0, -2).float() * flat).sum(**total) - mean * flat.sum(**total)
         through = torch.where(tau > 0, grad, torch.zeros((), dtype=grad.dtype))
-        return through, moved.float() * slope(tau, ctx.temperature), None, None  # type: ignore[attr-defined]
+        return through, moved * slope(tau, ctx.temperature), None, None  # type: ignore[attr-defined]
 
 
 class _Step(torch.autograd.Function):

@@ -40,9 +40,6 @@ from lacewing.tasks.task import Task
 
 Masks = Mapping[str, Tensor]
 
-SETTLED = 2
-"""Points of the path whose cuts are measured again in float32."""
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -131,7 +128,7 @@ def _search(model: Model, sets: PromptSets, config: PruneConfig, quiet: bool) ->
         weight_decay=config.weight_decay,
     )
     stages = {round(s) - 1 for s in np.linspace(config.steps / 2, config.steps, config.stages)}
-    cuts: list[tuple[int, Tensor]] = []
+    best: Cut | None = None
     with progress(f"prune {sets.name}", config.steps, "steps", not quiet) as bar:
         for step in range(config.steps):
             for group in optimizer.param_groups:
@@ -139,32 +136,17 @@ def _search(model: Model, sets: PromptSets, config: PruneConfig, quiet: bool) ->
             batch = sets.train.take(_draw(len(sets.train), config.batch, generator).tolist())
             penalty = penalty_at(config, step)
             loss, count = _mask_step(model, mask, optimizer, batch, penalty, config)
-            if step in stages and (rough := bisect(model, sets, mask, config.target_loss, True)):
-                cuts.append((rough.nodes, mask.tau.detach().clone()))
-            found = f", smallest cut {min(n for n, _ in cuts)}" if cuts else ""
-            bar.update(step + 1, f"loss {loss:.3f}, {count} nodes on{found}")
-    return _settle(model, sets, mask, config, cuts)
-
-
-def _settle(
-    model: Model,
-    sets: PromptSets,
-    mask: NodeMask,
-    config: PruneConfig,
-    cuts: list[tuple[int, Tensor]],
-) -> Cut:
-    """Measure the most promising points of the path again in float32; the smallest cut wins."""
-    settled = []
-    for nodes, tau in sorted(cuts, key=lambda c: c[0])[:SETTLED]:
-        mask.tau.data.copy_(tau)
-        settled.append(bisect(model, sets, mask, config.target_loss, False, nodes))
-    reached = [cut for cut in settled if cut is not None]
-    if not reached:
+            if step in stages:
+                found = bisect(model, sets, mask, config.target_loss)
+                best = min(filter(None, (best, found)), key=lambda cut: cut.nodes, default=None)
+            so_far = f", smallest cut {best.nodes}" if best else ""
+            bar.update(step + 1, f"loss {loss:.3f}, {count} nodes on{so_far}")
+    if best is None:
         raise DataError(
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
             f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    return min(reached, key=lambda cut: cut.nodes)
+    return best
 
 
 def penalty_at(config: PruneConfig, step: int) -> float:
@@ -212,30 +194,19 @@ def _precision() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16)
 
 
-def bisect(
-    model: Model,
-    sets: PromptSets,
-    mask: NodeMask,
-    target: float,
-    fast: bool = False,
-    likely: int | None = None,
-) -> Cut | None:
+def bisect(model: Model, sets: PromptSets, mask: NodeMask, target: float) -> Cut | None:
     """How few of the highest-ranked nodes reach the target loss on validation prompts.
 
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
-    target always holds for it (where `fast`, on half of the prompts and with bf16 products).
+    target always holds for it.
     """
-    # A rough look needs no more than half of the prompts.
-    prompts = (
-        sets.validation.take(range((len(sets.validation) + 1) // 2)) if fast else sets.validation
-    )
 
     def cut(k: int) -> Cut:
         masks = connected(model.network, mask.top(k))
-        return Cut(masks, k, _mean(ablated_loss(model, prompts, masks, fast=fast)))
+        return Cut(masks, k, _mean(ablated_loss(model, sets.validation, masks)))
 
     on = max(1, int((mask.tau > 0).sum()))
-    return smallest(cut, likely or on, len(mask.tau), target)
+    return smallest(cut, on, len(mask.tau), target)
 
 
 def smallest(cut: Callable[[int], Cut], likely: int, most: int, target: float) -> Cut | None:

@@ -55,6 +55,7 @@ def document(trace: Trace, attribution: Attribution) -> str:
     label = trace.label.step if trace.label else None
     drawing = timeline(trace, heat, [_path(v) for v in values], attribution.step, label)
     named = {attribution.step: "suspect", label: "annotated"}
+    probability = {s.step: s.probability for s in attribution.ranking}
     marks = _marks(trace, found, values)
     steps = "".join(
         _step(
@@ -62,7 +63,7 @@ def document(trace: Trace, attribution: Attribution) -> str:
             marks[event.index],
             found[event.index],
             heat.get(event.index, 0.0),
-            _probability(attribution, event.index),
+            probability.get(event.index, 0.0),
             SHOWN if event.index in (*top, *named) else HEAD,
         )
         for event in trace.events
@@ -90,12 +91,6 @@ def heat_of(attribution: Attribution) -> dict[int, float]:
     if most > 0:
         return {s.step: s.probability / most for s in attribution.ranking}
     return {s.step: 1.0 for s in attribution.ranking[:1]}
-
-
-def _probability(attribution: Attribution, step: int) -> float | None:
-    """A step's probability, where the method gives any."""
-    listed = {s.step: s.probability for s in attribution.ranking}
-    return listed.get(step) if any(listed.values()) else None
 
 
 def _evidence(attribution: Attribution) -> Mapping[int, list[Evidence]]:
@@ -148,16 +143,22 @@ def _step(
     marks: Sequence[Mark],
     evidence: Sequence[Evidence],
     heat: float,
-    probability: float | None,
+    probability: float,
     visible: int,
 ) -> str:
     """One step: its head, its text, and what speaks for or against it."""
     facts = [event.kind.replace("_", " ")] if event.kind != "message" else []
     facts += [event.tool] if event.tool else []
-    facts += [event.role] if event.role and event.role != event.agent else []
+    # A framework's suffix, such as "(thought)", without the name again.
+    suffix = event.role.removeprefix(event.agent).strip(" ()")
+    facts += [suffix] if suffix else []
     facts += [event.status] if event.status else []
     small = f"<small>{escape(' · '.join(facts))}</small>" if facts else ""
-    percent = f'<span class=p title="probability">{probability:.1%}</span>' if probability else ""
+    percent = (
+        f'<span class=p title="probability">{probability:.0%}</span>'
+        if probability >= 0.005
+        else ""
+    )
     reasons = "".join(
         f"<li class={'against' if e.weight < 0 else 'for'}>{escape(e.reason)}{_weight(e)}</li>"
         for e in evidence

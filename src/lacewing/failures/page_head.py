@@ -68,7 +68,11 @@ def legend(trace: Trace, attribution: Attribution) -> str:
         ["<b class=named-sign>▼</b> named by the method"] if attribution.step is not None else []
     )
     signs += ["<b class=label-sign>◇</b> annotated by a person"] if trace.label else []
-    signs += [f"darkest = {most:.0%}"] if most else []
+    signs += [f"darkest: {most:.0%}"] if most else []
+    kinds = {event.kind for event in trace.events if event.blamable}
+    signs += ["light: plans and hand-overs"] if kinds & {"plan", "ledger", "handoff"} else []
+    signs += ["green: tools"] if kinds & {"tool_call", "tool_result"} else []
+    signs += ["pale: people and terminals"] if not all(e.blamable for e in trace.events) else []
     return " · ".join(signs)
 
 

@@ -63,3 +63,9 @@ class ModelConfig:
     def d_read(self) -> int:
         """Channels that attention and MLP read: the residual stream and the positions beside it."""
         return self.d_model + self.d_position
+
+    def survivors(self, site: str, width: int) -> int | None:
+        """How many of a site's `width` channels AbsTopK keeps; None where it does not act."""
+        if self.abs_topk is None or site not in self.abs_topk_sites:
+            return None
+        return max(1, int(self.abs_topk * width))

@@ -47,15 +47,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
         """Run the block; with `at`, everything after the attention pattern at one token only."""
-        read = self._site("attn_in", _beside(self.ln_1(x), positions))
+        read = self._site("attn_in", beside(self.ln_1(x), positions))
         q, k, v = self.c_attn(read).split(self.config.d_model, dim=-1)
         q, k, v = self._site("attn_q", q), self._site("attn_k", k), self._site("attn_v", v)
         mixed = self._attend(q, k, v)
         if at is not None:
-            x, mixed = _pick(x, at), _pick(mixed, at)
+            x, mixed = pick(x, at), pick(mixed, at)
             positions = None if positions is None else positions[at].unsqueeze(1)
         x = x + self._site("attn_out", self.attn_proj(mixed))
-        read = self._site("mlp_in", _beside(self.ln_2(x), positions))
+        read = self._site("mlp_in", beside(self.ln_2(x), positions))
         neuron = self._site("mlp_neuron", F.gelu(self.c_fc(read)))
         return x + self._site("mlp_out", self.mlp_proj(neuron))
 
@@ -65,9 +65,9 @@ class Block(nn.Module):
         return sink_attention(q, k, v, self.sink).transpose(1, 2).flatten(2)
 
     def _site(self, name: str, value: Tensor) -> Tensor:
-        config = self.config
-        if config.abs_topk is not None and name in config.abs_topk_sites:
-            value = abs_topk(value, max(1, int(config.abs_topk * value.shape[-1])))
+        keep = self.config.survivors(name, value.shape[-1])
+        if keep is not None:
+            value = abs_topk(value, keep)
         return run_hooks(self.hooks, f"{self.layer}.{name}", value)
 
 
@@ -118,18 +118,18 @@ class Transformer(nn.Module):
             Logits in nats, at every token or, with `at`, at one per sequence.
         """
         x = self.wte(tokens)
-        positions = None if self.wpe is None else self._normed_positions(tokens.shape[1])
+        positions = None if self.wpe is None else self.normed_positions(tokens.shape[1])
         for block in self.blocks[:-1]:
             x = block(x, positions, None)
         x = self.blocks[-1](x, positions, at)
         x = run_hooks(self.hooks, FINAL_SITE, x)
         logits: Tensor = self.lm_head(self.ln_f(x))
-        current = tokens if at is None else _pick(tokens, at)
+        current = tokens if at is None else pick(tokens, at)
         if self.bigram is not None:
             logits = logits + F.embedding(current, self.bigram)
         return logits if at is None else logits.squeeze(1)
 
-    def _normed_positions(self, length: int) -> Tensor:
+    def normed_positions(self, length: int) -> Tensor:
         assert self.wpe is not None
         if length > self.config.context:
             raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")
@@ -143,12 +143,13 @@ def run_hooks(hooks: dict[str, list[SiteHook]], key: str, value: Tensor) -> Tens
     return value
 
 
-def _beside(x: Tensor, positions: Tensor | None) -> Tensor:
+def beside(x: Tensor, positions: Tensor | None) -> Tensor:
+    """The residual stream with the position channels beside it, where there are any."""
     if positions is None:
         return x
     return torch.cat([x, positions.to(x.dtype).expand(*x.shape[:-1], -1)], dim=-1)
 
 
-def _pick(values: Tensor, at: Tensor) -> Tensor:
+def pick(values: Tensor, at: Tensor) -> Tensor:
     """The entry of each sequence at its own token, keeping a token axis of length 1."""
     return values[torch.arange(len(at), device=at.device), at].unsqueeze(1)

@@ -17,6 +17,7 @@ def attribute_all(
     method: str,
     client: Client,
     options: Options | None = None,
+    priors: Sequence[Attribution] | None = None,
     shown: bool = True,
 ) -> list[Attribution]:
     """Ask about every log, several at a time.
@@ -25,15 +26,26 @@ def attribute_all(
     a note, so that it counts as wrong; if it can take none of them, that is the error. Whatever
     else goes wrong ends the whole run: its answers lie in the cache, and the same command resumes.
 
+    Args:
+        traces: The runs.
+        method: A name in `METHODS`.
+        client: Whom to ask.
+        options: What the questions contain.
+        priors: For rerank, the ranking of every run; by default the shipped ranker's.
+        shown: Whether to show the progress.
+
     Raises:
-        ConfigError, DataError: as `attribute`.
+        ConfigError: as `attribute`.
+        DataError: the endpoint can take none of the logs.
     """
     found: dict[int, Attribution] = {}
     refused: list[DataError] = []
     pool = ThreadPoolExecutor(client.endpoint.concurrency)
     try:
         waiting = {
-            pool.submit(attribute, trace, method, client, options): at
+            pool.submit(
+                attribute, trace, method, client, options, priors[at] if priors else None
+            ): at
             for at, trace in enumerate(traces)
         }
         with progress(f"asking {client.endpoint.model}", len(traces), "log", shown) as bar:

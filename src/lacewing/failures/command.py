@@ -1,0 +1,245 @@
+"""The verb `lacewing blame`: one log, `score` of a folder, or `train` on one.
+
+`Blame` holds the flags; what is asked of a model has flags of its own in `Questions`. Everything
+heavier than the flags is imported by the call that needs it, so that --help stays quick.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from lacewing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lacewing.failures.attribution import Attribution
+    from lacewing.failures.events import Trace
+    from lacewing.failures.llm.client import Client
+
+Method = Literal["ranker", "all-at-once", "step-by-step", "binary-search", "hybrid", "rerank"]
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+RANKED = ("ranker", "rerank")
+"""Methods that use the ranker's weights and its threshold."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of a model, for every method but ranker."""
+
+    endpoint: str | None = None
+    """Base URL of an OpenAI-compatible endpoint, such as http://localhost:8000/v1; the log is sent
+    there."""
+    model: str | None = None
+    """The model's name there."""
+    key_variable: str = "LACEWING_API_KEY"
+    """Environment variable that holds the key, where one is needed."""
+    with_answer: Switch = False
+    """Show the model the right answer, where the log has it."""
+    step_numbers: Switch = False
+    """Number the steps in the log shown to the model."""
+    guideline: Switch = False
+    """Tell the model by which rules people annotate such logs."""
+    samples: int = 1
+    """Answers drawn per question, by majority; more than one needs a temperature above 0."""
+    temperature: float | None = 0.0
+    """Sampling temperature; None leaves it to the endpoint."""
+    max_tokens: int | None = None
+    """Longest answer in tokens; None leaves it to the endpoint."""
+    concurrency: int = 4
+    """Requests under way at a time."""
+    timeout: float = 120.0
+    """Seconds after which a silent request is given up."""
+    retries: int = 5
+    """Further attempts after a failure that may pass."""
+    cache: Path | None = None
+    """Folder of answers already given, from which an interrupted run goes on; by default
+    lacewing/answers in the user's cache folder."""
+    no_cache: Switch = False
+    """Ask everything anew and keep no answers."""
+    seed: int = 0
+    """Seeds the coin that binary-search throws at an unclear answer."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Suspect an agent and a step of a failed multi-agent run.
+
+    `blame LOG` for one log, `blame score DIR` for all logs of a folder against their labels, `blame
+    train DIR --output FILE` for weights of your own.
+    """
+    all logs of a folder against their labels, `blame train DIR --output FILE` for own weights.
+    """
+
+    words: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="LOG | score DIR | train DIR"),
+    ]
+    """A log of any known format, or a folder of logs after `score` or `train`."""
+    method: Method = "ranker"
+    """How: the embedded ranker without any model, a question to a model, or the ranker's first five
+    put in a model's order."""
+    format: str | None = None
+    """The log's format; by default it is recognised."""
+    weights: Path | None = None
+    """The ranker's weights; by default those that ship."""
+    abstain_below: float | None = None
+    """Name nobody where the largest probability is below this; for the ranker."""
+    page: Path | None = None
+    """Also write the log as an offline HTML page, to this file."""
+    output: Path | None = None
+    """With train: the file of weights. With score: a file for every log's ranking, as JSON."""
+    top: int = 5
+    """Suspects shown; --json gives all."""
+    questions: tyro.conf.OmitArgPrefixes[Questions] = field(default_factory=Questions)
+    json: Switch = False
+    """Print one JSON object instead of text."""
+
+    def run(self) -> dict[str, Any]:
+        """Do what the words say."""
+        words = self.words
+        if len(words) == 2 and words[0] == "score":
+            self._refuse(page=self.page)
+            return self._score(_folder(words[1]))
+        if len(words) == 2 and words[0] == "train":
+            self._refuse(page=self.page, weights=self.weights)
+            return self._train(_folder(words[1]))
+        if len(words) != 1:
+            raise ConfigError(
+                f"blame takes LOG, or score DIR, or train DIR; got {' '.join(words) or 'nothing'}"
+            )
+        self._refuse(output=self.output)
+        return self._log(Path(words[0]))
+
+    def show(self, result: dict[str, Any]) -> str:
+        """The result for people; nothing where JSON was asked for."""
+        if self.json:
+            return ""
+        from lacewing.failures import shown
+
+        if "weights" in result:
+            return f"{result['weights']}: weights learned from {result['n']} logs"
+        return shown.score(result) if "n" in result else shown.log(result, self.top)
+
+    def _log(self, path: Path) -> dict[str, Any]:
+        from lacewing.failures.read import read
+
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder: blame one log in it, or blame score {path}")
+        trace = read(path, self.format)
+        attribution = self._attribute([trace])[0]
+        result = _as_json(trace, attribution)
+        if self.page is not None:
+            from lacewing.failures.page import page
+
+            result["page"] = str(page(trace, attribution, self.page))
+        return result
+
+    def _score(self, folder: Path) -> dict[str, Any]:
+        from lacewing.artifacts import write_json
+        from lacewing.failures.read import read_folder
+        from lacewing.failures.score import score
+
+        traces = read_folder(folder)
+        attributions = self._attribute(traces)
+        if self.output is not None:
+            pairs = zip(traces, attributions, strict=True)
+            write_json(self.output, [_as_json(trace, found) for trace, found in pairs])
+        result: dict[str, Any] = score(traces, attributions)
+        if self.method != "ranker":
+            result["calls"] = sum(found.calls for found in attributions)
+            result["tokens"] = sum(found.tokens for found in attributions)
+        notes = {found.trace: list(found.notes) for found in attributions if found.notes}
+        return {"method": self.method, **result, "notes": notes}
+
+    def _train(self, folder: Path) -> dict[str, Any]:
+        from lacewing.failures.read import read_folder
+        from lacewing.failures.train import train_ranker
+
+        if self.output is None:
+            raise ConfigError("blame train needs a place for the weights: add --output FILE")
+        traces = read_folder(folder)
+        train_ranker(traces).save(self.output)
+        return {"weights": str(self.output), "n": sum(t.label is not None for t in traces)}
+
+    def _attribute(self, traces: "list[Trace]") -> "list[Attribution]":
+        """The method's answer for every log, in order."""
+        if self.method not in RANKED and self.abstain_below is not None:
+            raise ConfigError(f"--abstain-below goes with {' and '.join(RANKED)}, not others")
+        if self.method == "ranker":
+            if self.questions.endpoint is not None:
+                raise ConfigError(
+                    "--endpoint does nothing with --method ranker: choose another method"
+                )
+            return self._ranked(traces)
+        from lacewing.failures.llm.many import attribute_all
+        from lacewing.failures.llm.prompts import Options
+
+        asked = self.questions
+        options = Options(
+            with_answer=asked.with_answer,
+            step_numbers=asked.step_numbers,
+            guideline=asked.guideline,
+            samples=asked.samples,
+            seed=asked.seed,
+        )
+        client = _client(self.method, asked)
+        priors = self._ranked(traces) if self.method == "rerank" else None
+        return attribute_all(traces, self.method, client, options, priors)
+
+    def _ranked(self, traces: "list[Trace]") -> "list[Attribution]":
+        from lacewing.failures.ranker import Ranker, rank
+
+        ranker: Ranker | None = Ranker.load(self.weights) if self.weights is not None else None
+        return [rank(trace, ranker, self.abstain_below) for trace in traces]
+
+    def _refuse(self, **flags: object) -> None:
+        """Flags that have no meaning with these words."""
+        given = [
+            f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None
+        ]
+        if given:
+            what = self.words[0] if len(self.words) == 2 else "one log"
+            raise ConfigError(f"{', '.join(given)} does not go with blame of {what}: leave it out")
+
+
+def _client(method: str, asked: Questions) -> "Client":
+    """The endpoint that the flags describe."""
+    from lacewing.failures.llm.cache import default_folder
+    from lacewing.failures.llm.client import Client, Endpoint
+
+    if asked.endpoint is None or asked.model is None:
+        raise ConfigError(
+            f"--method {method} asks a model: add --endpoint URL, such as "
+            "http://localhost:8000/v1, and --model NAME"
+        )
+    return Client(
+        Endpoint(
+            url=asked.endpoint,
+            model=asked.model,
+            key_variable=asked.key_variable,
+            temperature=asked.temperature,
+            max_tokens=asked.max_tokens,
+            timeout=asked.timeout,
+            retries=asked.retries,
+            concurrency=asked.concurrency,
+            cache=None if asked.no_cache else asked.cache or default_folder(),
+        )
+    )
+
+
+def _folder(word: str) -> Path:
+    path = Path(word)
+    if not path.is_dir():
+        raise ConfigError(f"{path} is no folder of logs")
+    return path
+
+
+def _as_json(trace: "Trace", attribution: "Attribution") -> dict[str, Any]:
+    """An attribution as plain values, each piece of evidence with the words it stands on."""
+    texts = {event.index: event.text for event in trace.events}
+    result = attribution.as_json()
+    for suspect in result["ranking"]:
+        for evidence in suspect["evidence"]:
+            evidence["text"] = texts[evidence["step"]][evidence["start"] : evidence["end"]]
+    return {**result, "format": trace.format, "steps": len(trace.events)}

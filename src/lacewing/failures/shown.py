@@ -1,0 +1,105 @@
+"""Results of `lacewing blame` as text for a terminal."""
+
+from collections.abc import Mapping
+from textwrap import shorten, wrap
+from typing import Any
+
+WIDTH = 100
+"""Columns a line may take."""
+EVIDENCE = 3
+"""Pieces of evidence shown per suspect."""
+
+
+def log(result: Mapping[str, Any], top: int) -> str:
+    """The answer for one log and its first suspects, the evidence quoted."""
+    lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
+    if result["reason"]:
+        lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    ranking = result["ranking"][:top]
+    if ranking:
+        wide = max(5, *(len(plain(s["agent"])) for s in ranking))
+        lines += ["", f"  {'step':>5}  {'agent':<{wide}}  {'':>5}  evidence"]
+        lines += [line for suspect in ranking for line in _suspect(suspect, wide)]
+    lines += [f"note: {plain(note)}" for note in result["notes"]]
+    if result["calls"]:
+        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+    if "page" in result:
+        lines.append(f"page: {result['page']}")
+    return "\n".join(lines)
+
+
+def score(result: Mapping[str, Any]) -> str:
+    """What a method gets right over a folder, with intervals, and the baselines below it."""
+    lines = [f"{result['method']} on {result['n']} labelled logs, exact matching"]
+    lines += [f"  {name:<28}{value}" for name, value in _figures(result)]
+    baselines = result.get("baselines", {})
+    if isinstance(baselines, Mapping):
+        lines += [f"  {name:<28}{value}" for name, value in _baselines(baselines)]
+    if "calls" in result:
+        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+    if result["notes"]:
+        lines.append(f"{len(result['notes'])} logs with notes; --json gives them")
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """A log's text in one line, without signs that would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _verdict(result: Mapping[str, Any]) -> str:
+    if result["abstained"]:
+        return "no suspect: the method does not know"
+    if result["agent"] is None and result["step"] is None:
+        return "no suspect: the method found none"
+    where = f"at step {result['step']}" if result["step"] is not None else "at no step"
+    agent = plain(result["agent"] or "an unnamed agent")
+    return f"suspected: {agent} {where}, read off the log alone ({result['method']})"
+
+
+def _suspect(suspect: Mapping[str, Any], wide: int) -> list[str]:
+    """A suspect's lines: one per piece of evidence, the weightiest first."""
+    speaking = sorted(suspect["evidence"], key=lambda e: -e["weight"])[:EVIDENCE]
+    share = f"{100 * suspect['probability']:.0f} %" if suspect["probability"] else ""
+    first = f"  {suspect['step']:>5}  {plain(suspect['agent']):<{wide}}  {share:>5}  "
+    pieces = [_piece(evidence, WIDTH - len(first)) for evidence in speaking] or [""]
+    return [
+        ((first if at == 0 else " " * len(first)) + piece).rstrip()
+        for at, piece in enumerate(pieces)
+    ]
+
+
+def _piece(evidence: Mapping[str, Any], room: int) -> str:
+    sign = "-" if evidence["weight"] < 0 else "+"
+    quote = plain(evidence["text"])
+    told = f"{sign} {plain(evidence['reason'])}" + (f': "{quote}"' if quote else "")
+    return shorten(told, max(30, room), placeholder="...")
+
+
+def _figures(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every figure of a score that has an accuracy or is a plain number."""
+    found = []
+    for name, value in result.items():
+        if isinstance(value, Mapping) and "accuracy" in value:
+            found.append((name.replace("_", " "), _accuracy(value)))
+        elif isinstance(value, float):
+            found.append((name.replace("_", " "), f"{value:.3f}"))
+    return found
+
+
+def _baselines(baselines: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for name, row in baselines.items():
+        if isinstance(row, Mapping) and {"agent", "step"} <= row.keys():
+            found.append((f"({name})", f"agent {_value(row['agent'])}, step {_value(row['step'])}"))
+    return found
+
+
+def _value(value: Any) -> str:
+    return _accuracy(value) if isinstance(value, Mapping) else f"{100 * value:.1f} %"
+
+
+def _accuracy(value: Mapping[str, Any]) -> str:
+    text = f"{100 * value['accuracy']:.1f} %"
+    interval = value.get("interval")
+    return f"{text} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else text
