@@ -2,9 +2,9 @@
 
     python recipes/builtin.py [--output runs/builtin] [--tokens 36000000]
 
-It learns from the standard library and from every package installed beside this interpreter, which
-is text enough to be read about once; prompts come from the standard library's task split alone, so
-that the pair can be asked about tasks wherever Python is.
+In two parts. First a broad one: the standard library and every package installed beside this
+interpreter, text enough to be read about once. Then, from those weights, the standard library alone,
+which prompts are cut from (its task split, which neither part reads). Either part has its dense twin.
 
 Run it again after an interruption and it goes on. The last step writes
 src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
@@ -23,13 +23,13 @@ from lacewing.training.loop import train
 from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
-CORPUS = "code:standard_library+installed_packages"
-PROMPTS = "code:standard_library"
-SPARSE = TrainConfig(tokens=36_000_000)
+BROAD, NARROW = "code:standard_library+installed_packages", "code:standard_library"
+FIRST = TrainConfig(tokens=36_000_000)
+SECOND: dict[str, Any] = {"tokens": 8_000_000, "learning_rate": 0.01}
 TWIN: dict[str, Any] = {"d_model": 256}
 """Narrower than the sparse model, so that its file stays under 8 MB with most of its bigram table."""
 TWIN_SHARE = 0.75
-"""Most tokens the twin may read, as a share of the sparse model's; it stops when it meets its loss."""
+"""Most tokens a twin may read, as a share of its model's; it stops when it meets the loss."""
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
 
 
@@ -39,17 +39,23 @@ class Recipe:
 
     output: Path = Path("runs/builtin")
     """Where the runs are kept."""
-    tokens: int = SPARSE.tokens
-    """Training tokens of the sparse model."""
+    tokens: int = FIRST.tokens
+    """Training tokens of the sparse model's first part."""
 
 
 def main(recipe: Recipe) -> None:
-    """Train both models, then write their compact form into the package."""
+    """Train both parts of both models, then write their compact form into the package."""
+    broad = recipe.output / "broad"
+    first = dataclasses.replace(FIRST, tokens=recipe.tokens)
+    train(first, Corpus.parse(BROAD), broad / "sparse")
+    shorter = {"tokens": int(TWIN_SHARE * first.tokens)}
+    train_twin(broad / "sparse", broad / "dense", TWIN | shorter)
     sparse, dense = recipe.output / "sparse", recipe.output / "dense"
-    train(dataclasses.replace(SPARSE, tokens=recipe.tokens), Corpus.parse(CORPUS), sparse)
-    train_twin(sparse, dense, TWIN | {"tokens": int(TWIN_SHARE * recipe.tokens)})
+    second = dataclasses.replace(first, start=str(broad / "sparse"), **SECOND)
+    train(second, Corpus.parse(NARROW), sparse)
+    train_twin(sparse, dense, TWIN | {"start": str(broad / "dense")})
     for run in (sparse, dense):
-        print(release(run, SHIPPED / run.name, prompts=PROMPTS))
+        print(release(run, SHIPPED / run.name))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,7 @@ class Answer:
         if self.status != 200:
             return json.dumps({"error": {"message": self.text}}).encode()
         choice = {"message": {"content": self.text}, "finish_reason": self.finish}
-        return json.dumps(
-            {"choices": [choice], "usage": {"total_tokens": self.tokens}}
-        ).encode()
+        return json.dumps({"choices": [choice], "usage": {"total_tokens": self.tokens}}).encode()
 
 
 @dataclass
@@ -81,6 +79,8 @@ def serving(script: Script) -> Iterator[Server]:
     counting = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
+        wbufsize = -1  # head and body in one packet; apart, the second would wait for an answer
+
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             request = Asked(self.path, dict(self.headers.items()), json.loads(content))

@@ -13,7 +13,8 @@ import pytest
 from scripted import Answer, Asked, in_turn, serving
 
 from lacewing.errors import ConfigError, DataError
-from lacewing.failures.llm.client import Client, Endpoint
+from lacewing.failures.llm.client import Client
+from lacewing.failures.llm.endpoint import Endpoint
 
 CHAT = [{"role": "user", "content": "Who was it?"}]
 
@@ -130,8 +131,10 @@ def test_time_out_for_good() -> None:
         return Answer("too late")
 
     with serving(script) as server:
-        assert "a time-out of 0.1 s" in refusal(server.url, timeout=0.1, retries=1)
-        assert 2 == len(server.asked)
+        one = client(server.url, timeout=0.1, retries=1)
+        with pytest.raises(ConfigError, match=r"failed 2 times, at last with a time-out of 0\.1 s"):
+            one.ask(CHAT)
+        assert 2 == one.sent
         done.set()
 
 
@@ -281,13 +284,21 @@ def test_stopped_client_waits_no_longer() -> None:
     """A client that is stopped gives up between attempts instead of sitting out its wait."""
     with serving(in_turn(Answer("", 429, {"Retry-After": "299"}))) as server:
         one = client(server.url)
-        waiting = threading.Thread(target=lambda: pytest.raises(ConfigError, one.ask, CHAT))
+        errors = []
+
+        def wait() -> None:
+            try:
+                one.ask(CHAT)
+            except ConfigError as error:
+                errors.append(str(error))
+
+        waiting = threading.Thread(target=wait)
         waiting.start()
         while not server.asked:
             time.sleep(0.01)
-        one.stop()
+        one.stop("enough")
         waiting.join(30)
-        assert not waiting.is_alive()
+        assert ["enough"] == errors
         assert 1 == len(server.asked)
 
 

@@ -16,7 +16,7 @@ import torch
 from lacewing import artifacts
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ConfigError
+from lacewing.errors import ConfigError, MismatchError
 from lacewing.model.store import load
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
@@ -198,3 +198,30 @@ def test_the_twin_stops_at_the_sparse_models_loss(run: Path, tmp_path: Path) -> 
     assert dense.network.config.abs_topk is None
     assert all(bool((p != 0).all()) for n, p in dense.network.named_parameters() if "c_fc.w" in n)
     assert sparse.tokenizer.to_bytes() == dense.tokenizer.to_bytes()
+
+
+def test_a_run_starts_from_another_ones_weights(
+    run: Path, text: Path, small: Small, tmp_path: Path
+) -> None:
+    """It begins with them, at the target density from the first step, and goes on learning."""
+    before = load(run)
+    config = small(start=str(run), tokens=8 * 32 * 10, learning_rate=0.01)
+    after = train(config, Corpus.files(str(text)), tmp_path / "on", quiet=True)
+    assert after.validation_loss < before.validation_loss
+    assert before.tokenizer.to_bytes() == load(after.folder).tokenizer.to_bytes()
+    assert [0.25] == [row["density"] for row in read_metrics(after.folder)]
+    for name, p in load(after.folder).network.named_parameters():
+        if name.startswith("blocks") and p.ndim == 2:
+            assert p.numel() // 4 == int(torch.count_nonzero(p)), name
+
+
+def test_a_run_does_not_start_from_a_model_of_another_shape(
+    run: Path, text: Path, small: Small, tmp_path: Path
+) -> None:
+    """One line that names what differs, and nothing trained."""
+    corpus = Corpus.files(str(text))
+    with pytest.raises(MismatchError, match="has d_head 8, this run 16"):
+        train(small(start=str(run), d_head=16), corpus, tmp_path / "on", quiet=True)
+    with pytest.raises(MismatchError, match="another tokenizer"):
+        other = Tokenizer.train((p.read_text() for p in sorted(text.rglob("*1.py"))), 300)
+        train(small(start=str(run)), corpus, tmp_path / "no", tokenizer=other, quiet=True)

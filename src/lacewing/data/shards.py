@@ -67,12 +67,23 @@ def prepare(
             )
         tokenizer = tokenizer or Tokenizer.train(_sample(corpus), vocab_size)
         _write(corpus, tokenizer, folder, key)
+    return stored(folder)
+
+
+def stored(folder: Path) -> Shards:
+    """The tokens a folder holds, whatever they were made of.
+
+    Raises:
+        ArtifactError: it holds none.
+        DataError: they are too few for a sequence.
+    """
+    artifacts.read_manifest(folder, "tokens")
     index = artifacts.read_json(folder / "index.json")
     tokens = {split: _mapped(folder / f"{split}.bin") for split in SPLITS}
     for split, ids in tokens.items():
         if len(ids) < 2:
             raise DataError(
-                f"the {split} split of {corpus.spec} has only {len(ids)} tokens: more text is "
+                f"the {split} split in {folder} has only {len(ids)} tokens: more text is "
                 "needed"
             )
     return Shards(

@@ -4,6 +4,7 @@
 heavier than the flags is imported by the call that needs it, so that --help stays quick.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -58,7 +59,7 @@ class Questions:
     no_cache: Switch = False
     """Ask everything anew and keep no answers."""
     seed: int = 0
-    """Seeds the coin that binary-search throws at an unclear answer."""
+    """Seeds the coin that binary-search throws at an unclear answer, and deals --folds."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,6 @@ class Blame:
 
     `blame LOG` for one log, `blame score DIR` for all logs of a folder against their labels, `blame
     train DIR --output FILE` for weights of your own.
-    """
-    all logs of a folder against their labels, `blame train DIR --output FILE` for own weights.
     """
 
     words: Annotated[
@@ -89,6 +88,12 @@ class Blame:
     """Also write the log as an offline HTML page, to this file."""
     output: Path | None = None
     """With train: the file of weights. With score: a file for every log's ranking, as JSON."""
+    folds: int | None = None
+    """With score: rank every log by weights learned from the logs of other questions, in this many
+    folds. The shipped weights may have seen these logs; these have not."""
+    official_substring: Switch = False
+    """With score: add the figure of the paper's own script, which takes the step 12 for the label
+    2. It counts wrong answers as right; use it to compare with published figures only."""
     top: int = 5
     """Suspects shown; --json gives all."""
     questions: tyro.conf.OmitArgPrefixes[Questions] = field(default_factory=Questions)
@@ -99,16 +104,24 @@ class Blame:
         """Do what the words say."""
         words = self.words
         if len(words) == 2 and words[0] == "score":
-            self._refuse(page=self.page)
+            self._refuse(page=self.page, format=self.format)
             return self._score(_folder(words[1]))
         if len(words) == 2 and words[0] == "train":
-            self._refuse(page=self.page, weights=self.weights)
+            self._refuse(
+                page=self.page,
+                format=self.format,
+                weights=self.weights,
+                folds=self.folds,
+                official_substring=self.official_substring,
+            )
             return self._train(_folder(words[1]))
         if len(words) != 1:
             raise ConfigError(
                 f"blame takes LOG, or score DIR, or train DIR; got {' '.join(words) or 'nothing'}"
             )
-        self._refuse(output=self.output)
+        self._refuse(
+            output=self.output, folds=self.folds, official_substring=self.official_substring
+        )
         return self._log(Path(words[0]))
 
     def show(self, result: dict[str, Any]) -> str:
@@ -141,23 +154,26 @@ class Blame:
         from lacewing.failures.score import score
 
         traces = read_folder(folder)
-        attributions = self._attribute(traces)
+        attributions = self._attribute(traces) if self.folds is None else self._validated(traces)
         if self.output is not None:
             pairs = zip(traces, attributions, strict=True)
             write_json(self.output, [_as_json(trace, found) for trace, found in pairs])
-        result: dict[str, Any] = score(traces, attributions)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the flag's own help has said it
+            result = score(traces, attributions, self.official_substring)
         if self.method != "ranker":
             result["calls"] = sum(found.calls for found in attributions)
             result["tokens"] = sum(found.tokens for found in attributions)
         notes = {found.trace: list(found.notes) for found in attributions if found.notes}
-        return {"method": self.method, **result, "notes": notes}
+        folds = {"folds": self.folds} if self.folds is not None else {}
+        return {"method": self.method, **folds, **result, "notes": notes}
 
     def _train(self, folder: Path) -> dict[str, Any]:
+        if self.output is None:
+            raise ConfigError("blame train needs a place for the weights: add --output FILE")
         from lacewing.failures.read import read_folder
         from lacewing.failures.train import train_ranker
 
-        if self.output is None:
-            raise ConfigError("blame train needs a place for the weights: add --output FILE")
         traces = read_folder(folder)
         train_ranker(traces).save(self.output)
         return {"weights": str(self.output), "n": sum(t.label is not None for t in traces)}
@@ -187,6 +203,19 @@ class Blame:
         priors = self._ranked(traces) if self.method == "rerank" else None
         return attribute_all(traces, self.method, client, options, priors)
 
+    def _validated(self, traces: "list[Trace]") -> "list[Attribution]":
+        """The ranker's answer for every log, from weights that saw no log of its question."""
+        from lacewing.failures.crossval import cross_validate
+
+        if self.method != "ranker" or self.weights is not None or self.abstain_below is not None:
+            raise ConfigError(
+                "--folds learns weights of its own: it goes with --method ranker, without "
+                "--weights and --abstain-below"
+            )
+        if self.folds is None or self.folds < 2:
+            raise ConfigError(f"--folds must be at least 2, got {self.folds}")
+        return cross_validate(traces, self.folds, self.questions.seed)
+
     def _ranked(self, traces: "list[Trace]") -> "list[Attribution]":
         from lacewing.failures.ranker import Ranker, rank
 
@@ -206,7 +235,8 @@ class Blame:
 def _client(method: str, asked: Questions) -> "Client":
     """The endpoint that the flags describe."""
     from lacewing.failures.llm.cache import default_folder
-    from lacewing.failures.llm.client import Client, Endpoint
+    from lacewing.failures.llm.client import Client
+    from lacewing.failures.llm.endpoint import Endpoint
 
     if asked.endpoint is None or asked.model is None:
         raise ConfigError(

@@ -18,8 +18,10 @@ LONGEST = 20_000
 _URL = r"https?://[^\s<>\"')\]}]+"
 _QUOTED = r"\"[^\"\n]{3,80}\"|“[^”\n]{3,80}”|'[^'\n]{4,60}'(?!\w)"
 _NUMBER = r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w])"
-_NAME = r"\b[A-Z][\w'’&-]+(?: (?:of |the |de |and )?[A-Z][\w'’&-]+)+"
-_VALUE = re.compile(f"(?P<url>{_URL})|(?P<quoted>{_QUOTED})|(?P<number>{_NUMBER})|(?P<name>{_NAME})")
+_NAME = r"\b[A-Z][\w'\u2019&-]+(?: (?:of |the |de |and )?[A-Z][\w'\u2019&-]+)+"
+_VALUE = re.compile(
+    f"(?P<url>{_URL})|(?P<quoted>{_QUOTED})|(?P<number>{_NUMBER})|(?P<name>{_NAME})"
+)
 _STOP = re.compile(r"\W*(TERMINATE|FINAL ANSWER)?\W*$")
 
 

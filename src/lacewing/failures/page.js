@@ -42,10 +42,13 @@ function choose(number) {
   for (const s of steps) s.classList.toggle('onpath', path.has(s.id));
 }
 
-// Shows only steps that hold the words; a number goes to that step.
+// The step that the words number, if they do.
+const numbered = words => { const n = words.match(/^#?(?:step *)?(\d+)$/); return n && place.has('s' + n[1]) ? 's' + n[1] : null; };
+
+// Goes to a step that is numbered; other words leave only the steps that hold them.
 function find() {
   const words = $('find').value.trim().toLowerCase();
-  const jump = /^#?(?:step *)?\d+$/.test(words);
+  const jump = numbered(words);
   const hits = [];
   for (const s of steps) {
     const hit = !words || jump || s.textContent.toLowerCase().includes(words);
@@ -54,11 +57,8 @@ function find() {
     if (words && hit) hits.push(s);
   }
   mark(jump ? '' : words, hits);
-  $('count').textContent = !words ? '' : jump ? '' : hits.length + ' of ' + steps.length + ' steps';
-  if (!jump) return;
-  const id = 's' + words.match(/\d+/)[0];
-  if (place.has(id)) here(place.get(id)), steps[at].scrollIntoView({behavior: 'instant', block: 'start'});
-  else $('count').textContent = 'no such step';
+  $('count').textContent = !words || jump ? '' : hits.length + ' of ' + steps.length + ' steps';
+  if (jump) here(place.get(jump)), steps[at].scrollIntoView({behavior: 'instant', block: 'start'});
 }
 
 function mark(words, hits) {
@@ -89,7 +89,10 @@ function move(by) {
 
 $('find').oninput = find;
 $('find').onkeydown = e => {
-  if (e.key === 'Enter') { e.preventDefault(); if (/\d/.test($('find').value) && $('count').textContent === '') go(steps[at].id); else { at = e.shiftKey ? at : -1; move(1); } }
+  if (e.key !== 'Enter') return;
+  e.preventDefault();
+  const jump = numbered($('find').value.trim().toLowerCase());
+  if (jump) go(jump); else move(e.shiftKey ? -1 : 1);
 };
 $('folds').onclick = () => {
   const open = $('folds').getAttribute('aria-pressed') !== 'true';
@@ -115,4 +118,6 @@ document.addEventListener('keydown', e => {
   else if (e.key === 'k' || (lane && e.key === 'ArrowLeft')) { e.preventDefault(); move(-1); if (lane) scroll.focus({preventScroll: true}); }
   else if (e.key === 's' && suspects.length) { suspect = (suspect + 1) % suspects.length; clear(); go(suspects[suspect]); }
 });
+// A timeline wider than the screen begins at the first suspect.
+if (suspects.length) scroll.scrollLeft = place.get(suspects[0]) * wide - scroll.clientWidth / 2;
 if (place.has(location.hash.slice(1))) go(location.hash.slice(1));

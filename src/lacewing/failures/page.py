@@ -160,21 +160,26 @@ def _step(
         else ""
     )
     reasons = "".join(
-        f"<li class={'against' if e.weight < 0 else 'for'}>{escape(e.reason)}{_weight(e)}</li>"
-        for e in evidence
+        f"<li class={'against' if weight < 0 else 'for'}>{escape(reason)}"
+        + (f" <small>{weight:+.2f}</small></li>" if weight else "</li>")
+        for reason, weight in _reasons(evidence)
     )
     text = marked(event.text, marks, visible) if event.text.strip() else "<em>(empty)</em>"
     return (
         f'<article id="s{event.index}" class="step h{round(heat * 10)}" tabindex="-1">'
         f'<h3><a href="#s{event.index}">{event.index}</a> <b>{escape(event.agent)}</b> '
-        f"{small}{percent}</h3><div class=text>{text}</div>"
+        f"{small}{percent}</h3>"
         + (f"<ul class=reasons>{reasons}</ul>" if reasons else "")
-        + "</article>"
+        + f"<div class=text>{text}</div></article>"
     )
 
 
-def _weight(evidence: Evidence) -> str:
-    return f" <small>{evidence.weight:+.2f}</small>" if evidence.weight else ""
+def _reasons(evidence: Sequence[Evidence]) -> list[tuple[str, float]]:
+    """Each reason once, however many places show it, with its whole weight."""
+    total: dict[str, float] = defaultdict(float)
+    for one in evidence:
+        total[one.reason] += one.weight
+    return list(total.items())
 
 
 def _quoted(text: str) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from lacewing.failures.attribution import Attribution, Evidence, Suspect
+from lacewing.failures.attribution import Attribution, Suspect
 from lacewing.failures.events import Event, Trace
 from lacewing.failures.flow import Value
 
 QUOTE = 160
 """Characters of evidence that are quoted in the list of suspects."""
+REASONS = 4
+"""Reasons listed per suspect."""
 LONG = 400
 """Characters of a task or answer above which it is folded."""
 REPLAY = "replay"
@@ -22,14 +24,14 @@ def head(trace: Trace, attribution: Attribution) -> str:
         ("Method", _method(attribution)),
         ("Annotated", _label(trace, attribution)),
         ("Expected answer", _long(trace.expected) if trace.expected is not None else ""),
-        ("The model's words", _long(attribution.reason)),
-        ("Notes", "<br>".join(escape(n) for n in (*trace.notes, *attribution.notes))),
+        ("The model's words" if attribution.calls else "Why", _long(attribution.reason)),
+        ("Notes", "<br>".join(map(escape, dict.fromkeys((*trace.notes, *attribution.notes))))),
     ]
     rows = "".join(f"<dt>{name}</dt><dd>{body}</dd>" for name, body in facts if body)
     return (
         '<button id="theme" type="button" aria-label="switch between light and dark">light / dark'
         f"</button><p class=soft>{escape(trace.id)} · {len(trace.events)} steps · "
-        f"{escape(trace.format)}</p><h1>{_verdict(attribution)}</h1>"
+        f"{escape(trace.format)}</p><h1>{_verdict(trace, attribution)}</h1>"
         f"<p class=soft>{_standing(attribution)}</p><dl>{rows}</dl>"
     )
 
@@ -68,7 +70,7 @@ def legend(trace: Trace, attribution: Attribution) -> str:
         ["<b class=named-sign>▼</b> named by the method"] if attribution.step is not None else []
     )
     signs += ["<b class=label-sign>◇</b> annotated by a person"] if trace.label else []
-    signs += [f"darkest: {most:.0%}"] if most else []
+    signs += [f"strongest: {most:.0%}"] if most else []
     kinds = {event.kind for event in trace.events if event.blamable}
     signs += ["light: plans and hand-overs"] if kinds & {"plan", "ledger", "handoff"} else []
     signs += ["green: tools"] if kinds & {"tool_call", "tool_result"} else []
@@ -76,7 +78,7 @@ def legend(trace: Trace, attribution: Attribution) -> str:
     return " · ".join(signs)
 
 
-def _verdict(attribution: Attribution) -> str:
+def _verdict(trace: Trace, attribution: Attribution) -> str:
     if attribution.abstained:
         return "No suspect: the method does not know"
     if attribution.agent is None and attribution.step is None:
@@ -86,7 +88,10 @@ def _verdict(attribution: Attribution) -> str:
     if attribution.step is None:
         return f"{word}: {agent}, no step"
     step = f'<a href="#s{attribution.step}">step {attribution.step}</a>'
-    return f"{word}: {agent}, {step}"
+    # A method may blame one agent by the sum of its steps and yet find another's step the worst.
+    owner = next((e.agent for e in trace.events if e.index == attribution.step), None)
+    whose = "" if owner in (None, attribution.agent) else f" <small>by {escape(owner)}</small>"
+    return f"{word}: {agent}, {step}{whose}"
 
 
 def _standing(attribution: Attribution) -> str:
@@ -144,32 +149,45 @@ def _suspect(suspect: Suspect, texts: Mapping[int, str], given: bool) -> str:
         if given
         else ""
     )
-    speaking = sorted(suspect.evidence, key=lambda e: -e.weight)[:4]
-    reasons = "".join(_reason(e, texts) for e in speaking)
+    reasons = _reasons(suspect, texts)
     return (
         f'<li><a href="#s{suspect.step}"><b>step {suspect.step}</b> {escape(suspect.agent)}'
         f"{percent}</a>{meter}" + (f"<ul class=reasons>{reasons}</ul>" if reasons else "") + "</li>"
     )
 
 
-def _reason(evidence: Evidence, texts: Mapping[int, str]) -> str:
-    quote = " ".join(texts.get(evidence.step, "")[evidence.start : evidence.end].split())
-    if len(quote) > QUOTE:
-        quote = quote[: QUOTE - 3] + "..."
-    kind = "against" if evidence.weight < 0 else "for"
-    shown = f" <q>{escape(quote)}</q>" if quote else ""
-    return f"<li class={kind}>{escape(evidence.reason)}{shown}</li>"
+def _reasons(suspect: Suspect, texts: Mapping[int, str]) -> str:
+    """What speaks for a suspect, each reason once, and no words quoted twice."""
+    once = {e.reason: e for e in sorted(suspect.evidence, key=lambda e: e.weight)}
+    speaking = sorted(once.values(), key=lambda e: -e.weight)[:REASONS]
+    items, before = [], {""}
+    for evidence in speaking:
+        quote = " ".join(texts.get(evidence.step, "")[evidence.start : evidence.end].split())
+        kind = "against" if evidence.weight < 0 else "for"
+        shown = "" if quote in before else f" <q>{escape(_clip(quote, QUOTE))}</q>"
+        before.add(quote)
+        items.append(f"<li class={kind}>{escape(evidence.reason)}{shown}</li>")
+    return "".join(items)
+
+
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _value(number: int, value: Value, events: Mapping[int, Event]) -> str:
     """One value: its text, where it first stood, and links to every step that holds it."""
     steps = sorted({value.origin, *value.seen})
     links = " → ".join(f'<a href="#s{s}" title="{escape(events[s].agent)}">{s}</a>' for s in steps)
-    text = value.text if len(value.text) <= 60 else value.text[:57] + "..."
-    origin = escape(events[value.origin].agent)
+    agent = escape(events[value.origin].agent)
+    alone = value.origin == max(value.seen, default=value.origin)
+    origin = (
+        f"in no step before the answer itself ({value.origin}, {agent})"
+        if alone
+        else f"from step {value.origin}, {agent}"
+    )
     return (
-        f'<details class=value data-value="{number}"><summary><code>{escape(text)}</code> '
-        f"<small>from step {value.origin}, {origin}</small></summary>"
+        f'<details class=value data-value="{number}"><summary>'
+        f"<code>{escape(_clip(value.text, 60))}</code> <small>{origin}</small></summary>"
         f"<p>{links}</p></details>"
     )
 

@@ -10,7 +10,7 @@ from lacewing.failures.events import Event, Trace
 
 LANE, TOP, STRIP, AXIS = 22, 16, 16, 18
 """Heights in pixels: a lane, what is above the lanes, the heat strip, the numbers below it."""
-ROOM, NARROWEST, WIDEST = 900, 8, 36
+ROOM, NARROWEST, WIDEST = 900, 8, 60
 """Pixels a timeline may fill before it scrolls, and the bounds of a step's width."""
 
 
@@ -85,7 +85,8 @@ def _step(event: Event, x: int, y: int, wide: int, bottom: int, heat: Mapping[in
         f'height="{LANE - 8}" rx=2 />{failed}'
         f'<rect class=cell x="{x}" y="{bottom}" width="{wide}" height="{STRIP}"/>'
         f'<rect class=heat x="{x}" y="{bottom}" width="{wide}" height="{STRIP}" '
-        f'fill-opacity="{strength:.3f}"/></a>'
+        f'fill-opacity="{strength:.3f}"/>'
+        f'<rect class=hit x="{x}" y="{TOP}" width="{wide}" height="{bottom + STRIP - TOP}"/></a>'
     )
 
 

@@ -13,7 +13,7 @@ EVIDENCE = 3
 def log(result: Mapping[str, Any], top: int) -> str:
     """The answer for one log and its first suspects, the evidence quoted."""
     lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
-    if result["reason"]:
+    if result["reason"] and result["calls"]:  # the ranker's reasons are its evidence, shown below
         lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
     ranking = result["ranking"][:top]
     if ranking:
@@ -30,11 +30,17 @@ def log(result: Mapping[str, Any], top: int) -> str:
 
 def score(result: Mapping[str, Any]) -> str:
     """What a method gets right over a folder, with intervals, and the baselines below it."""
-    lines = [f"{result['method']} on {result['n']} labelled logs, exact matching"]
-    lines += [f"  {name:<28}{value}" for name, value in _figures(result)]
-    baselines = result.get("baselines", {})
-    if isinstance(baselines, Mapping):
-        lines += [f"  {name:<28}{value}" for name, value in _baselines(baselines)]
+    folds = f", {result['folds']} folds without a question in common" if "folds" in result else ""
+    rows = [*_figures(result), *_baselines(result["baselines"])]
+    wide = max(len(name) for name, _ in rows)
+    lines = [f"{result['method']} on {result['n']} labelled logs, exact matching{folds}"]
+    lines += [f"  {name:<{wide}}  {value}" for name, value in rows]
+    if "official_substring" in result:
+        loose = result["official_substring"]
+        lines.append(
+            f"  WARNING: the paper's script, which takes 12 for 2, would say: agent "
+            f"{_accuracy(loose['agent'])}, step {_accuracy(loose['step'])}"
+        )
     if "calls" in result:
         lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
     if result["notes"]:
@@ -53,13 +59,17 @@ def _verdict(result: Mapping[str, Any]) -> str:
     if result["agent"] is None and result["step"] is None:
         return "no suspect: the method found none"
     where = f"at step {result['step']}" if result["step"] is not None else "at no step"
+    owner = next((s["agent"] for s in result["ranking"] if s["step"] == result["step"]), None)
+    if owner not in (None, result["agent"]):
+        where += f" (by {plain(owner)})"
     agent = plain(result["agent"] or "an unnamed agent")
     return f"suspected: {agent} {where}, read off the log alone ({result['method']})"
 
 
 def _suspect(suspect: Mapping[str, Any], wide: int) -> list[str]:
-    """A suspect's lines: one per piece of evidence, the weightiest first."""
-    speaking = sorted(suspect["evidence"], key=lambda e: -e["weight"])[:EVIDENCE]
+    """A suspect's lines: one per reason, the weightiest first."""
+    once = {e["reason"]: e for e in sorted(suspect["evidence"], key=lambda e: e["weight"])}
+    speaking = sorted(once.values(), key=lambda e: -e["weight"])[:EVIDENCE]
     share = f"{100 * suspect['probability']:.0f} %" if suspect["probability"] else ""
     first = f"  {suspect['step']:>5}  {plain(suspect['agent']):<{wide}}  {share:>5}  "
     pieces = [_piece(evidence, WIDTH - len(first)) for evidence in speaking] or [""]
@@ -88,11 +98,10 @@ def _figures(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _baselines(baselines: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
-    for name, row in baselines.items():
-        if isinstance(row, Mapping) and {"agent", "step"} <= row.keys():
-            found.append((f"({name})", f"agent {_value(row['agent'])}, step {_value(row['step'])}"))
-    return found
+    return [
+        (f"({name})", f"agent {_value(row['agent'])}, step {_value(row['step'])}")
+        for name, row in baselines.items()
+    ]
 
 
 def _value(value: Any) -> str:

@@ -56,6 +56,11 @@ class TrainConfig:
     vocab_size: int = 2048
     """Tokens of the byte-level BPE trained on the corpus; ignored where a tokenizer is given."""
 
+    # Beginning.
+    start: str | None = None
+    """A finished run, or builtin:NAME, whose weights and tokenizer this one begins with; density
+    is then at its target from the first step."""
+
     # Length.
     tokens: int = 8_000_000
     """Training tokens in all."""

@@ -24,9 +24,9 @@ from lacewing.data.batches import Batches, sequences
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import Shards, prepare
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ConfigError
+from lacewing.errors import ConfigError, MismatchError
 from lacewing.kernels.memory import keep_pages
-from lacewing.model.store import MEANS, WHOLE, model_id, parameters
+from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.progress import progress, say
 from lacewing.training.checkpoint import FOLDER, load_checkpoint, save_checkpoint
@@ -83,12 +83,15 @@ def train(
     Raises:
         ConfigError: the configuration cannot be trained, or `output` holds another run.
         DataError: the corpus is empty or unreadable.
+        MismatchError: the run to start from is of another shape or tokenizer.
     """
     keep_pages()
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
     folder = Path(output)
+    beginning = None if config.start is None else load(config.start)
+    tokenizer = tokenizer or (beginning and beginning.tokenizer)
     check_run(folder, config, corpus.spec, tokenizer)
     if finished(folder):
         return _read_run(folder)
@@ -111,6 +114,8 @@ def train(
     set_seed(config.seed)
     network = Transformer(model)
     check_density(network, config)
+    if beginning is not None:
+        _begin_with(network, beginning, shards.tokenizer)
     if accelerator.is_main_process:
         open_run(folder, config, model, corpus.spec, shards.tokenizer)
     trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
@@ -252,6 +257,23 @@ def _read_run(folder: Path) -> Run:
     artifacts.read_manifest(folder, "run")
     summary = artifacts.read_json(folder / "summary.json")
     return Run(folder, summary["steps"], summary["validation_loss"], summary["seconds"])
+
+
+def _begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) -> None:
+    """Copy the weights of a finished run."""
+    here, there = (dataclasses.asdict(n.config) for n in (network, beginning.network))
+    differing = [key for key in here if here[key] != there[key]]
+    if differing:
+        key = differing[0]
+        raise MismatchError(
+            f"{beginning.source} has {key} {there[key]!r}, this run {here[key]!r}: a run starts "
+            "from a model of its own shape only; change the setting or the start"
+        )
+    if tokenizer.to_bytes() != beginning.tokenizer.to_bytes():
+        raise MismatchError(
+            f"{beginning.source} has another tokenizer than this run: leave out --tokenizer"
+        )
+    network.load_state_dict(parameters(beginning.network))
 
 
 def _check_batch(config: TrainConfig, processes: int) -> None:

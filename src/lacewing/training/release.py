@@ -15,8 +15,7 @@ import torch
 
 from lacewing import artifacts
 from lacewing.data.batches import sequences
-from lacewing.data.corpus import Corpus
-from lacewing.data.shards import prepare
+from lacewing.data.shards import stored
 from lacewing.kernels.keep_largest import keep_largest_
 from lacewing.model.store import COMPACT, MEANS, load, model_id, write_compact
 from lacewing.model.transformer import Transformer
@@ -27,26 +26,22 @@ from lacewing.training.run import FILES
 BIGRAM_ENTRIES = 400_000
 
 
-def release(
-    run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES, prompts: str | None = None
-) -> Path:
+def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Path:
     """Write the compact form of a finished run.
 
     Args:
         run: The run folder, with its token shards.
         output: The model folder to write; replaced if it is there.
         bigram_entries: Bigram entries kept.
-        prompts: The corpus that task prompts come from by default, where it is not the whole text
-            the model was trained on.
 
     Returns:
         `output`.
     """
     model = load(run)
     saved = artifacts.read_json(run / "config.json")
-    shards = prepare(Corpus.parse(model.corpus), run / "tokens", tokenizer=model.tokenizer)
     training = saved["training"]
-    validation = sequences(shards.validation, training["context"], training["validation_tokens"])
+    tokens = stored(run / "tokens").validation
+    validation = sequences(tokens, training["context"], training["validation_tokens"])
     round_(model.network, bigram_entries)
     before = artifacts.read_json(run / "summary.json")
     loss = validation_loss(model.network, validation)
@@ -58,8 +53,7 @@ def release(
         "released_from": before["id"],
         "rounding_cost": loss - before["validation_loss"],
     }
-    config = saved | {"corpus": prompts or model.corpus, "trained_on": model.corpus}
-    _write(run, output, model.network, config, summary, validation)
+    _write(run, output, model.network, summary, validation)
     return output
 
 
@@ -77,16 +71,14 @@ def _write(
     run: Path,
     output: Path,
     network: Transformer,
-    config: dict[str, object],
     summary: dict[str, object],
     validation: torch.Tensor,
 ) -> None:
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    for name in ("tokenizer.json", "metrics.jsonl"):
+    for name in ("config.json", "tokenizer.json", "metrics.jsonl"):
         shutil.copyfile(run / name, part / name)
-    artifacts.write_json(part / "config.json", config)
     artifacts.write_tensors(part / MEANS, site_means(network, validation))
     write_compact(part / COMPACT, network)
     artifacts.write_json(part / "summary.json", summary)

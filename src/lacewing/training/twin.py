@@ -44,6 +44,7 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
         "floor": 0,
         "learning_rate": saved["learning_rate"] * SLOWER,
         "tokens": int(saved["tokens"] * SHORTER),
+        "start": None,  # the run's own start is no dense model
     }
     return TrainConfig(**(saved | dense | (changes or {})))
 

@@ -67,9 +67,7 @@ def events(log: Log) -> Iterator[Event]:
         )
 
 
-def _choice(
-    log: Log, place: int, record: Record, key: str, allowed: tuple[str, ...]
-) -> str | None:
+def _choice(log: Log, place: int, record: Record, key: str, allowed: tuple[str, ...]) -> str | None:
     value = record.get(key)
     if value is None:
         return None

@@ -118,9 +118,7 @@ def _messages(values: Mapping[str, Any], way: str, older: str) -> str:
             return str(found)
     if isinstance(found, list):
         return "\n".join(_message(one, way == "input") for one in found)
-    numbered = [
-        values[key] for n in range(100) if (key := f"gen_ai.{older}.{n}.content") in values
-    ]
+    numbered = [values[key] for n in range(100) if (key := f"gen_ai.{older}.{n}.content") in values]
     return "\n".join(map(written, numbered))
 
 

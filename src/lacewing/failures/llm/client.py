@@ -20,13 +20,13 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from time import time
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from lacewing.errors import ConfigError, DataError
 from lacewing.failures.llm.cache import Cache
+from lacewing.failures.llm.endpoint import Endpoint
 
 Messages = Sequence[Mapping[str, str]]
 """A chat: `role` and `content` of each message."""
@@ -40,60 +40,6 @@ LONGEST_WAIT = 300.0
 LARGEST_ANSWER = 16 * 2**20
 """Bytes of a response that are read."""
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where to ask, what, and how patiently."""
-
-    url: str
-    """Base URL, such as http://localhost:8000/v1."""
-    model: str
-    """The model's name there."""
-    key_variable: str = "LACEWING_API_KEY"
-    """Environment variable that holds the key; where it is unset, none is sent."""
-    temperature: float | None = 0.0
-    """Sampling temperature; None leaves it to the endpoint."""
-    max_tokens: int | None = None
-    """Longest answer, in tokens; None leaves it to the endpoint."""
-    timeout: float = 120.0
-    """Seconds without a sign of life after which a request is given up."""
-    retries: int = 5
-    """Further attempts after a failure that may pass."""
-    backoff: float = 1.0
-    """Seconds before the first further attempt; the wait doubles each time."""
-    concurrency: int = 4
-    """Requests under way at a time."""
-    cache: Path | None = None
-    """Folder of answers already given; None keeps none."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(
-                f"{self.url!r} is no endpoint: give its base URL, such as http://localhost:8000/v1"
-            )
-        if parts.username is not None:
-            raise ConfigError(
-                "the endpoint's URL holds a user name or key: take it out and put the key into the "
-                f"environment variable {self.key_variable}"
-            )
-        if not self.model:
-            raise ConfigError("an endpoint needs the name of a model")
-        if self.concurrency < 1 or self.retries < 0 or self.timeout <= 0 or self.backoff < 0:
-            raise ConfigError(
-                "an endpoint needs concurrency of at least 1, retries and backoff of at least 0 "
-                f"and a time-out above 0; got {self.concurrency}, {self.retries}, "
-                f"{self.backoff:g} and {self.timeout:g}"
-            )
-
-    def address(self) -> str:
-        """Where questions are posted."""
-        parts = urlsplit(self.url)
-        path = parts.path.rstrip("/")
-        if not path.endswith("/chat/completions"):
-            path += "/chat/completions"
-        return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 @dataclass(frozen=True)
@@ -132,6 +78,7 @@ class Client:
         self._slots = threading.BoundedSemaphore(endpoint.concurrency)
         self._counting = threading.Lock()
         self._stopped = threading.Event()
+        self._reason = ""
         self._headers = {"Content-Type": "application/json", **_authorization(endpoint)}
         self._opener = _opener(endpoint)
 
@@ -143,7 +90,8 @@ class Client:
             sample: Which of several answers to the same question; each is cached on its own.
 
         Raises:
-            ConfigError: the endpoint cannot be reached, refuses, or keeps failing.
+            ConfigError: the endpoint cannot be reached, refuses, or keeps failing. The client sends
+                nothing after that; other threads get the same error.
             DataError: it cannot take this one question, such as a log longer than its context.
         """
         body = self._body(messages)
@@ -153,7 +101,11 @@ class Client:
                 self.cached += 1
             return Reply(known["text"], known["tokens"], known["cut"])
         with self._slots:
-            reply = self._insist(json.dumps(body).encode())
+            try:
+                reply = self._insist(json.dumps(body).encode())
+            except ConfigError as error:
+                self.stop(str(error))
+                raise
         with self._counting:
             self.tokens += reply.tokens
         if self._cache is not None:
@@ -161,8 +113,10 @@ class Client:
             self._cache.put(request, known)
         return reply
 
-    def stop(self) -> None:
+    def stop(self, reason: str = "the run was ended") -> None:
         """Let no further request start; those that wait for another attempt give up."""
+        if not self._stopped.is_set():
+            self._reason = reason
         self._stopped.set()
 
     def _body(self, messages: Messages) -> dict[str, Any]:
@@ -192,7 +146,7 @@ class Client:
                 f"{self.endpoint.address()} failed {self.endpoint.retries + 1} times, at last with "
                 f"{failure}: answers so far are kept if there is a cache; try again later"
             )
-        raise ConfigError("stopped because another request failed")
+        raise ConfigError(self._reason)
 
     def _pause(self, attempt: int, failure: _Passing) -> float:
         if failure.after is None:
