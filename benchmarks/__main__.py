@@ -1,7 +1,10 @@
-"""`python -m benchmarks [--quick] [--json]`: each hot operation against the published way.
+"""`python -m benchmarks [STAGE ...] [--pairs N]`: each hot operation against the published way.
 
-Pairs run interleaved (A B B A) on the same tensors after both agree; what is printed is the median
-of the per-pair ratios with their 10-90 % range. Memory and code are warm before anything is timed.
+All stages have the reference shape (width 512, 4 layers, heads of 16, context 256, 4,096 tokens a
+step, density 1/64, AbsTopK 1/4 at all eight sites, sinks; bf16 products on both sides). Pairs run
+interleaved (A B B A) on the same tensors; what is printed is the median of the per-pair ratios with
+their 10-90 % range. Memory and code are warm before anything is timed. The limit is the time that
+the stage's arithmetic, or its bytes, would take at the peak that two probes of the same run find.
 """
 
 import json
@@ -14,120 +17,184 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks import naive, pruning, steps
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.kernels.keep_largest import keep_largest_
 from lacewing.kernels.memory import keep_pages
-from lacewing.kernels.sink_attention import sink_attention, sink_attention_reference
+from lacewing.kernels.sink_attention import sink_attention
+from lacewing.model.transformer import Transformer
+from lacewing.training.density import FLOOR_AXIS
 
-Stage = tuple[Callable[[], object], Callable[[], object]]
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A naive and a better way of doing one thing, and the least it takes."""
+
+    naive: Run
+    ours: Run
+    flop: float = 0.0
+    """Arithmetic that ours cannot avoid, if it is bound by that."""
+    bytes: float = 0.0
+    """Memory traffic that ours cannot avoid, if it is bound by that."""
 
 
 @dataclass(frozen=True)
 class Bench:
     """What to measure."""
 
-    quick: bool = False
-    """Smaller shapes and fewer pairs."""
+    stages: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of stages; all by default."""
+    pairs: int = 8
+    """Interleaved pairs per stage."""
     json: bool = False
     """End with one JSON object."""
 
 
-def published_abs_topk(x: Tensor, k: int) -> Tensor:
-    """AbsTopK by torch.topk and a scatter (gpt.py of openai/circuit_sparsity)."""
-    index = x.abs().topk(k, dim=-1).indices
-    return torch.zeros_like(x).scatter_(-1, index, x.gather(-1, index))
-
-
-def published_projection(weight: Tensor, k: int, floor: int) -> Tensor:
-    """Keep the largest by torch.topk, rows first, then the whole matrix (train.py)."""
-    score = weight.abs()
-    score.scatter_(1, score.topk(floor, dim=1).indices, 1e10)
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
-    mask[score.flatten().topk(k).indices] = True
-    return weight * mask.view_as(weight)
-
-
-def projected(weight: Tensor, k: int, floor: int) -> Tensor:
-    """Ours, on a copy: the copy is timed too, which is to our disadvantage."""
-    weight = weight.clone()
-    keep_largest_(weight, k, floor)
-    return weight
-
-
-def with_gradient(loss: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], list[Tensor]]:
+def with_gradient(function: Callable[..., Tensor], *inputs: Tensor) -> Run:
     """One forward and backward pass."""
 
-    def run() -> list[Tensor]:
+    def run() -> None:
         leaves = [t.detach().requires_grad_() for t in inputs]
-        value = loss(*leaves)
-        return [value, *torch.autograd.grad(value.float().sum(), leaves)]
+        value = function(*leaves)
+        torch.autograd.grad(value, leaves, torch.ones_like(value))
 
     return run
 
 
-def stages(tokens: int, width: int) -> dict[str, Stage]:
-    """Naive and ours for every operation, on the same tensors."""
-    x = torch.randn(tokens, width).bfloat16()
-    weight = torch.randn(4 * width, width)
-    keep = weight.numel() // 20
-    heads = [torch.randn(tokens // 64, width // 32, 64, 32).bfloat16() for _ in range(3)]
-    sink = torch.zeros(width // 32)
+def abs_topk_stage() -> Stage:
+    """Neurons of one MLP: the widest site."""
+    x, k = torch.randn(4096, 2048).bfloat16(), 512
+    return Stage(
+        with_gradient(lambda t: naive.abs_topk(t, k), x),
+        with_gradient(lambda t: abs_topk(t, k), x),
+        bytes=5 * x.numel() * 2,  # read, write; read gradient and output, write
+    )
+
+
+def keep_largest_stage() -> Stage:
+    """All block matrices, as an optimizer step leaves them: few large weights, many tiny ones."""
+    torch.manual_seed(0)
+    network = Transformer(steps.reference().model(2048))
+    jobs = []
+    for name, p in network.named_parameters():
+        kind = name.split(".")[-2] if "." in name else name
+        if kind in FLOOR_AXIS and p.ndim == 2:
+            alive = torch.rand_like(p) < 1 / 64
+            values = torch.randn_like(p) * torch.where(alive, 1.0, 1e-3)
+            jobs.append((values, p.numel() // 64, FLOOR_AXIS[kind]))
+
+    def run(keep: Callable[..., None]) -> None:
+        for values, k, axis in jobs:
+            keep(values.clone(), k, 4, axis)  # the copy is timed on both sides
+
+    size = sum(values.numel() for values, _, _ in jobs)
+    return Stage(lambda: run(naive.keep_largest_), lambda: run(keep_largest_), bytes=4.0 * 4 * size)
+
+
+def sink_attention_stage() -> Stage:
+    """One layer's attention."""
+    heads = [torch.randn(16, 32, 256, 16).bfloat16() for _ in range(3)]
+    sink = torch.zeros(32)
+    return Stage(
+        with_gradient(lambda q, k, v: naive.sink_attention(q, k, v, sink), *heads),
+        with_gradient(lambda q, k, v: sink_attention(q, k, v, sink), *heads),
+        flop=7 * 16 * 32 * 256 * 256 * 16,  # two products forward, five backward, half the square
+    )
+
+
+def step_flop() -> float:
+    """A step whose forward pass and input gradients cost nothing: the dense weight gradient."""
+    config = steps.reference()
+    matrices = 12 * config.width**2 * config.n_layer + 2 * config.width * config.vocab_size
+    return 2.0 * matrices * config.step_tokens
+
+
+def stages() -> dict[str, Callable[[], Stage]]:
+    """Every stage by name; made only when it is measured, because some need gigabytes."""
+    config = steps.reference()
+    sparser = steps.reference(density=1 / 256)
+    flop = step_flop()
     return {
-        "abs_topk": (lambda: published_abs_topk(x, width // 4), lambda: abs_topk(x, width // 4)),
-        "keep_largest": (
-            lambda: published_projection(weight, keep, 4),
-            lambda: projected(weight, keep, 4),
-        ),
-        "sink_attention": (
-            with_gradient(lambda q, k, v: sink_attention_reference(q, k, v, sink), *heads),
-            with_gradient(lambda q, k, v: sink_attention(q, k, v, sink), *heads),
-        ),
+        "abs_topk": abs_topk_stage,
+        "keep_largest": keep_largest_stage,
+        "sink_attention": sink_attention_stage,
+        "step": lambda: Stage(steps.published(config), steps.ours(config), flop),
+        "step_dense": lambda: Stage(steps.dense(config), steps.ours(config), flop),
+        "step_256_dense": lambda: Stage(steps.dense(sparser), steps.ours(sparser), flop),
+        "prune_step": lambda: Stage(pruning.published(), pruning.ours()),
+        "circuit_100": lambda: Stage(*pruning.circuit(100)),
     }
 
 
-def agree(name: str, naive: object, ours: object) -> None:
-    """Refuse to time what does not give the same result."""
-    pairs = zip(naive, ours, strict=True) if isinstance(naive, list) else [(naive, ours)]
-    for a, b in pairs:
-        if name == "abs_topk":  # bf16 has ties, which torch.topk breaks as it likes
-            a, b = a.abs().sort().values, b.abs().sort().values
-        torch.testing.assert_close(a, b, rtol=0.05, atol=0.05, msg=f"{name} disagrees")
+def peaks() -> tuple[float, float]:
+    """Measured peaks: bf16 products in flop/s, and copying in bytes/s (read and write)."""
+    a = torch.randn(4096, 2048).bfloat16()
+    b = torch.randn(2048, 2048).bfloat16()
+    product = fastest(lambda: a @ b)
+    source, target = torch.randn(2**25), torch.empty(2**25)
+    copying = fastest(lambda: target.copy_(source))
+    return 2 * 4096 * 2048 * 2048 / product, 2 * 4 * 2**25 / copying
 
 
-def measure(stage: Stage, pairs: int) -> dict[str, object]:
-    """Median times in ms, and the ratios naive / ours."""
+def fastest(run: Run, times: int = 8) -> float:
+    """Least time of several, in seconds."""
+    spent = []
+    for _ in range(times):
+        began = time.perf_counter()
+        run()
+        spent.append(time.perf_counter() - began)
+    return min(spent)
+
+
+def measure(stage: Stage, pairs: int, arithmetic: float, memory: float) -> dict[str, float]:
+    """Median times in ms, the ratio naive / ours with its range, and the share of the limit."""
     times: list[tuple[float, float]] = []
-    for i in range(pairs + 3):
-        order = (0, 1) if i % 2 else (1, 0)
+    ways = (stage.naive, stage.ours)
+    for i in range(pairs + 2):
         spent = [0.0, 0.0]
-        for which in order:
+        for which in (0, 1) if i % 2 else (1, 0):
             began = time.perf_counter()
-            stage[which]()
+            ways[which]()
             spent[which] = 1e3 * (time.perf_counter() - began)
-        if i >= 3:
+        if i >= 2:
             times.append((spent[0], spent[1]))
     ratios = statistics.quantiles([a / b for a, b in times], n=10)
+    ours = statistics.median(b for _, b in times)
+    limit = 1e3 * max(stage.flop / arithmetic, stage.bytes / memory)
     return {
         "naive_ms": statistics.median(a for a, _ in times),
-        "ours_ms": statistics.median(b for _, b in times),
-        "ratio": ratios[4],
-        "range": [ratios[0], ratios[8]],
+        "ours_ms": ours,
+        "ratio": statistics.median(a / b for a, b in times),
+        "low": ratios[0],
+        "high": ratios[8],
+        "limit_share": limit / ours,
     }
 
 
 def main(bench: Bench) -> None:
-    """Measure every stage and print a table."""
+    """Measure the stages and print a table."""
     keep_pages()
     torch.manual_seed(0)
+    known = stages()
+    unknown = set(bench.stages) - set(known)
+    if unknown:
+        raise SystemExit(f"unknown stages {sorted(unknown)}; there are {', '.join(known)}")
+    arithmetic, memory = peaks()
+    print(
+        f"{torch.get_num_threads()} threads; peak {arithmetic / 1e9:.0f} GFLOP/s in bf16, "
+        f"{memory / 1e9:.1f} GB/s copying"
+    )
     rows = []
-    for name, stage in stages(1024 if bench.quick else 4096, 320).items():
-        agree(name, stage[0](), stage[1]())
-        row = {"name": name} | measure(stage, 6 if bench.quick else 20)
+    for name in bench.stages or known:
+        row = {"name": name} | measure(known[name](), bench.pairs, arithmetic, memory)
         rows.append(row)
-        low, high = row["range"]
+        limit = f"{row['limit_share']:.0%} of the limit" if row["limit_share"] else ""
         print(
-            f"{name:16} naive {row['naive_ms']:8.2f} ms   ours {row['ours_ms']:8.2f} ms   "
-            f"ratio {row['ratio']:5.1f} [{low:.1f}, {high:.1f}]"
+            f"{name:15} naive {row['naive_ms']:8.1f} ms   ours {row['ours_ms']:8.1f} ms   "
+            f"ratio {row['ratio']:5.1f} [{row['low']:.1f}, {row['high']:.1f}]   {limit}",
+            flush=True,
         )
     if bench.json:
         print(json.dumps({"stages": rows, "threads": torch.get_num_threads()}))

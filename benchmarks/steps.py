@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import naive
+from lacewing.model.sites import BLOCK_SITES
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_
@@ -24,8 +25,7 @@ def reference(density: float = 1 / 64, width: int = 512, layers: int = 4) -> Tra
         context=256,
         batch=16,
         d_position=0,
-        abs_topk_sites=("attn_in", "attn_q", "attn_k", "attn_v", "attn_out", "mlp_in")
-        + ("mlp_neuron", "mlp_out"),
+        abs_topk_sites=BLOCK_SITES,
         tokens=4096 * 10_000,
         floor=4 if density * width >= 4 else 1,
     )

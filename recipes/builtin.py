@@ -3,8 +3,9 @@
     python recipes/builtin.py [--output runs/builtin] [--tokens 36000000]
 
 In two parts. First a broad one: the standard library and every package installed beside this
-interpreter, text enough to be read about once. Then, from those weights, the standard library alone,
-which prompts are cut from (its task split, which neither part reads). Either part has its dense twin.
+interpreter, text enough to be read about once. Then, from those weights, the standard library
+alone, which prompts are cut from (its task split, which neither part reads). Either part has its
+dense twin.
 
 Run it again after an interruption and it goes on. The last step writes
 src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
@@ -27,7 +28,7 @@ BROAD, NARROW = "code:standard_library+installed_packages", "code:standard_libra
 FIRST = TrainConfig(tokens=36_000_000)
 SECOND: dict[str, Any] = {"tokens": 8_000_000, "learning_rate": 0.01}
 TWIN: dict[str, Any] = {"d_model": 256}
-"""Narrower than the sparse model, so that its file stays under 8 MB with most of its bigram table."""
+"""Narrower than the sparse model, so that 8 MB hold most of its bigram table."""
 TWIN_SHARE = 0.75
 """Most tokens a twin may read, as a share of its model's; it stops when it meets the loss."""
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"

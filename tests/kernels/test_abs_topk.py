@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lacewing.kernels.abs_topk import abs_topk, abs_topk_reference
+from lacewing.kernels.abs_topk import abs_topk, abs_topk_reference, survivors
 
 TYPES = (torch.float32, torch.bfloat16)
 
@@ -77,3 +77,20 @@ def test_a_transposed_input_is_read_in_its_own_order() -> None:
 def test_an_empty_tensor_stays_empty() -> None:
     """No rows, no work."""
     assert abs_topk(torch.zeros(0, 8), 2).shape == (0, 8)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 11])
+@pytest.mark.parametrize("ties", [False, True])
+def test_survivors_are_those_of_the_whole_row(k: int, ties: bool) -> None:
+    """Some channels vary and some are fixed: the wanted ones equal those of a full selection."""
+    generator = torch.Generator().manual_seed(k)
+    rows = torch.randn(40, 12, generator=generator)
+    rows = rows.round() if ties else rows
+    index = torch.tensor([0, 2, 3, 6, 7, 9, 11])
+    rest = torch.tensor([1, 4, 5, 8, 10])
+    rows[:, rest] = rows[0, rest]
+    magnitude, order = rows[0, rest].abs().sort(descending=True)
+    wanted = torch.tensor([1, 3, 6])
+    expected = abs_topk_reference(rows, k)[:, index[wanted]]
+    actual = survivors(rows[:, index], wanted, k, index, (magnitude, rest[order]))
+    assert torch.equal(expected, actual)

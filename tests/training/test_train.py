@@ -222,6 +222,6 @@ def test_a_run_does_not_start_from_a_model_of_another_shape(
     corpus = Corpus.files(str(text))
     with pytest.raises(MismatchError, match="has d_head 8, this run 16"):
         train(small(start=str(run), d_head=16), corpus, tmp_path / "on", quiet=True)
+    other = Tokenizer.train((p.read_text() for p in sorted(text.rglob("*1.py"))), 300)
     with pytest.raises(MismatchError, match="another tokenizer"):
-        other = Tokenizer.train((p.read_text() for p in sorted(text.rglob("*1.py"))), 300)
         train(small(start=str(run)), corpus, tmp_path / "no", tokenizer=other, quiet=True)

@@ -2,15 +2,16 @@
 
 What is ablated is a constant, so it is multiplied only once:
 
-    linear map   y = W[:, live] x_live + (W[:, rest] fill + bias), all rows where AbsTopK follows,
-                 because masks act after it and dropped values compete too; else the live rows
+    linear map   y = W[:, live] x_live + (W[:, rest] fill + bias)
+    AbsTopK      masks act after it, so dropped values compete with live ones: rows that no live
+                 channel reaches are ranked once, and a few live values are compared, not sorted
     head         without a live query, key or value it is a function of the position alone
     write        of a site where nothing is live it is the fill, and what leads there is skipped
 
 Equal to the masked model up to the order of sums. What a mask means: paper A.5, method section 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.kernels.abs_topk import abs_topk
+from lacewing.kernels.abs_topk import abs_topk, survivors
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
 from lacewing.model.transformer import Block, Transformer, beside, pick
 
+FEW = 24
+"""Live channels of a site up to which each is compared with all others, instead of selecting."""
 QKV = ("attn_q", "attn_k", "attn_v")
 
 
@@ -77,34 +80,59 @@ class _Site:
     """Channels that AbsTopK keeps; None where it does not act."""
 
     @property
-    def rows(self) -> Tensor | slice:
-        """What must be computed of this site: all where channels compete, else the live ones."""
-        return self.live if self.keep is None else slice(None)
+    def few(self) -> bool:
+        """Whether so few are live that asking who is larger beats selecting."""
+        return len(self.live) <= FEW
 
-    def survivors(self, computed: Tensor) -> Tensor:
-        """The live channels of what was computed."""
+    def of_full(self, full: Tensor) -> Tensor:
+        """The live channels of a full-width value."""
         if self.keep is None:
-            return computed
-        return abs_topk(computed, self.keep)[..., self.live]
+            return full[..., self.live]
+        if not self.few:
+            return abs_topk(full, self.keep)[..., self.live]
+        return survivors(full, self.live, self.keep, torch.arange(full.shape[-1]), _nothing())
 
-    def write(self, computed: Tensor) -> Tensor:
-        """The full width again: computed where live, the fill elsewhere."""
-        if self.keep is not None:
-            return torch.where(self.mask, abs_topk(computed, self.keep), self.fill)
-        out = self.fill.expand(*computed.shape[:-1], -1).clone()
-        out[..., self.live] = computed
+    def add(self, x: Tensor, live: Tensor) -> Tensor:
+        """The residual stream with this site's write: what is live, and the fill elsewhere."""
+        out = x + torch.where(self.mask, 0, self.fill)
+        out[..., self.live] += live
         return out
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """A linear map between two masked sites; ablated inputs are part of the constant."""
+class _Map:
+    """A linear map from one masked site to another, then an activation, then AbsTopK."""
 
-    weight: Tensor
-    constant: Tensor
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        source: _Site,
+        site: _Site,
+        activation: Callable[[Tensor], Tensor] = lambda x: x,
+    ) -> None:
+        self.site, self.activation = site, activation
+        constant = bias + weight @ torch.where(source.mask, 0, source.fill)
+        if site.keep is None:
+            varying = site.mask
+        elif site.few:  # the other rows are constants, ranked once and for all
+            varying = (weight[:, source.live] != 0).any(1) | site.mask
+        else:
+            varying = torch.ones_like(site.mask)
+        self.index = varying.nonzero()[:, 0]
+        self.weight, self.constant = weight[self.index][:, source.live], constant[self.index]
+        self.columns = torch.searchsorted(self.index, site.live)
+        rest = (~varying).nonzero()[:, 0]
+        magnitude, order = activation(constant[rest]).abs().sort(descending=True, stable=True)
+        self.fixed = magnitude, rest[order]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.constant)
+        """The live channels of the destination."""
+        site, y = self.site, self.activation(F.linear(x, self.weight, self.constant))
+        if site.keep is None:
+            return y
+        if not site.few:
+            return abs_topk(y, site.keep)[..., site.live]
+        return survivors(y, self.columns, site.keep, self.index, self.fixed)
 
 
 class _LiveBlock:
@@ -112,86 +140,77 @@ class _LiveBlock:
         self.block, self.config, self.sites = block, config, sites
         weights, biases = block.c_attn.weight.chunk(3), block.c_attn.bias.chunk(3)
         self.qkv = {
-            name: _linear(weight, bias, sites["attn_in"], sites[name])
+            name: _Map(weight, bias, sites["attn_in"], sites[name])
             for name, weight, bias in zip(QKV, weights, biases, strict=True)
         }
-        self.c_fc = _linear(
-            block.c_fc.weight, block.c_fc.bias, sites["mlp_in"], sites["mlp_neuron"]
-        )
-        self.mlp_proj = _linear(
-            block.mlp_proj.weight, block.mlp_proj.bias, sites["mlp_neuron"], sites["mlp_out"]
-        )
-        heads = torch.zeros(config.n_head, dtype=torch.bool)
+        fc, proj = block.c_fc, block.mlp_proj
+        self.c_fc = _Map(fc.weight, fc.bias, sites["mlp_in"], sites["mlp_neuron"], F.gelu)
+        self.mlp_proj = _Map(proj.weight, proj.bias, sites["mlp_neuron"], sites["mlp_out"])
+        self.heads = torch.zeros(config.n_head, dtype=torch.bool)
         for name in QKV:
-            heads[sites[name].live // config.d_head] = True
-        self.heads = heads
-        self.columns = heads.repeat_interleave(config.d_head)
-        self.attn_proj = block.attn_proj.weight[sites["attn_out"].rows][:, self.columns]
+            self.heads[sites[name].live // config.d_head] = True
+        self.columns = self.heads.repeat_interleave(config.d_head)
+        self.attn_proj = block.attn_proj.weight[:, self.columns]
         self.still = torch.empty(0, 0)
 
     def __call__(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
-        write = self.sites["attn_out"]
-        update = self._attention(x, positions, at) if len(write.live) else write.fill
+        site = self.sites["attn_out"]
+        update = self._attention(x, positions, at) if len(site.live) else x.new_zeros(0)
         if at is not None:
             x = pick(x, at)
             positions = None if positions is None else positions[at].unsqueeze(1)
-        x = x + update
-        write = self.sites["mlp_out"]
-        return x + (self._mlp(x, positions) if len(write.live) else write.fill)
+        x = site.add(x, update)
+        site = self.sites["mlp_out"]
+        return site.add(x, self._mlp(x, positions) if len(site.live) else x.new_zeros(0))
 
     def _attention(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
-        length, write = x.shape[1], self.sites["attn_out"]
-        still = self._still_heads(length)
+        """The live channels of what attention writes."""
+        written = self._still_heads(x.shape[1])
+        written = written.expand(len(x), -1, -1) if at is None else written[at].unsqueeze(1)
         if bool(self.heads.any()):
-            read = self._read("attn_in", beside(self.block.ln_1(x), positions))
+            read = self.sites["attn_in"].of_full(beside(self.block.ln_1(x), positions))
             q, k, v = (self._heads(name, read) for name in QKV)
             sink = None if self.block.sink is None else self.block.sink[self.heads]
             mixed = sink_attention(q, k, v, sink).transpose(1, 2).flatten(2)
             mixed = mixed if at is None else pick(mixed, at)
-            still = still if at is None else still[at].unsqueeze(1)
-            return write.write(F.linear(mixed, self.attn_proj) + still)
-        return write.write(still) if at is None else write.write(still)[at].unsqueeze(1)
+            written = F.linear(mixed, self.attn_proj) + written
+        return self.sites["attn_out"].of_full(written)
 
     def _mlp(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        neuron, write = self.sites["mlp_neuron"], self.sites["mlp_out"]
-        if not len(neuron.live):
-            return write.write(self.mlp_proj.constant)
-        read = self._read("mlp_in", beside(self.block.ln_2(x), positions))
-        return write.write(self.mlp_proj(neuron.survivors(F.gelu(self.c_fc(read)))))
-
-    def _read(self, name: str, full: Tensor) -> Tensor:
-        """The live channels of a normed residual stream."""
-        site = self.sites[name]
-        return (full if site.keep is None else abs_topk(full, site.keep))[..., site.live]
+        """The live channels of what the MLP writes."""
+        if not len(self.sites["mlp_neuron"].live):
+            return self.mlp_proj(x.new_zeros(1, 1, 0))
+        read = self.sites["mlp_in"].of_full(beside(self.block.ln_2(x), positions))
+        return self.mlp_proj(self.c_fc(read))
 
     def _heads(self, name: str, read: Tensor) -> Tensor:
         """Queries, keys or values of the heads that are live, [batch, head, token, channel]."""
         site, shape = self.sites[name], read.shape[:2]
-        whole = site.fill.expand(*shape, -1).clone()
+        whole = site.fill[self.columns].expand(*shape, -1)
         if len(site.live):
-            whole[..., site.live] = site.survivors(self.qkv[name](read))
-        return whole[..., self.columns].view(*shape, -1, self.config.d_head).transpose(1, 2)
+            whole = whole.clone()
+            place = self.columns.cumsum(0) - 1  # of a channel among those of live heads
+            whole[..., place[site.live]] = self.qkv[name](read)
+        return whole.view(*shape, -1, self.config.d_head).transpose(1, 2)
 
     def _still_heads(self, length: int) -> Tensor:
-        """What the heads with nothing live write at every position, with the bias, [token, row]."""
+        """What the heads with nothing live write at every position, and the bias, [token, row]."""
         if len(self.still) < length:
             shape = (1, length, -1, self.config.d_head)
             q, k, v = (
-                self.sites[name].fill[~self.columns].expand(length, -1).reshape(shape).transpose(1, 2)
-                for name in QKV
+                self.sites[n].fill[~self.columns].expand(length, -1).reshape(shape).transpose(1, 2)
+                for n in QKV
             )
             sink = None if self.block.sink is None else self.block.sink[~self.heads]
             mixed = sink_attention(q, k, v, sink).transpose(1, 2).flatten(2)[0]
-            rows = self.sites["attn_out"].rows
-            weight = self.block.attn_proj.weight[rows][:, ~self.columns]
-            self.still = F.linear(mixed, weight, self.block.attn_proj.bias[rows])
+            weight = self.block.attn_proj.weight[:, ~self.columns]
+            self.still = F.linear(mixed, weight, self.block.attn_proj.bias)
         return self.still[:length]
 
 
-def _linear(weight: Tensor, bias: Tensor, source: _Site, destination: _Site) -> _Linear:
-    weight, bias = weight[destination.rows], bias[destination.rows]
-    ablated = torch.where(source.mask, 0, source.fill)
-    return _Linear(weight[:, source.live].contiguous(), bias + weight @ ablated)
+def _nothing() -> tuple[Tensor, Tensor]:
+    """No fixed entries."""
+    return torch.empty(0), torch.empty(0, dtype=torch.long)
 
 
 def _sites(

@@ -88,11 +88,15 @@ class _Gate(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         value, tau, mean = ctx.saved_tensors  # type: ignore[attr-defined]
-        flat, total = grad.flatten(0, -2), {"dim": 0, "dtype": torch.float32}
+        flat = grad.flatten(0, -2)
         # sum (x - mean) grad, without forming x - mean for every token
-        moved = (value.flatten(0, -2).float() * flat).sum(**total) - mean * flat.sum(**total)
+        moved = _total(value.flatten(0, -2).float() * flat) - mean * _total(flat)
         through = torch.where(tau > 0, grad, torch.zeros((), dtype=grad.dtype))
         return through, moved * slope(tau, ctx.temperature), None, None  # type: ignore[attr-defined]
+
+
+def _total(rows: Tensor) -> Tensor:
+    return rows.sum(0, dtype=torch.float32)
 
 
 class _Step(torch.autograd.Function):

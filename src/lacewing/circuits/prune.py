@@ -15,7 +15,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +33,9 @@ from lacewing.kernels.memory import keep_pages
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
 from lacewing.progress import progress
+from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.task import Task
 
@@ -107,7 +108,7 @@ def prune(
 def _losses(
     model: Model, sets: PromptSets, masks: Masks, calibration: Calibration | None
 ) -> dict[str, float]:
-    def loss(prompts: Any, masks: Masks | None) -> float:
+    def loss(prompts: Prompts, masks: Masks | None) -> float:
         used = None if masks is None else calibration
         return _mean(ablated_loss(model, prompts, masks, calibration=used))
 
@@ -135,7 +136,7 @@ def _search(model: Model, sets: PromptSets, config: PruneConfig, quiet: bool) ->
                 group["lr"] = config.learning_rate * (1 - 0.9 * step / config.steps)
             batch = sets.train.take(_draw(len(sets.train), config.batch, generator).tolist())
             penalty = penalty_at(config, step)
-            loss, count = _mask_step(model, mask, optimizer, batch, penalty, config)
+            loss, count = mask_step(model.network, mask, optimizer, batch, penalty, config)
             if step in stages:
                 found = bisect(model, sets, mask, config.target_loss)
                 best = min(filter(None, (best, found)), key=lambda cut: cut.nodes, default=None)
@@ -167,16 +168,17 @@ def _draw(pairs: int, batch: int, generator: torch.Generator) -> Tensor:
     return torch.randint(pairs, (min(batch, pairs),), generator=generator)
 
 
-def _mask_step(
-    model: Model,
+def mask_step(
+    network: Transformer,
     mask: NodeMask,
     optimizer: torch.optim.Optimizer,
-    batch: Any,
+    batch: Prompts,
     penalty: float,
     config: PruneConfig,
 ) -> tuple[float, int]:
-    with edit(model.network, mask.edits()), _precision():
-        logits = model.network(batch.tokens, at=batch.last)
+    """Learn the mask from one batch of prompts; the task loss in nats, and the nodes on."""
+    with edit(network, mask.edits()), _precision():
+        logits = network(batch.tokens, at=batch.last)
     task_loss = two_answer_loss(logits.float(), batch).mean()
     count = mask.count()
     (task_loss + penalty * count).backward()  # type: ignore[no-untyped-call]

@@ -224,9 +224,8 @@ class Blame:
 
     def _refuse(self, **flags: object) -> None:
         """Flags that have no meaning with these words."""
-        given = [
-            f"--{name.replace('_', '-')}" for name, value in flags.items() if value is not None
-        ]
+        set_ = (name for name, value in flags.items() if value is not None and value is not False)
+        given = [f"--{name.replace('_', '-')}" for name in set_]
         if given:
             what = self.words[0] if len(self.words) == 2 else "one log"
             raise ConfigError(f"{', '.join(given)} does not go with blame of {what}: leave it out")

@@ -23,7 +23,7 @@ Z = 1.959964
 Answer = tuple[str | None, int | None]
 
 
-def wilson(right: float, n: int) -> tuple[float, float]:
+def wilson(right: float | int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share, after Wilson (1927).
 
     Args:

@@ -10,7 +10,7 @@ backward pass needs the output alone and no index tensor.
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lacewing.kernels.jit import jitted, prange
@@ -39,6 +39,38 @@ def abs_topk_reference(x: Float[Tensor, "*row channel"], k: int) -> Float[Tensor
     order = torch.sort(x.detach().abs(), dim=-1, descending=True, stable=True).indices
     keep = torch.zeros_like(x, dtype=torch.bool).scatter_(-1, order[..., :k], True)
     return torch.where(keep, x, torch.zeros_like(x))
+
+
+def survivors(
+    x: Float[Tensor, "*row varying"],
+    columns: Int[Tensor, " wanted"],
+    k: int,
+    index: Int[Tensor, " varying"],
+    fixed: tuple[Float[Tensor, " fixed"], Int[Tensor, " fixed"]],
+) -> Float[Tensor, "*row wanted"]:
+    """What AbsTopK leaves of a few columns, without ranking the rest. No gradient.
+
+    A value survives if fewer than k others are larger: comparing is cheaper than selecting, and
+    entries that are the same in every row are ranked once.
+
+    Args:
+        x: The entries that vary, of a row that is wider: their channels are `index`.
+        columns: Columns of `x` that are wanted.
+        k: Entries that survive in a whole row.
+        index: Channel of every column of `x`, ascending; ties go to the lowest.
+        fixed: Magnitudes and channels of the row's other entries, the largest first.
+
+    Returns:
+        The wanted columns; zero where they do not survive.
+    """
+    size = x.shape[-1]
+    rows = x.detach().float().contiguous().view(-1, size)
+    out = torch.empty(len(rows), len(columns))
+    magnitude, channel = (t.numpy() for t in fixed)
+    jitted(_surviving)(
+        rows.numpy(), columns.numpy(), k, index.numpy(), magnitude, channel, out.numpy()
+    )
+    return out.view(*x.shape[:-1], len(columns))
 
 
 class _AbsTopK(torch.autograd.Function):
@@ -112,3 +144,36 @@ def _select(rows: np.ndarray, k: int, magnitude: np.integer, out: np.ndarray) ->
             if integer(row[i] & magnitude) == cut:
                 kept[i] = integer(0)
                 surplus -= 1
+
+
+def _surviving(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    k: int,
+    index: np.ndarray,
+    magnitude: np.ndarray,
+    channel: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for r in prange(rows.shape[0]):
+        row = rows[r]
+        for w in range(columns.shape[0]):
+            column = columns[w]
+            value = abs(row[column])
+            larger = np.int32(0)
+            for i in range(column):
+                larger += np.int32(abs(row[i]) >= value)
+            for i in range(column + 1, row.shape[0]):
+                larger += np.int32(abs(row[i]) > value)
+            at, end = 0, magnitude.shape[0]
+            while at < end:  # how many of the fixed entries are larger
+                middle = (at + end) >> 1
+                if magnitude[middle] > value:
+                    at = middle + 1
+                else:
+                    end = middle
+            before = at
+            while at < magnitude.shape[0] and magnitude[at] == value:
+                before += 1 if channel[at] < index[column] else 0
+                at += 1
+            out[r, w] = row[column] if larger + before < k else np.float32(0)

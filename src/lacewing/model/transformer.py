@@ -130,6 +130,7 @@ class Transformer(nn.Module):
         return logits if at is None else logits.squeeze(1)
 
     def normed_positions(self, length: int) -> Tensor:
+        """The position channels of the first tokens, normed, as blocks read them."""
         assert self.wpe is not None
         if length > self.config.context:
             raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")

@@ -91,7 +91,8 @@ def train(
 
     folder = Path(output)
     beginning = None if config.start is None else load(config.start)
-    tokenizer = tokenizer or (beginning and beginning.tokenizer)
+    if tokenizer is None and beginning is not None:
+        tokenizer = beginning.tokenizer
     check_run(folder, config, corpus.spec, tokenizer)
     if finished(folder):
         return _read_run(folder)
