@@ -40,7 +40,7 @@ class Bench:
 
     data: Path
     """Folder with algorithm_generated/ and hand_crafted/."""
-    seeds: int = 5
+    seeds: int = 10
     """Deals of the folds that are averaged."""
     folds: int = 5
     """Folds."""

@@ -1,5 +1,6 @@
 """What a corpus reads, leaves out, counts, and into which split each file falls."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -218,3 +219,19 @@ def test_hub_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'lacewing\[hub\]'"):
         Corpus.parse("hub:owner/name").summary()
+
+
+def test_hub_streams_a_data_set_of_files(tmp_path: Path) -> None:
+    """The real loader on a data set made here: rows in order, another column by name."""
+    pytest.importorskip("datasets", reason="needs the extra lacewing[hub]")
+    rows = [{"text": f"row {i}", "code": f"x = {i}"} for i in range(40)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(lines, encoding="utf-8")
+    name = str(tmp_path / "data")
+    assert [row["text"] for row in rows] == texts(Corpus.hub(name))
+    assert [row["code"] for row in rows] == texts(Corpus.parse(f"hub:{name}::code"))
+    with pytest.raises(DataError, match="no column 'prose'; it has text, code"):
+        Corpus.hub(name, column="prose").summary()
+    with pytest.raises(DataError, match="cannot read data set .*missing"):
+        Corpus.hub(str(tmp_path / "missing")).summary()

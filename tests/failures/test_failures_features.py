@@ -109,7 +109,7 @@ def test_failures_run_with_coordinator() -> None:
 
     assert ("boss", False, {3: 0, 5: 1}) == (run.coordinator, run.concluded, run.workers)
     assert [0, 0, 0, 0, 1, 0] == column(STUCK, "no_progress_next")
-    assert [0, 0, 1, 0, 0, 0] == column(STUCK, "first_act_stuck")
+    assert [0, 0, 1, 0, 1, 0] == column(STUCK, "early_act_stuck")
     assert features(STUCK).coordinated
     assert not features(CODED).coordinated
 

@@ -43,25 +43,30 @@ def test_failures_spectrum_by_hand() -> None:
     assert {"f1", "f2", "f3"} == set(scores)
 
 
-def test_failures_spectrum_prefers_what_only_failures_do() -> None:
-    """A tool that no successful run used stands above one that all used."""
-    runs = [played(f"f{n}", "ax", False) for n in range(3)]
-    runs += [played(f"p{n}", "a", True) for n in range(3)]
-    scores = spectrum(runs)["f0"]
+TOLD = [
+    played("f1", "axz", False),
+    played("f2", "ax", False),
+    played("f3", "ax", False),
+    played("p1", "az", True),
+    played("p2", "az", True),
+]
 
-    assert scores[2] > scores[1] > scores[0] * 0.9
+
+def test_failures_spectrum_prefers_what_failures_do() -> None:
+    """Of two acts in three runs each, the one of failed runs only scores three times the other."""
+    scores = spectrum(TOLD)["f1"]
+
+    assert 3 * scores[3] == pytest.approx(scores[2])
 
 
 def test_failures_spectrum_moves_the_ranker() -> None:
-    """Together with the ranker the telling step rises, and probabilities still sum to one."""
-    runs = [played(f"f{n}", "aax", False) for n in range(3)]
-    runs += [played(f"p{n}", "aa", True) for n in range(3)]
+    """Joined with the ranker, the odds of two acts move by the ratio of their scores."""
     alone, joined = (
-        {s.step: s.probability for s in rank_with_spectrum(runs, strength=k)[0].ranking}
+        {s.step: s.probability for s in rank_with_spectrum(TOLD, strength=k)[0].ranking}
         for k in (0.0, 1.0)
     )
 
-    assert joined[3] / joined[1] > alone[3] / alone[1]
+    assert 3 * alone[2] / alone[3] == pytest.approx(joined[2] / joined[3])
     assert 1.0 == pytest.approx(sum(joined.values()))
 
 

@@ -225,3 +225,16 @@ def test_a_run_does_not_start_from_a_model_of_another_shape(
     other = Tokenizer.train((p.read_text() for p in sorted(text.rglob("*1.py"))), 300)
     with pytest.raises(MismatchError, match="another tokenizer"):
         train(small(start=str(run)), corpus, tmp_path / "no", tokenizer=other, quiet=True)
+
+
+def test_metrics_reach_tensorboard(text: Path, small: Small, tmp_path: Path) -> None:
+    """The losses of the metrics file are in the event file too."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
+    )
+    config = small(trackers=("tensorboard",), tokens=8 * 32 * 20)
+    run = train(config, Corpus.files(str(text)), tmp_path / "run", quiet=True)
+    (events,) = run.folder.rglob("events.out.tfevents*")
+    seen = accumulator.EventAccumulator(str(events.parent)).Reload()
+    expected = [row["validation_loss"] for row in read_metrics(run.folder)]
+    assert expected == pytest.approx([e.value for e in seen.Scalars("validation_loss")])

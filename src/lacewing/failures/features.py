@@ -215,8 +215,10 @@ def _combine(run: Run, rows: np.ndarray) -> None:
         "assume_done": np.maximum(of("assume"), of("fake")) * done,
         "origin_done": of("origin") * done,
     }
-    for name in ("first_act", "second_act", "third_act", "act_rank"):
-        joined |= {f"{name}_stuck": of(name) * stuck, f"{name}_done": of(name) * done}
+    early = ("first_act", "second_act", "third_act")
+    joined |= {f"{name}_done": of(name) * done for name in (*early, "act_rank")}
+    joined["act_rank_stuck"] = of("act_rank") * stuck
+    joined["early_act_stuck"] = sum((of(name) for name in early), np.zeros(len(rows))) * stuck
     for name, column in joined.items():
         rows[:, _COLUMN[name]] = column
 

@@ -11,6 +11,9 @@ import numpy as np
 
 STEPS = 30
 """Newton steps at most; a handful is enough."""
+NARROW = 0.1
+"""Least deviation a column is standardised by: one that hardly varied must not weigh much per unit,
+since it may vary more in other runs."""
 
 
 def fit(
@@ -33,6 +36,7 @@ def fit(
     scale = rows.std(0)
     constant = scale < 1e-9
     scale[constant] = 1.0
+    scale = np.maximum(scale, NARROW)
     x, outside, target = _padded([run / scale for run in runs], chosen)
     side = np.asarray(signs)
     centre = np.zeros(rows.shape[1])

@@ -89,9 +89,7 @@ MEANINGS: dict[str, Meaning] = {
     "origin_done": Meaning(1, "first names values of the answer with which the team concluded"),
     # Coordinated runs.
     "coordinator": Meaning(-1, "is the coordinator's bookkeeping"),
-    "first_act_stuck": Meaning(1, "is the first action of a run that never concluded"),
-    "second_act_stuck": Meaning(1, "is the second action of a run that never concluded"),
-    "third_act_stuck": Meaning(1, "is the third action of a run that never concluded"),
+    "early_act_stuck": Meaning(1, "is among the first three actions, and the team never concluded"),
     "first_act_done": Meaning(0, "is the first action of a run that concluded"),
     "second_act_done": Meaning(0, "is the second action of a run that concluded"),
     "third_act_done": Meaning(0, "is the third action of a run that concluded"),
@@ -111,9 +109,7 @@ FLAT: tuple[str, ...] = tuple(list(MEANINGS)[: list(MEANINGS).index("coordinator
 
 COORDINATED: tuple[str, ...] = (
     "coordinator",
-    "first_act_stuck",
-    "second_act_stuck",
-    "third_act_stuck",
+    "early_act_stuck",
     "first_act_done",
     "second_act_done",
     "third_act_done",

@@ -152,8 +152,8 @@ def attribution(
     its most probable step. So the step named is now and then not the first of the ranking.
     """
     order = np.argsort(-probabilities, kind="stable")
-    rows = order[:explained]
-    told = evidence(trace, seen, weights.weights, weights.temperature, rows) if len(rows) else {}
+    rows = [int(row) for row in order[:explained]]
+    told = evidence(trace, seen, weights.weights, weights.temperature, rows) if rows else {}
     ranking = []
     agents: dict[str, float] = {}
     for row in order:

@@ -8,7 +8,8 @@ kind of act with which tool, and what came of it. For a signature in a failed ru
 n_cf, n_cs: failed and successful runs with it, each counted as the sum of 0.9^(k-1) over its k-th
 occurrence in the run; n_uf: failed runs without it; alpha: 1 + log of its occurrences in this run
 to base 1/0.9; beta: its share of its agent's acts; gamma: runs with it over runs with its agent.
-The decay within a run is how we read the paper's exponent.
+The decay within a run is how we read the paper's exponent. By gamma, an act that all runs share can
+outscore a rarer one that only failed runs hold; the formula is kept as published.
 """
 
 import math

@@ -178,7 +178,10 @@ class _Trainer:
         if self.main:
             rewind_metrics(self.folder, self.step)
         if self.config.trackers:
-            self.accelerator.init_trackers("lacewing", dataclasses.asdict(self.config))
+            settings = dataclasses.asdict(self.config).items()
+            # TensorBoard knows no tuples and no None.
+            plain = {k: v if isinstance(v, int | float | str) else str(v) for k, v in settings}
+            self.accelerator.init_trackers("lacewing", plain)
         if self.step:
             say(
                 f"resuming at step {self.step} of {self.config.steps}", self.main and not self.quiet
