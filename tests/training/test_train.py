@@ -234,7 +234,7 @@ def test_metrics_reach_tensorboard(text: Path, small: Small, tmp_path: Path) -> 
     )
     config = small(trackers=("tensorboard",), tokens=8 * 32 * 20)
     run = train(config, Corpus.files(str(text)), tmp_path / "run", quiet=True)
-    (events,) = run.folder.rglob("events.out.tfevents*")
+    (events,) = (run.folder / "lacewing").glob("events.out.tfevents*")
     seen = accumulator.EventAccumulator(str(events.parent)).Reload()
     expected = [row["validation_loss"] for row in read_metrics(run.folder)]
     assert expected == pytest.approx([e.value for e in seen.Scalars("validation_loss")])
