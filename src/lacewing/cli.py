@@ -8,6 +8,7 @@ runs.
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -286,9 +287,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print("\nlacewing: interrupted; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from stop
-    print(verb.show(result))
-    if verb.json:
-        print(json.dumps(result))
+    try:
+        _tell(verb.show(result), json.dumps(result) if verb.json else "")
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(*lines: str) -> None:
+    for line in filter(None, lines):
+        print(line)
+    sys.stdout.flush()
 
 
 def _about() -> str:
