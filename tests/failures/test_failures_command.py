@@ -294,3 +294,35 @@ def test_starts_without_torch(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(SOURCE)},
     )
     assert "[]" == done.stdout.splitlines()[-1]
+
+
+def test_other_runs_of_the_task_move_the_ranking(blame: Blame, tmp_path: Path) -> None:
+    """Of two tools that three runs call, the one of failed runs only gains on the other."""
+    for name, tools, succeeded in (
+        ("f1", "axz", False),
+        ("f2", "ax", False),
+        ("f3", "ax", False),
+        ("p1", "az", True),
+        ("p2", "az", True),
+    ):
+        lines = [{"task": "count", "succeeded": succeeded}]
+        lines += [
+            {"agent": "worker", "kind": "tool_call", "tool": t, "text": f"call {t}"} for t in tools
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+
+    def odds(*words: object) -> float:
+        found = json.loads(blame(tmp_path / "f1.jsonl", "--json", *words)[0])
+        chance = {s["step"]: s["probability"] for s in found["ranking"]}
+        return chance[1] / chance[2]
+
+    assert odds("--runs", tmp_path) == pytest.approx(3 * odds())
+
+
+def test_runs_without_outcomes_are_refused(
+    blame_refused: Callable[..., str], tmp_path: Path
+) -> None:
+    """A spectrum of runs of which nobody knows how they ended says nothing."""
+    logs = [write_log(tmp_path / f"{i}.json") for i in range(5)]
+    assert "does not say how it ended" in blame_refused(logs[0], "--runs", tmp_path)

@@ -101,6 +101,7 @@ def test_failures_label_defects_are_noted(tmp_path: Path) -> None:
         ({"question": "a", "history": [{"role": "human", "content": "a"}]}, "has no agents"),
         ({"some": "thing"}, "of no known format"),
         ([{"colour": "red"}], "of no known format"),
+        ([{"role": ["user"], "content": "a"}], "has no agent"),
         ({**FLAT, "mistake_step": "4"}, "outside of the log (steps 0 to 3)"),
         ({**FLAT, "mistake_step": "two"}, "is no number"),
         ({**FLAT, "mistake_step": None}, "the label has no step"),

@@ -5,7 +5,7 @@ heavier than the flags is imported by the call that needs it, so that --help sta
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -82,6 +82,9 @@ class Blame:
     """The log's format; by default it is recognised."""
     weights: Path | None = None
     """The ranker's weights; by default those that ship."""
+    runs: Path | None = None
+    """A folder of other runs of the same task, some of which succeeded: what only failed runs do
+    is then suspected more; for the ranker."""
     abstain_below: float | None = None
     """Name nobody where the largest probability is below this; for the ranker."""
     page: Path | None = None
@@ -104,12 +107,13 @@ class Blame:
         """Do what the words say."""
         words = self.words
         if len(words) == 2 and words[0] == "score":
-            self._refuse(page=self.page, format=self.format)
+            self._refuse(page=self.page, format=self.format, runs=self.runs)
             return self._score(_folder(words[1]))
         if len(words) == 2 and words[0] == "train":
             self._refuse(
                 page=self.page,
                 format=self.format,
+                runs=self.runs,
                 weights=self.weights,
                 folds=self.folds,
                 official_substring=self.official_substring,
@@ -140,13 +144,28 @@ class Blame:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder: blame one log in it, or blame score {path}")
         trace = read(path, self.format)
-        attribution = self._attribute([trace])[0]
+        attribution = self._attribute([trace])[0] if self.runs is None else self._beside(trace)
         result = _as_json(trace, attribution)
         if self.page is not None:
             from lacewing.failures.page import page
 
             result["page"] = str(page(trace, attribution, self.page))
         return result
+
+    def _beside(self, trace: "Trace") -> "Attribution":
+        """The ranker's answer together with what other runs of the task show."""
+        from lacewing.failures.ranker import Ranker
+        from lacewing.failures.read import read_folder
+        from lacewing.failures.spectrum import rank_with_spectrum
+
+        if self.method != "ranker" or self.abstain_below is not None:
+            raise ConfigError("--runs goes with --method ranker, without --abstain-below")
+        assert self.runs is not None
+        failed = replace(trace, succeeded=False)  # why else would it be blamed
+        others = [run for run in read_folder(_folder(str(self.runs))) if run.id != trace.id]
+        ranker = Ranker.load(self.weights) if self.weights is not None else None
+        found = rank_with_spectrum([failed, *others], ranker)
+        return next(one for one in found if one.trace == trace.id)
 
     def _score(self, folder: Path) -> dict[str, Any]:
         from lacewing.artifacts import write_json

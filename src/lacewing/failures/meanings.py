@@ -2,7 +2,7 @@
 
 A sign of 1 or -1 keeps a weight from turning against what the feature means (a step that works with
 made-up data is never the less suspicious for it); 0 leaves it to the data. Rankers with signs carry
-over far better to systems they were not trained on (docs/failures.md).
+over better to systems they were not trained on (docs/failures.md).
 """
 
 from dataclasses import dataclass

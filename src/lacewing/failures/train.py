@@ -15,8 +15,8 @@ from lacewing.failures.meanings import COORDINATED, FLAT, MEANINGS
 from lacewing.failures.ranker import Ranker, Weights
 
 RIDGE = {"flat": 400.0, "coordinated": 10.0}
-"""Ridge per kind of run. The first holds 62 features down to shared small weights; 100 to 600 give
-the same within two points. The second has 19 features, each with a reason; 5 to 20 are alike."""
+"""Ridge per kind of run: 62 features are held down to small weights that share the work (a tenth
+costs six points), 19 features with a reason each are left freer."""
 FOREIGN = 300.0
 """Ridge of weights that must be learned from the other kind of run."""
 COORDINATOR = -2.0

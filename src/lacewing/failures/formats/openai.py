@@ -27,7 +27,7 @@ _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 def matches(log: Log) -> bool:
     """Whether the messages have roles of the chat API, and either content or calls."""
     return bool(log.head) and all(
-        record.get("role") in _ROLES
+        text_of(record, "role") in _ROLES
         and not {"agent", "text"} & set(record)
         and {"content", "tool_calls", "function_call"} & set(record)
         for record in log.head
