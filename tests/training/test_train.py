@@ -21,7 +21,7 @@ from lacewing.model.store import load
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.run import read_metrics, rewind_metrics
-from lacewing.training.twin import WITHIN, train_twin
+from lacewing.training.twin import WITHIN, Pace, train_twin
 
 Small = Callable[..., TrainConfig]
 Flags = Callable[..., list[str]]
@@ -238,3 +238,14 @@ def test_metrics_reach_tensorboard(text: Path, small: Small, tmp_path: Path) -> 
     seen = accumulator.EventAccumulator(str(events.parent)).Reload()
     expected = [row["validation_loss"] for row in read_metrics(run.folder)]
     assert expected == pytest.approx([e.value for e in seen.Scalars("validation_loss")])
+
+
+def test_the_pace_of_looks_at_a_twins_loss() -> None:
+    """Half of the steps the slope asks for, within bounds; after a rise, twice the last stride."""
+    pace = Pace(3.0)
+    assert 10 == pace.next_look(100, 3.5)
+    assert 20 == pace.next_look(110, 3.4)  # 0.4 to go at 0.01 a step
+    assert 40 == pace.next_look(130, 3.45)
+    assert 100 == pace.next_look(170, 3.44)  # 1,760 steps wanted
+    assert 2 == pace.next_look(270, 3.011)
+    assert (True, False) == (pace.stop(280, 3.009), pace.stop(280, 3.011))

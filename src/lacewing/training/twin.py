@@ -102,6 +102,7 @@ class Pace:
         if len(self.seen) < 2:
             return NEAREST * 5
         (before, worse), (now, better) = self.seen[-2:]
-        slope = max(worse - better, 1e-6) / (now - before)
-        wanted = 0.5 * (loss - self.target) / slope
+        fell, stride = worse - better, now - before
+        # A loss that did not fall gives no slope, and may fall far at once.
+        wanted = 0.5 * stride * (loss - self.target) / fell if fell > 0 else 2 * stride
         return int(min(max(wanted, NEAREST), FARTHEST))
