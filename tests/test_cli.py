@@ -260,7 +260,9 @@ def test_settings_out_of_range(refused: Refuse, runs: dict[str, str], tmp_path: 
     assert "target_loss must lie between 0 and ln 2" in refused(command)
 
 
-def test_a_reader_that_leaves_early_is_no_error(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_reader_that_leaves_early_is_no_error(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     """`lacewing ... | head -1`: the rest of the output is dropped without a traceback."""
     log = [{"name": f"agent{i % 3}", "content": f"step {i}"} for i in range(3000)]
     (tmp_path / "log.json").write_text(json.dumps(log), encoding="utf-8")

@@ -233,5 +233,5 @@ def test_hub_streams_a_data_set_of_files(tmp_path: Path) -> None:
     assert [row["code"] for row in rows] == texts(Corpus.parse(f"hub:{name}::code"))
     with pytest.raises(DataError, match="no column 'prose'; it has text, code"):
         Corpus.hub(name, column="prose").summary()
-    with pytest.raises(DataError, match="cannot read data set .*missing"):
+    with pytest.raises(DataError, match=r"cannot read data set .*missing"):
         Corpus.hub(str(tmp_path / "missing")).summary()

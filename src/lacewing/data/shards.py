@@ -83,8 +83,7 @@ def stored(folder: Path) -> Shards:
     for split, ids in tokens.items():
         if len(ids) < 2:
             raise DataError(
-                f"the {split} split in {folder} has only {len(ids)} tokens: more text is "
-                "needed"
+                f"the {split} split in {folder} has only {len(ids)} tokens: more text is needed"
             )
     return Shards(
         Tokenizer.load(folder / "tokenizer.json"),
