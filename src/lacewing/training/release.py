@@ -23,7 +23,7 @@ from lacewing.training.density import densities
 from lacewing.training.evaluate import site_means, validation_loss
 from lacewing.training.run import FILES
 
-BIGRAM_ENTRIES = 400_000
+BIGRAM_ENTRIES = 800_000
 
 
 def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Path:
