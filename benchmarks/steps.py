@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks import naive
+from lacewing.kernels.cross_entropy import cross_entropy
 from lacewing.model.sites import BLOCK_SITES
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
@@ -13,6 +14,7 @@ from lacewing.training.density import project_
 from lacewing.training.optimizer import adam, finish_step
 
 Step = Callable[[], object]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def reference(density: float = 1 / 64, width: int = 512, layers: int = 4) -> TrainConfig:
@@ -39,10 +41,14 @@ def _network(config: TrainConfig) -> tuple[Transformer, torch.optim.Adam, torch.
     return network, adam(network, config), tokens
 
 
-def _loss(network: Transformer, tokens: torch.Tensor) -> torch.Tensor:
+def _plain_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits.float(), answers)
+
+
+def _loss(network: Transformer, tokens: torch.Tensor, loss: Loss = _plain_loss) -> torch.Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(tokens[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+    return loss(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
 def ours(config: TrainConfig) -> Step:
@@ -51,7 +57,7 @@ def ours(config: TrainConfig) -> Step:
     late = config.steps // 2
 
     def step() -> None:
-        _loss(network, tokens).backward()
+        _loss(network, tokens, cross_entropy).backward()
         finish_step(network, optimizer, config, late)
 
     return step

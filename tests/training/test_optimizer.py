@@ -8,7 +8,7 @@ import torch
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import densities
-from lacewing.training.optimizer import adam, finish_step, learning_rate_at, normalise_gradients
+from lacewing.training.optimizer import adam, finish_step, learning_rate_at
 
 Small = Callable[..., TrainConfig]
 
@@ -46,17 +46,6 @@ def test_rates_by_hand() -> None:
     assert half == pytest.approx(learning_rate_at(config, 255))
     assert pytest.approx(learning_rate_at(config, 750)) == 1 - 740 / 990
     assert pytest.approx(learning_rate_at(config, 999)) == 1 / 990
-
-
-def test_gradients_are_divided_by_their_global_rms() -> None:
-    """(3, 4) and (0, 0) have RMS 5/2 over four entries; small gradients grow, large ones shrink."""
-    for scale in (1.0, 1e3, 1e-1):
-        parameters = [torch.zeros(2, requires_grad=True), torch.zeros(1, 2, requires_grad=True)]
-        parameters[0].grad = scale * torch.tensor([3.0, 4.0])
-        parameters[1].grad = torch.zeros(1, 2)
-        assert 2.5 * scale == pytest.approx(normalise_gradients(parameters))
-        expected = torch.tensor([3.0, 4.0]) * scale / (2.5 * scale + 1e-5)
-        torch.testing.assert_close(parameters[0].grad, expected)
 
 
 def stepped(small: Small, grads: bool = True, **changes: object) -> tuple[Transformer, Transformer]:

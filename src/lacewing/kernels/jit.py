@@ -10,13 +10,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 prange = range  # plain Python runs the loops with this; `jitted` swaps in numba's parallel range
 
 
 @functools.cache
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+def _compiled(function: Callable[..., None], parallel: bool, reorder: bool) -> Callable[..., None]:
     import numba
 
     config: Any = numba.config
@@ -25,18 +26,35 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     # torch's own thread pool is libgomp's; sharing it avoids two pools fighting for the cores.
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
     function.__globals__["prange"] = numba.prange
-    compiled: Callable[..., None] = numba.njit(parallel=True, cache=True, nogil=True)(function)
+    compiled: Callable[..., None] = numba.njit(
+        parallel=parallel, cache=True, nogil=True, fastmath={"reassoc"} if reorder else False
+    )(function)
     return compiled
 
 
-def jitted(function: Callable[..., None]) -> Callable[..., None]:
-    """The compiled form of a loop over NumPy arrays (positional arguments only)."""
+def numbers(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor's memory for a compiled loop; bfloat16 as its bits, NumPy has no type for it."""
+    whole = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+    array: np.ndarray = whole.numpy()
+    return array
+
+
+def jitted(
+    function: Callable[..., None], parallel: bool = True, reorder: bool = False
+) -> Callable[..., None]:
+    """The compiled form of a loop over NumPy arrays (positional arguments only).
+
+    Args:
+        function: The loop, in Python.
+        parallel: Whether its `prange` runs on all threads.
+        reorder: Whether sums may be added in another order, to fill the vector registers.
+    """
 
     def call(*arguments: Any) -> None:
         import numba
 
         config: Any = numba.config
-        kernel = _compiled(function)
+        kernel = _compiled(function, parallel, reorder)
         numba.set_num_threads(min(torch.get_num_threads(), config.NUMBA_NUM_THREADS))
         kernel(*arguments)
 

@@ -1,18 +1,21 @@
 """Keep the largest: zero all but the k entries of largest magnitude of a weight matrix, exactly.
 
     bits of |w| (integers that order exactly like |w|)
-        -> the entries the floor protects, found line by line, rank above everything else
-        -> a histogram of the leading 16 bits finds the bin of the k-th largest
-        -> a partial sort of that one bin finds the k-th largest itself
-        -> zero everything below it, and of the ties those with the highest flat index
+        -> a bar a little below the k-th largest, guessed from a sample
+        -> the entries above the bar, a few more than k, in one pass
+        -> the floor: the largest of every line, nearly always found among those
+        -> the k-th largest of all these
+        -> zero everything, write the k back
 
-Three passes over the matrix in all, on every core, and the same entries as a full stable sort.
+The guess only costs time when it is wrong: with fewer than k above the bar, it is lowered. The same
+entries remain as after a full stable sort, ties by lowest flat index.
 
 The floor keeps `floor` weights alive in every row of c_fc and c_attn and in every column of both
 projections (method: `minimum_alive_per_neuron`); protected entries count inside k.
 """
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +23,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.errors import ConfigError
-from lacewing.kernels.jit import jitted, prange
+from lacewing.kernels.jit import jitted
 
 Axis = Literal["row", "column"]
 
-MAGNITUDE = np.int32(0x7FFFFFFF)
-"""All bits of a float32 but its sign."""
-INFINITE = np.int32(0x7F800000)
-"""The bits of infinity: above those of every finite weight."""
-LEADING, TRAILING = 1 << 16, 15
-"""Bins of the histogram, and how far |w|'s bits are shifted to give the bin."""
+
+class Matrix(NamedTuple):
+    """A weight matrix and what is to be kept of it."""
+
+    weight: Tensor
+    k: int
+    floor: int = 0
+    axis: Axis = "row"
+    scale: float = 1.0
+    """What the kept entries are multiplied by: a decay."""
 
 
 def keep_largest_(
@@ -48,14 +55,30 @@ def keep_largest_(
 
     Source: train.py of openai/circuit_sparsity (projection after every optimizer step).
     """
-    check_floor(weight.shape, k, floor, axis)
-    if k >= weight.numel():
-        return
-    with torch.no_grad():
+    keep_largest_of_all_([Matrix(weight, k, floor, axis)])
+
+
+def keep_largest_of_all_(matrices: Iterable[Matrix]) -> None:
+    """The same for many matrices at once, each with its own k.
+
+    Raises:
+        ConfigError: a floor alone needs more than k entries.
+    """
+    jobs = []
+    for matrix in matrices:
+        weight, k, floor, axis, scale = matrix
+        check_floor(weight.shape, k, floor, axis)
+        if k >= weight.numel():
+            if scale != 1:
+                weight.mul_(scale)
+            continue
         if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
-            _on_cpu(weight.detach().numpy().view(np.int32), k, floor, axis)
+            jobs.append(matrix)
         else:
-            weight.masked_fill_(~largest_reference(weight, k, floor, axis), 0)
+            with torch.no_grad():
+                weight.masked_fill_(~largest_reference(weight, k, floor, axis), 0).mul_(scale)
+    if jobs:
+        _on_cpu(jobs)
 
 
 def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") -> None:
@@ -69,96 +92,31 @@ def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") 
         )
 
 
-def _on_cpu(bits: np.ndarray, k: int, floor: int, axis: Axis) -> None:
-    flat = bits.reshape(-1)
-    if floor:
-        protected = _protected(bits, floor, axis)
-        saved = flat[protected]
-        flat[protected] = INFINITE
-    cut = _kth_largest(flat, k)
-    chunks = torch.get_num_threads()
-    kept = np.empty(chunks, dtype=np.int64)
-    jitted(_zero_below)(flat, cut, kept)
-    surplus = int(kept.sum()) - k
-    if surplus:  # ties with the k-th: dropped from the highest index down
-        flat[np.flatnonzero((flat & MAGNITUDE) == cut)[-surplus:]] = 0
-    if floor:
-        flat[protected] = saved
+def _on_cpu(matrices: list[Matrix]) -> None:
+    from lacewing.kernels.cpu import keep_largest as loops
+
+    shapes = np.array([m.weight.shape for m in matrices], dtype=np.int64)
+    threads = min(torch.get_num_threads(), len(matrices))
+    lengths = np.where([m.axis == "row" for m in matrices], shapes[:, 1], shapes[:, 0])
+    jitted(loops.keep_all)(
+        np.array([m.weight.data_ptr() for m in matrices], dtype=np.int64),
+        shapes,
+        np.array([m.k for m in matrices], dtype=np.int64),
+        np.minimum([m.floor for m in matrices], lengths).astype(np.int64),
+        np.array([m.axis == "row" for m in matrices]),
+        np.array([m.scale for m in matrices], dtype=np.float32),
+        _owners(shapes.prod(1), threads),
+        threads,
+    )
 
 
-def _kth_largest(flat: np.ndarray, k: int) -> np.int32:
-    histograms = np.zeros((torch.get_num_threads(), LEADING), dtype=np.int32)
-    jitted(_count_leading)(flat, histograms)
-    # How many entries stand in the bins above each bin, from the top down.
-    from_top = np.cumsum(histograms.sum(0)[::-1])
-    place = int(np.searchsorted(from_top, k))
-    above = int(from_top[place - 1]) if place else 0
-    size = int(from_top[place]) - above
-    ties = np.empty(size, dtype=np.int32)
-    jitted(_gather_bin)(flat, LEADING - 1 - place, histograms, ties)
-    rank = size - (k - above)
-    cut: np.int32 = np.partition(ties, rank)[rank]
-    return cut
-
-
-def _protected(bits: np.ndarray, floor: int, axis: Axis) -> np.ndarray:
-    """Flat indices of the `floor` largest entries of every line, ties by lowest index along it."""
-    lines, length = bits.shape if axis == "row" else bits.shape[::-1]
-    found = np.empty((lines, min(floor, length)), dtype=np.int64)
-    across, along = (bits.shape[1], 1) if axis == "row" else (1, bits.shape[1])
-    jitted(_top_of_lines)(bits.reshape(-1), across, along, length, found)
-    return found.reshape(-1)
-
-
-def _count_leading(flat: np.ndarray, histograms: np.ndarray) -> None:
-    chunks = histograms.shape[0]
-    for c in prange(chunks):
-        counts = histograms[c]
-        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
-            counts[(flat[i] & MAGNITUDE) >> TRAILING] += 1
-
-
-def _gather_bin(flat: np.ndarray, wanted: int, histograms: np.ndarray, found: np.ndarray) -> None:
-    chunks = histograms.shape[0]
-    for c in prange(chunks):
-        at = 0
-        for before in range(c):
-            at += histograms[before, wanted]
-        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
-            if (flat[i] & MAGNITUDE) >> TRAILING == wanted:
-                found[at] = flat[i] & MAGNITUDE
-                at += 1
-
-
-def _zero_below(flat: np.ndarray, cut: np.integer, kept: np.ndarray) -> None:
-    chunks = kept.shape[0]
-    for c in prange(chunks):
-        count = 0
-        for i in range(c * flat.shape[0] // chunks, (c + 1) * flat.shape[0] // chunks):
-            stays = (flat[i] & MAGNITUDE) >= cut
-            flat[i] = flat[i] if stays else np.int32(0)
-            count += stays
-        kept[c] = count
-
-
-def _top_of_lines(
-    flat: np.ndarray, across: int, along: int, length: int, found: np.ndarray
-) -> None:
-    lines, floor = found.shape
-    for line in prange(lines):
-        least, held = np.int32(-1), 0
-        for i in range(length):
-            at = line * across + i * along
-            value = flat[at] & MAGNITUDE
-            if held == floor and value <= least:
-                continue
-            held = min(held + 1, floor)
-            place = held - 1  # insertion from the end; an equal entry that came first stays first
-            while place > 0 and (flat[found[line, place - 1]] & MAGNITUDE) < value:
-                found[line, place] = found[line, place - 1]
-                place -= 1
-            found[line, place] = at
-            least = flat[found[line, held - 1]] & MAGNITUDE
+def _owners(sizes: np.ndarray, threads: int) -> np.ndarray:
+    """Which thread takes which matrix: the largest first, each to whoever has least."""
+    load, owner = np.zeros(threads), np.empty(len(sizes), dtype=np.int64)
+    for job in np.argsort(-sizes, kind="stable"):
+        owner[job] = load.argmin()
+        load[owner[job]] += sizes[job]
+    return owner
 
 
 def largest_reference(

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.model.config import ModelConfig
+from lacewing.model.layers import Linear, RMSNorm
 from lacewing.model.sites import FINAL_SITE
 
 SiteHook = Callable[[Tensor], Tensor]
@@ -37,13 +38,13 @@ class Block(nn.Module):
         super().__init__()
         self.config, self.layer, self.hooks = config, layer, hooks
         d, read = config.d_model, config.d_read
-        self.ln_1 = nn.RMSNorm(d)
-        self.c_attn = nn.Linear(read, 3 * d)
-        self.attn_proj = nn.Linear(d, d)
+        self.ln_1 = RMSNorm(d)
+        self.c_attn = Linear(read, 3 * d)
+        self.attn_proj = Linear(d, d)
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
-        self.ln_2 = nn.RMSNorm(d)
-        self.c_fc = nn.Linear(read, config.d_mlp)
-        self.mlp_proj = nn.Linear(config.d_mlp, d)
+        self.ln_2 = RMSNorm(d)
+        self.c_fc = Linear(read, config.d_mlp)
+        self.mlp_proj = Linear(config.d_mlp, d)
 
     def forward(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
         """Run the block; with `at`, everything after the attention pattern at one token only."""
@@ -81,8 +82,8 @@ class Transformer(nn.Module):
         self.wte = nn.Embedding(config.vocab_size, config.d_model)
         self.wpe = nn.Embedding(config.context, config.d_position) if config.d_position else None
         self.blocks = nn.ModuleList(Block(config, i, self.hooks) for i in range(config.n_layer))
-        self.ln_f = nn.RMSNorm(config.d_model)
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.ln_f = RMSNorm(config.d_model)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         self.bigram = (
             nn.Parameter(torch.empty(config.vocab_size, config.vocab_size))
             if config.bigram

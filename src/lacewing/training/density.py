@@ -11,10 +11,12 @@ openai/circuit_sparsity (method sections 3.2 to 3.4). Gains, sinks, positions an
 stay dense.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from lacewing.kernels.keep_largest import Axis, check_floor, keep_largest_
+from lacewing.kernels.keep_largest import Axis, Matrix, check_floor, keep_largest_of_all_
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 
@@ -58,17 +60,23 @@ def project_(network: Transformer, config: TrainConfig, step: int) -> None:
     """Zero all but the largest weights of every tensor, at the density of `step`, in place."""
     if not config.sparse:
         return
+    keep_largest_of_all_(to_keep(network, config, step))
+
+
+def to_keep(network: Transformer, config: TrainConfig, step: int) -> Iterator[Matrix]:
+    """Every tensor that is sparse at `step`, with how much of it stays."""
     q = pfrac_at(config, step)
     block, embedding = block_density(config, q), embedding_density(config, q)
     for name, parameter in network.named_parameters():
         kind = name.split(".")[-2] if "." in name else name
+        weight = parameter.data
         if kind in FLOOR_AXIS and parameter.ndim == 2:
             keep = int(block * parameter.numel())
-            keep_largest_(parameter.data, keep, config.floor, FLOOR_AXIS[kind])
+            yield Matrix(weight, keep, config.floor, FLOOR_AXIS[kind])
         elif kind in ("wte", "lm_head"):
-            keep_largest_(parameter.data, int(embedding * parameter.numel()))
+            yield Matrix(weight, int(embedding * parameter.numel()))
         elif name.endswith(".bias") and config.sparse_biases:
-            keep_largest_(parameter.data.view(1, -1), int(embedding * parameter.numel()))
+            yield Matrix(weight.view(1, -1), int(embedding * parameter.numel()))
 
 
 def check_density(network: Transformer, config: TrainConfig) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from lacewing import artifacts
 from lacewing.data.batches import Batches, sequences
@@ -25,6 +24,7 @@ from lacewing.data.corpus import Corpus
 from lacewing.data.shards import Shards, prepare
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError, MismatchError
+from lacewing.kernels.cross_entropy import cross_entropy
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
@@ -193,7 +193,7 @@ class _Trainer:
         for batch in rows.chunk(self.config.accumulate):
             with self.accelerator.accumulate(self.wrapped):
                 logits = self.wrapped(batch[:, :-1])
-                loss = cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+                loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         finish_step(self.network, self.optimizer.optimizer, self.config, self.step)

@@ -12,9 +12,12 @@
 import torch
 from torch import Tensor
 
+from lacewing.kernels.adam import Slot, Step, adam_step_
+from lacewing.kernels.keep_largest import keep_largest_of_all_
+from lacewing.model.layers import find_nonzeros
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
-from lacewing.training.density import pfrac_at, project_
+from lacewing.training.density import pfrac_at, to_keep
 
 RMS_GUARD = 1e-5
 """Added to the gradient RMS before dividing by it (train.py)."""
@@ -34,24 +37,13 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
 
 
 def adam(network: Transformer, config: TrainConfig) -> torch.optim.Adam:
-    """Adam with the paper's constants and no decay of its own."""
+    """Adam's state with the paper's constants; `finish_step` takes its steps."""
     return torch.optim.Adam(
         network.parameters(),
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
-        fused=True,
     )
-
-
-def normalise_gradients(parameters: list[Tensor]) -> float:
-    """Divide every gradient by the RMS over all of them together; returns that RMS."""
-    grads = [p.grad for p in parameters if p.grad is not None]
-    count = sum(p.numel() for p in parameters)
-    norms = torch._foreach_norm(grads)
-    rms = float(torch.stack(list(norms)).norm()) / count**0.5
-    torch._foreach_mul_(grads, 1 / (rms + RMS_GUARD))
-    return rms
 
 
 def finish_step(
@@ -60,13 +52,36 @@ def finish_step(
     """Everything after the backward pass of step `step`; returns the gradient RMS."""
     rate = learning_rate_at(config, step)
     for group in optimizer.param_groups:
-        group["lr"] = rate
-    rms = normalise_gradients(list(network.parameters()))
-    optimizer.step()
-    project_(network, config, step)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim == 2 and name != "bigram":
-                parameter.mul_(1 - config.weight_decay * rate)
-    optimizer.zero_grad(set_to_none=False)
+        group["lr"] = rate  # for whoever looks at the optimizer
+    decay = 1 - config.weight_decay * rate
+    sparse = {m.weight.data_ptr(): m for m in to_keep(network, config, step)}
+    slots, matrices = [], []
+    for name, parameter in network.named_parameters():
+        decays = parameter.ndim == 2 and name != "bigram"
+        matrix = sparse.get(parameter.data_ptr())
+        if matrix is not None:  # what is kept decays after it was chosen
+            matrices.append(matrix._replace(scale=decay if decays else 1.0))
+        if parameter.grad is not None:
+            moments = _moments(optimizer, parameter)
+            shrink = decay if decays and matrix is None else 1.0
+            slots.append(Slot(parameter.data, parameter.grad, *moments, shrink))
+    rms = adam_step_(slots, _numbers(optimizer, config, rate))
+    keep_largest_of_all_(matrices)
+    find_nonzeros(network)
     return rms
+
+
+def _moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[Tensor, Tensor]:
+    """Both moments of a tensor, in the optimizer's own state; made at the first step."""
+    state = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.tensor(0.0)
+        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg_sq"] = torch.zeros_like(parameter)
+    state["step"] += 1
+    return state["exp_avg"], state["exp_avg_sq"]
+
+
+def _numbers(optimizer: torch.optim.Optimizer, config: TrainConfig, rate: float) -> Step:
+    count = max(int(state["step"]) for state in optimizer.state.values())
+    return Step(rate, config.beta1, config.beta2, config.epsilon, count, RMS_GUARD)

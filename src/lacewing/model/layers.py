@@ -1,0 +1,65 @@
+"""The layers: norms, and linear maps that can be told which of their weights are not zero.
+
+Who knows that the weights will not change for a while says so, with `sparse_products`: the products
+then go through the nonzeros alone, forward and backward, wherever that is faster. Without it a map
+is an ordinary one, so a weight set by hand is never overlooked.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lacewing.kernels.crossover import crossover
+from lacewing.kernels.rms_norm import rms_norm
+from lacewing.kernels.sparse_linear import SparseWeight, sparse_linear
+
+
+class RMSNorm(nn.RMSNorm):
+    """`torch.nn.RMSNorm` in one pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X gain / root mean square."""
+        return rms_norm(x, self.weight)
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear`, with the nonzeros of its weight where they are known."""
+
+    sparse: SparseWeight | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """X W^T + b."""
+        return sparse_linear(input, self.weight, self.bias, self.sparse)
+
+
+def find_nonzeros(network: nn.Module) -> None:
+    """Look up the nonzeros of every sparse enough map; call it again after each change."""
+    for module in network.modules():
+        if isinstance(module, Linear):
+            module.sparse = _nonzeros(module.weight)
+
+
+def forget_nonzeros(network: nn.Module) -> None:
+    """Make every map an ordinary one again."""
+    for module in network.modules():
+        if isinstance(module, Linear):
+            module.sparse = None
+
+
+@contextmanager
+def sparse_products(network: nn.Module) -> Iterator[None]:
+    """Products through the nonzeros, while nobody changes the weights."""
+    find_nonzeros(network)
+    try:
+        yield
+    finally:
+        forget_nonzeros(network)
+
+
+def _nonzeros(weight: Tensor) -> SparseWeight | None:
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return None
+    density = torch.count_nonzero(weight).item() / weight.numel()
+    return SparseWeight(weight) if density <= crossover() else None
