@@ -53,11 +53,11 @@ class SparseWeight:
 
 
 def sparse_linear(
-    x: Float[Tensor, "*row channel"],
-    weight: Float[Tensor, "out channel"],
-    bias: Float[Tensor, " out"] | None,
+    x: Float[Tensor, "*batch channel"],
+    weight: Float[Tensor, "row channel"],
+    bias: Float[Tensor, " row"] | None,
     sparse: SparseWeight | None,
-) -> Float[Tensor, "*row out"]:
+) -> Float[Tensor, "*batch row"]:
     """X W^T + b, through the nonzeros where they are given.
 
     Args:
@@ -111,8 +111,8 @@ class _SparseLinear(torch.autograd.Function):
 
 
 def multiply(
-    x: Float[Tensor, "*row channel"], matrix: Nonzeros, bias: Tensor | None = None
-) -> Float[Tensor, "*row out"]:
+    x: Float[Tensor, "*batch channel"], matrix: Nonzeros, bias: Tensor | None = None
+) -> Float[Tensor, "*batch row"]:
     """X times the transpose of a matrix given by its nonzeros, plus a bias. No gradient."""
     return _multiply(x, matrix, bias)[0]
 

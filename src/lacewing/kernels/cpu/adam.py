@@ -11,7 +11,7 @@ def squares(address: np.ndarray, size: np.ndarray, sums: np.ndarray) -> None:
     """sums[piece] = sum of squares of a piece of the gradients, added in float64 by lines."""
     for piece in prange(address.shape[0]):
         values = carray(as_floats(address[piece]), (size[piece],))
-        whole = 0.0
+        whole = np.float64(0)
         for start in range(0, size[piece], 256):
             part = np.float32(0)
             for i in range(start, min(start + 256, size[piece])):

@@ -7,8 +7,8 @@ Arguments are addresses and numbers of elements, and nothing is checked.
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from lacewing.kernels.cpu.lanes import (
     FLOAT,
@@ -33,6 +33,7 @@ from lacewing.kernels.cpu.lanes import (
     widen,
 )
 
+intrinsic: Any = extending.intrinsic  # its own types know no call
 VECTOR_BYTES = LANES * FLOAT_BYTES
 HIDDEN = -1e30
 """A score that no exponential sees."""

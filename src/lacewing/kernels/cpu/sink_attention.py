@@ -118,7 +118,8 @@ def backward(
         # sixteen queries and the gradients of what they mixed, channel by channel and row by row
         table = np.empty((2, size, LANES), np.float32)
         rows = np.empty((2, LANES, size), np.float32)
-        strip = np.empty((2, tokens, LANES), np.float32)
+        # one row more, so that the two do not lie a whole number of pages apart
+        strip = np.empty((2, tokens + 1, LANES), np.float32)
         query_slope = np.empty((size, LANES), np.float32)
         weights, slope = strip[0].ctypes.data, strip[1].ctypes.data
         levels = level[job // heads, job % heads].ctypes.data

@@ -10,8 +10,8 @@ checked. A table holds tokens in float32, channel by channel: `table[channel, to
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from lacewing.kernels.cpu.lanes import (
     FLOAT,
@@ -40,6 +40,7 @@ from lacewing.kernels.cpu.lanes import (
     widen,
 )
 
+intrinsic: Any = extending.intrinsic  # its own types know no call
 PRODUCT = types.void(types.intp, types.intp, types.intp, types.intp, types.float32, types.intp)
 SUPPORT = types.void(types.intp, types.intp, types.intp, types.intp, types.intp)
 
