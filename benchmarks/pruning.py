@@ -11,8 +11,9 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.live import LiveCircuit
 from lacewing.circuits.masks import NodeMask
-from lacewing.circuits.prune import mask_step
+from lacewing.circuits.search import follow, gradients
 from lacewing.model.hooks import edit
+from lacewing.model.layers import find_nonzeros
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
@@ -60,9 +61,15 @@ def ours() -> Run:
     config = reference()
     (network, means), batch, settings = model(config), prompts(config), PruneConfig()
     network.requires_grad_(False)
+    find_nonzeros(network)
     mask = _mask(means)
     optimizer = torch.optim.AdamW([mask.tau], lr=1e-3)
-    return lambda: mask_step(network, mask, optimizer, batch, 1e-4, settings)
+
+    def step() -> None:
+        gradients(network, [mask], [batch], [1e-4])
+        follow(mask, optimizer, settings.clip)
+
+    return step
 
 
 def published() -> Run:

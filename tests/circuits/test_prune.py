@@ -11,9 +11,11 @@ from lacewing.circuits.ablate import ablated_logits, ablated_loss, calibrated, m
 from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.cuts import Cut, smallest
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
-from lacewing.circuits.prune import Cut, penalty_at, prune, smallest
+from lacewing.circuits.prune import prune, prune_many
+from lacewing.circuits.search import Wanted, penalty_at
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
@@ -66,6 +68,19 @@ def test_one_seed_gives_one_circuit(model: Model, sets: PromptSets) -> None:
     assert a == b
     assert a.losses == b.losses
     assert all(torch.equal(before[n], w) for n, w in model.network.named_parameters())
+
+
+def test_many_circuits_at_once_are_those_found_alone(model: Model, sets: PromptSets) -> None:
+    """Six searches, more than run together, one hopeless: the order and the circuits stay."""
+    jobs = [Wanted(TASK, config(seed), sets) for seed in range(5)]
+    jobs.insert(2, Wanted(TASK, config(target_loss=0.001), sets))
+    found = prune_many(model, jobs, quiet=True)
+    assert isinstance(found.pop(2), DataError)
+    for seed, circuit in enumerate(found):
+        alone = prune(model, TASK, config(seed), sets=sets, quiet=True)
+        assert alone == circuit
+        assert isinstance(circuit, Circuit)
+        assert circuit.losses == pytest.approx(dict(alone.losses))
 
 
 def test_losses_are_on_test_prompts(model: Model, sets: PromptSets) -> None:

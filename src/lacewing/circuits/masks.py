@@ -4,15 +4,16 @@
     backward   d/dtau = sum (x - mean) grad  sigmoid'(tau / T)  a surrogate for the step's slope
 
 The same mask holds for every token and prompt; tau is clamped to [-1, 1] after every step (paper
-A.5, method section 6).
+A.5, method section 6). Masks of several circuits can run as one batch, each on its own sequences.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lacewing.kernels.gate import gate
 from lacewing.model.transformer import SiteHook
 
 
@@ -33,17 +34,7 @@ class NodeMask:
 
     def edits(self) -> dict[str, SiteHook]:
         """Hooks that put the mask on every site; gradients reach `tau`."""
-        parts = torch.split(self.tau, list(self.widths.values()))
-        return {
-            key: self._hook(part, self.means[key])
-            for key, part in zip(self.widths, parts, strict=True)
-        }
-
-    def _hook(self, tau: Tensor, mean: Tensor) -> SiteHook:
-        def hook(value: Tensor) -> Tensor:
-            return _Gate.apply(value, tau, mean, self.temperature)  # type: ignore[no-untyped-call]
-
-        return hook
+        return edits([self], None)
 
     def count(self) -> Float[Tensor, ""]:
         """Number of nodes that are on; its gradient passes through the surrogate too."""
@@ -70,33 +61,30 @@ def slope(tau: Tensor, temperature: float) -> Tensor:
     return p * (1 - p)
 
 
-class _Gate(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        value: Tensor,
-        tau: Tensor,
-        mean: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        ctx.save_for_backward(value, tau, mean)
-        ctx.temperature = temperature  # type: ignore[attr-defined]
-        return torch.where(tau > 0, value, mean.to(value.dtype))
+def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHook]:
+    """Hooks that put several masks of one model on every site, each on its own sequences.
 
-    @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
-        value, tau, mean = ctx.saved_tensors  # type: ignore[attr-defined]
-        flat = grad.flatten(0, -2)
-        # sum (x - mean) grad, without forming x - mean for every token
-        moved = _total(value.flatten(0, -2).float() * flat) - mean * _total(flat)
-        through = torch.where(tau > 0, grad, torch.zeros((), dtype=grad.dtype))
-        return through, moved * slope(tau, ctx.temperature), None, None  # type: ignore[attr-defined]
+    Args:
+        masks: All of one model and one temperature.
+        circuit: Which mask every sequence of the batch has, as int64; none if there is only one.
+    """
+    first = masks[0]
+    step = _Step.apply(torch.stack([mask.tau for mask in masks]), first.temperature)  # type: ignore[no-untyped-call]
+    parts = step.split(list(first.widths.values()), dim=1)
+    return {
+        key: _hook(part, first.means[key], circuit)
+        for key, part in zip(first.widths, parts, strict=True)
+    }
 
 
-def _total(rows: Tensor) -> Tensor:
-    return rows.sum(0, dtype=torch.float32)
+def _hook(step: Tensor, mean: Tensor, circuit: Tensor | None) -> SiteHook:
+    on = (step.detach() > 0).contiguous()
+
+    def hook(value: Tensor) -> Tensor:
+        whose = torch.zeros(len(value), dtype=torch.long) if circuit is None else circuit
+        return gate(value, step, on, mean, whose)
+
+    return hook
 
 
 class _Step(torch.autograd.Function):

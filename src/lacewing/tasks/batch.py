@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
@@ -49,6 +50,18 @@ class Prompts:
             other=self.other[rows],
             pairs=tuple(self.pairs[i] for i in at.tolist()),
         )
+
+
+def joined(parts: Sequence[Prompts]) -> Prompts:
+    """All sequences of several batches as one, padded to the longest."""
+    width = max(part.tokens.shape[1] for part in parts)
+    return Prompts(
+        tokens=torch.cat([pad(p.tokens, (0, width - p.tokens.shape[1])) for p in parts]),
+        last=torch.cat([p.last for p in parts]),
+        answer=torch.cat([p.answer for p in parts]),
+        other=torch.cat([p.other for p in parts]),
+        pairs=tuple(pair for p in parts for pair in p.pairs),
+    )
 
 
 def encode(pairs: Sequence[Pair], tokenizer: Tokenizer, max_tokens: int) -> Prompts:

@@ -188,3 +188,15 @@ def as_floats(typing: Any, place: Any) -> Any:
         return b.inttoptr(arguments[0], FLOAT.as_pointer())
 
     return types.CPointer(types.float32)(types.int64), generate
+
+
+@intrinsic
+def as_float(typing: Any, x: Any) -> Any:
+    """A float32 as it is; the bits of a bfloat16, an int16, as the float32 they stand for."""
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        if x != types.int16:
+            return arguments[0]
+        return b.bitcast(b.shl(b.zext(arguments[0], INT32), ir.Constant(INT32, 16)), FLOAT)
+
+    return types.float32(x), generate

@@ -1,0 +1,57 @@
+"""Cuts of a mask: how few of its highest-ranked nodes reach a target loss."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.masks import NodeMask
+from lacewing.circuits.paths import connected
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The smallest set of top-ranked nodes at one point of the path that reaches the target."""
+
+    masks: Masks
+    nodes: int
+    loss: float
+
+
+def bisect(model: Model, prompts: Prompts, mask: NodeMask, target: float) -> Cut | None:
+    """How few of the highest-ranked nodes reach the target loss on some prompts.
+
+    Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
+    target always holds for it.
+    """
+
+    def cut(k: int) -> Cut:
+        masks = connected(model.network, mask.top(k))
+        return Cut(masks, k, mean(ablated_loss(model, prompts, masks)))
+
+    on = max(1, int((mask.tau > 0).sum()))
+    return smallest(cut, on, len(mask.tau), target)
+
+
+def smallest(cut: Callable[[int], Cut], likely: int, most: int, target: float) -> Cut | None:
+    """The least k whose cut reaches the target: growing strides from `likely`, then bisection."""
+    tried, stride = cut(likely), max(1, likely // 16)
+    best = tried if tried.loss <= target else None
+    low, high = (0, likely) if best else (likely, most)  # no cut of `low` nodes reaches the target
+    while best is None and low < most:
+        at = min(most, low + stride)
+        tried, stride = cut(at), 2 * stride
+        low, high, best = (low, at, tried) if tried.loss <= target else (at, high, None)
+    while best is not None and high - low > 1:
+        at = max(high - stride, (low + high) // 2)  # stay near while that is the smaller step
+        tried, stride = cut(at), 2 * stride
+        low, high, best = (low, at, tried) if tried.loss <= target else (at, high, best)
+    return best
+
+
+def mean(losses: Tensor) -> float:
+    """The mean, as a number."""
+    return float(losses.mean())

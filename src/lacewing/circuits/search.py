@@ -1,0 +1,157 @@
+"""Searching for circuits: masks learned along a path of rising penalties, several at a time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import ablated_loss
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.cuts import Cut, bisect, mean
+from lacewing.circuits.masks import NodeMask, edits
+from lacewing.circuits.prompts import PromptSets, prompt_sets
+from lacewing.errors import DataError
+from lacewing.model.hooks import edit
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.batch import Prompts, joined
+from lacewing.tasks.scoring import two_answer_loss
+from lacewing.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One circuit to be found."""
+
+    task: Task
+    config: PruneConfig = field(default_factory=PruneConfig)
+    sets: PromptSets | None = None
+    """The prompts, where they are already made; by default from the model's corpus."""
+
+
+class Search:
+    """One mask on its way: where it stands on its path, and the smallest cut so far."""
+
+    def __init__(self, model: Model, number: int, wanted: Wanted, sets: PromptSets) -> None:
+        config = wanted.config
+        self.number, self.wanted, self.sets = number, wanted, sets
+        self.began, self.step = time.monotonic(), 0
+        self.mask = _start(model, config)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.optimizer = torch.optim.AdamW(
+            [self.mask.tau],
+            lr=config.learning_rate,
+            betas=(0.9, config.beta2),
+            weight_decay=config.weight_decay,
+        )
+        points = np.linspace(config.steps / 2, config.steps, config.stages)
+        self.stages = {round(point) for point in points}
+        self.best: Cut | None = None
+
+    @classmethod
+    def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
+        """Start a search, if the full model does the task."""
+        config, name = wanted.config, wanted.task.name
+        try:
+            sets = wanted.sets or prompt_sets(model, wanted.task, config)
+        except DataError as error:
+            return error
+        full = mean(ablated_loss(model, sets.validation, None))
+        if full > config.target_loss:
+            return DataError(
+                f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
+                f"above the target {config.target_loss:g}: the model has not learned this task "
+                "well enough; raise --target-loss or take another task or model"
+            )
+        return cls(model, number, wanted, sets)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the path has been walked to its end."""
+        return self.step >= self.wanted.config.steps
+
+    def draw(self) -> Prompts:
+        """The prompts of the next step."""
+        rows = _draw(len(self.sets.train), self.wanted.config.batch, self.generator)
+        return self.sets.train.take(rows.tolist())
+
+    def learn(self, model: Model) -> None:
+        """Move the mask along its gradient; at a stage, cut a circuit out."""
+        config = self.wanted.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - 0.9 * self.step / config.steps)
+        follow(self.mask, self.optimizer, config.clip)
+        self.step += 1
+        if self.step in self.stages:
+            found = bisect(model, self.sets.validation, self.mask, config.target_loss)
+            cuts = filter(None, (self.best, found))
+            self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
+
+
+def step_together(model: Model, searches: Sequence[Search]) -> str:
+    """One step of every search, as one batch; what there is to say of it."""
+    batches = [search.draw() for search in searches]
+    penalties = [penalty_at(search.wanted.config, search.step) for search in searches]
+    losses = gradients(model.network, [s.mask for s in searches], batches, penalties)
+    for search in searches:
+        search.learn(model)
+    sizes = [s.best.nodes for s in searches if s.best]
+    so_far = f", smallest cuts {', '.join(map(str, sizes))}" if sizes else ""
+    on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
+    return f"loss {', '.join(f'{loss:.3f}' for loss in losses)}, {on} nodes on{so_far}"
+
+
+def penalty_at(config: PruneConfig, step: int) -> float:
+    """The cost of a kept node at a step: geometric from `penalty_from` to `penalty_to`."""
+    way = step / max(1, config.steps - 1)
+    return float(config.penalty_from * (config.penalty_to / config.penalty_from) ** way)
+
+
+def _start(model: Model, config: PruneConfig) -> NodeMask:
+    widths = site_widths(model.network.config)
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = torch.randn(sum(widths.values()), generator=generator)
+    init = config.init_bias + config.init_noise * noise
+    return NodeMask(widths, model.means, init, config.temperature)
+
+
+def _draw(pairs: int, batch: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(pairs, (min(batch, pairs),), generator=generator)
+
+
+def gradients(
+    network: Transformer,
+    masks: Sequence[NodeMask],
+    batches: Sequence[Prompts],
+    penalties: Sequence[float],
+) -> list[float]:
+    """Gradients of masks from a batch of prompts each; the task losses, in nats."""
+    together = joined(batches)
+    counts = torch.tensor([2 * len(batch) for batch in batches])
+    circuit = torch.arange(len(masks)).repeat_interleave(counts)
+    with edit(network, edits(masks, circuit)), _precision():
+        logits = network(together.tokens, at=together.last)
+    losses = torch.split(two_answer_loss(logits.float(), together), counts.tolist())
+    task_losses = [loss.mean() for loss in losses]
+    sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
+    torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
+    return [float(loss.detach()) for loss in task_losses]
+
+
+def follow(mask: NodeMask, optimizer: torch.optim.Optimizer, clip: float) -> None:
+    """One optimizer step of a mask, its gradient scaled down to an RMS of at most `clip`."""
+    assert mask.tau.grad is not None
+    rms = mask.tau.grad.square().mean().sqrt()
+    mask.tau.grad.mul_(clip / rms.clamp(min=clip))
+    optimizer.step()
+    optimizer.zero_grad()
+    mask.clamp_()
+
+
+def _precision() -> torch.autocast:
+    """bf16 products while tau is learned; every reported loss is in float32."""
+    return torch.autocast("cpu", torch.bfloat16)
