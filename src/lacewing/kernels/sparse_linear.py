@@ -3,7 +3,8 @@
     y = x W^T + b       over the nonzeros, row by row of W
     dx = dy W           over the nonzeros, column by column
     dW = dy^T x         dense, because Adam keeps moments of every weight: the matrix product of the
-                        library, in bfloat16 where x is
+                        library, in bfloat16 where x is. Or, to save work, of the zeros from some
+                        tokens only, and exactly of the nonzeros
 
 Dense products win above some density. `crossover` measures where, once on every machine.
 """
@@ -39,6 +40,9 @@ class Nonzeros:
 
 class SparseWeight:
     """The nonzeros of one weight at one moment, row by row and column by column."""
+
+    sample: slice | None = None
+    """Tokens that the gradients of zero weights are estimated from; none for all."""
 
     def __init__(self, weight: Float[Tensor, "row column"]) -> None:
         dense = weight.detach().float().contiguous().numpy()
@@ -106,8 +110,27 @@ class _SparseLinear(torch.autograd.Function):
             dx, db = _multiply(grad, ctx.sparse.by_column, None, add=wanted[2])  # type: ignore[attr-defined]
         if wanted[2] and not len(db):
             db = rows.sum(0, dtype=torch.float32)
-        dw = (rows.t() @ x.flatten(0, -2)).float() if wanted[1] else None
+        dw = _weight_gradient(rows, x.flatten(0, -2), ctx.sparse) if wanted[1] else None  # type: ignore[attr-defined]
         return dx, dw, db if wanted[2] else None, None
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, sparse: SparseWeight) -> Tensor:
+    """dy^T x, of the zeros perhaps from some of the tokens only, scaled up to all."""
+    sample, rows = sparse.sample, sparse.by_row
+    whole = all(size % LANES == 0 for size in rows.shape) and len(x) % TILE == 0
+    if sample is None or not whole:
+        return (grad.t() @ x).float()
+    from lacewing.kernels.cpu import sparse_linear as loops
+
+    some, others = grad[sample], x[sample]
+    dense = (some.t() @ others).float().mul_(len(x) / len(others))
+    exact = torch.zeros(torch.get_num_threads(), rows.count)
+    first = np.arange(0, len(x), TILE)
+    grad, x = grad.contiguous(), x.contiguous()
+    arrays = numbers(grad), numbers(x), rows.pointer, rows.index, numbers(exact), first
+    jitted(loops.support_gradient)(*arrays)
+    jitted(loops.put)(rows.pointer, rows.index, numbers(exact.sum(0)), numbers(dense))
+    return dense
 
 
 def multiply(

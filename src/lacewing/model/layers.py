@@ -34,11 +34,18 @@ class Linear(nn.Linear):
         return sparse_linear(input, self.weight, self.bias, self.sparse)
 
 
-def find_nonzeros(network: nn.Module) -> None:
-    """Look up the nonzeros of every sparse enough map; call it again after each change."""
+def find_nonzeros(network: nn.Module, sample: slice | None = None) -> None:
+    """Look up the nonzeros of every sparse enough map; call it again after each change.
+
+    Args:
+        network: Its maps are told.
+        sample: Tokens of the next batch that the gradients of zero weights are estimated from.
+    """
     for module in network.modules():
         if isinstance(module, Linear):
             module.sparse = _nonzeros(module.weight)
+            if module.sparse is not None:
+                module.sparse.sample = sample
 
 
 def forget_nonzeros(network: nn.Module) -> None:

@@ -95,6 +95,10 @@ class TrainConfig:
     sparse_biases: bool = False
     """Keep only the largest biases too, as the paper; train.py as released leaves them dense."""
 
+    zeros_from_every: int = 1
+    """Estimate the gradients of weights that are zero from every n-th token only: cheaper, not
+    exact; 1 is exact."""
+
     # Running.
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the matrix products; weights and optimizer stay float32."""
@@ -119,7 +123,7 @@ class TrainConfig:
                 f"need 0 <= anneal_start < anneal_end <= 1, not {self.anneal_start} and "
                 f"{self.anneal_end}"
             )
-        for name in ("batch", "accumulate", "context", "n_layer"):
+        for name in ("batch", "accumulate", "context", "n_layer", "zeros_from_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps < 1:

@@ -26,6 +26,7 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError, MismatchError
 from lacewing.kernels.cross_entropy import cross_entropy
 from lacewing.kernels.memory import keep_pages
+from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.progress import progress, say
@@ -38,7 +39,7 @@ from lacewing.training.density import (
     pfrac_at,
 )
 from lacewing.training.evaluate import site_means, validation_loss
-from lacewing.training.optimizer import adam, finish_step, learning_rate_at
+from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sampled_tokens
 from lacewing.training.run import (
     FILES,
     Run,
@@ -139,6 +140,7 @@ class _Trainer:
         self.main = accelerator.is_main_process
         self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
         self.step, self.spent = load_checkpoint(folder, network, self.optimizer.optimizer)
+        find_nonzeros(network, sampled_tokens(config, self.step))
         self.begun = time.monotonic()
         self.batches = Batches(
             shards.train,

@@ -67,8 +67,14 @@ def finish_step(
             slots.append(Slot(parameter.data, parameter.grad, *moments, shrink))
     rms = adam_step_(slots, _numbers(optimizer, config, rate))
     keep_largest_of_all_(matrices)
-    find_nonzeros(network)
+    find_nonzeros(network, sampled_tokens(config, step + 1))
     return rms
+
+
+def sampled_tokens(config: TrainConfig, step: int) -> slice | None:
+    """The tokens of a step that estimate the gradients of zero weights: every n-th, in turns."""
+    every = config.zeros_from_every
+    return None if every == 1 else slice(step % every, None, every)
 
 
 def _moments(optimizer: torch.optim.Optimizer, parameter: Tensor) -> tuple[Tensor, Tensor]:

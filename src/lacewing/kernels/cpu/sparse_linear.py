@@ -95,6 +95,13 @@ def support_gradient(
                     )
 
 
+def put(pointer: np.ndarray, index: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
+    """Write the entries of a sparse matrix into a dense one."""
+    for r in prange(out.shape[0]):
+        for n in range(pointer[r], pointer[r + 1]):
+            out[r, index[n]] = value[n]
+
+
 def count_rows(weight: np.ndarray, pointer: np.ndarray) -> None:
     """pointer[row + 1] = how many entries of the row are not zero."""
     for r in prange(weight.shape[0]):
