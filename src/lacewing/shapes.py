@@ -14,6 +14,7 @@ AXES = {
     "wanted": "channels asked for",
     "head": "attention heads",
     "vocab": "token ids",
+    "circuit": "circuits of a batch",
     "row": "outputs of a weight matrix, or any leading axes taken together",
     "column": "inputs of a weight matrix",
     "sample": "draws of a bootstrap",
