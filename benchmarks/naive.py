@@ -1,8 +1,7 @@
 """The published way of each hot operation, written plainly: what the benchmarks compare with.
 
 Facts from gpt.py and train.py of openai/circuit_sparsity and from the pruning code of
-jacobcd52/sparse_pretrain_public; gradient checkpointing, which would slow the naive side further,
-is left out.
+jacobcd52/sparse_pretrain_public.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.model import transformer
+from lacewing.model import layers, transformer
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import FLOOR_AXIS, block_density, embedding_density, pfrac_at
@@ -58,27 +57,32 @@ def flash_attention(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> Ten
 @contextmanager
 def kernels(attention: Callable[..., Tensor] = sink_attention) -> Iterator[None]:
     """Our transformer with the published operations in place of ours."""
-    ours = transformer.abs_topk, transformer.sink_attention
+    ours = transformer.abs_topk, transformer.sink_attention, layers.rms_norm
     transformer.abs_topk, transformer.sink_attention = abs_topk, attention
+    layers.rms_norm = lambda x, gain: F.rms_norm(x, gain.shape, gain)
     try:
         yield
     finally:
-        transformer.abs_topk, transformer.sink_attention = ours
+        transformer.abs_topk, transformer.sink_attention, layers.rms_norm = ours
+
+
+def normalise(parameters: list[Tensor]) -> None:
+    """Divide every gradient by the RMS of all."""
+    total = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
+    rms = (total / sum(p.numel() for p in parameters)) ** 0.5
+    for p in parameters:
+        if p.grad is not None:
+            p.grad.div_(rms + RMS_GUARD)
 
 
 def finish_step(
     network: Transformer, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
 ) -> None:
     """Gradient RMS, Adam, projection and decay, tensor by tensor."""
-    parameters = list(network.parameters())
-    total = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
-    rms = (total / sum(p.numel() for p in parameters)) ** 0.5
     rate = learning_rate_at(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    for p in parameters:
-        if p.grad is not None:
-            p.grad.div_(rms + RMS_GUARD)
+    normalise(list(network.parameters()))
     optimizer.step()
     q = pfrac_at(config, step)
     for name, p in network.named_parameters():

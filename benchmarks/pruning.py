@@ -1,11 +1,12 @@
-"""One step of mask training, and one run of a finished circuit, at the reference shape."""
+"""One step of mask training, and one run of a finished circuit."""
 
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
 
 from benchmarks import naive
-from benchmarks.steps import reference
+from benchmarks.steps import Run
 from lacewing.circuits.ablate import masks_of
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import Nodes
@@ -22,10 +23,6 @@ from lacewing.tasks.scoring import two_answer_loss
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_
 
-Run = Callable[[], object]
-PAIRS = 8
-"""Pairs a step, 16 sequences of 256 tokens: the reference's 4,096 tokens."""
-
 
 def model(config: TrainConfig) -> tuple[Transformer, dict[str, torch.Tensor]]:
     """Random weights at the final density, and random means."""
@@ -36,19 +33,54 @@ def model(config: TrainConfig) -> tuple[Transformer, dict[str, torch.Tensor]]:
     return network, {key: 0.1 * torch.randn(width) for key, width in widths.items()}
 
 
-def prompts(config: TrainConfig, pairs: int = PAIRS) -> Prompts:
-    """Random tokens, all sequences of full length."""
-    generator = torch.Generator().manual_seed(1)
+def prompts(config: TrainConfig, pairs: int, longest: int, seed: int) -> Prompts:
+    """Random tokens; lengths from a half to the whole of the longest."""
+    generator = torch.Generator().manual_seed(seed)
     rows, vocab = 2 * pairs, config.vocab_size
-    ids = torch.randint(vocab, (rows, config.context), generator=generator)
+    ids = torch.randint(vocab, (rows, longest), generator=generator)
     answer = torch.randint(vocab, (rows,), generator=generator)
+    last = torch.randint(longest // 2, longest, (rows,), generator=generator)
+    last[0] = longest - 1
     return Prompts(
         tokens=ids,
-        last=torch.full((rows,), config.context - 1),
+        last=last,
         answer=answer,
         other=(answer + 1) % vocab,
         pairs=(Pair("", "", "", "", ""),) * pairs,
     )
+
+
+def search(config: TrainConfig, circuits: int) -> tuple[Run, Run, Callable[[], None]]:
+    """One step of mask training for some circuits: the published way, ours, and their agreement.
+
+    One circuit has prompts as long as the context, so that padding costs the published way
+    nothing. Several have prompts of up to 64 tokens, as `lacewing prune` takes them by default;
+    the published way pads them to the context, and takes one circuit after the other.
+    """
+    (network, means), settings = model(config), PruneConfig()
+    network.requires_grad_(False)
+    pairs, longest = config.batch // 2, config.context if circuits == 1 else 64
+    batches = [prompts(config, pairs, longest, seed) for seed in range(circuits)]
+    find_nonzeros(network)
+    masks = [_mask(means) for _ in batches]
+    optimizers = [torch.optim.AdamW([mask.tau], lr=1e-3) for mask in masks]
+    plain = [_Published(config, batch) for batch in batches]
+
+    def ours() -> list[float]:
+        losses = gradients(network, masks, batches, [1e-4] * circuits)
+        for mask, optimizer in zip(masks, optimizers, strict=True):
+            follow(mask, optimizer, settings.clip)
+        return losses
+
+    def published() -> list[float]:
+        return [one.step() for one in plain]
+
+    def agree() -> None:
+        for a, b in zip(ours(), published(), strict=True):
+            if abs(a - b) > 0.05:  # bfloat16 all the way down
+                raise AssertionError(f"losses of the first step: {a} and {b}")
+
+    return published, ours, agree
 
 
 def _mask(means: dict[str, torch.Tensor]) -> NodeMask:
@@ -56,48 +88,35 @@ def _mask(means: dict[str, torch.Tensor]) -> NodeMask:
     return NodeMask(widths, means, torch.full((sum(widths.values()),), 0.1), 1.0)
 
 
-def ours() -> Run:
-    """A step of `lacewing prune`."""
-    config = reference()
-    (network, means), batch, settings = model(config), prompts(config), PruneConfig()
-    network.requires_grad_(False)
-    find_nonzeros(network)
-    mask = _mask(means)
-    optimizer = torch.optim.AdamW([mask.tau], lr=1e-3)
-
-    def step() -> None:
-        gradients(network, [mask], [batch], [1e-4])
-        follow(mask, optimizer, settings.clip)
-
-    return step
-
-
-def published() -> Run:
+class _Published:
     """Masks by plain autograd through every site, all logits, gradients of all weights."""
-    config = reference()
-    (network, means), batch = model(config), prompts(config)
-    tau = {k: torch.full_like(m, 0.1).requires_grad_() for k, m in means.items()}
-    optimizer = torch.optim.AdamW(list(tau.values()), lr=1e-3)
 
-    def gate(key: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def __init__(self, config: TrainConfig, batch: Prompts) -> None:
+        self.network, self.means = model(config)
+        short = config.context - batch.tokens.shape[1]
+        self.tokens, self.batch = F.pad(batch.tokens, (0, short)), batch
+        self.tau = {k: torch.full_like(m, 0.1).requires_grad_() for k, m in self.means.items()}
+        self.optimizer = torch.optim.AdamW(list(self.tau.values()), lr=1e-3)
+
+    def step(self) -> float:
+        hooks = {key: self._gate(key) for key in self.means}
+        with edit(self.network, hooks), naive.kernels(), torch.autocast("cpu", torch.bfloat16):
+            logits = self.network(self.tokens)
+        last = logits[torch.arange(len(self.batch.last)), self.batch.last].float()
+        count = torch.stack([_step(t).sum() for t in self.tau.values()]).sum()
+        loss = two_answer_loss(last, self.batch).mean()
+        (loss + 1e-4 * count).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.network.zero_grad()
+        return float(loss.detach())
+
+    def _gate(self, key: str) -> Callable[[torch.Tensor], torch.Tensor]:
         def hook(x: torch.Tensor) -> torch.Tensor:
-            on = _step(tau[key])
-            return x * on + (1 - on) * means[key]
+            on = _step(self.tau[key])
+            return x * on + (1 - on) * self.means[key]
 
         return hook
-
-    def step() -> None:
-        hooks = {key: gate(key) for key in means}
-        with edit(network, hooks), naive.kernels(), torch.autocast("cpu", torch.bfloat16):
-            logits = network(batch.tokens)
-        last = logits[torch.arange(len(batch.last)), batch.last].float()
-        count = sum(_step(t).sum() for t in tau.values())
-        (two_answer_loss(last, batch).mean() + 1e-4 * count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        network.zero_grad()
-
-    return step
 
 
 def _step(tau: torch.Tensor) -> torch.Tensor:
@@ -106,10 +125,11 @@ def _step(tau: torch.Tensor) -> torch.Tensor:
     return (tau > 0).float() + soft - soft.detach()
 
 
-def circuit(nodes: int = 100) -> tuple[Run, Run]:
+def circuit(
+    config: TrainConfig, nodes: int
+) -> tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]:
     """The masked full model, and the same circuit compiled: as many nodes at every site."""
-    config = reference()
-    (network, means), batch = model(config), prompts(config)
+    (network, means), batch = model(config), prompts(config, config.batch // 2, config.context, 1)
     network.requires_grad_(False)
     masks = masks_of(network, _spread(means, nodes))
     live = LiveCircuit(network, masks, means)

@@ -1,9 +1,11 @@
 """Whole training steps at the reference shape: naive sparse, plain dense, ours."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from benchmarks import naive
 from lacewing.kernels.cross_entropy import cross_entropy
@@ -13,23 +15,27 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_
 from lacewing.training.optimizer import adam, finish_step
 
-Step = Callable[[], object]
+Run = Callable[[], object]
+Train = Callable[[], float]
+"""One training step; returns its loss."""
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def reference(density: float = 1 / 64, width: int = 512, layers: int = 4) -> TrainConfig:
-    """The shape every figure of docs/speed.md is given for."""
+def reference(
+    density: float = 1 / 64, width: int = 512, layers: int = 4, batch: int = 16
+) -> TrainConfig:
+    """The shape every figure of docs/benchmarks.md is given for."""
     return TrainConfig(
         expansion=width / 256,
         density=density,
         n_layer=layers,
         d_head=16,
         context=256,
-        batch=16,
+        batch=batch,
         d_position=0,
         abs_topk_sites=BLOCK_SITES,
-        tokens=4096 * 10_000,
-        floor=4 if density * width >= 4 else 1,
+        tokens=256 * batch * 10_000,
+        floor=4 if density * width >= 4 else int(density * width >= 1),
     )
 
 
@@ -51,32 +57,40 @@ def _loss(network: Transformer, tokens: torch.Tensor, loss: Loss = _plain_loss) 
     return loss(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def ours(config: TrainConfig) -> Step:
+def ours(config: TrainConfig) -> Train:
     """One step as `lacewing train` does it, late in the run, where the density is the final one."""
     network, optimizer, tokens = _network(config)
     late = config.steps // 2
 
-    def step() -> None:
-        _loss(network, tokens, cross_entropy).backward()
+    def step() -> float:
+        loss = _loss(network, tokens, cross_entropy)
+        loss.backward()
         finish_step(network, optimizer, config, late)
+        return float(loss.detach())
 
     return step
 
 
-def published(config: TrainConfig) -> Step:
-    """The same step with the published operations."""
+def published(config: TrainConfig, checkpointing: bool = False) -> Train:
+    """The same step with the published operations; `checkpointing` is train.py's default."""
     network, optimizer, tokens = _network(config)
     late = config.steps // 2
 
-    def step() -> None:
+    if checkpointing:
+        for block in network.blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+    def step() -> float:
         with naive.kernels():
-            _loss(network, tokens).backward()
+            loss = _loss(network, tokens)
+            loss.backward()
         naive.finish_step(network, optimizer, config, late)
+        return float(loss.detach())
 
     return step
 
 
-def dense(config: TrainConfig) -> Step:
+def dense(config: TrainConfig) -> Train:
     """A plain dense model of the same shape: F.linear, flash attention, fused AdamW."""
     model = config.model(config.vocab_size)
     torch.manual_seed(0)
@@ -84,10 +98,12 @@ def dense(config: TrainConfig) -> Step:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1))
 
-    def step() -> None:
+    def step() -> float:
         with naive.kernels(naive.flash_attention):
-            _loss(network, tokens).backward()
+            loss = _loss(network, tokens)
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
+        return float(loss.detach())
 
     return step
