@@ -1,0 +1,189 @@
+"""Prune a circuit until nothing can go: every node and every edge that is left is needed.
+
+    1 rank all nodes and edges by the loss without each of them, for every edge it would save
+    2 find by bisection how many of the cheapest can go together; let half of them go
+    3 rank anew, until only few fit
+    4 try the rest one by one, the cheapest first, again and again until none can go
+    5 the certificate: the loss without each part, and its slack to the target
+
+The result is 1-minimal: without any single part the loss is above the target, on the prompts it was
+chosen on. It is no proof that no smaller circuit exists.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lacewing.circuits.attribution import first_order
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.trial import Part, Trial, ends, part_name
+from lacewing.errors import DataError
+from lacewing.model.store import Model
+from lacewing.progress import progress
+from lacewing.tasks.batch import Prompts
+
+SCREEN = 64
+"""Pairs that parts are ranked on; what goes is decided on all."""
+MEASURED = 400
+"""Parts up to which each is tried to rank them; more are ranked by their gradient."""
+FEW = 8
+"""Parts that go together at least, before they are tried one by one."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Why nothing can go: the loss without each node and each edge."""
+
+    target_loss: float
+    """Nats."""
+    loss: float
+    """Of the circuit itself, on the prompts it was minimised on."""
+    pairs: int
+    nodes: Mapping[str, float]
+    """Loss without each node, nats."""
+    edges: Mapping[str, float]
+    """Loss without each edge, nats."""
+
+    @property
+    def minimal(self) -> bool:
+        """Whether the circuit reaches the target and would not without any one part."""
+        without = [*self.nodes.values(), *self.edges.values()]
+        return self.loss <= self.target_loss < min(without, default=float("inf"))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the slack of every part."""
+
+        def rows(parts: Mapping[str, float]) -> dict[str, dict[str, float]]:
+            return {
+                name: {"loss_without": loss, "slack": loss - self.target_loss}
+                for name, loss in parts.items()
+            }
+
+        facts = {"target_loss": self.target_loss, "loss": self.loss, "pairs": self.pairs}
+        return facts | {
+            "minimal": self.minimal,
+            "nodes": rows(self.nodes),
+            "edges": rows(self.edges),
+        }
+
+
+def minimise(
+    model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = False
+) -> tuple[Circuit, Certificate]:
+    """Remove nodes and edges from a circuit until none can go.
+
+    Args:
+        model: The circuit's model.
+        circuit: One that reaches its target loss on `prompts`.
+        prompts: What decides; validation prompts, never those that losses are reported on.
+        quiet: Report no progress.
+
+    Returns:
+        The smaller circuit, without losses (nobody has measured it on test prompts), and the
+        certificate.
+
+    Raises:
+        DataError: the circuit does not reach its target on these prompts.
+        MismatchError: it belongs to another model.
+    """
+    circuit.check(model)
+    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
+    start = trial.loss(prompts)
+    if start > target:
+        raise DataError(
+            f"the circuit for {circuit.task} has {start:.3f} nats on these prompts, above its "
+            f"target {target:g}: nothing can be removed; prune to a lower target first"
+        )
+    total = _count(trial)
+    with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
+        while _remove_many(trial, prompts, target):
+            bar.update(total - _count(trial), f"{_count(trial)} parts left")
+        while _remove_single(trial, prompts, target):
+            bar.update(total - _count(trial), f"{_count(trial)} parts left")
+        proof = certify(trial, prompts, target)
+    nodes, edges = trial.arrays()
+    smaller = dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, calibration=None)
+    return smaller, proof
+
+
+def certify(trial: Trial, prompts: Prompts, target: float) -> Certificate:
+    """Measure a circuit without each of its parts."""
+    nodes, edges = trial.nodes_on(), trial.edges_on()
+    return Certificate(
+        target_loss=target,
+        loss=trial.loss(prompts),
+        pairs=len(prompts),
+        nodes={part_name(node): trial.loss_without([node], prompts) for node in nodes},
+        edges={part_name(edge): trial.loss_without([edge], prompts) for edge in edges},
+    )
+
+
+def _count(trial: Trial) -> int:
+    return len(trial.nodes_on()) + len(trial.edges_on())
+
+
+def _remove_many(trial: Trial, prompts: Prompts, target: float) -> bool:
+    """Let half of what fits go, the cheapest; whether it is worth to go on like this."""
+    ranked = _ranked(trial, prompts.take(range(min(SCREEN, len(prompts)))))
+    low, high = 0, len(ranked)  # the first `low` fit; `high` do not, or are all
+    while high - low > 1:
+        middle = (low + high) // 2
+        if trial.loss_without(ranked[:middle], prompts) <= target:
+            low = middle
+        else:
+            high = middle
+    if low < FEW:
+        return False
+    _remove(trial, ranked[: low // 2])
+    return True
+
+
+def _remove_single(trial: Trial, prompts: Prompts, target: float) -> bool:
+    """One round of single removals, the cheapest first; whether any part went."""
+    parts: list[Part] = [*trial.nodes_on(), *trial.edges_on()]
+    losses = {part: trial.loss_without([part], prompts) for part in parts}
+    gone = False
+    for part in sorted(parts, key=lambda part: (losses[part], part_name(part))):
+        if losses[part] > target:
+            break
+        if not _is_on(trial, part):
+            continue
+        if not gone or trial.loss_without([part], prompts) <= target:
+            _remove(trial, [part])
+            gone = True
+    return gone
+
+
+def _remove(trial: Trial, parts: Iterable[Part]) -> None:
+    for part in parts:
+        if _is_on(trial, part):
+            trial.switch(part, on=False)
+
+
+def _is_on(trial: Trial, part: Part) -> bool:
+    if len(part) == 2:
+        return bool(trial.masks[part[0]][part[1]])
+    return not trial.is_off(part) and all(trial.masks[key][c] for key, c in ends(part))
+
+
+def _ranked(trial: Trial, prompts: Prompts) -> list[Part]:
+    """All parts, the cheapest to remove first: loss gained for every part that would go."""
+    nodes, edges = trial.nodes_on(), trial.edges_on()
+    parts: list[Part] = [*nodes, *edges]
+    if len(parts) <= MEASURED:
+        before = trial.loss(prompts)
+        cost = {part: trial.loss_without([part], prompts) - before for part in parts}
+    else:
+        cost = first_order(trial, prompts)
+    saved = dict.fromkeys(nodes, 1)
+    for edge in edges:
+        for node in ends(edge):
+            saved[node] += 1
+
+    def rank(part: Part) -> tuple[float, str]:
+        rise = cost[part]
+        share = rise / saved[part] if len(part) == 2 and rise > 0 else rise
+        return share, part_name(part)
+
+    return sorted(parts, key=rank)

@@ -1,0 +1,165 @@
+"""A circuit under trial: nodes and edges switched off and on again, and the loss that follows.
+
+An edge that is off contributes its weight times the fill of its source: in a copy of the network
+its weight is zero and the bias of its destination has grown by that. So a circuit with edges cut
+runs like any other.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import PIECE, masks_of
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.edges import FAMILIES, edges_between, writers
+from lacewing.circuits.live import LiveCircuit
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
+
+Node = tuple[str, int]
+"""Site key and channel."""
+Edge = tuple[str, int, int]
+"""Family key, source and destination channel."""
+Part = Node | Edge
+
+
+def part_name(part: Part) -> str:
+    """`"0.mlp_in.17"` or `"0.mlp_in-mlp_neuron.17-203"`."""
+    key, *channels = part
+    return f"{key}.{'-'.join(map(str, channels))}"
+
+
+def ends(edge: Edge) -> tuple[Node, Node]:
+    """The nodes an edge leads from and to."""
+    family, source, destination = edge
+    layer, _, name = family.partition(".")
+    start, end = name.split("-")
+    return (f"{layer}.{start}", source), (f"{layer}.{end}", destination)
+
+
+class Trial:
+    """A circuit whose parts can be switched."""
+
+    def __init__(self, network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> None:
+        """Start with all of a circuit on, and all of its model's other edges between nodes off.
+
+        Args:
+            network: The circuit's model; it is copied.
+            circuit: Where the trial begins.
+            fills: Per site key, what stands for the values of nodes that are off.
+        """
+        self.network, self.fills, self.facts = copy.deepcopy(network), fills, circuit
+        self.masks = masks_of(network, circuit.nodes)
+        self._writers = {
+            f"{layer}.{site}": pair
+            for layer, block in enumerate(self.network.blocks)
+            for site, pair in writers(block).items()  # type: ignore[arg-type]
+        }
+        self._held: dict[Edge, float] = {}
+        kept = set(_edges(circuit.edges))
+        for edge in _edges(edges_between(network, circuit.nodes)):
+            if edge not in kept:
+                self.switch(edge, on=False)
+        self.edges = sorted(kept)
+
+    def switch(self, part: Part, on: bool) -> None:
+        """Turn one node or edge on or off."""
+        if len(part) == 2:
+            self.masks[part[0]][part[1]] = on
+            return
+        (_, source), (key, destination) = ends(part)
+        weight, bias = self._writers[key]
+        fill = float(self.fills[ends(part)[0][0]][source])
+        with torch.no_grad():
+            if on:
+                weight[destination, source] = held = self._held.pop(part)
+                bias[destination] -= held * fill
+            else:
+                held = self._held[part] = float(weight[destination, source])
+                weight[destination, source] = 0.0
+                bias[destination] += held * fill
+
+    def nodes_on(self) -> list[Node]:
+        """The nodes that are on."""
+        return [(key, int(c)) for key, mask in self.masks.items() for c in mask.nonzero()[:, 0]]
+
+    def edges_on(self) -> list[Edge]:
+        """The edges that are on and have both ends on."""
+        return [
+            edge
+            for edge in self.edges
+            if edge not in self._held and all(self.masks[key][c] for key, c in ends(edge))
+        ]
+
+    def is_off(self, edge: Edge) -> bool:
+        """Whether an edge was switched off itself."""
+        return edge in self._held
+
+    def written(self, key: str) -> tuple[Tensor, Tensor]:
+        """The weight [destination, source] and bias [destination] that write a site."""
+        return self._writers[key]
+
+    def losses(self, prompts: Prompts) -> Tensor:
+        """Task loss of every sequence, in nats."""
+        live = LiveCircuit(self.network, self.masks, self.fills)
+        found = []
+        for start in range(0, len(prompts), PIECE):
+            piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
+            found.append(two_answer_loss(live(piece.tokens, at=piece.last), piece))
+        return torch.cat(found)
+
+    def loss(self, prompts: Prompts) -> float:
+        """Mean task loss, in nats."""
+        return float(self.losses(prompts).mean())
+
+    def loss_without(self, parts: Iterable[Part], prompts: Prompts) -> float:
+        """Mean task loss with some parts off too; they are on again afterwards."""
+        switched = list(parts)
+        for part in switched:
+            self.switch(part, on=False)
+        try:
+            return self.loss(prompts)
+        finally:
+            for part in reversed(switched):
+                self.switch(part, on=True)
+
+    def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Nodes and edges that are on, as a circuit holds them."""
+        nodes = {
+            key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in self.masks.items()
+        }
+        edges: dict[str, list[tuple[int, int]]] = {family: [] for family in self.facts.edges}
+        for family, source, destination in self.edges_on():
+            edges[family].append((source, destination))
+        return nodes, {
+            family: np.array(pairs, dtype=np.int32).reshape(-1, 2)
+            for family, pairs in edges.items()
+        }
+
+
+def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
+    """A copy of the network in which the edges that a circuit lacks are off.
+
+    Only edges between kept nodes count: those of dropped nodes are constants either way.
+
+    Args:
+        network: The circuit's model.
+        circuit: A circuit whose edges may be fewer than the weights between its nodes.
+        fills: Per site key, the values of ablated nodes.
+    """
+    return Trial(network, circuit, fills).network
+
+
+def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:
+    """Whether some weight between two of its nodes is no edge of the circuit."""
+    whole = edges_between(network, circuit.nodes)
+    return any(len(whole[family]) != len(pairs) for family, pairs in circuit.edges.items())
+
+
+def _edges(arrays: Mapping[str, np.ndarray]) -> list[Edge]:
+    assert set(FAMILIES) >= {family.partition(".")[2] for family in arrays}
+    return [(family, int(s), int(d)) for family, pairs in arrays.items() for s, d in pairs]
