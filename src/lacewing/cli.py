@@ -119,6 +119,8 @@ class Prune:
     """Folder of the circuit; must not exist."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
+    minimal: bool = False
+    """Then remove nodes and edges until none can go, and save the certificate."""
     config: tyro.conf.OmitArgPrefixes[PruneConfig] = field(default_factory=PruneConfig)
     json: Json = False
     """End with one JSON object on standard output."""
@@ -127,16 +129,26 @@ class Prune:
         """Prune and save."""
         from lacewing import verbs
 
-        return verbs.prune(self.model, self.task, self.output, self.corpus, self.config)
+        chosen = self.model, self.task, self.output, self.corpus, self.config
+        return verbs.prune(*chosen, minimal=self.minimal)
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """The result for people."""
         edges, loss = result["edges"], result["loss"]
+        before = ""
+        if "before" in result:
+            old = result["before"]
+            word = "none of them can go" if result["minimal"] else "NOT minimal"
+            before = (
+                f"; {word} (before: {old['nodes']} nodes, {old['edges']} edges, test loss "
+                f"{old['loss']:.3f})"
+            )
         return (
             f"{result['nodes']} nodes, {edges['paper']} edges ({edges['all']} with embedding, "
             f"unembedding and biases); test loss {loss['circuit']:.3f} nats, full model "
             f"{loss['full']:.3f}, target {result['target_loss']:g}; {result['seconds']:.0f} s"
+            + before
         )
 
 
@@ -150,6 +162,8 @@ class Verify:
     """Where its model is now, if it was moved."""
     seed: int = 0
     """Seeds intervals and random circuits."""
+    minimality: bool = False
+    """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
     """End with one JSON object on standard output."""
 
@@ -157,11 +171,15 @@ class Verify:
         """Verify, and save verification.json beside the circuit."""
         from lacewing import verbs
 
+        if self.minimality:
+            return verbs.verify_minimality(self.circuit, self.model)
         return verbs.verify(self.circuit, self.model, self.seed)
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """The result for people."""
+        if "minimal" in result:
+            return _show_certificate(result)
         lines = [
             f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
         ]
@@ -169,6 +187,19 @@ class Verify:
             test = result[name]
             lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
         return "\n".join(lines)
+
+
+def _show_certificate(result: dict[str, Any]) -> str:
+    """The verdict, and the parts whose loss comes nearest to the target."""
+    parts = {"node": result["nodes"], "edge": result["edges"]}
+    slack = sorted((p["slack"], f"{kind} {n}") for kind, of in parts.items() for n, p in of.items())
+    verdict = "minimal" if result["minimal"] else "NOT minimal"
+    lines = [
+        f"{result['task']}: {verdict}; {len(result['nodes'])} nodes, {len(result['edges'])} edges, "
+        f"{result['loss']:.4f} nats on {result['pairs']} pairs, target {result['target_loss']:g}"
+    ]
+    lines += [f"  without {name}: {value:+.4f} nats from the target" for value, name in slack[:5]]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """What the verbs do beyond one call: load, choose prompts, save, lay out the result."""
 
 import dataclasses
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,13 @@ from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import count_all
+from lacewing.circuits.minimal import (
+    CERTIFICATE,
+    CERTIFICATE_PAIRS,
+    measured,
+    minimise,
+    recertify,
+)
 from lacewing.circuits.prompts import prompt_sets
 from lacewing.circuits.prune import prune as find_circuit
 from lacewing.circuits.verify import verify as verify_circuit
@@ -97,9 +106,17 @@ def show_tasks(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def prune(
-    source: str, name: str, output: Path, corpus: str | None, config: PruneConfig
+    source: str,
+    name: str,
+    output: Path,
+    corpus: str | None,
+    config: PruneConfig,
+    minimal: bool = False,
 ) -> dict[str, Any]:
-    """Prune a model for a task and save the circuit with its test pairs."""
+    """Prune a model for a task and save the circuit with its test pairs.
+
+    With `minimal`, then remove nodes and edges until none can go, and save the certificate too.
+    """
     if output.exists():
         raise ArtifactError(
             f"{output} exists already: choose another --output; nothing was overwritten"
@@ -107,8 +124,28 @@ def prune(
     model = load(source)
     sets = prompt_sets(model, get(name), config, corpus)
     circuit = find_circuit(model, get(name), config, sets=sets)
-    circuit.save(output, sets.test.pairs)
-    return circuit_result(model, circuit)
+    if not minimal:
+        circuit.save(output, sets.test.pairs)
+        return circuit_result(model, circuit)
+    began, first = time.monotonic(), circuit
+    smaller, proof = minimise(model, circuit, sets.validation)
+    circuit = measured(model, smaller, sets)
+    seconds = round(circuit.settings["seconds"] + time.monotonic() - began, 2)
+    circuit = dataclasses.replace(circuit, settings={**circuit.settings, "seconds": seconds})
+    beside = {
+        CERTIFICATE: json.dumps(proof.as_json(), indent=2).encode(),
+        CERTIFICATE_PAIRS: circuits.pair_lines(sets.validation.pairs),
+    }
+    circuit.save(output, sets.test.pairs, beside=beside)
+    before = {"nodes": first.n_nodes, "edges": first.n_edges, "loss": first.losses["circuit"]}
+    return circuit_result(model, circuit) | {"before": before, "minimal": proof.minimal}
+
+
+def verify_minimality(folder: Path, source: str | None) -> dict[str, Any]:
+    """Check a saved circuit's certificate: measure it again without each of its parts."""
+    circuit = circuits.load(folder)
+    proof = recertify(load(source or circuit.model_source), circuit, folder).as_json()
+    return {"task": circuit.task} | proof
 
 
 def circuit_result(model: Model, circuit: Circuit) -> dict[str, Any]:

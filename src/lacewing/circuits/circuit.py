@@ -27,7 +27,7 @@ from lacewing.model.store import BUILTIN, Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
 
-KIND = "circuit"
+KIND, PAIRS = "circuit", "pairs.jsonl"
 Ablation = Literal["mean", "zero", "resample"]
 
 
@@ -122,8 +122,14 @@ class Circuit:
                     f"{width} of {model.source}: damaged, prune again"
                 )
 
-    def save(self, path: Path, pairs: Sequence[Pair], replace: bool = False) -> None:
-        """Write the circuit's folder, with the test pairs it was measured on."""
+    def save(
+        self,
+        path: Path,
+        pairs: Sequence[Pair],
+        replace: bool = False,
+        beside: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Write the circuit's folder, with the test pairs it was measured on, and files beside."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         arrays = {
             f"{kind}/{key}": torch.from_numpy(np.ascontiguousarray(array.astype(np.int32)))
@@ -133,13 +139,12 @@ class Circuit:
         if self.calibration is not None:
             plain["calibration"] = dataclasses.asdict(self.calibration)
         plain["model_source"] = _seen_from(Path(path), self.model_source)
-        lines = "".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs)
         artifacts.write_folder(
             Path(path),
             KIND,
             json={"circuit.json": plain},
             tensors={"nodes.safetensors": arrays},
-            files={"pairs.jsonl": lines.encode()},
+            files={PAIRS: pair_lines(pairs)} | dict(beside or {}),
             replace=replace,
         )
 
@@ -172,13 +177,18 @@ def load(path: str | Path) -> Circuit:
         raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
 
 
-def load_pairs(path: str | Path) -> list[Pair]:
-    """The test pairs saved with a circuit.
+def pair_lines(pairs: Sequence[Pair]) -> bytes:
+    """Pairs as JSON, one a line."""
+    return "".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs).encode()
+
+
+def load_pairs(path: str | Path, name: str = PAIRS) -> list[Pair]:
+    """The pairs saved with a circuit; by default those its losses were measured on.
 
     Raises:
         ArtifactError: the file is missing or damaged.
     """
-    file = Path(path) / "pairs.jsonl"
+    file = Path(path) / name
     try:
         # Not splitlines: a pair's text may hold other line ends, which JSON leaves as they are.
         lines = file.read_text(encoding="utf-8").split("\n")

@@ -13,16 +13,22 @@ chosen on. It is no proof that no smaller circuit exists.
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lacewing.circuits import circuit as circuits
+from lacewing.circuits.ablate import ablated_loss
 from lacewing.circuits.attribution import first_order
 from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.trial import Part, Trial, ends, part_name
-from lacewing.errors import DataError
+from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import Model
 from lacewing.progress import progress
-from lacewing.tasks.batch import Prompts
+from lacewing.tasks.batch import Prompts, encode
 
+CERTIFICATE, CERTIFICATE_PAIRS = "certificate.json", "certificate_pairs.jsonl"
+"""Files beside a minimised circuit: the certificate, and the prompts it was made on."""
 SCREEN = 64
 """Pairs that parts are ranked on; what goes is decided on all."""
 MEASURED = 400
@@ -105,6 +111,34 @@ def minimise(
     nodes, edges = trial.arrays()
     smaller = dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, calibration=None)
     return smaller, proof
+
+
+def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
+    """The circuit with the losses of the full model and its own, on test and validation prompts."""
+    trial = Trial(model.network, circuit, model.means)
+    losses = {
+        "full": float(ablated_loss(model, sets.test, None).mean()),
+        "circuit": trial.loss(sets.test),
+        "validation": trial.loss(sets.validation),
+    }
+    return dataclasses.replace(circuit, losses=losses)
+
+
+def recertify(model: Model, circuit: Circuit, folder: Path) -> Certificate:
+    """Measure a saved circuit again without each of its parts, on the prompts saved with it.
+
+    Raises:
+        ArtifactError: the folder has no certificate.
+        MismatchError: the circuit belongs to another model.
+    """
+    circuit.check(model)
+    if not (folder / CERTIFICATE).exists():
+        raise ArtifactError(
+            f"{folder} has no {CERTIFICATE}: it was not minimised; prune again with --minimal"
+        )
+    saved = circuits.load_pairs(folder, CERTIFICATE_PAIRS)
+    prompts = encode(saved, model.tokenizer, model.network.config.context)
+    return certify(Trial(model.network, circuit, model.means), prompts, circuit.target_loss)
 
 
 def certify(trial: Trial, prompts: Prompts, target: float) -> Certificate:

@@ -6,6 +6,7 @@ runs like any other.
 """
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import PIECE, masks_of
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
 from lacewing.circuits.live import LiveCircuit
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
@@ -152,6 +154,22 @@ def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
         fills: Per site key, the values of ablated nodes.
     """
     return Trial(network, circuit, fills).network
+
+
+def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Model:
+    """The model in which a circuit runs: with the edges cut that it lacks.
+
+    Args:
+        model: The circuit's model, as it is if no edge is cut.
+        circuit: The circuit.
+        ablation: What stands for a source whose edge is cut: zero for `zero`, else the mean.
+    """
+    if not has_cut_edges(model.network, circuit):
+        return model
+    fills = model.means
+    if ablation == "zero":
+        fills = {key: torch.zeros_like(mean) for key, mean in fills.items()}
+    return dataclasses.replace(model, network=cut_network(model.network, circuit, fills))
 
 
 def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:

@@ -25,6 +25,7 @@ from lacewing.circuits.ablate import ablated_loss, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.statistics import pair_means
+from lacewing.circuits.trial import cut_model
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -111,7 +112,8 @@ def verify(
     """
     keep_pages()
     circuit.check(model)
-    alone = _losses(model, circuit, prompts, circuit.nodes, complement=False)
+    cut = cut_model(model, circuit, circuit.ablation)
+    alone = _losses(cut, circuit, prompts, circuit.nodes, complement=False)
     without = _losses(model, circuit, prompts, circuit.nodes, complement=True)
     random_alone: list[float] = []
     random_without: list[float] = []
