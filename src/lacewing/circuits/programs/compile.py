@@ -12,6 +12,7 @@
 Exact for every sequence of tokens, up to rounding and ties of 1e-7.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes, writers
-from lacewing.circuits.programs.lines import Line, Linear, Plan, Scale, Table, Term
+from lacewing.circuits.programs.lines import Line, Linear, Plan, Scale, Table, Term, gelu
 from lacewing.circuits.programs.lines import nodes_of, without_idle
 from lacewing.circuits.programs.reads import Stage, read_lines
 from lacewing.circuits.programs.heads import Heads
@@ -154,11 +155,14 @@ class _Compiler:
         key = f"{layer}.{site}"
         kept = self.nodes[key]
         names = [f"{key}.{channel}" for channel in kept]
-        for name, channel in zip(names, kept, strict=True):
-            line = rows.line(int(channel), name, node=name)
-            self.lines.append(line)
-            self.bounds[name] = rows.bounds(int(channel), self.bounds)
         keep = self.config.survivors(site, len(rows.constant))
+        masses = self._masses()
+        if len(kept) and all(t.look is None and t.name in masses for t in rows.terms):
+            self._by_position(key, rows, keep, masses)
+            return
+        for name, channel in zip(names, kept, strict=True):
+            self.lines += self._drift(rows.line(int(channel), name, node=name))
+            self.bounds[name] = rows.bounds(int(channel), self.bounds)
         if keep is not None and len(kept):
             thinning = keep_line(key, rows, kept, keep, self.bounds)
             if thinning is not None:
@@ -166,6 +170,43 @@ class _Compiler:
                 for name in names:
                     low, high = self.bounds[name]
                     self.bounds[name] = min(low, 0.0), max(high, 0.0)
+
+    def _drift(self, line: Linear) -> list[Line]:
+        """A line, with all it takes from heads that have nothing live in one table by position."""
+        masses = self._masses()
+        still = [t for t in line.terms if t.look is None and t.name in masses]
+        if not still:
+            return [line]
+        name = f"drift {line.name}"
+        total = sum(t.weight * masses[t.name or ""] for t in still)
+        rest = tuple(t for t in line.terms if t not in still)
+        table = Table(name, np.asarray(total), by_position=True)
+        return [table, dataclasses.replace(line, terms=(*rest, Term(1.0, name)))]
+
+    def _masses(self) -> dict[str, np.ndarray]:
+        """Tables by position of heads with nothing live."""
+        return {
+            line.name: line.values
+            for line in self.lines
+            if isinstance(line, Table) and line.name.startswith("mass ")
+        }
+
+    def _by_position(
+        self, key: str, rows: Rows, keep: int | None, masses: Mapping[str, np.ndarray]
+    ) -> None:
+        """A site where nothing varies but the position: tables, AbsTopK already in them."""
+        every = np.tile(rows.constant, (self.config.context, 1))
+        for term, weights in zip(rows.terms, rows.weight.T, strict=True):
+            every = every + term.weight * masses[term.name or ""][:, None] * weights
+        if rows.gelu:
+            every = gelu(every)
+        if keep is not None:
+            order = np.argsort(-np.abs(every), axis=1, kind="stable")
+            np.put_along_axis(every, order[:, keep:], 0.0, axis=1)
+        for channel in self.nodes[key].tolist():
+            name, column = f"{key}.{channel}", every[:, channel]
+            self.lines.append(Table(name, column, by_position=True, node=name))
+            self.bounds[name] = float(column.min()), float(column.max())
 
     def _write(self, layer: int, site: str) -> None:
         key = f"{layer}.{site}"

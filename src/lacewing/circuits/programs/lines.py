@@ -5,6 +5,7 @@
     Scale    rms = np.sqrt((SQUARES[ids] + x10**2) / 320 + EPS)
     Look     look6 = attend(0.18 * pairs(q, k), SINK) who looks at whom in one head
     Keep     v201, v210 = top(3, [v201, v210], ...)   AbsTopK as far as it is not certain
+    Drop     quote = drop(quote, QUOTE_DROPPED)        AbsTopK that token and position decide
 
 Here values are [batch, token] and patterns [batch, token, token]; the printed program runs one
 sequence, without the batch axis. Both are float64.
@@ -189,6 +190,41 @@ class Look(Line):
         if self.sink is not None:
             total = total + np.exp(self.sink - top)
         values[self.name] = weights / total
+
+
+@dataclass(frozen=True)
+class Drop(Line):
+    """AbsTopK where it depends on the token and its position alone: where a value is lost."""
+
+    codes: Int[np.ndarray, " fixed"]
+    """Token id x context + position, ascending."""
+    context: int
+
+    def needed(self) -> tuple[str, ...]:
+        """The value itself."""
+        return (self.name,)
+
+    def run(self, values: Values) -> None:
+        """Zero it there."""
+        ids = values["ids"]
+        lost = np.isin(ids * self.context + np.arange(ids.shape[1]), self.codes)
+        values[self.name] = np.where(lost, 0.0, values[self.name])
+
+
+@dataclass(frozen=True)
+class Threshold(Line):
+    """AbsTopK with a fixed threshold: zero where the value is no larger than `size`."""
+
+    size: float
+
+    def needed(self) -> tuple[str, ...]:
+        """The value itself."""
+        return (self.name,)
+
+    def run(self, values: Values) -> None:
+        """Zero what is small."""
+        value = values[self.name]
+        values[self.name] = np.where(np.abs(value) > self.size, value, 0.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lacewing.circuits.programs.lines import Keep, Line, Linear, Scale, Table, Term
+from lacewing.circuits.programs.lines import Drop, Keep, Line, Linear, Scale, Table, Term
 from lacewing.circuits.programs.rivals import Bounds, magnitudes
 
 
@@ -73,6 +73,8 @@ def read_lines(stage: Stage, bounds: Bounds) -> list[Line]:
         stage: The read.
         bounds: Of every name so far.
     """
+    if not stage.live:
+        return _tables(stage, bounds)
     lines: list[Line] = []
     for channel in stage.live:
         lines += _live_channel(stage, channel, bounds)
@@ -85,8 +87,6 @@ def read_lines(stage: Stage, bounds: Bounds) -> list[Line]:
     for channel in stage.kept.tolist():
         lines += _read(stage, channel, low, high, bounds)
     thinning = _thinning(stage, low, high, bounds) if stage.keep is not None else []
-    if not stage.live and not any(isinstance(line, Keep) for line in thinning):
-        return _tables(stage, low, bounds)
     if thinning:
         for channel in stage.kept.tolist():
             name = f"{stage.key}.{channel}"
@@ -153,20 +153,46 @@ def _read(
     return [*lines, Linear(name, (term,), offset, over=stage.scale, node=name)]
 
 
-def _tables(stage: Stage, scale: np.ndarray, bounds: Bounds) -> list[Line]:
+def _tables(stage: Stage, bounds: Bounds) -> list[Line]:
     """Reads of the embedding alone: one table each, norm and AbsTopK already in it."""
+    scale = np.sqrt(np.square(stage.static).mean(1) + stage.eps)
+    seen = stage.static * stage.gain / scale[:, None]
+    places = np.zeros((1, 0)) if stage.positions is None else stage.positions
     lines: list[Line] = []
     for channel in stage.kept.tolist():
         name = f"{stage.key}.{channel}"
-        if channel >= stage.width:
-            assert stage.positions is not None
-            column = stage.positions[:, channel - stage.width]
-            lines.append(Table(name, column, by_position=True, node=name))
-        else:
-            column = stage.static[:, channel] * stage.gain[channel] / scale
-            lines.append(Table(name, column, node=name))
-        bounds[name] = float(column.min()), float(column.max())
+        beside = channel >= stage.width
+        column = places[:, channel - stage.width] if beside else seen[:, channel]
+        lost = _lost(stage, np.abs(seen), np.abs(places), channel)
+        if not beside:
+            column = np.where(lost.all(1), 0.0, column)
+            lost &= ~lost.all(1, keepdims=True)
+        lines.append(Table(name, column, by_position=beside, node=name))
+        if lost.any():
+            token, place = np.nonzero(lost)
+            codes = token * lost.shape[1] + place
+            lines.append(Drop(name, codes, lost.shape[1]))
+        bounds[name] = float(min(column.min(), 0)), float(max(column.max(), 0))
     return lines
+
+
+def _lost(
+    stage: Stage, seen: np.ndarray, places: np.ndarray, channel: int
+) -> np.ndarray:
+    """Where AbsTopK takes a channel of the first read, [vocab, position]."""
+    shape = len(seen), len(places)
+    if stage.keep is None:
+        return np.zeros(shape, dtype=bool)
+    if channel < stage.width:
+        size = seen[:, channel]
+        above = (seen > size[:, None]).sum(1)[:, None]
+        above = above + np.stack([(row > size[:, None]).sum(1) for row in places], axis=1)
+        return (above >= stage.keep) & (size[:, None] > 0)
+    own = places[:, channel - stage.width]
+    above = (places > own[:, None]).sum(1)[None, :]
+    order = np.sort(seen, axis=1)
+    larger = [stage.width - np.searchsorted(row, own, side="right") for row in order]
+    return above + np.stack(larger) >= stage.keep
 
 
 def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -> list[Line]:
