@@ -1,4 +1,4 @@
-"""The verbs: `lacewing train | tasks | prune | verify | program | attack | compare | report | demo | blame`.
+"""The verbs: `lacewing train | tasks | prune | verify | program | attack | ...`.
 
 Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
 does the work and returns what `--json` prints. Progress goes to standard error, results to standard
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lacewing.circuits.command import Attack, Program
 from lacewing.circuits.config import PruneConfig
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
@@ -169,73 +170,6 @@ class Verify:
             test = result[name]
             lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Program:
-    """Write a circuit as standalone Python files of plain NumPy: exact, and short to read."""
-
-    circuit: Path
-    """Folder of the circuit."""
-    output: Path | None = None
-    """The exact file, NAME.py; NAME_simple.py is written beside it. By default program.py in the
-    circuit's folder, where an older one is replaced."""
-    model: Model | None = None
-    """Where its model is now, if it was moved."""
-    pairs: int = 16
-    """Test pairs that each file carries for its own check; all of them are measured on."""
-    corpus: str | None = None
-    """Where validation prompts for the short file come from; by default the model's corpus."""
-    json: Json = False
-    """End with one JSON object on standard output."""
-
-    def run(self) -> dict[str, Any]:
-        """Write both files."""
-        from lacewing import verbs
-
-        return verbs.program(self.circuit, self.output, self.model, self.pairs, self.corpus)
-
-    @staticmethod
-    def show(result: dict[str, Any]) -> str:
-        """The result for people."""
-        from lacewing import verbs
-
-        return verbs.show_program(result)
-
-
-@dataclass(frozen=True)
-class Attack:
-    """Find edits on which a circuit says the full model must err, and test them on it."""
-
-    circuit: Path
-    """Folder of the circuit."""
-    budget: int = 2000
-    """Edited prompts that the circuit is asked about."""
-    tests: int = 100
-    """Of these, how many the full model is tested on; as many random edits are the control."""
-    seed: int = 0
-    """Draws the edits, the control and the intervals."""
-    model: Model | None = None
-    """Where its model is now, if it was moved."""
-    corpus: str | None = None
-    """Where comments, strings and lines to insert come from; by default the model's corpus."""
-    json: Json = False
-    """End with one JSON object on standard output."""
-
-    def run(self) -> dict[str, Any]:
-        """Attack, and save attacks.json beside the circuit."""
-        from lacewing import verbs
-
-        return verbs.attack(
-            self.circuit, self.budget, self.tests, self.seed, self.model, self.corpus
-        )
-
-    @staticmethod
-    def show(result: dict[str, Any]) -> str:
-        """The result for people."""
-        from lacewing import verbs
-
-        return verbs.show_attack(result)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     saved circuit + natural edits -> prompts on which the circuit turns from right to wrong
     the full model on these       -> hit: right before, wrong after
-    control                       -> random edits of the same kind and size, elsewhere and on the
-                                     same prompts
+    controls                      -> random edits of the same size: of any kind; of the same kind;
+                                     of the same kind on the same prompts
 
 The search sees the circuit alone. The edits keep the right answer right by construction (see
 `attacks/edits`). The paper's two attacks, longer lists and an unmatched bracket in a comment, are
@@ -12,7 +12,6 @@ of these kinds (method section 9.6).
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,13 @@ from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import encode
 from lacewing.tasks.pair import Pair
+from lacewing.tasks.task import seeded
 
+CONTROLS = {
+    "random": "random edits of other prompts, any kind, same size",
+    "same_kind": "random edits of other prompts, same kind and size",
+    "same_prompt": "random edits of the same prompts, same kind and size",
+}
 RESAMPLES = 4000
 Z = 1.959964
 """Normal quantile of the 95 % interval."""
@@ -97,17 +102,15 @@ class Attacks:
     """Of these, on how many the circuit turns from right to wrong."""
     attacks: tuple[Attempt, ...]
     random: tuple[Attempt, ...]
-    """Random edits of other prompts: same kind, member and size."""
+    """Random edits of other prompts, of any kind: same member and size."""
+    same_kind: tuple[Attempt, ...]
+    """The same, of the attack's kind."""
     same_prompt: tuple[Attempt, ...]
     """Random edits of the attacked prompts: same kind and size."""
 
     def rates(self) -> dict[str, Rate]:
         """Hit rates of the attacks and both controls."""
-        return {
-            "attacks": rate(self.attacks),
-            "random": rate(self.random),
-            "same_prompt": rate(self.same_prompt),
-        }
+        return {name: rate(getattr(self, name)) for name in ("attacks", *CONTROLS)}
 
     def ratio(self, control: str) -> dict[str, Any]:
         """The attacks' hit rate over a control's; None where the control never hits."""
@@ -120,21 +123,22 @@ class Attacks:
         kinds = sorted({a.kind for a in self.attacks})
         plain = {
             name: [asdict(a) | {"hit": a.hit, "why": WHY[a.kind]} for a in getattr(self, name)]
-            for name in ("attacks", "random", "same_prompt")
+            for name in ("attacks", *CONTROLS)
         }
         return {
             "task": self.task,
             "model_id": self.model_id,
             "seed": self.seed,
             "level": LEVEL,
+            "groups": {"attacks": "attacks that the circuit chose"} | CONTROLS,
             "proposals": self.proposals,
             "predicted": self.predicted,
             "rates": {name: asdict(found) for name, found in self.rates().items()},
-            "ratio": {name: self.ratio(name) for name in ("random", "same_prompt")},
+            "ratio": {name: self.ratio(name) for name in CONTROLS},
             "by_kind": {
                 kind: {
                     name: asdict(rate([a for a in getattr(self, name) if a.kind == kind]))
-                    for name in ("attacks", "random", "same_prompt")
+                    for name in ("attacks", *CONTROLS)
                 }
                 for kind in kinds
             },
@@ -190,8 +194,12 @@ def attack(
     every = [*pool, *more]
     predicted = sum(c.margin < 0 < before[c.place] for c in every)
     taken = {c.edit for c in found}
-    others = matched(found, [c for c in pool if c.edit not in taken], Random(seed + 1))
-    same = [like for c in found if (like := search.like(c)) is not None]
+    spare = [c for c in pool if c.edit not in taken]
+    others = {
+        name: matched(found, spare, seeded(seed, "control"), name == "same_kind")
+        for name in ("random", "same_kind")
+    }
+    same = search.alike(found)
     full = _full_margins(model, list(pairs))
 
     def tried(candidates: Sequence[Candidate]) -> tuple[Attempt, ...]:
@@ -204,7 +212,8 @@ def attack(
         proposals=len(every),
         predicted=int(predicted),
         attacks=tried(found),
-        random=tried(others),
+        random=tried(others["random"]),
+        same_kind=tried(others["same_kind"]),
         same_prompt=tried(same),
     )
 
@@ -264,8 +273,6 @@ def rate(attempts: Sequence[Attempt]) -> Rate:
 def _ratio_interval(ours: Rate, theirs: Rate, seed: int) -> tuple[float, float]:
     """95 % interval of the ratio of two rates: draws from both Jeffreys posteriors."""
     dice = np.random.default_rng(seed)
-    a, b = (
-        dice.beta(r.hits + 0.5, r.n - r.hits + 0.5, size=RESAMPLES) for r in (ours, theirs)
-    )
+    a, b = (dice.beta(r.hits + 0.5, r.n - r.hits + 0.5, size=RESAMPLES) for r in (ours, theirs))
     low, high = np.percentile(a / b, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -131,9 +131,7 @@ def simple_program(
 class _Writer:
     """Prints plans of one circuit, and measures what it printed."""
 
-    def __init__(
-        self, model: Model, circuit: Circuit, test: Prompts | None, examples: int
-    ) -> None:
+    def __init__(self, model: Model, circuit: Circuit, test: Prompts | None, examples: int) -> None:
         self.model, self.circuit, self.test = model, circuit, test
         self.wanted = None if test is None else Reference(model, circuit).answers(test)
         self.counts = np.ones(model.network.config.vocab_size)
@@ -148,9 +146,7 @@ class _Writer:
 
         def text(head: str) -> str:
             digits, inline = (9, None) if exact else (DIGITS, INLINE)
-            return page(
-                plan, names, head, self.examples, digits=digits, inline=inline, exact=exact
-            )
+            return page(plan, names, head, self.examples, digits=digits, inline=inline, exact=exact)
 
         found = None
         if self.test is not None and self.wanted is not None:
@@ -211,10 +207,9 @@ def _head(circuit: Circuit, plan: Plan, found: Agreement | None, title: str) -> 
     ]
     if found is not None:
         lines += [
-            f"On {found.prompts} test prompts: the circuit's answer on {found.same:.1%}; task loss "
-            f"{found.loss:.4f} nats, the circuit's",
-            f"{found.circuit_loss:.4f}; margins differ by {found.mean:.1e} nats on average, a logit "
-            f"by {found.largest:.1e} at most.",
+            f"On {found.prompts} test prompts: the circuit's answer on {found.same:.1%};",
+            f"task loss {found.loss:.4f} nats, the circuit's {found.circuit_loss:.4f};",
+            f"margins {found.mean:.1e} nats apart on average, a logit at most {found.largest:.1e}.",
         ]
     if plan.idle:
         lines += ["", "Kept nodes that no answer depends on:", *(f"    {n}" for n in plan.idle)]
@@ -223,9 +218,9 @@ def _head(circuit: Circuit, plan: Plan, found: Agreement | None, title: str) -> 
         "    python FILE     checks the program on the prompts it carries",
         "    circuit(ids)    the answers' logits after some token ids",
         "",
-        "Values are one number per token. Everything outside the circuit is a constant, and has been",
-        "added up into the constants below. A comment names the node (LAYER.SITE.CHANNEL), then who",
-        "reads it (->), and of a table the tokens that weigh most in the prompts.",
+        "Values are one number per token. Everything outside the circuit is a constant, and has",
+        "been added up into the constants below. A comment names the node (LAYER.SITE.CHANNEL),",
+        "then who reads it (->), and of a table the tokens that weigh most in the prompts.",
         "",
     ]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from lacewing.circuits.attacks.material import Material
-from lacewing.circuits.attacks.state import indent_of, same_state, starts
+from lacewing.circuits.attacks.state import Token, indent_of, read, same_state, starts
 from lacewing.tasks.pair import Pair
 
 MOST_PIECES = 3
@@ -63,8 +63,10 @@ class Parts:
     above: tuple[str, ...]
     clean: str
     corrupted: str
+    tokens: tuple[tuple[Token, int], ...]
+    """What the lines above read as; empty where they are no whole statements."""
     places: tuple[int, ...]
-    """Indices of lines above which something can be put in; the last is right above the decision."""
+    """Indices of lines above which something can be put in, the decision's own last."""
 
 
 def parts_of(base: int, pair: Pair) -> Parts:
@@ -76,11 +78,12 @@ def parts_of(base: int, pair: Pair) -> Parts:
         same += 1
     cut = pair.clean.rfind("\n", 0, same) + 1
     above = tuple(pair.clean[:cut].splitlines(keepends=True))
-    if any(len(line.splitlines()) > 1 or not line.endswith("\n") for line in above):
-        above_places: tuple[int, ...] = ()
-    else:
-        above_places = tuple(starts(above))
-    return Parts(base, pair, above, pair.clean[cut:], pair.corrupted[cut:], above_places)
+    whole = all(line.endswith("\n") for line in above)  # no form feeds and the like
+    tokens = read(above) if whole else None
+    places = () if tokens is None else tuple(starts(tokens, len(above)))
+    return Parts(
+        base, pair, above, pair.clean[cut:], pair.corrupted[cut:], tuple(tokens or ()), places
+    )
 
 
 def kinds_for(parts: Parts) -> tuple[str, ...]:
@@ -90,8 +93,13 @@ def kinds_for(parts: Parts) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def draw(parts: Parts, kind: str, material: Material, dice: Random) -> Edit | None:
-    """A random edit of one kind, or None where the dice fell badly."""
+def draw(
+    parts: Parts, kind: str, material: Material, dice: Random, count: int | None = None
+) -> Edit | None:
+    """A random edit of one kind, of `count` pieces or as many as the dice say.
+
+    None where the dice fell badly.
+    """
     pool = {
         "comment": material.comments,
         "docstring": material.docstrings,
@@ -104,7 +112,8 @@ def draw(parts: Parts, kind: str, material: Material, dice: Random) -> Edit | No
     if not pool:
         return None
     most = MOST_PIECES if kind in ABOVE else 2 * MOST_PIECES
-    pieces = tuple(dice.choice(pool) for _ in range(dice.randint(1, most)))
+    count = count or dice.randint(1, most)
+    pieces = tuple(dice.choice(pool) for _ in range(count))
     return put(parts, kind, pieces, dice)
 
 
@@ -128,7 +137,7 @@ def _put_above(parts: Parts, kind: str, pieces: tuple[str, ...], dice: Random) -
     form = ABOVE[kind]
     lines = tuple(f"{indent}{form.format(piece)}\n" for piece in pieces)
     above = (*parts.above[:place], *lines, *parts.above[place:])
-    if not same_state(parts.above, above):
+    if not same_state(parts.tokens, above):
         return None
     text = "".join(above)
     return replace(parts.pair, clean=text + parts.clean, corrupted=text + parts.corrupted)
@@ -171,7 +180,9 @@ def _items(parts: Parts, pieces: tuple[str, ...]) -> Pair | None:
 
     def change(text: str) -> str | None:
         if found := DICT_ITEMS.match(text):
-            items = "".join(f'"{p}": {q}, ' for p, q in zip(pieces[::2], pieces[1::2], strict=False))
+            items = "".join(
+                f'"{p}": {q}, ' for p, q in zip(pieces[::2], pieces[1::2], strict=False)
+            )
         elif found := LIST_ITEMS.match(text):
             quoted = [f'"{p}", {q}, ' for p, q in zip(pieces[::2], pieces[1::2], strict=False)]
             items = "".join(quoted)

@@ -5,10 +5,10 @@ import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
 
 from lacewing.data.corpus import CODE, Corpus
 from lacewing.errors import DataError
+from lacewing.tasks.task import seeded
 
 FILES = 120
 """Files read, drawn by the seed."""
@@ -49,7 +49,7 @@ def material(spec: str, seed: int) -> Material:
     """
     corpus = Corpus.parse("+".join(part.removeprefix(CODE) for part in spec.split("+")))
     documents = [*corpus.documents("validation")]
-    Random(seed).shuffle(documents)
+    seeded(seed, "material").shuffle(documents)
     found: dict[str, dict[str, None]] = {
         kind: {} for kind in ("comments", "docstrings", "statements", "names", "words")
     }
@@ -81,9 +81,9 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
                 yield from _prose("docstrings", first)
         elif token.type == tokenize.NAME:
             line = token.line.strip()
-            if fresh and token.line.count("\n") == 1 and STATEMENT.fullmatch(line):
-                if len(line) <= LONGEST and "\\" not in line:
-                    yield "statements", line
+            whole = fresh and token.line.count("\n") == 1 and "\\" not in line
+            if whole and len(line) <= LONGEST and STATEMENT.fullmatch(line):
+                yield "statements", line
             if NAME.fullmatch(token.string) and len(token.string) > 2:
                 yield "names", token.string
         if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):

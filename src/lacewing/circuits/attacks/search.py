@@ -6,13 +6,13 @@ worst edits are put into other prompts. The full model is asked nothing here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
-from lacewing.circuits.attacks.edits import Edit, Parts, draw, kinds_for, parts_of, put, shorter
+from lacewing.circuits.attacks.edits import Edit, draw, kinds_for, parts_of, put, shorter
 from lacewing.circuits.attacks.material import Material
 from lacewing.circuits.attacks.state import read
 from lacewing.circuits.programs.reference import Reference
@@ -20,6 +20,7 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.fit import problems
 from lacewing.tasks.pair import Pair
+from lacewing.tasks.task import seeded
 
 CHUNK = 256
 TOP = 100
@@ -71,7 +72,7 @@ class Search:
             seed: Of all dice.
         """
         self.reference, self.tokenizer, self.longest = reference, tokenizer, longest
-        self.material, self.dice = material, Random(seed)
+        self.material, self.dice = material, seeded(seed, "edits")
         self.parts = [parts_of(i, pair) for i, pair in enumerate(pairs)]
         self.kinds = {parts.base: kinds_for(parts) for parts in self.parts}
         self.usable = [parts for parts in self.parts if self.kinds[parts.base]]
@@ -102,14 +103,22 @@ class Search:
 
         return self._made(count, again, tell)
 
-    def like(self, candidate: Candidate, tries: int = 60) -> Candidate | None:
-        """A random edit of the same prompt, of the same kind and about the same size."""
-        parts = self.parts[candidate.edit.base]
-        drawn = (draw(parts, candidate.edit.kind, self.material, self.dice) for _ in range(tries))
-        near = [e for e in drawn if e and abs(self._size(e) - candidate.size) <= near_by(candidate)]
-        near = [e for e in near if e.pieces != candidate.edit.pieces]
-        found = [c for c in self.judged(near[:4]) if c.member == candidate.member]
-        return found[0] if found else None
+    def alike(self, attacks: Sequence[Candidate], tries: int = 60) -> list[Candidate]:
+        """For every attack a random edit of the same prompt, kind and about the same size."""
+        members = {edit: attack.member for attack in attacks if (edit := self._like(attack, tries))}
+        return [c for c in self.judged(members) if c.member == members[c.edit]]
+
+    def _like(self, candidate: Candidate, tries: int) -> Edit | None:
+        parts, made = self.parts[candidate.edit.base], candidate.edit
+        for _ in range(tries):
+            edit = draw(parts, made.kind, self.material, self.dice, len(made.pieces))
+            if edit is None or edit.pieces == made.pieces:
+                continue
+            if abs(self._size(edit) - candidate.size) <= near_by(candidate):
+                fitting = self._fitting([edit])
+                if fitting:
+                    return fitting[0]
+        return None
 
     def judged(self, edits: Iterable[Edit]) -> list[Candidate]:
         """Both members of every edit that fits, with the circuit's margins."""
@@ -205,15 +214,18 @@ def chosen(pool: Iterable[Candidate], before: np.ndarray, count: int) -> list[Ca
     return found
 
 
-def matched(attacks: Iterable[Candidate], pool: list[Candidate], dice: Random) -> list[Candidate]:
-    """For every attack a random edit of another prompt: same kind, member and about the same size."""
+def matched(
+    attacks: Iterable[Candidate], pool: Sequence[Candidate], dice: Random, same_kind: bool
+) -> list[Candidate]:
+    """For every attack a random edit of another prompt: same member and about the same size."""
     left = list(pool)
     dice.shuffle(left)
     found = []
     for attack in attacks:
-        for at, candidate in enumerate(left):
-            same = candidate.edit.kind == attack.edit.kind and candidate.member == attack.member
-            if same and abs(candidate.size - attack.size) <= near_by(attack):
+        for at, other in enumerate(left):
+            like = other.edit.kind == attack.edit.kind or not same_kind
+            elsewhere = other.member == attack.member and other.edit.base != attack.edit.base
+            if like and elsewhere and abs(other.size - attack.size) <= near_by(attack):
                 found.append(left.pop(at))
                 break
     return found

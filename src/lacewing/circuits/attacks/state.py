@@ -58,11 +58,8 @@ def indent_of(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
 
 
-def starts(lines: Sequence[str]) -> list[int]:
-    """Indices of lines where a statement starts, and the end, which is one for what follows."""
-    tokens = read(lines)
-    if tokens is None:
-        return []
+def starts(tokens: Sequence[tuple[Token, int]], count: int) -> list[int]:
+    """Of `count` lines, those where a statement starts, and the end, where what follows starts."""
     found, fresh = [], True
     for (kind, _), row in tokens:
         if kind in (tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER):
@@ -70,15 +67,15 @@ def starts(lines: Sequence[str]) -> list[int]:
         if fresh:
             found.append(row)
         fresh = kind == tokenize.NEWLINE
-    return [*found, len(lines)]
+    return [*found, count]
 
 
-def same_state(before: Sequence[str], after: Sequence[str]) -> bool:
-    """Whether `after` reads as `before` with whole tokens put in at one place, or with none."""
-    old, new = read(before), read(after)
-    if old is None or new is None:
+def same_state(before: Sequence[tuple[Token, int]], after: Sequence[str]) -> bool:
+    """Whether lines read as tokens did `before`, with whole tokens put in at one place, or none."""
+    new = read(after)
+    if new is None:
         return False
-    a, b = [t for t, _ in old], [t for t, _ in new]
+    a, b = [t for t, _ in before], [t for t, _ in new]
     more = len(b) - len(a)
     common = 0
     while common < len(a) and a[common] == b[common]:

@@ -20,10 +20,19 @@ from torch import Tensor
 
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes, writers
-from lacewing.circuits.programs.lines import Line, Linear, Plan, Scale, Table, Term, gelu
-from lacewing.circuits.programs.lines import nodes_of, without_idle
-from lacewing.circuits.programs.reads import Stage, read_lines
 from lacewing.circuits.programs.heads import Heads
+from lacewing.circuits.programs.lines import (
+    Line,
+    Linear,
+    Plan,
+    Scale,
+    Table,
+    Term,
+    gelu,
+    nodes_of,
+    without_idle,
+)
+from lacewing.circuits.programs.reads import Stage, read_lines
 from lacewing.circuits.programs.rivals import Bounds, Rows, keep_line
 from lacewing.errors import ConfigError
 from lacewing.model.sites import FINAL_SITE
@@ -71,9 +80,7 @@ class _Compiler:
         self.written: dict[int, list[str]] = {}
         """For every channel that varies with more than the token: the kept writes into it."""
         self.positions = (
-            None
-            if network.wpe is None
-            else _array(network.normed_positions(self.config.context))
+            None if network.wpe is None else _array(network.normed_positions(self.config.context))
         )
 
     def plan(self) -> Plan:
@@ -266,5 +273,3 @@ class _Compiler:
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.float64)
-
-

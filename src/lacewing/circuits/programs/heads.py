@@ -5,6 +5,8 @@ less than one, so constant values pass through the pattern's mass, and a head wi
 writes a function of the position; without sinks both are constants.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lacewing.circuits.edges import Nodes
@@ -21,7 +23,7 @@ class Heads:
         layer: int,
         block: Block,
         nodes: Nodes,
-        fills: dict[str, np.ndarray],
+        fills: Mapping[str, np.ndarray],
         bounds: Bounds,
         weight: np.ndarray,
         bias: np.ndarray,
@@ -95,7 +97,7 @@ class Heads:
     def _look(
         self, head: int, name: str, channels: np.ndarray, queries: set[int], keys: set[int]
     ) -> Look:
-        """The pattern of a head; logits that are the same for all keys count against a sink only."""
+        """The pattern of a head; what is the same for all keys counts against a sink only."""
         scale = self.config.d_head**-0.5
         q, k = (self.fills[f"{self.layer}.{site}"] for site in ("attn_q", "attn_k"))
         pairs, by_key, by_query, constant = [], [], [], 0.0

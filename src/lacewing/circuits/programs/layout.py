@@ -210,4 +210,3 @@ def _prompts(examples: Sequence[Example]) -> str:
         lines.append(f"{INDENT * 2}{example.answer!r},")
         lines.append(f"{INDENT}),")
     return "\n".join([*lines, "]", ""])
-

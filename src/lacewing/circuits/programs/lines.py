@@ -1,7 +1,7 @@
 """The lines a circuit's program is made of: each can be run here and printed as Python.
 
     Table    quote = QUOTE[ids]                       a number per token id, or per position
-    Linear   v201 = 0.3 * quote - 0.1 * pos8 + 0.2    a weighted sum, then an activation or a division
+    Linear   v201 = 0.3 * quote - 0.1 * pos8 + 0.2    a weighted sum, then GELU or a division
     Scale    rms = np.sqrt((SQUARES[ids] + x10**2) / 320 + EPS)
     Look     look6 = attend(0.18 * pairs(q, k), SINK) who looks at whom in one head
     Keep     v201, v210 = top(3, [v201, v210], ...)   AbsTopK as far as it is not certain
@@ -29,7 +29,8 @@ SLACK = 1e-7
 
 def gelu(x: np.ndarray) -> np.ndarray:
     """The exact GELU."""
-    return 0.5 * x * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2)))
+    erf = np.vectorize(math.erf, otypes=[float])
+    return np.asarray(0.5 * x * (1 + erf(x / math.sqrt(2))))
 
 
 @dataclass(frozen=True)
@@ -316,7 +317,9 @@ class Plan:
             DataError: a sequence is longer than the program's context.
         """
         if ids.shape[1] > self.context:
-            raise DataError(f"{ids.shape[1]} tokens, but the program knows {self.context} positions")
+            raise DataError(
+                f"{ids.shape[1]} tokens, but the program knows {self.context} positions"
+            )
         values: Values = {"ids": ids}
         for line in self.lines:
             line.run(values)

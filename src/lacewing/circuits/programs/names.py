@@ -5,6 +5,7 @@ the token itself (`while_`); a table of two signs after both (`dquote_vs_squote`
 is called after its strongest source (`key_quote_open`). A name that is taken gets the channel.
 """
 
+import builtins
 import keyword
 import re
 import unicodedata
@@ -15,12 +16,41 @@ import numpy as np
 from lacewing.circuits.programs.lines import Line, Linear, Look, Plan, Table, Term
 
 SIGNS = {
-    **{'"': "dquote", "'": "squote", "(": "paren", ")": "close", "[": "square", "]": "unsquare"},
-    **{"{": "brace", "}": "unbrace", ":": "colon", ",": "comma", ".": "dot", "=": "equals"},
-    **{"\n": "newline", " ": "space", "_": "underscore", "+": "plus", "-": "minus", "*": "star"},
-    **{"/": "slash", "\\": "backslash", "%": "percent", "#": "hash", "@": "at", "!": "bang"},
-    **{"<": "less", ">": "greater", "&": "and", "|": "or", "^": "caret", "~": "tilde"},
-    **{"?": "question", ";": "semicolon", "$": "dollar", "`": "backtick", "\t": "tab"},
+    '"': "dquote",
+    "'": "squote",
+    "(": "paren",
+    ")": "close",
+    "[": "square",
+    "]": "unsquare",
+    "{": "brace",
+    "}": "unbrace",
+    ":": "colon",
+    ",": "comma",
+    ".": "dot",
+    "=": "equals",
+    "\n": "newline",
+    " ": "space",
+    "_": "underscore",
+    "+": "plus",
+    "-": "minus",
+    "*": "star",
+    "/": "slash",
+    "\\": "backslash",
+    "%": "percent",
+    "#": "hash",
+    "@": "at",
+    "!": "bang",
+    "<": "less",
+    ">": "greater",
+    "&": "and",
+    "|": "or",
+    "^": "caret",
+    "~": "tilde",
+    "?": "question",
+    ";": "semicolon",
+    "$": "dollar",
+    "`": "backtick",
+    "\t": "tab",
 }
 KINDS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("dquote_open", lambda t: t.strip()[-1:] == '"' and t.strip()[:1] in "([{=,"),
@@ -47,11 +77,10 @@ KINDS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 COVERED = 0.6
 """Share of a table's mass that a kind must hold to give it its name."""
 LONGEST = 32
-RESERVED = frozenset(
-    ("ids", "at", "np", "math", "sys", "circuit", "check", "attend", "top", "cut", "drop", "gelu")
-    + ("beyond", "matrix")
-    + ("numbers", "sparse", "rivals", "PROMPTS", "ANSWERS", "EPS", "e", "answers", "logits")
-)
+HELPERS = ("attend", "beyond", "check", "circuit", "cut", "drop", "gelu", "matrix", "sparse", "top")
+GLOBALS = ("ids", "at", "rivals", "np", "math", "sys", "answers", "context", "eps", "prompts")
+RESERVED = frozenset((*HELPERS, *GLOBALS, "vocabulary", *dir(builtins), *keyword.softkwlist))
+"""Names that mean something else in a program, in small letters."""
 PREFIX = {
     "attn_q": "query_",
     "attn_k": "key_",
@@ -101,9 +130,7 @@ def feature(column: np.ndarray, counts: np.ndarray, tokens: Callable[[int], str]
         return _kind([(t, v) for t, v in found if v * sign > 0])
     plus, minus = (_kind([(t, v) for t, v in found if v * sign > 0]) for sign in (1, -1))
     if plus == minus:
-        plus, minus = (
-            slug(next(t for t, v in found if v * sign > 0)) for sign in (1, -1)
-        )
+        plus, minus = (slug(next(t for t, v in found if v * sign > 0)) for sign in (1, -1))
     name = f"{plus}_vs_{minus}"
     return name if len(name) <= LONGEST else plus
 
@@ -183,7 +210,7 @@ class Names:
             if kind in ("logit", "unembedded", "bigram"):
                 rest = slug(self.tokens(int(rest)))
             return f"{short}_{rest}" if kind != "embedding" else f"e{rest}"
-        key, _, channel = line.name.rpartition(".")
+        key = line.name.rpartition(".")[0]
         base = self.base[line.name]
         return PREFIX.get(key.rpartition(".")[2], "") + base
 

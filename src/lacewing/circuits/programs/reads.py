@@ -176,9 +176,7 @@ def _tables(stage: Stage, bounds: Bounds) -> list[Line]:
     return lines
 
 
-def _lost(
-    stage: Stage, seen: np.ndarray, places: np.ndarray, channel: int
-) -> np.ndarray:
+def _lost(stage: Stage, seen: np.ndarray, places: np.ndarray, channel: int) -> np.ndarray:
     """Where AbsTopK takes a channel of the first read, [vocab, position]."""
     shape = len(seen), len(places)
     if stage.keep is None:

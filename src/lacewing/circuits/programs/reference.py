@@ -66,9 +66,7 @@ def fills_of(model: Model, circuit: Circuit) -> dict[str, Tensor]:
     return {key: torch.zeros_like(m) if zero else m for key, m in model.means.items()}
 
 
-def cut_edges(
-    network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]
-) -> Transformer:
+def cut_edges(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
     """A copy in which edges between kept nodes that the circuit cut carry a constant."""
     network = copy.deepcopy(network)
     for family, pairs in circuit.edges.items():

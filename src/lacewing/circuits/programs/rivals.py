@@ -8,7 +8,8 @@ A row can be left out where it is
     never larger   than the smallest kept value can be
     always larger  than the largest kept value can be: it takes one place
 
-What is left is compared value by value; if too few are left to fill the places, AbsTopK never bites.
+What is left is compared value by value; where too few are left to fill the places, AbsTopK never
+bites.
 """
 
 from collections.abc import Mapping, Sequence

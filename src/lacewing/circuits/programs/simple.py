@@ -294,5 +294,3 @@ def _merged(line: Linear, sums: dict[str, Linear]) -> Linear:
             weights[place] = weights.get(place, 0.0) + term.weight * part.weight
     terms = tuple(Term(weight, *place) for place, weight in weights.items())
     return dataclasses.replace(line, terms=terms, bias=bias)
-
-

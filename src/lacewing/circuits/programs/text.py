@@ -113,9 +113,7 @@ class Printer:
             opening = "(" if inside else ""
             closing = (")" if inside else "") + f" / {self.names[line.over]}"
         note = self._note(line.node)
-        return _commented(
-            wrapped(f"{name} = {opening}", signed(parts), closing, " "), note, ""
-        )
+        return _commented(wrapped(f"{name} = {opening}", signed(parts), closing, " "), note, "")
 
     def _term(self, term: Term) -> str:
         if term.look is None:
@@ -169,14 +167,14 @@ class Printer:
         arguments = [str(line.room), f"[{kept}]"]
         lines: list[str] = []
         if line.rivals:
-            lines, rivals = self._rivals(label, line.rivals)
-            arguments.append(rivals)
+            lines, product = self._rivals(label, line.rivals)
+            arguments.append(product)
         if len(line.fixed):
             table = f"FIXED_{label}"
             self._define(table, line.fixed)
             arguments.append(f"fixed={table}")
-        call = [f"{a}," for a in arguments[:-1]] + arguments[-1:]
-        return [*lines, *wrapped(f"{left} = top(", call, ")  # AbsTopK", " ")]
+        parts = [f"{a}," for a in arguments[:-1]] + arguments[-1:]
+        return [*lines, *wrapped(f"{left} = top(", parts, ")  # AbsTopK", " ")]
 
     def _rivals(self, label: str, rivals: Sequence[Linear]) -> tuple[list[str], str]:
         """What may push kept values out of AbsTopK: a matrix, and what it is multiplied by."""
@@ -225,10 +223,8 @@ def heading(line: Line) -> str:
 
 def signed(parts: Sequence[str]) -> list[str]:
     """Summands with their signs between them."""
-    joined = [parts[0]] if parts else []
-    for part in parts[1:]:
-        joined.append(f"- {part[1:]}" if part.startswith("-") else f"+ {part}")
-    return joined
+    rest = [f"- {p[1:]}" if p.startswith("-") else f"+ {p}" for p in parts[1:]]
+    return [*parts[:1], *rest]
 
 
 def wrapped(start: str, parts: Sequence[str], end: str, gap: str) -> list[str]:
