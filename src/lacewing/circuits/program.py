@@ -32,7 +32,7 @@ from lacewing.tasks.registry import get
 
 EXAMPLES = 16
 """Test pairs that a file carries for its check."""
-SAMPLE = 64
+SAMPLE = 48
 """Validation pairs that a simplified program is chosen on."""
 DIGITS = 3
 """Significant digits of a simplified program's numbers."""

@@ -111,7 +111,7 @@ def draw(
     }[kind]
     if not pool:
         return None
-    most = MOST_PIECES if kind in ABOVE else 2 * MOST_PIECES
+    most = MOST_PIECES if kind in ABOVE else 4 * MOST_PIECES
     count = count or dice.randint(1, most)
     pieces = tuple(dice.choice(pool) for _ in range(count))
     return put(parts, kind, pieces, dice)

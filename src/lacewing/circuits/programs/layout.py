@@ -41,7 +41,7 @@ TOP = '''def top(room, values, rivals=(), fixed=()):
     others = np.abs([*values, *rivals])
     kept = []
     for value in values:
-        size = np.abs(value) * (1 + 1e-7)
+        size = np.abs(value) * (1 + 1e-6)
         above = (others > size).sum(0) + (np.asarray(fixed)[:, None] > size).sum(0)
         kept.append(np.where(above < room, value, 0))
     return kept
@@ -50,7 +50,7 @@ CUT = '''def cut(values, rms, bounds, rivals):
     """AbsTopK of a read: the more rivals are larger, the larger a value has to be."""
     kept = []
     for value in values:
-        size = np.abs(value) * rms * (1 + 1e-7)
+        size = np.abs(value) * rms * (1 + 1e-6)
         above = sum((np.abs(rival) > size).astype(int) for rival in rivals) + 0 * size.astype(int)
         kept.append(np.where(size >= bounds[np.arange(len(size)), above], value, 0))
     return kept
@@ -168,10 +168,18 @@ def page(
 
 def docstring(text: str) -> str:
     """Any text as a module's docstring."""
-    safe = text.encode("ascii", "backslashreplace").decode()
+    safe = plain(text)
     for sign in ("\\", '"'):
         safe = safe.replace(sign, "\\" + sign)
     return f'"""{safe}"""\n'
+
+
+def plain(text: str) -> str:
+    """A text in printable ASCII and newlines, everything else as backslash and code."""
+    return "".join(
+        sign if sign == "\n" or (sign.isascii() and sign.isprintable()) else ascii(sign)[1:-1]
+        for sign in text
+    )
 
 
 def _function(plan: Plan, names: Names, body: list[str]) -> list[str]:

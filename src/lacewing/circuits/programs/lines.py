@@ -23,7 +23,7 @@ from lacewing.errors import DataError
 Values = dict[str, np.ndarray]
 """What every name stands for while a program runs; `ids` are the token ids."""
 
-SLACK = 1e-7
+SLACK = 1e-6
 """Share by which another must be larger to count, so that no value loses against itself."""
 
 

@@ -64,12 +64,13 @@ class Sample:
         return values
 
     def error(self, plan: Plan) -> float:
-        """Root mean square difference of the answers' relative logits, nats."""
-        got = plan.run(self.ids, self.last)
-        gap = (got - got.mean(1, keepdims=True)) - (
-            self.wanted - self.wanted.mean(1, keepdims=True)
-        )
-        return float(np.sqrt(np.square(gap).mean()))
+        """Root mean square difference of the answers' relative logits, nats.
+
+        Differences that are the same on all prompts do not count; `_centred` removes them.
+        """
+        gap = plan.run(self.ids, self.last) - self.wanted
+        gap = gap - gap.mean(1, keepdims=True)
+        return float(np.sqrt(np.square(gap - gap.mean(0)).mean()))
 
 
 def simple_plan(plan: Plan, sample: Sample, counts: Float[np.ndarray, " vocab"]) -> Plan:
@@ -204,7 +205,7 @@ def _fitted(plan: Plan, scales: dict[str, float], sample: Sample) -> Plan:
     """The norms' constants, moved one by one to where the disagreement is least."""
 
     def tried(scales: dict[str, float]) -> tuple[float, Plan]:
-        made = _centred(_divided(plan, scales), sample)
+        made = _divided(plan, scales)
         return sample.error(made), made
 
     best, made = tried(scales)
@@ -241,7 +242,7 @@ def _cut_tables(plan: Plan, sample: Sample, counts: np.ndarray) -> Plan:
         if isinstance(line, Table):
             for choice in _shorter(line, counts, sample):
                 lines = [*plan.lines[:index], choice, *plan.lines[index + 1 :]]
-                cut = _centred(dataclasses.replace(plan, lines=tuple(lines)), sample)
+                cut = dataclasses.replace(plan, lines=tuple(lines))
                 error = sample.error(cut)
                 if error <= best * each:
                     plan, best = cut, max(error, best)

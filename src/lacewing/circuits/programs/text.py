@@ -56,6 +56,8 @@ class Printer:
     def number(self, value: float) -> str:
         """A literal."""
         text = f"{value:.{self.digits}g}"
+        if self.digits >= 9 and value == np.float32(value):  # a weight: as short as float32 allows
+            text = repr(float(str(np.float32(value)))).removesuffix(".0")
         return "0" if text in ("-0", "0") else text
 
     def _line(self, line: Line) -> list[str]:
