@@ -214,7 +214,7 @@ def test_attack_is_repeatable(text: Path) -> None:
     model = load("builtin:sparse")
     circuit = quote_circuit(model)
     made = [
-        attack(model, circuit, prompts(24), budget=60, tests=8, corpus=str(text), quiet=True)
+        attack(model, circuit, prompts(24), budget=40, tests=8, corpus=str(text), quiet=True)
         for _ in range(2)
     ]
     assert made[0].as_json() == made[1].as_json()
@@ -251,7 +251,7 @@ def test_refused(text: Path, tmp_path: Path) -> None:
     circuit = quote_circuit(model)
     with pytest.raises(ConfigError, match="too few"):
         attack(model, circuit, prompts(4), budget=0)
-    bare = [Pair("2] x", "2] y", '")', "')", "z.py")]
+    bare = [Pair("y]\n2 3", "y]\n2 4", '")', "')", "z.py")]
     with pytest.raises(DataError, match="can be edited"):
         attack(model, circuit, bare, budget=4, corpus=str(text), quiet=True)
     (tmp_path / "notes").mkdir()
