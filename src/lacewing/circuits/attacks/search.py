@@ -1,11 +1,12 @@
 """Search for edits on which a circuit's own arithmetic gives the wrong answer.
 
 The first half of the budget is random edits of random prompts; they are the pool that controls are
-drawn from, too. The second half repeats what worked: the worst prompts get fresh edits, and the
-worst edits are put into other prompts. The full model is asked nothing here.
+drawn from, too. The second half tries the kinds of edit again that the circuit bears worst on
+average, prompt by prompt. The attacks are taken from the worst of these: not the texts on which
+the circuit errs most, because a circuit's extremes are its own noise and not the model's. The full
+model is asked nothing here.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -24,9 +25,9 @@ from lacewing.tasks.task import seeded
 
 CHUNK = 256
 TOP = 100
-"""Candidates whose prompts and edits are tried again."""
-REPEATS = 3
-"""How often the same pieces may be among the attacks."""
+"""Prompts and kinds that are tried again."""
+PRIOR = 2.0
+"""Weight of a kind's mean in that of one prompt, in edits."""
 LINES = 24
 """Lines that a prompt may lose at its top to fit."""
 
@@ -84,22 +85,14 @@ class Search:
     def guided(
         self, pool: list[Candidate], count: int, tell: Callable[[int], None] = lambda _: None
     ) -> list[Candidate]:
-        """More of what worked."""
-        top = sorted(pool, key=lambda c: c.margin)[:TOP]
-        if not top:
+        """Fresh edits of the prompts and kinds that the circuit bears worst."""
+        worst = sorted(average(pool).items(), key=lambda item: (item[1], item[0]))[:TOP]
+        if not worst:
             return []
 
         def again() -> Edit | None:
-            chosen = self.dice.choice(top)
-            parts = self.parts[chosen.edit.base]
-            if self.dice.random() < 0.5:
-                kind = self.dice.choice(self.kinds[parts.base])
-                return draw(parts, kind, self.material, self.dice)
-            other = self.dice.choice(top).edit if self.dice.random() < 0.5 else None
-            parts = self.parts[other.base] if other else self.dice.choice(self.usable)
-            if chosen.edit.kind not in self.kinds[parts.base]:
-                return None
-            return put(parts, chosen.edit.kind, chosen.edit.pieces, self.dice)
+            (base, _, kind), _ = self.dice.choice(worst)
+            return draw(self.parts[base], kind, self.material, self.dice)
 
         return self._made(count, again, tell)
 
@@ -198,20 +191,46 @@ def answer_margins(logits: object, prompts: Prompts) -> np.ndarray:
     return right.astype(np.float64).reshape(-1, 2)
 
 
-def chosen(pool: Iterable[Candidate], before: np.ndarray, count: int) -> list[Candidate]:
-    """The attacks: prompts the circuit turns from right to wrong, the surest first, one a pair."""
-    used: Counter[tuple[str, ...]] = Counter()
-    bases: set[int] = set()
-    found: list[Candidate] = []
-    for candidate in sorted(pool, key=lambda c: (c.margin, c.place, c.edit.pieces)):
-        if candidate.margin >= 0 or len(found) == count:
-            break
-        base, pieces = candidate.edit.base, candidate.edit.pieces
-        if before[candidate.place] > 0 and base not in bases and used[pieces] < REPEATS:
-            used[pieces] += 1
-            bases.add(base)
-            found.append(candidate)
-    return found
+Group = tuple[int, int, str]
+"""Pair, member and kind of edit."""
+
+
+def group(candidate: Candidate) -> Group:
+    """What a candidate is one of."""
+    return candidate.edit.base, candidate.member, candidate.edit.kind
+
+
+def average(pool: Sequence[Candidate]) -> dict[Group, float]:
+    """The circuit's mean margin per prompt and kind, few edits drawn towards the kind's mean."""
+    kinds: dict[str, list[float]] = {}
+    groups: dict[Group, list[float]] = {}
+    for candidate in pool:
+        kinds.setdefault(candidate.edit.kind, []).append(candidate.margin)
+        groups.setdefault(group(candidate), []).append(candidate.margin)
+    means = {kind: sum(margins) / len(margins) for kind, margins in kinds.items()}
+    return {
+        key: (sum(margins) + PRIOR * means[key[2]]) / (len(margins) + PRIOR)
+        for key, margins in groups.items()
+    }
+
+
+def chosen(pool: Sequence[Candidate], before: np.ndarray, count: int) -> list[Candidate]:
+    """The attacks: edits that turn the circuit from right to wrong, one a pair.
+
+    From the prompts and kinds with the worst average; of each the edit with the middle margin
+    among those on which the circuit errs.
+    """
+    flips: dict[Group, list[Candidate]] = {}
+    for candidate in pool:
+        if candidate.margin < 0 < before[candidate.place]:
+            flips.setdefault(group(candidate), []).append(candidate)
+    means = average(pool)
+    found: dict[int, Candidate] = {}
+    for key in sorted(flips, key=lambda key: (means[key], key)):
+        if key[0] not in found and len(found) < count:
+            ranked = sorted(flips[key], key=lambda c: (c.margin, c.edit.pieces))
+            found[key[0]] = ranked[len(ranked) // 2]
+    return list(found.values())
 
 
 def matched(
