@@ -13,7 +13,7 @@ from random import Random
 
 import numpy as np
 
-from lacewing.circuits.attacks.edits import Edit, draw, kinds_for, parts_of, put, shorter
+from lacewing.circuits.attacks.edits import Edit, draw, kinds_for, parts_of, shorter
 from lacewing.circuits.attacks.material import Material
 from lacewing.circuits.attacks.state import read
 from lacewing.circuits.programs.reference import Reference
