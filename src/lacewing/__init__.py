@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "Attacks": "lacewing.circuits.attack",
     "Circuit": "lacewing.circuits.circuit",
     "Corpus": "lacewing.data.corpus",
     "LacewingError": "lacewing.errors",
@@ -17,9 +18,11 @@ _WHERE = {
     "TrainConfig": "lacewing.training.config",
     "Transformer": "lacewing.model.transformer",
     "Verification": "lacewing.circuits.verify",
+    "attack": "lacewing.circuits.attack",
     "compare": "lacewing.circuits.compare",
     "edit": "lacewing.model.hooks",
     "load": "lacewing.model.store",
+    "program": "lacewing.circuits.program",
     "prune": "lacewing.circuits.prune",
     "record": "lacewing.model.hooks",
     "train": "lacewing.training.loop",

@@ -1,4 +1,4 @@
-"""The verbs: `lacewing train | tasks | prune | verify | compare | report | demo | blame`.
+"""The verbs: `lacewing train | tasks | prune | verify | program | attack | ...`.
 
 Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
 does the work and returns what `--json` prints. Progress goes to standard error, results to standard
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lacewing.circuits.command import Attack, Program
 from lacewing.circuits.config import PruneConfig
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
@@ -297,6 +298,8 @@ VERBS: dict[str, Any] = {
     "tasks": Tasks,
     "prune": Prune,
     "verify": Verify,
+    "program": Program,
+    "attack": Attack,
     "compare": Compare,
     "report": Report,
     "demo": Demo,

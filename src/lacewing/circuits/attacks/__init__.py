@@ -1,0 +1,1 @@
+"""Natural edits that keep the right answer right, to attack a model with what its circuit says."""

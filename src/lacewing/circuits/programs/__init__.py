@@ -1,0 +1,1 @@
+"""Circuits written out as standalone NumPy: what varies is compiled, named and printed."""
