@@ -1,0 +1,143 @@
+"""Where jobs run: this process, joblib's processes, or a Ray cluster through joblib.
+
+On one machine processes x threads = cores. On a cluster each job takes `threads` of its cores, and
+the sweep's folder must be one that every node sees.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lacewing.errors import ConfigError, LacewingError
+from lacewing.sweep.config import SweepConfig
+from lacewing.sweep.work import Job, Outcome, work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """How many jobs run at once, and where. Changes nothing about what is trained, but the number
+    of threads may change the last digits.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    processes: int = 0
+    """Jobs at once; 0: as many as there are cores."""
+    threads: int = 0
+    """Threads of a job; 0: cores / processes, and 1 on a cluster."""
+    cluster: str | None = None
+    """Address of a Ray cluster (host:port, or auto for the one on this machine)."""
+
+    def __post_init__(self) -> None:
+        for name in ("processes", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+
+    def width(self, jobs: int) -> int:
+        """Jobs at once, of `jobs` in all."""
+        if self.cluster is not None:
+            self._connect()
+            most = self.processes or max(1, _cluster_cores() // self.each(jobs))
+        else:
+            most = self.processes or max(1, cores() // max(1, self.threads))
+        return max(1, min(most, jobs))
+
+    def each(self, jobs: int) -> int:
+        """Threads of one job, where there are `jobs` in all; the same when some are done."""
+        if self.threads or self.cluster is not None:
+            return max(1, self.threads)
+        return max(1, cores() // max(1, min(self.processes or cores(), jobs)))
+
+    def work(
+        self, jobs: Sequence[Job], output: Path, config: SweepConfig, among: int
+    ) -> Iterator[Outcome]:
+        """Do jobs, and give what came of each as it ends.
+
+        Args:
+            jobs: What is left to do.
+            output: The sweep's folder.
+            config: The sweep.
+            among: Jobs of the kind in all.
+
+        Raises:
+            ConfigError: joblib or Ray is not installed, or a process was killed from outside.
+        """
+        if not jobs:
+            return
+        parallel, delayed, parallel_config = _joblib()
+        threads = self.each(among)
+        calls = [delayed(work)(job, output.absolute(), config, threads, os.getpid()) for job in jobs]
+        with parallel_config(**self._backend(self.width(among), threads)):
+            outcomes = parallel(
+                return_as="generator_unordered", batch_size=1, pre_dispatch="all"
+            )(calls)
+            try:
+                yield from outcomes
+            except BaseException as error:
+                _stop()
+                if type(error).__name__ == "TerminatedWorkerError":
+                    raise LacewingError(
+                        "a process of the sweep was killed, often for lack of memory: run the "
+                        "same command again, with fewer --processes"
+                    ) from error
+                raise
+
+    def _backend(self, width: int, threads: int) -> dict[str, Any]:
+        if self.cluster is None:
+            if width == 1:
+                return {"backend": "sequential", "n_jobs": 1}
+            return {"backend": "loky", "n_jobs": width, "inner_max_num_threads": threads}
+        return {
+            "backend": "ray",
+            "n_jobs": width,
+            "ray_remote_args": {"num_cpus": threads, "scheduling_strategy": "SPREAD"},
+        }
+
+    def _connect(self) -> None:
+        try:
+            import ray
+            from ray.util.joblib import register_ray
+        except ImportError as error:
+            raise ConfigError(
+                "a sweep on a cluster needs Ray: pip install 'lacewing[cluster]'"
+            ) from error
+        if not ray.is_initialized():
+            try:
+                ray.init(address=self.cluster, log_to_driver=False, logging_level="error")
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise ConfigError(
+                    f"no Ray cluster answers at {self.cluster!r} ({error}): start one with "
+                    "`ray start --head`"
+                ) from error
+        register_ray()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cluster_cores() -> int:
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def _joblib() -> tuple[Any, Any, Any]:
+    try:
+        from joblib.parallel import Parallel, delayed, parallel_config
+    except ImportError as error:
+        raise ConfigError("a sweep needs joblib: pip install 'lacewing[sweep]'") from error
+    return Parallel, delayed, parallel_config
+
+
+def _stop() -> None:
+    """End the processes at once; joblib by itself would wait for their jobs."""
+    from joblib.externals.loky.reusable_executor import get_reusable_executor
+
+    get_reusable_executor(max_workers=1, reuse=True).shutdown(wait=False, kill_workers=True)
