@@ -1,4 +1,4 @@
-"""The verbs: `lacewing train | tasks | prune | verify | compare | report | demo | blame`.
+"""The verbs: `lacewing train | tasks | prune | verify | compare | sweep | report | ...`.
 
 Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
 does the work and returns what `--json` prints. Progress goes to standard error, results to standard
@@ -20,6 +20,7 @@ import tyro
 from lacewing.circuits.config import PruneConfig
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
+from lacewing.sweep.command import Sweep
 from lacewing.training.config import TrainConfig
 
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -267,6 +268,7 @@ VERBS: dict[str, Any] = {
     "prune": Prune,
     "verify": Verify,
     "compare": Compare,
+    "sweep": Sweep,
     "report": Report,
     "demo": Demo,
     "blame": Blame,

@@ -101,7 +101,9 @@ class SweepConfig:
     @property
     def trials_at(self) -> dict[float, int]:
         """Prunings of each model and task by target: the main target first, then the nearest."""
-        others = sorted(self.targets, key=lambda t: max(t, self.main_target) / min(t, self.main_target))
+        others = sorted(
+            self.targets, key=lambda t: max(t, self.main_target) / min(t, self.main_target)
+        )
         return {t: self.trials if t == self.main_target else self.trials_elsewhere for t in others}
 
     @property

@@ -96,8 +96,10 @@ def losses_of(output: Path, point: str) -> dict[str, np.ndarray]:
 
 
 def correlations(found: Found, output: Path) -> list[Row]:
-    """Every sparse model with its twin; and, as the measure of what is possible, models with others
-    of their kind that differ only in the seed."""
+    """Every sparse model with its twin, and models of one kind that differ only in the seed.
+
+    The latter are the control: so much do two models agree that are alike.
+    """
     table: list[Row] = []
     pairs = {m["point"] for m in found.models if m["side"] == "dense"}
     for model in found.models:
@@ -106,9 +108,7 @@ def correlations(found: Found, output: Path) -> list[Row]:
             table.append(_row("sparse-dense", model, model, losses["sparse"], losses["dense"]))
         other = _other_seed(model, found.models)
         if other is not None:
-            mine, theirs = (
-                losses_of(output, m["point"])[model["side"]] for m in (model, other)
-            )
+            mine, theirs = (losses_of(output, m["point"])[model["side"]] for m in (model, other))
             kind = f"{model['side']}-{model['side']}"
             table.append(_row(kind, model, other, mine, theirs))
     return table

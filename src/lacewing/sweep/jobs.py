@@ -1,7 +1,7 @@
 """The two kinds of jobs of a sweep. Each leaves a whole folder, and goes on where it was killed.
 
-    jobs/POINT/model/           sparse/, dense/ (runs), losses.safetensors, result.json
-    jobs/POINT/tasks/TASK/      SIDE/TARGET (circuits), SIDE/TARGET.json (trials), result.json
+jobs/POINT/model/           sparse/, dense/ (runs), losses.safetensors, result.json
+jobs/POINT/tasks/TASK/      SIDE/TARGET (circuits), SIDE/TARGET.json (trials), result.json
 """
 
 import dataclasses
@@ -62,9 +62,7 @@ def model_job(
     tokenizer = Tokenizer.load(output / TOKENIZER)
     prepare(corpus, output / TOKENS, tokenizer=tokenizer, replace=False)
     lend_tokens(output, folder / "sparse")
-    run = train(
-        point.training(config), corpus, folder / "sparse", tokenizer=tokenizer, quiet=True
-    )
+    run = train(point.training(config), corpus, folder / "sparse", tokenizer=tokenizer, quiet=True)
     result: dict[str, Any] = {
         "point": dataclasses.asdict(point),
         "sparse": _about(run),
@@ -189,4 +187,3 @@ def _about(run: Run) -> dict[str, Any]:
     saved = artifacts.read_json(run.folder / "summary.json")
     keys = ("id", "validation_loss", "validation_tokens", "steps", "seconds", "nonzero")
     return {key: saved[key] for key in keys} | {"folder": run.folder.name}
-

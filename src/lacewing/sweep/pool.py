@@ -4,6 +4,7 @@ On one machine processes x threads = cores. On a cluster each job takes `threads
 the sweep's folder must be one that every node sees.
 """
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from lacewing.sweep.work import Job, Outcome, work
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """How many jobs run at once, and where. Changes nothing about what is trained, but the number
-    of threads may change the last digits.
+    """How many jobs run at once, and where.
+
+    Nothing here changes what is trained, but the number of threads may change the last digits.
 
     Raises:
         ConfigError: a value out of its range.
@@ -26,15 +28,21 @@ class Pool:
 
     processes: int = 0
     """Jobs at once; 0: as many as there are cores."""
+    training_processes: int = 0
+    """Models trained at once; 0: as many as other jobs."""
     threads: int = 0
     """Threads of a job; 0: cores / processes, and 1 on a cluster."""
     cluster: str | None = None
     """Address of a Ray cluster (host:port, or auto for the one on this machine)."""
 
     def __post_init__(self) -> None:
-        for name in ("processes", "threads"):
+        for name in ("processes", "training_processes", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+
+    def training(self) -> "Pool":
+        """The pool that models are trained on."""
+        return dataclasses.replace(self, processes=self.training_processes or self.processes)
 
     def width(self, jobs: int) -> int:
         """Jobs at once, of `jobs` in all."""
@@ -69,11 +77,13 @@ class Pool:
             return
         parallel, delayed, parallel_config = _joblib()
         threads = self.each(among)
-        calls = [delayed(work)(job, output.absolute(), config, threads, os.getpid()) for job in jobs]
+        calls = [
+            delayed(work)(job, output.absolute(), config, threads, os.getpid()) for job in jobs
+        ]
         with parallel_config(**self._backend(self.width(among), threads)):
-            outcomes = parallel(
-                return_as="generator_unordered", batch_size=1, pre_dispatch="all"
-            )(calls)
+            outcomes = parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
+                calls
+            )
             try:
                 yield from outcomes
             except BaseException as error:

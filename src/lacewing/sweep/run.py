@@ -64,7 +64,7 @@ def sweep(
         _open(output, config)
         prunings = [Job(m.point, name) for m in models for name in tasks.values()]
         ledger = _Ledger(len(models) + len(prunings), quiet)
-        _all(models, output, config, pool, ledger, "training")
+        _all(models, output, config, pool.training(), ledger, "training")
         _all(prunings, output, config, pool, ledger, "pruning")
         return summarise(output)
 
@@ -122,7 +122,8 @@ def _check_place(output: Path, config: SweepConfig) -> None:
                     f"{new.get(key)!r}: choose another --output; nothing was written"
                 )
     elif output.exists() and not (
-        output.is_dir() and all(p.name.startswith((lock.NAME, f".{CONFIG}")) for p in output.iterdir())
+        output.is_dir()
+        and all(p.name.startswith((lock.NAME, f".{CONFIG}")) for p in output.iterdir())
     ):
         raise ConfigError(
             f"{output} exists and is no sweep of lacewing: choose another --output; nothing was "

@@ -46,8 +46,8 @@ def summarise(output: Path) -> dict[str, Any]:
         "summary.md": markdown(found, result).encode(),
     }
     for name, figure in draw(found, result, output).items():
-        files[f"{name}.svg"] = svg.standalone(figure).encode()
         for theme, colours in (("", svg.LIGHT), ("_dark", svg.DARK)):
+            files[f"{name}{theme}.svg"] = svg.standalone(figure, colours).encode()
             files[f"{name}{theme}.png"] = svg.png(figure, colours=colours)
     artifacts.write_folder(
         output / SUMMARY,

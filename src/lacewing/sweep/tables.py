@@ -26,14 +26,24 @@ def frontier(found: Found) -> dict[str, Any]:
     """
     main = found.config.main_target
     rows = [r for r in found.sizes if r["target"] == main and r["edges"] is not None]
-    by_model = {m["model"]: {r["task"]: r for r in rows if r["model"] == m["model"]} for m in found.models}
+    by_model = {
+        m["model"]: {r["task"]: r for r in rows if r["model"] == m["model"]} for m in found.models
+    }
     common = _common({model: set(tasks) for model, tasks in by_model.items()})
     points = []
     for model in found.models:
         reached = by_model[model["model"]]
         point: Row = {
             key: model[key]
-            for key in ("label", "side", "width", "density", "activation", "seed", "validation_loss")
+            for key in (
+                "label",
+                "side",
+                "width",
+                "density",
+                "activation",
+                "seed",
+                "validation_loss",
+            )
         }
         point |= {"nonzero": model["nonzero"], "model": model["folder"]}
         point |= {"edges": None, "low": None, "high": None, "nodes": None, "reason": None}
@@ -110,7 +120,11 @@ def _compared(cells: dict[tuple[str, str], dict[str, Row]], paired: bool) -> Row
         row[f"{side}_prunings"] = sum(c[side]["prunings"] for c in cells.values())
     if paired:
         ratios = [
-            [max(1, c["dense"]["edges"]) / max(1, c["sparse"]["edges"]) for (_, t), c in cells.items() if t == task]
+            [
+                max(1, c["dense"]["edges"]) / max(1, c["sparse"]["edges"])
+                for (_, t), c in cells.items()
+                if t == task
+            ]
             for task in tasks
         ]
         row["ratio"], (row["ratio_low"], row["ratio_high"]) = mean_edges(ratios, least=0)

@@ -11,11 +11,13 @@ from lacewing import artifacts
 from lacewing.errors import ConfigError
 from lacewing.sweep.config import SweepConfig
 from lacewing.training.run import Run, finished
-from lacewing.training.twin import WITHIN, train_twin, twin_config
+from lacewing.training.twin import NEAREST, WITHIN, train_twin, twin_config
 
 TOKENS = "tokens"
 ATTEMPTS = 3
 """Twins trained before a model goes without one."""
+FIRST_LOOK = 10
+"""Steps before a twin's loss is first looked at; later looks follow its slope."""
 SLOWER, LONGER = 3, 2
 """What the learning rate is divided by after a twin ran past the loss, and the tokens multiplied
 with after one did not reach it."""
@@ -40,20 +42,20 @@ def fit_twin(output: Path, config: SweepConfig, folder: Path) -> tuple[Run | Non
         return _run(dense), None
     changes: dict[str, Any] = {} if config.twin_width is None else {"d_model": config.twin_width}
     rate, tokens = twin_config(sparse).learning_rate, twin_config(sparse).tokens
+    look = FIRST_LOOK
     error = ""
     for attempt in range(ATTEMPTS):
         place = folder / f"twin-{attempt}"
         lend_tokens(output, place)
         try:
-            train_twin(
-                sparse, place, changes | {"learning_rate": rate, "tokens": tokens}, quiet=True
-            )
+            pace = {"learning_rate": rate, "tokens": tokens, "evaluate_every": look}
+            train_twin(sparse, place, changes | pace, quiet=True)
         except ConfigError as reason:
             if not finished(place):
                 raise
             error = str(reason)
             if _run(place).validation_loss < _run(sparse).validation_loss - WITHIN:
-                rate, tokens = rate / SLOWER, tokens * SLOWER
+                rate, tokens, look = rate / SLOWER, tokens * SLOWER, NEAREST
             else:
                 tokens *= LONGER
         else:

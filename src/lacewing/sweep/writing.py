@@ -12,8 +12,8 @@ def markdown(found: Found, result: dict[str, Any]) -> str:
     lines = [
         "# Sweep",
         "",
-        f"{len(found.models)} models on `{config.corpus}`, {config.training.tokens:,} training tokens "
-        f"each (twins fewer), pruning seed {config.pruning.seed}. Every model and task had "
+        f"{len(found.models)} models on `{config.corpus}`, {config.training.tokens:,} training "
+        f"tokens each (twins fewer), pruning seed {config.pruning.seed}. Every model and task had "
         f"{config.trials} prunings at {config.main_target:g} nats and {config.trials_elsewhere} at "
         "each other target, sparse or dense alike. Edges are geometric means over tasks; brackets "
         "are 95 % intervals that resample tasks (none with a single task).",
@@ -71,7 +71,7 @@ def _sizes(sizes: Sequence[Row]) -> list[str]:
             number(row.get("ratio"), row.get("ratio_low"), row.get("ratio_high"), "{:.1f}"),
             str(row["tasks"]),
             str(row["circuits"]),
-            f"{row['sparse_prunings']} / {row.get('dense_prunings', '-')}",
+            f"{row['sparse_prunings']}, {row.get('dense_prunings', '-')}",
         ]
         for row in sizes
         if row["point"] == last
@@ -80,11 +80,11 @@ def _sizes(sizes: Sequence[Row]) -> list[str]:
     return [
         "## Circuit size against target loss",
         "",
-        f"Edges over {of} and the tasks where sparse and dense both reached the target.",
+        f"Edges over {of} and the tasks where sparse and dense both reached the target; "
+        "ratio is dense / sparse, prunings are those of either side.",
         "",
         *table(
-            ["target, nats", "sparse", "dense", "dense / sparse", "tasks", "circuits a side"]
-            + ["prunings, sparse / dense"],
+            ["target, nats", "sparse", "dense", "ratio", "tasks", "circuits a side", "prunings"],
             rows,
         ),
     ]
@@ -106,8 +106,8 @@ def _correlation(correlations: Sequence[Row]) -> list[str]:
     return [
         "## Token losses on the same validation text",
         "",
-        "Pearson of log losses, Spearman of ranks; intervals resample sequences. Models of one kind "
-        "and two seeds, where there are any, show what is possible.",
+        "Pearson of log losses, Spearman of ranks; intervals resample sequences. Models of one "
+        "kind and two seeds, where there are any, show what is possible.",
         "",
         *table(["models", "", "Pearson", "Spearman", "tokens in sequences"], rows),
     ]
@@ -135,6 +135,30 @@ def _scores(found: Found) -> list[str]:
         "",
         *table(["task", *(f"`{model}`" for model in models)], rows),
     ]
+
+
+def short(result: dict[str, Any]) -> str:
+    """The frontier and the sizes for a terminal."""
+    lines = []
+    for point in result["frontier"]["points"]:
+        edges = number(point["edges"], point["low"], point["high"])
+        reason = f"  ({point['reason']})" if point["reason"] else ""
+        lines.append(
+            f"{point['label']:58} {point['validation_loss']:.3f} nats/token  {edges} edges{reason}"
+        )
+    sizes = result["sizes"]
+    for row in (r for r in sizes if r["point"] == sizes[-1]["point"]):
+        ratio = number(row.get("ratio"), row.get("ratio_low"), row.get("ratio_high"), "{:.1f}")
+        lines.append(
+            f"at {row['target']:g} nats: {number(row['sparse'])} sparse, "
+            f"{number(row.get('dense'))} dense edges; ratio {ratio}; {row['circuits']} a side"
+        )
+    frontier = result["frontier"]
+    lines += [f"FAILED {row['job']}: {row['error']}" for row in frontier["failed"]]
+    if frontier["jobs_open"]:
+        lines.append(f"{frontier['jobs_open']} jobs are open: run the sweep again to go on")
+    lines.append(f"tables and figures: {result['summary']}")
+    return "\n".join(lines)
 
 
 def number(
