@@ -46,21 +46,21 @@ def correlate(
         seed: Of the bootstrap.
     """
     x, y = (np.log(np.maximum(losses, SMALLEST)).ravel() for losses in (first, second))
-    ranks = [_Ranks(losses.ravel()) for losses in (first, second)]
+    ranks_x, ranks_y = (_Ranks(losses.ravel()) for losses in (first, second))
     sequences, length = first.shape
     one = np.ones(len(x))
     drawn = np.random.default_rng(seed).integers(sequences, size=(RESAMPLES, sequences))
     samples = []
     for chosen in drawn:
         weight = np.bincount(chosen, minlength=sequences).repeat(length).astype(float)
-        samples.append((_pearson(x, y, weight), _pearson(*(r(weight) for r in ranks), weight)))
+        samples.append((_pearson(x, y, weight), _pearson(ranks_x(weight), ranks_y(weight), weight)))
     pearson, spearman = np.array(samples).T
     return Correlation(
         tokens=first.size,
         sequences=sequences,
         pearson=_pearson(x, y, one),
         pearson_interval=interval(pearson),
-        spearman=_pearson(*(r(one) for r in ranks), one),
+        spearman=_pearson(ranks_x(one), ranks_y(one), one),
         spearman_interval=interval(spearman),
     )
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from lacewing.report import svg
 from lacewing.sweep.axes import Frame, Place, dot, plain, powers, square, steps
-from lacewing.sweep.correlation import SMALLEST
 from lacewing.sweep.gather import Row
 
 WIDTH = 760
 MOST_LABELS = 24
+FLOOR = 1e-3
+"""Nats; smaller token losses are drawn here."""
 BINS = 56
 """Hexagons across the density plot."""
 
@@ -137,7 +138,8 @@ def sizes(rows: Sequence[Row], trials: Mapping[float, int]) -> str:
     for side, line, fill, label in sides:
         body += _curve(drawn, side, line, fill, x, y)
         body.append(svg.text(x(drawn[-1]["target"]) + 12, y(drawn[-1][side]) + 4, label))
-    budget = ", ".join(sorted({f"{n}" for n in trials.values()}))
+    most, least = max(trials.values()), min(trials.values())
+    budget = f"{most}" if most == least else f"{least} to {most}"
     note = f"best of {budget} prunings a circuit, both sides alike; bars: 95 % over tasks"
     body.append(svg.text(WIDTH - 24, 24, note, "soft small", "end"))
     return svg.figure(WIDTH, 446, body, "Circuit size against target loss, sparse and dense")
@@ -176,7 +178,8 @@ def correlation(losses: Mapping[str, np.ndarray], row: Row, label: str) -> str:
     """
     size = 420.0
     frame = Frame(84, 84 + size, 64, 64 + size)
-    floor = max(SMALLEST, 1e-3)
+    least = min(float(each.min()) for each in losses.values())
+    floor = max(FLOOR, 10 ** math.floor(math.log10(max(least, FLOOR))))
     sparse, dense = (np.maximum(losses[side].ravel(), floor) for side in ("sparse", "dense"))
     ends = [floor, float(max(sparse.max(), dense.max()))]
     x, y = frame.log_x(ends, 1.1), frame.log_y(ends, 1.1)
@@ -190,6 +193,9 @@ def correlation(losses: Mapping[str, np.ndarray], row: Row, label: str) -> str:
     body += _hexagons(across, down, size / BINS)
     body.append(svg.line(frame.left, frame.bottom, frame.right, frame.top, "c"))
     body += _facts(row, label, frame.right + 24)
+    if least < floor:
+        note = f"under {floor:g} nats: drawn there"
+        body.append(svg.text(frame.right, frame.bottom + 36, note, "soft small", "end"))
     return svg.figure(WIDTH, 548, body, f"Token losses of {label} and of its dense twin")
 
 
@@ -238,6 +244,5 @@ def _facts(row: Row, label: str, left: float) -> list[str]:
         (f"{row['tokens']:,} tokens", "soft"),
         (f"{row['sequences']:,} sequences", "soft"),
         ("dashed: equal losses", "soft"),
-        ("under 0.001 nats: at 0.001", "soft"),
     ]
     return [svg.text(left, 80 + 19 * i, text, kind) for i, (text, kind) in enumerate(lines) if text]

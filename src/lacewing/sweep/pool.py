@@ -5,6 +5,7 @@ the sweep's folder must be one that every node sees.
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -116,13 +117,13 @@ class Pool:
             ) from error
         if not ray.is_initialized():
             try:
-                ray.init(address=self.cluster, log_to_driver=False, logging_level="error")
+                ray.init(address=self.cluster, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise ConfigError(
                     f"no Ray cluster answers at {self.cluster!r} ({error}): start one with "
                     "`ray start --head`"
                 ) from error
-        register_ray()
+        register_ray()  # type: ignore[no-untyped-call]
 
 
 def cores() -> int:
@@ -135,7 +136,8 @@ def cores() -> int:
 def _cluster_cores() -> int:
     import ray
 
-    return int(ray.cluster_resources().get("CPU", 1))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
 
 
 def _joblib() -> tuple[Any, Any, Any]:

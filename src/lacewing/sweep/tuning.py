@@ -24,7 +24,8 @@ from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.tasks.task import Task
 
-Settings = dict[str, float]
+Settings = dict[str, Any]
+"""Values of a pruning's settings by name."""
 
 SPACE: dict[str, tuple[float, float]] = {
     "learning_rate": (0.01, 0.1),

@@ -50,7 +50,7 @@ def _frontier(frontier: dict[str, Any]) -> list[str]:
     return [
         f"## Frontier at {frontier['target_loss']:g} nats",
         "",
-        f"Over the {len(tasks)} tasks that all models with a size have a circuit for: {common}.",
+        f"Averaged over the tasks that all models with a size have a circuit for: {common}.",
         "",
         *table(
             ["model", "seed", "validation loss", "nonzero", "edges", "nodes", "tasks with circuit"],
@@ -97,8 +97,8 @@ def _correlation(correlations: Sequence[Row]) -> list[str]:
         [
             row["kind"],
             row["point"] + ("" if row["other"] == row["point"] else f" and {row['other']}"),
-            number(row["pearson"], *row["pearson_interval"], "{:.3f}"),
-            number(row["spearman"], *row["spearman_interval"], "{:.3f}"),
+            number(row["pearson"], *row["pearson_interval"], form="{:.3f}"),
+            number(row["spearman"], *row["spearman_interval"], form="{:.3f}"),
             f"{row['tokens']:,} in {row['sequences']:,}",
         ]
         for row in correlations
