@@ -7,6 +7,7 @@ the sweep's folder must be one that every node sees.
 import dataclasses
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from typing import Any
 
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.sweep.config import SweepConfig
-from lacewing.sweep.work import Job, Outcome, work
+from lacewing.sweep.work import Job, Outcome, forget, told, work
+
+POLL = 1.0
+"""Seconds between two looks at what a cluster has done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,25 +80,17 @@ class Pool:
         """
         if not jobs:
             return
-        parallel, delayed, parallel_config = _joblib()
-        threads = self.each(among)
+        for job in jobs:
+            forget(job, output)
+        delayed, threads = _joblib().delayed, self.each(among)
         calls = [
             delayed(work)(job, output.absolute(), config, threads, os.getpid()) for job in jobs
         ]
-        with parallel_config(**self._backend(self.width(among), threads)):
-            outcomes = parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
-                calls
-            )
-            try:
-                yield from outcomes
-            except BaseException as error:
-                _stop()
-                if type(error).__name__ == "TerminatedWorkerError":
-                    raise LacewingError(
-                        "a process of the sweep was killed, often for lack of memory: run the "
-                        "same command again, with fewer --processes"
-                    ) from error
-                raise
+        backend = self._backend(self.width(among), threads)
+        if self.cluster is None:
+            yield from _here(calls, backend)
+        else:
+            yield from _there(calls, backend, jobs, output, config.main_target)
 
     def _backend(self, width: int, threads: int) -> dict[str, Any]:
         if self.cluster is None:
@@ -140,12 +136,68 @@ def _cluster_cores() -> int:
     return int(resources.get("CPU", 1))
 
 
-def _joblib() -> tuple[Any, Any, Any]:
+def _joblib() -> Any:
     try:
-        from joblib.parallel import Parallel, delayed, parallel_config
+        from joblib import parallel
     except ImportError as error:
         raise ConfigError("a sweep needs joblib: pip install 'lacewing[sweep]'") from error
-    return Parallel, delayed, parallel_config
+    return parallel
+
+
+def _here(calls: Sequence[Any], backend: dict[str, Any]) -> Iterator[Outcome]:
+    """Outcomes as joblib gives them."""
+    joblib = _joblib()
+    with joblib.parallel_config(**backend):
+        parallel = joblib.Parallel(
+            return_as="generator_unordered", batch_size=1, pre_dispatch="all"
+        )
+        try:
+            yield from parallel(calls)
+        except BaseException as error:
+            _stop()
+            if type(error).__name__ == "TerminatedWorkerError":
+                raise LacewingError(
+                    "a process of the sweep was killed, often for lack of memory: run the same "
+                    "command again, with fewer --processes"
+                ) from error
+            raise
+
+
+def _there(
+    calls: Sequence[Any],
+    backend: dict[str, Any],
+    jobs: Sequence[Job],
+    output: Path,
+    target: float,
+) -> Iterator[Outcome]:
+    """Outcomes as their folders appear: joblib's Ray backend gives none before the last is done."""
+    joblib = _joblib()
+    errors: list[BaseException] = []
+
+    def dispatch() -> None:
+        try:
+            with joblib.parallel_config(**backend):
+                joblib.Parallel(batch_size=1, pre_dispatch="all")(calls)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=dispatch, daemon=True)
+    thread.start()
+    waiting = list(jobs)
+    while waiting:
+        alive = thread.is_alive()  # asked first, so that the last look sees everything
+        for job in list(waiting):
+            if (outcome := told(job, output, target)) is not None:
+                waiting.remove(job)
+                yield outcome
+        if not alive and waiting:
+            raise LacewingError(
+                f"the cluster gave up with {len(waiting)} jobs open"
+                f"{f' ({errors[0]})' if errors else ''}: run the same command again"
+            )
+        if waiting:
+            thread.join(POLL)
+    thread.join()
 
 
 def _stop() -> None:

@@ -38,7 +38,7 @@ class Job:
         """Where its result is."""
         if self.task is None:
             return model_folder(output, self.point)
-        from lacewing.tasks.registry import get
+        from lacewing.tasks.registry import get  # which loads torch
 
         return task_folder(output, self.point, get(self.task).name)
 
@@ -72,6 +72,22 @@ def failure(job: Job, output: Path) -> str | None:
     return str(artifacts.read_json(path)["error"])
 
 
+def told(job: Job, output: Path, main_target: float) -> Outcome | None:
+    """What came of a job, from its folder; None while it is not done."""
+    if error := failure(job, output):
+        return Outcome(job, f"{job.label}: FAILED: {error}", failed=True)
+    if not finished(job, output):
+        return None
+    result = artifacts.read_json(job.folder(output) / "result.json")
+    line = _losses(result) if job.task is None else _sizes(result, main_target)
+    return Outcome(job, f"{job.label}: {line}; {result['seconds']:.0f} s")
+
+
+def forget(job: Job, output: Path) -> None:
+    """Forget an earlier failure, before the job is tried again."""
+    (job.folder(output) / FAILED).unlink(missing_ok=True)
+
+
 def work(job: Job, output: Path, config: SweepConfig, threads: int, driver: int) -> Outcome:
     """Do one job; a failure is written down and returned, not raised.
 
@@ -82,42 +98,43 @@ def work(job: Job, output: Path, config: SweepConfig, threads: int, driver: int)
         threads: Threads it may use.
         driver: Process id of the sweep on this machine; when that ends, so does this process.
     """
+    import torch
+
     _end_with(driver)
-    _cap(threads)
+    torch.set_num_threads(threads)
     folder = job.folder(output)
-    (folder / FAILED).unlink(missing_ok=True)
     busy = f"{folder} is still being written by a process of a killed sweep: end that process"
     try:
         with lock.locked(folder, busy, PATIENCE):
-            if finished(job, output):  # by the sweep that was killed
-                return Outcome(job, f"{job.label}: done before")
-            line = _do(job, output, config, threads)
+            if not finished(job, output):  # it may have been, by the sweep that was killed
+                _do(job, output, config, threads)
     except Exception as error:  # the rest of the sweep goes on, whatever it is
         kind = "" if isinstance(error, LacewingError) else f"{type(error).__name__}: "
         reason = kind + " ".join(str(error).split())
         facts = {"error": reason, "traceback": traceback.format_exc()}
         artifacts.write_json(folder / FAILED, facts)
-        return Outcome(job, f"{job.label}: FAILED: {reason}", failed=True)
-    return Outcome(job, line)
+    outcome = told(job, output, config.main_target)
+    assert outcome is not None
+    return outcome
 
 
-def _do(job: Job, output: Path, config: SweepConfig, threads: int) -> str:
+def _do(job: Job, output: Path, config: SweepConfig, threads: int) -> None:
     from lacewing.sweep.jobs import model_job, task_job
     from lacewing.tasks.registry import get
 
-    began = time.monotonic()
     where = {"host": socket.gethostname(), "node": _node(), "threads": threads}
     if job.task is None:
-        result = model_job(output, config, job.point, where)
-        line = f"validation loss {result['sparse']['validation_loss']:.3f}"
-        if result["dense"]:
-            line += f", twin {result['dense']['validation_loss']:.3f}"
-        elif result["twin_error"]:
-            line += f", NO TWIN: {result['twin_error']}"
+        model_job(output, config, job.point, where)
     else:
-        result = task_job(output, config, job.point, get(job.task), where)
-        line = _sizes(result, config.main_target)
-    return f"{job.label}: {line}; {time.monotonic() - began:.0f} s"
+        task_job(output, config, job.point, get(job.task), where)
+
+
+def _losses(result: dict[str, Any]) -> str:
+    """What came of a training job, in a line."""
+    line = f"validation loss {result['sparse']['validation_loss']:.3f}"
+    if result["dense"]:
+        return line + f", twin {result['dense']['validation_loss']:.3f}"
+    return line + (f", NO TWIN: {result['twin_error']}" if result["twin_error"] else "")
 
 
 def _sizes(result: dict[str, Any], target: float) -> str:
@@ -143,12 +160,6 @@ def _node() -> str | None:
     except ImportError:
         return None
     return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else None
-
-
-def _cap(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _end_with(driver: int) -> None:
