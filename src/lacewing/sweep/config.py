@@ -168,11 +168,20 @@ def _made(kind: Any, saved: object, path: str, prefix: str) -> Any:
                 words = str(hints[name]).replace("typing.", "")
             raise ConfigError(f"{path}: {prefix}{name} must be {words}, not {value!r}")
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = _as(value, hints[name])
     try:
         return kind(**values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {prefix}{error}") from error
+
+
+def _as(value: Any, hint: Any) -> Any:
+    """A fitting value from JSON, with tuples for lists and floats where those are meant."""
+    parts = get_args(hint)
+    if isinstance(value, list):
+        return tuple(_as(v, parts[0]) for v in value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and (hint is float or float in parts) else value
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -63,10 +63,10 @@ def _staircase(places: Sequence[tuple[float, float]], frame: Frame) -> list[str]
     line: list[tuple[float, float]] = []
     for at, height in sorted(places, key=lambda p: (p[0], -p[1])):
         if not line:
-            line = [(at, frame.top), (at, height)]
+            line = [(at, float(frame.top)), (at, height)]
         elif height > line[-1][1]:  # lower on the page is less loss
             line += [(at, line[-1][1]), (at, height)]
-    return [svg.path([*line, (frame.right, line[-1][1])], "same")] if line else []
+    return [svg.path([*line, (float(frame.right), line[-1][1])], "same")] if line else []
 
 
 def _labels(shown: Sequence[Row], x: Place, y: Place) -> list[str]:
@@ -145,7 +145,7 @@ def sizes(rows: Sequence[Row], trials: Mapping[float, int]) -> str:
     return svg.figure(WIDTH, 446, body, "Circuit size against target loss, sparse and dense")
 
 
-def _under(row: Row, at: float, frame: Frame) -> list[str]:
+def _under(row: Row, at: float | int, frame: Frame) -> list[str]:
     """Tick, ratio and count of one target."""
     ratio = row.get("ratio")
     return [
@@ -199,7 +199,7 @@ def correlation(losses: Mapping[str, np.ndarray], row: Row, label: str) -> str:
     return svg.figure(WIDTH, 548, body, f"Token losses of {label} and of its dense twin")
 
 
-def _hexagons(x: np.ndarray, y: np.ndarray, step: float) -> list[str]:
+def _hexagons(x: np.ndarray, y: np.ndarray, step: float | int) -> list[str]:
     """Counts in a honeycomb, as opacity by their logarithm."""
     tall = step * math.sqrt(3)
     # Two rectangular lattices, the second moved by half a cell; each point goes to the nearer one.
@@ -226,7 +226,7 @@ def _hexagons(x: np.ndarray, y: np.ndarray, step: float) -> list[str]:
     return [shape, *drawn]
 
 
-def _facts(row: Row, label: str, left: float) -> list[str]:
+def _facts(row: Row, label: str, left: float | int) -> list[str]:
     """The numbers beside the density plot."""
 
     def bounded(name: str) -> str:

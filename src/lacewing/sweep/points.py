@@ -59,16 +59,15 @@ def points(config: SweepConfig) -> list[Point]:
         if config.density_at == "base":
             density = density * (config.training.base_width / width) ** 2
         point = Point(width, density, activation, seed)
+        if density >= 1:
+            raise ConfigError(
+                f"{point.label} is no sparse model: lower the densities or leave out this width"
+            )
         try:
             training = point.training(config)
             training.model(training.vocab_size)
         except ConfigError as error:
             raise ConfigError(f"{point.label}: {error}") from error
-        if not training.sparse:
-            raise ConfigError(
-                f"{point.label}: a density of 1 or more is no sparse model; lower densities or "
-                "leave out this width"
-            )
         found.append(point)
     return found
 

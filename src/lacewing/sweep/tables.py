@@ -132,7 +132,7 @@ def _compared(cells: dict[tuple[str, str], dict[str, Row]], paired: bool) -> Row
 
 
 def mean_edges(
-    values: Sequence[Any], least: float = 1
+    values: Sequence[Any], least: float | int = 1
 ) -> tuple[float | None, tuple[float | None, float | None]]:
     """Geometric mean and its 95 % interval over tasks.
 

@@ -34,18 +34,23 @@ class Job:
         """The job that trains this one's model."""
         return dataclasses.replace(self, task=None)
 
-    def folder(self, output: Path) -> Path:
-        """Where its result is."""
-        if self.task is None:
-            return model_folder(output, self.point)
+    @property
+    def task_name(self) -> str | None:
+        """The task's name, also where it is a file."""
         from lacewing.tasks.registry import get  # which loads torch
 
-        return task_folder(output, self.point, get(self.task).name)
+        return None if self.task is None else get(self.task).name
+
+    def folder(self, output: Path) -> Path:
+        """Where its result is."""
+        if (name := self.task_name) is None:
+            return model_folder(output, self.point)
+        return task_folder(output, self.point, name)
 
     @property
     def label(self) -> str:
         """Its name for people."""
-        end = f", seed {self.point.seed}" + (f", {self.task}" if self.task else "")
+        end = f", seed {self.point.seed}" + (f", {self.task_name}" if self.task else "")
         return self.point.label + end
 
 
@@ -98,6 +103,8 @@ def work(job: Job, output: Path, config: SweepConfig, threads: int, driver: int)
         threads: Threads it may use.
         driver: Process id of the sweep on this machine; when that ends, so does this process.
     """
+    if os.getpid() != driver:
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # read when numba is imported
     import torch
 
     _end_with(driver)

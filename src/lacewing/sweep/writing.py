@@ -162,9 +162,9 @@ def short(result: dict[str, Any]) -> str:
 
 
 def number(
-    value: float | None,
-    low: float | None = None,
-    high: float | None = None,
+    value: float | int | None,
+    low: float | int | None = None,
+    high: float | int | None = None,
     form: str = "{:,.0f}",
 ) -> str:
     """A number with its interval; a dash where there is none."""
