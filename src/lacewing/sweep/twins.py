@@ -14,11 +14,11 @@ from lacewing.training.run import Run, finished
 from lacewing.training.twin import NEAREST, WITHIN, train_twin, twin_config
 
 TOKENS = "tokens"
-ATTEMPTS = 3
+ATTEMPTS = 5
 """Twins trained before a model goes without one."""
 FIRST_LOOK = 10
 """Steps before a twin's loss is first looked at; later looks follow its slope."""
-SLOWER, LONGER = 3, 2
+SLOWER, LONGER = 2, 2
 """What the learning rate is divided by after a twin ran past the loss, and the tokens multiplied
 with after one did not reach it."""
 
