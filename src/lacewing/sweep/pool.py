@@ -145,7 +145,7 @@ def _joblib() -> Any:
 
 
 def _here(calls: Sequence[Any], backend: dict[str, Any]) -> Iterator[Outcome]:
-    """Outcomes as joblib gives them."""
+    """Outcomes as joblib gives them; whatever ends this early also ends joblib's processes."""
     joblib = _joblib()
     with joblib.parallel_config(**backend):
         parallel = joblib.Parallel(
@@ -153,14 +153,13 @@ def _here(calls: Sequence[Any], backend: dict[str, Any]) -> Iterator[Outcome]:
         )
         try:
             yield from parallel(calls)
-        except BaseException as error:
-            _stop()
-            if type(error).__name__ == "TerminatedWorkerError":
-                raise LacewingError(
-                    "a process of the sweep was killed, often for lack of memory: run the same "
-                    "command again, with fewer --processes"
-                ) from error
-            raise
+        except Exception as error:
+            if type(error).__name__ != "TerminatedWorkerError":
+                raise
+            raise LacewingError(
+                "a process of the sweep was killed, often for lack of memory: run the same "
+                "command again, with fewer --processes"
+            ) from error
 
 
 def _there(
@@ -198,10 +197,3 @@ def _there(
         if waiting:
             thread.join(POLL)
     thread.join()
-
-
-def _stop() -> None:
-    """End the processes at once; joblib by itself would wait for their jobs."""
-    from joblib.externals.loky.reusable_executor import get_reusable_executor
-
-    get_reusable_executor(max_workers=1, reuse=True).shutdown(wait=False, kill_workers=True)
