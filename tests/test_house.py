@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
 ORDER = (
     *("errors", "shapes", "artifacts", "progress", "kernels", "data", "model", "training", "tasks"),
-    *("circuits", "bridges", "sae", "explain", "watch", "interop", "report", "viewer", "failures"),
+    *("circuits", "bridges", "sae", "explain", "watch", "interop", "report", "sweep"),
+    *("viewer", "failures"),
     *("verbs", "demo", "cli", "__main__"),
 )
 """Top-level modules, from the ground up: each may import only what stands before it."""

@@ -1,4 +1,4 @@
-"""The verbs: `lacewing train | tasks | prune | verify | program | attack | ...`.
+"""The verbs: `lacewing train | tasks | prune | verify | compare | report | view | ...`.
 
 Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
 does the work and returns what `--json` prints. Progress goes to standard error, results to standard
@@ -21,6 +21,7 @@ from lacewing.circuits.command import Attack, Program
 from lacewing.circuits.config import PruneConfig
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
+from lacewing.sweep.command import Sweep
 from lacewing.training.config import TrainConfig
 
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -301,6 +302,7 @@ VERBS: dict[str, Any] = {
     "program": Program,
     "attack": Attack,
     "compare": Compare,
+    "sweep": Sweep,
     "report": Report,
     "demo": Demo,
     "blame": Blame,

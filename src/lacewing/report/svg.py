@@ -78,16 +78,14 @@ def figure(width: float | int, height: float | int, body: list[str], title: str)
     )
 
 
-def standalone(figure: str) -> str:
-    """A figure with the light colours written in, as a file of its own."""
-    style = (
-        f'<style>{rules(LIGHT)}</style><rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>'
-    )
+def standalone(figure: str, colours: dict[str, str] = LIGHT) -> str:
+    """A figure with its colours (LIGHT or DARK) written in, as a file of its own."""
+    style = f'<style>{rules(colours)}</style><rect width="100%" height="100%" fill="{colours["paper"]}"/>'
     return figure.replace("</title>", "</title>" + style, 1)
 
 
-def png(figure: str, zoom: int = 2) -> bytes:
+def png(figure: str, zoom: int = 2, colours: dict[str, str] = LIGHT) -> bytes:
     """A figure as PNG, at `zoom` times its size."""
     import resvg_py
 
-    return bytes(resvg_py.svg_to_bytes(svg_string=standalone(figure), zoom=zoom))
+    return bytes(resvg_py.svg_to_bytes(svg_string=standalone(figure, colours), zoom=zoom))

@@ -1,0 +1,1 @@
+"""Sweeps: train and prune over widths, densities, activation densities and seeds; the frontier."""

@@ -1,0 +1,119 @@
+"""What a sweep's folder holds so far, as plain rows: models, circuits, failures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.sweep.config import SweepConfig, read_config
+from lacewing.sweep.jobs import MODEL, RESULT, TASK
+from lacewing.sweep.points import Point, points
+from lacewing.sweep.work import Job, failure, finished
+from lacewing.tasks.registry import names
+
+SIDES = ("sparse", "dense")
+CONFIG = "sweep.json"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All finished jobs of a sweep."""
+
+    config: SweepConfig
+    models: list[Row]
+    """One per trained model: point, side, label, losses, folder (relative to the sweep's)."""
+    scores: list[Row]
+    """One per model and task: the unpruned model's loss, accuracy, interval."""
+    sizes: list[Row]
+    """One per model, task and target: edges, nodes, losses, prunings, circuit (relative)."""
+    failed: list[Row]
+    """Jobs that failed when they were last tried, and models without a twin: job, error."""
+    open: int
+    """Jobs not yet done."""
+
+
+def gather(output: Path) -> Found:
+    """Read every finished job below a sweep's folder.
+
+    Raises:
+        ConfigError, ArtifactError: the folder holds no sweep, or a job there is damaged.
+    """
+    config = read_config(output / CONFIG)
+    found = Found(config, [], [], [], [], 0)
+    count = 0
+    for point in points(config):
+        job = Job(point, None)
+        jobs = [Job(point, name) for name in config.tasks or names()]
+        if not finished(job, output):
+            count += 1 + len(jobs)
+            _failure(job, output, found.failed)
+            continue
+        _models(job, output, found)
+        for pruning in jobs:
+            if finished(pruning, output):
+                _circuits(pruning, output, found)
+            else:
+                count += 1
+                _failure(pruning, output, found.failed)
+    return Found(config, found.models, found.scores, found.sizes, found.failed, count)
+
+
+def name_of(point: Point, side: str) -> str:
+    """A model's name for people."""
+    if side == "sparse":
+        return f"{point.label}, seed {point.seed}"
+    return f"dense twin of {point.label}, seed {point.seed}"
+
+
+def _failure(job: Job, output: Path, failed: list[Row]) -> None:
+    if error := failure(job, output):
+        failed.append({"job": job.label, "error": error})
+
+
+def _models(job: Job, output: Path, found: Found) -> None:
+    folder = job.folder(output)
+    artifacts.read_manifest(folder, MODEL)
+    result = artifacts.read_json(folder / RESULT)
+    for side in SIDES:
+        if result[side] is None:
+            continue
+        about = {key: result[side][key] for key in ("id", "validation_loss", "nonzero", "seconds")}
+        found.models.append(
+            _point(job.point, side) | about | {"folder": _relative(folder / side, output)}
+        )
+    if result["twin_error"]:
+        found.failed.append({"job": f"twin of {job.label}", "error": result["twin_error"]})
+
+
+def _circuits(job: Job, output: Path, found: Found) -> None:
+    folder = job.folder(output)
+    artifacts.read_manifest(folder, TASK)
+    result = artifacts.read_json(folder / RESULT)
+    if result["error"]:
+        found.failed.append({"job": job.label, "error": result["error"]})
+    for side, score in result["sides"].items():
+        found.scores.append(_point(job.point, side) | {"task": result["task"]} | score)
+    for row in result["rows"]:
+        circuit = row.get("circuit")
+        place = _relative(folder / circuit, output) if circuit else None
+        about = {"task": result["task"], **row, "circuit": place}
+        found.sizes.append(_point(job.point, row["side"]) | about)
+
+
+def _point(point: Point, side: str) -> Row:
+    return {
+        "model": f"{point.name}/{side}",
+        "side": side,
+        "label": name_of(point, side),
+        "width": point.width,
+        "density": point.density if side == "sparse" else 1.0,
+        "activation": point.activation if side == "sparse" else 1.0,
+        "seed": point.seed,
+        "point": point.name,
+    }
+
+
+def _relative(path: Path, output: Path) -> str:
+    return path.relative_to(output).as_posix()

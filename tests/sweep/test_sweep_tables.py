@@ -1,0 +1,179 @@
+"""Tables by hand, and figures that hold the tables' numbers."""
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from lacewing.sweep import figures
+from lacewing.sweep.config import SweepConfig
+from lacewing.sweep.gather import Found
+from lacewing.sweep.tables import frontier, mean_edges, sizes
+from lacewing.sweep.writing import markdown
+
+CONFIG = SweepConfig(targets=(0.05, 0.15))
+Edges = dict[str, dict[str, int | None]]
+
+
+def found(edges: Edges, elsewhere: Edges | None = None) -> Found:
+    """A sweep of models POINT/SIDE with some edges by task, at 0.15 and at 0.05 nats."""
+    models, rows = [], []
+    for number, name in enumerate(edges):
+        point, side = name.split("/")
+        about: dict[str, Any] = {
+            "model": name,
+            "side": side,
+            "label": name,
+            "width": 64,
+            "density": 0.1 if side == "sparse" else 1.0,
+            "activation": 0.25,
+            "seed": 0,
+            "point": point,
+        }
+        facts = {"validation_loss": 3.0 + 0.1 * number, "nonzero": 1000, "folder": name}
+        models.append(about | facts)
+        for target, table in ((0.15, edges), (0.05, elsewhere or {})):
+            for task, count in table.get(name, {}).items():
+                row = {"task": task, "target": target, "edges": count, "nodes": count}
+                place = None if count is None else f"{name}/{task}"
+                rows.append(about | row | {"prunings": 4, "circuit": place})
+    return Found(CONFIG, models, [], rows, [], 0)
+
+
+TWO = found(
+    {
+        "a/sparse": {"x": 10, "y": 40},
+        "a/dense": {"x": 100, "y": 1600},
+        "b/sparse": {"x": 5, "y": 20},
+        "b/dense": {"x": 200, "y": None},
+    },
+    {"a/sparse": {"x": 30}, "a/dense": {"x": 90}},
+)
+
+
+def test_the_frontier_by_hand() -> None:
+    """Models with both tasks are averaged over both; b's twin, which has one, is left out."""
+    data = frontier(found({"a/sparse": {"x": 10, "y": 40}, "b/sparse": {"x": 5, "y": 80}}))
+    assert ["x", "y"] == data["tasks"]
+    assert [20, 20] == pytest.approx([point["edges"] for point in data["points"]])
+    assert [10, 40] == pytest.approx([data["points"][0][end] for end in ("low", "high")])
+
+
+def test_models_with_few_tasks_do_not_shrink_the_frontier() -> None:
+    """One with a single task of four is left out, and says why; its circuit is still listed."""
+    full = dict.fromkeys("wxyz", 10)
+    data = frontier(found({"a/sparse": full, "b/sparse": full, "c/sparse": {"x": 3}}))
+    assert ["w", "x", "y", "z"] == data["tasks"]
+    poor = data["points"][2]
+    assert (None, "no circuit for w, y, z") == (poor["edges"], poor["reason"])
+    assert ["c/sparse/x"] == poor["circuits"]
+
+
+def test_no_circuits_at_all() -> None:
+    """A frontier without edges says so, and is no error."""
+    data = frontier(found({"a/sparse": {"x": None}}))
+    assert ([], None, "no task has a circuit") == (
+        data["tasks"],
+        data["points"][0]["edges"],
+        data["points"][0]["reason"],
+    )
+
+
+def test_sizes_by_hand() -> None:
+    """Means over tasks of means over models, only where both sides have a circuit."""
+    table = {(row["point"], row["target"]): row for row in sizes(TWO)}
+    assert 6 == len(table)
+    every = table["all", 0.15]
+    assert (2, 3) == (every["tasks"], every["circuits"])
+    x, y = np.sqrt(10 * 5), 40
+    assert pytest.approx(np.sqrt(x * y)) == every["sparse"]
+    assert pytest.approx(np.sqrt(np.sqrt(100 * 200) * 1600)) == every["dense"]
+    assert pytest.approx(np.sqrt(np.sqrt(10 * 40) * 40)) == every["ratio"]
+    assert (12, 12) == (every["sparse_prunings"], every["dense_prunings"])
+    alone = table["a", 0.05]
+    assert (30, 90, 3) == pytest.approx((alone["sparse"], alone["dense"], alone["ratio"]))
+    assert (None, None) == (alone["ratio_low"], alone["ratio_high"])
+    assert (None, 0) == (table["b", 0.05]["sparse"], table["b", 0.05]["circuits"])
+
+
+def test_an_interval_resamples_tasks() -> None:
+    """Equal tasks have no spread; one task has no interval; the bootstrap's is near normal."""
+    same, bounds = mean_edges([7, 7, 7])
+    assert [7, 7, 7] == pytest.approx([same, *bounds])
+    assert (None, None) == mean_edges([7])[1]
+    logs = np.random.default_rng(1).normal(3, 1, size=100)
+    mean, (low, high) = mean_edges(list(np.exp(logs)))
+    assert mean is not None
+    assert low is not None
+    assert high is not None
+    assert pytest.approx(2 * 1.96 * logs.std() / 10, rel=0.1) == np.log(high / low)
+
+
+def marks(figure: str) -> dict[str, tuple[float, float]]:
+    """Centres of the marks of a figure, by what they say when hovered."""
+    places = {}
+    for node in ElementTree.fromstring(figure).iter():
+        title = node.find("{http://www.w3.org/2000/svg}title")
+        if title is None or " edges" not in str(title.text) or node.tag.endswith("svg"):
+            continue  # the legend says no number
+        if node.tag.endswith("circle"):
+            at = float(node.attrib["cx"]), float(node.attrib["cy"])
+        else:
+            half = float(node.attrib["width"]) / 2
+            at = float(node.attrib["x"]) + half, float(node.attrib["y"]) + half
+        places[str(title.text)] = at
+    return places
+
+
+def test_the_frontier_figure_holds_the_table() -> None:
+    """A mark per model, on one logarithmic scale of edges and one linear scale of loss."""
+    data = frontier(found({f"{n}/sparse": {"x": n, "y": 4 * n} for n in (5, 50, 80)}))
+    drawn = list(marks(figures.frontier(data)).items())
+    assert [
+        f"{n}/sparse: {2 * n} edges [{n}, {4 * n}], validation loss {loss}"
+        for n, loss in ((5, "3.000"), (50, "3.100"), (80, "3.200"))
+    ] == [title for title, _ in drawn]
+    (x1, y1), (x2, y2), (x3, y3) = (place for _, place in drawn)
+    assert pytest.approx(np.log(10) / np.log(16), abs=0.002) == (x2 - x1) / (x3 - x1)
+    assert pytest.approx(0.5, abs=0.002) == (y2 - y1) / (y3 - y1)
+    assert y1 > y3  # less loss is lower
+
+
+def test_the_sizes_figure_holds_the_table() -> None:
+    """A mark per side and target with circuits, the ratio and the count under every target."""
+    rows = [row for row in sizes(TWO) if row["point"] == "all"]
+    figure = figures.sizes(rows, CONFIG.trials_at)
+    expected = {f"{side}, {row[side]:.0f} edges" for row in rows for side in ("sparse", "dense")}
+    assert expected == set(marks(figure))
+    words = re.findall(r">([^<>]+)</text>", figure)
+    for row in rows:
+        assert f"{row['ratio']:.1f}x" in words
+        assert f"n={row['circuits']}" in words
+
+
+def test_the_density_plot_holds_every_token() -> None:
+    """A hexagon per occupied cell; equal losses lie on the diagonal only; the numbers beside it."""
+    losses = np.exp(np.random.default_rng(0).normal(size=(20, 16)))
+    facts = {"pearson": 0.91, "pearson_interval": (0.9, 0.92), "spearman": 0.81}
+    row = facts | {"spearman_interval": (0.8, 0.82), "tokens": 320, "sequences": 20}
+    figure = figures.correlation({"sparse": losses, "dense": losses}, row, "a, b")
+    cells = [
+        (float(x), float(y)) for x, y in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', figure)
+    ]
+    total = {round(x + y) for x, y in cells}
+    assert max(total) - min(total) <= 2 * 420 / figures.BINS
+    words = re.findall(r">([^<>]+)</text>", figure)
+    assert {"0.910 [0.900, 0.920]", "0.810 [0.800, 0.820]", "320 tokens"} <= set(words)
+
+
+def test_the_markdown_says_what_failed_and_what_is_open() -> None:
+    """Numbers with their intervals, and a line for every failure."""
+    whole = found({"a/sparse": {"x": 10, "y": 40}})
+    partly = Found(CONFIG, whole.models, [], whole.sizes, [{"job": "j", "error": "broke"}], 3)
+    result = {"frontier": frontier(partly), "sizes": sizes(partly), "correlation": []}
+    text = markdown(partly, result)
+    assert "20 [10, 40]" in text
+    assert "3 jobs are open" in text
+    assert "- j: broke" in text
