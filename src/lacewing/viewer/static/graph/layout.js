@@ -1,0 +1,122 @@
+/**
+ * Where nodes stand: rows from bottom to top, inside a row in the order that crosses least.
+ *
+ * 1. Start with the given order.
+ * 2. Sweep up and down: each node moves to the mean place of its neighbours, weighted by |weight|.
+ * 3. In a row of heads, heads stay together, and in a head queries, keys and values.
+ * 4. Rows are centred; a row that is too wide is drawn closer together.
+ */
+
+import { SAME, beside } from "./model.js";
+
+const SWEEPS = 8;
+const GAP = 118;
+const WIDEST = 46;
+const BETWEEN_HEADS = 1;
+
+/**
+ * Place all nodes of the rows.
+ *
+ * @returns {object} {x, y: Float32Array by node index, width, height, heads: [{x0, x1, y, title}]}
+ */
+export function place(found) {
+  const { nodes, rows } = found;
+  const rank = new Float32Array(nodes.length);
+  rows.forEach((row) => row.nodes.forEach((node, i) => (rank[node.index] = spread(i, row.nodes))));
+  for (let sweep = 0; sweep < SWEEPS; sweep++) {
+    const upward = sweep % 2 === 0;
+    for (const row of upward ? rows : [...rows].reverse()) {
+      order(found, row, rank, upward ? ["into", "out"] : ["out", "into"]);
+      row.nodes.forEach((node, i) => (rank[node.index] = spread(i, row.nodes)));
+    }
+  }
+  return positions(found);
+}
+
+function spread(i, list) {
+  return (i + 0.5) / list.length;
+}
+
+/** Sort one row by the mean place of neighbours. */
+function order(found, row, rank, sides) {
+  const goal = new Map(row.nodes.map((n) => [n, centre(found, n, rank, sides)]));
+  if (!row.qkv) {
+    row.nodes.sort((a, b) => goal.get(a) - goal.get(b));
+    return;
+  }
+  const heads = d3.rollup(row.nodes, (list) => d3.mean(list, (n) => goal.get(n)), (n) => n.head);
+  row.nodes.sort(
+    (a, b) =>
+      heads.get(a.head) - heads.get(b.head) ||
+      a.head - b.head ||
+      beside(a) - beside(b) ||
+      goal.get(a) - goal.get(b),
+  );
+}
+
+/** The weighted mean place of a node's neighbours; those on the first side count more. */
+function centre(found, node, rank, [first, second]) {
+  let sum = 0;
+  let total = 0;
+  for (const [side, factor] of [[first, 1], [second, 0.35]]) {
+    const end = side === "into" ? found.links.source : found.links.destination;
+    for (const link of found.around[side][node.index]) {
+      const weight = found.links.kind[link] === SAME ? 0.5 : Math.abs(found.links.weight[link]);
+      sum += factor * weight * rank[end[link]];
+      total += factor * weight;
+    }
+  }
+  return total ? sum / total : rank[node.index];
+}
+
+function positions(found) {
+  const { nodes, rows } = found;
+  const slots = rows.map(places);
+  const most = Math.max(...slots.map((slot) => slot.count), 8);
+  const step = Math.max(Math.min(WIDEST, 5200 / most), 3);
+  const width = most * step;
+  const gap = Math.max(GAP, width / 16);
+  const height = (rows.length - 1) * gap;
+  const x = new Float32Array(nodes.length);
+  const y = new Float32Array(nodes.length);
+  const heads = [];
+  rows.forEach((row, level) => {
+    const { at, count } = slots[level];
+    // Rows with few nodes stand wider apart, but stay around the middle.
+    const own = Math.min(step * (count < most / 2 ? 1.7 : 1), WIDEST * 2, width / count);
+    row.y = height - level * gap;
+    row.nodes.forEach((node, i) => {
+      x[node.index] = width / 2 + (at[i] - (count - 1) / 2) * own;
+      y[node.index] = row.y;
+    });
+    if (row.qkv) heads.push(...boxes(row, x, own));
+  });
+  return { x, y, width, height, step, gap, heads };
+}
+
+/** Slot numbers of a row's nodes, with a free slot between heads. */
+function places(row) {
+  const at = [];
+  let next = 0;
+  row.nodes.forEach((node, i) => {
+    if (row.qkv && i && row.nodes[i - 1].head !== node.head) next += BETWEEN_HEADS;
+    at.push(next++);
+  });
+  return { at, count: next };
+}
+
+function boxes(row, x, step) {
+  const pad = Math.min(step * 0.48, 20);
+  return d3.groups(row.nodes, (n) => n.head).map(([head, list]) => ({
+    x0: x[list[0].index] - pad,
+    x1: x[list.at(-1).index] + pad,
+    y: row.y,
+    title: `head ${head}`,
+    head: `${list[0].layer}.${head}`,
+    parts: d3.groups(list, (n) => n.site).map(([site, part]) => ({
+      title: { attn_q: "query", attn_k: "key", attn_v: "value" }[site],
+      x0: x[part[0].index],
+      x1: x[part.at(-1).index],
+    })),
+  }));
+}
