@@ -10,16 +10,22 @@
 import { SAME, beside } from "./model.js";
 
 const SWEEPS = 8;
-const GAP = 118;
 const WIDEST = 46;
+export const ROOM = { left: 136, right: 28, top: 34, bottom: 44 };
+/** Free space around the graph, in pixels of the screen; row names stand on the left. */
+export const NARROW = { left: 20, right: 20, top: 40, bottom: 40 };
+/** The same on a phone, where row names stand above their rows. */
+
 const BETWEEN_HEADS = 1;
 
 /**
  * Place all nodes of the rows.
  *
+ * @param {object} found The graph.
+ * @param {object} size {width, height} of the window, which the graph at rest should fill.
  * @returns {object} {x, y: Float32Array by node index, width, height, heads: [{x0, x1, y, title}]}
  */
-export function place(found) {
+export function place(found, size) {
   const { nodes, rows } = found;
   const rank = new Float32Array(nodes.length);
   rows.forEach((row) => row.nodes.forEach((node, i) => (rank[node.index] = spread(i, row.nodes))));
@@ -30,7 +36,7 @@ export function place(found) {
       row.nodes.forEach((node, i) => (rank[node.index] = spread(i, row.nodes)));
     }
   }
-  return positions(found);
+  return positions(found, size);
 }
 
 function spread(i, list) {
@@ -69,13 +75,15 @@ function centre(found, node, rank, [first, second]) {
   return total ? sum / total : rank[node.index];
 }
 
-function positions(found) {
+function positions(found, size) {
   const { nodes, rows } = found;
   const slots = rows.map(places);
   const most = Math.max(...slots.map((slot) => slot.count), 8);
   const step = Math.max(Math.min(WIDEST, 5200 / most), 3);
   const width = most * step;
-  const gap = Math.max(GAP, width / 16);
+  const room = size.width < 620 ? NARROW : ROOM;
+  const scale = Math.min((size.width - room.left - room.right) / width, 1.3);
+  const gap = Math.max((size.height - room.top - room.bottom) / scale / (rows.length - 1), 54);
   const height = (rows.length - 1) * gap;
   const x = new Float32Array(nodes.length);
   const y = new Float32Array(nodes.length);
@@ -91,7 +99,7 @@ function positions(found) {
     });
     if (row.qkv) heads.push(...boxes(row, x, own));
   });
-  return { x, y, width, height, step, gap, heads };
+  return { x, y, width, height, step, gap, heads, scale, room };
 }
 
 /** Slot numbers of a row's nodes, with a free slot between heads. */

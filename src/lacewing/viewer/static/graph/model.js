@@ -105,6 +105,8 @@ export function edgeId(found, link) {
 function label(found, node) {
   if (node.text !== undefined) return token(node.text, 12);
   if (node.position) return "position";
+  const told = reads(node.site) && node.site !== "resid_final" ? tells(found.circuit, node) : null;
+  if (told) return token(told, 8);
   const strongest = (list, end, kind) => {
     const own = list.filter((i) => found.links.kind[i] === kind);
     own.sort((a, b) => Math.abs(found.links.weight[b]) - Math.abs(found.links.weight[a]));
@@ -113,6 +115,17 @@ function label(found, node) {
   const answer = strongest(found.around.out[node.index], "destination", UNEMBED);
   if (answer) return `→ ${token(answer, 8)}`;
   return node.label ? token(node.label, 10) : "";
+}
+
+/** The token, of those that a pair's prompts differ in, that a channel is much the stronger for. */
+function tells({ contrast = [], embed }, node) {
+  const own = contrast.map(() => 0);
+  embed?.node.forEach((to, i) => {
+    if (to === node.index) own[embed.token[i]] = Math.abs(embed.weight[i]);
+  });
+  const [first, second] = d3.range(own.length).sort((a, b) => own[b] - own[a]);
+  const clear = first !== undefined && own[first] > 0.05 && own[first] > 1.6 * (own[second] ?? 0);
+  return clear ? contrast[first].text : null;
 }
 
 /** A node's name for people, with what it is about. */
