@@ -83,23 +83,42 @@ function positions(found, size) {
   const width = most * step;
   const room = size.width < 620 ? NARROW : ROOM;
   const scale = Math.min((size.width - room.left - room.right) / width, 1.3);
-  const gap = Math.max((size.height - room.top - room.bottom) / scale / (rows.length - 1), 54);
-  const height = (rows.length - 1) * gap;
+  const levels = heights(found);
+  const height = Math.max((size.height - room.top - room.bottom) / scale, 54 * (rows.length - 1));
   const x = new Float32Array(nodes.length);
   const y = new Float32Array(nodes.length);
   const heads = [];
   rows.forEach((row, level) => {
     const { at, count } = slots[level];
     // Rows with few nodes stand wider apart, but stay around the middle.
-    const own = Math.min(step * (count < most / 2 ? 1.7 : 1), WIDEST * 2, width / count);
-    row.y = height - level * gap;
+    const ends = row.nodes[0].text !== undefined;
+    const wide = ends ? Math.max(3.4, chips(row) / scale / step) : count < most / 2 ? 1.7 : 1;
+    const own = Math.min(step * wide, width / count);
+    row.y = height * (1 - levels[level]);
     row.nodes.forEach((node, i) => {
       x[node.index] = width / 2 + (at[i] - (count - 1) / 2) * own;
       y[node.index] = row.y;
     });
     if (row.qkv) heads.push(...boxes(row, x, own));
   });
-  return { x, y, width, height, step, gap, heads, scale, room };
+  return { x, y, width, height, step, heads, scale, room };
+}
+
+/** Room that the widest token of a row needs, in pixels. */
+function chips(row) {
+  return 44 + 8 * d3.max(row.nodes, (n) => n.label.length);
+}
+
+/** Heights of the rows from 0 to 1: where more links run between two rows, there is more room. */
+function heights({ rows, links }) {
+  const level = new Map(rows.flatMap((row, i) => row.nodes.map((n) => [n.index, i])));
+  const busy = rows.slice(1).map(() => 0);
+  for (let i = 0; i < links.count; i++) {
+    const [low, high] = [level.get(links.source[i]), level.get(links.destination[i])];
+    if (high === low + 1) busy[low] += 1;
+  }
+  const room = busy.map((count) => 1 + 0.9 * Math.min(count / 40, 1));
+  return d3.cumsum([0, ...room]).map((v, _, all) => v / (all.at(-1) || 1));
 }
 
 /** Slot numbers of a row's nodes, with a free slot between heads. */

@@ -84,7 +84,7 @@ function reads(site) {
 }
 
 /** Links into and out of every node. */
-function around(count, links) {
+export function around(count, links) {
   const into = Array.from({ length: count }, () => []);
   const out = Array.from({ length: count }, () => []);
   for (let i = 0; i < links.count; i++) {
@@ -112,9 +112,30 @@ function label(found, node) {
     own.sort((a, b) => Math.abs(found.links.weight[b]) - Math.abs(found.links.weight[a]));
     return own.length ? found.nodes[found.links[end][own[0]]].text : null;
   };
-  const answer = strongest(found.around.out[node.index], "destination", UNEMBED);
+  // What is written to a channel is about what its final channel is about.
+  const last = writes(node.site) ? found.byId.get(`resid_final.${node.channel}`) : node;
+  const answer = last && strongest(found.around.out[last.index], "destination", UNEMBED);
   if (answer) return `→ ${token(answer, 8)}`;
+  if (node.head !== null) {
+    const driven = drives(found, node);
+    if (driven) return token(driven, 8);
+  }
   return node.label ? token(node.label, 10) : "";
+}
+
+/** The contrasted token that reaches a head's channel the most, through the edges it has. */
+function drives({ circuit, around: near, links }, node) {
+  const { contrast = [], embed } = circuit;
+  const own = contrast.map(() => 0);
+  const weights = new Map(near.into[node.index].map((i) => [links.source[i], links.weight[i]]));
+  embed?.node.forEach((to, i) => {
+    if (weights.has(to)) own[embed.token[i]] += weights.get(to) * embed.weight[i];
+  });
+  return clearest(contrast, own.map(Math.abs));
+}
+
+function writes(site) {
+  return site === "attn_out" || site === "mlp_out";
 }
 
 /** The token, of those that a pair's prompts differ in, that a channel is much the stronger for. */
@@ -123,6 +144,10 @@ function tells({ contrast = [], embed }, node) {
   embed?.node.forEach((to, i) => {
     if (to === node.index) own[embed.token[i]] = Math.abs(embed.weight[i]);
   });
+  return clearest(contrast, own);
+}
+
+function clearest(contrast, own) {
   const [first, second] = d3.range(own.length).sort((a, b) => own[b] - own[a]);
   const clear = first !== undefined && own[first] > 0.05 && own[first] > 1.6 * (own[second] ?? 0);
   return clear ? contrast[first].text : null;
@@ -145,7 +170,7 @@ export function edgeName(found, link) {
 const BESIDE = { attn_q: 0, attn_k: 1, attn_v: 2 };
 
 /** Rows from the tokens (first) to the answers (last), each with its nodes. */
-function rows(found) {
+export function rows(found) {
   const top = Math.max(...found.nodes.map((n) => n.row ?? 0)) + 1;
   const byRow = d3.group(found.nodes, (n) =>
     n.site === "token" ? 0 : n.site === "answer" ? top : n.row,
@@ -154,7 +179,7 @@ function rows(found) {
     .sort(([a], [b]) => a - b)
     .map(([row, nodes]) => {
       const qkv = nodes[0].site in BESIDE;
-      const title = qkv ? `heads, layer ${nodes[0].layer}` : place(nodes[0].key);
+      const title = qkv ? "heads" : place(nodes[0].key).replace(/,.*/, "");
       const code = qkv ? `${nodes[0].layer}.attn_q k v` : nodes[0].key;
       return { row, nodes, qkv, title, code: nodes[0].text === undefined ? code : "" };
     });

@@ -68,19 +68,23 @@ function rowNames(view) {
     const shade = context.createLinearGradient(0, 0, wide + 24, 0);
     shade.addColorStop(0, palette.paper);
     shade.addColorStop(0.82, palette.paper);
-    shade.addColorStop(1, "transparent");
+    shade.addColorStop(1, `${palette.paper}00`);
     context.fillStyle = shade;
     context.globalAlpha = 0.92;
     context.fillRect(0, 0, wide + 24, size.height);
     context.globalAlpha = 1;
   }
+  const gap = d3.min(d3.pairs(found.rows, (a, b) => (a.y - b.y) * view.view.k)) ?? 99;
+  let last = Infinity;
   for (const row of found.rows) {
     const y = row.y * view.view.k + view.view.y;
+    if (last - y < 13) continue;
+    last = y;
     if (narrow) {
       halo(context, row.title, 2, y - 21, palette, { align: "left", size: 10.5 });
     } else {
-      halo(context, row.title, 4, y - (row.code ? 7 : 0), palette, { align: "left", size: 12.5, colour: "ink" });
-      if (row.code) halo(context, row.code, 4, y + 9, palette, { align: "left", size: 10.5, mono: true });
+      halo(context, row.title, 4, y - (row.code && gap > 33 ? 7 : 0), palette, { align: "left", size: 12.5, colour: "ink" });
+      if (row.code && gap > 33) halo(context, row.code, 4, y + 9, palette, { align: "left", size: 10.5, mono: true });
     }
   }
 }

@@ -94,7 +94,7 @@ function answers(host, { live }) {
       const share = a.p / total;
       return h("div.choice", { title: `${percent(a.p, 1)} of all tokens; ${percent(share, 1)} of the two answers` },
         h("span.tokenchip", {}, token(a.text)),
-        h("span.meter", {}, h(`span.fill.${a.token === right ? "good" : "bad"}`, { style: { width: percent(share) } })),
+        h("span.meter", {}, h(`span.fill.${a.token === right ? "good" : "bad"}`, { style: { width: `${(100 * share).toFixed(1)}%` } })),
         h("span.n", {}, percent(share)),
         a.token === right ? h("small", {}, "right") : h("small"),
       );
