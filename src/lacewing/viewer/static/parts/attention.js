@@ -2,8 +2,9 @@
 
 import { get, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
-import { buttons, csv } from "../save.js";
+import { buttons, csv, standalone } from "../save.js";
 import { read, update } from "../state.js";
+import { onTheme } from "../theme.js";
 import { percent, token } from "../words.js";
 import { piece } from "./heat.js";
 
@@ -52,17 +53,19 @@ export function attention(host, session) {
     lines();
     const figure = () => picture(found, head);
     const drawn = figure();
-    const picture_ = h("img", { alt: `attention of head ${head}: rows read, columns are read from; left the whole model, right the circuit` });
-    picture_.src = `data:image/svg+xml,${encodeURIComponent(solid(drawn.markup))}`;
+    const image = h("img", {
+      alt: `attention of head ${head}: rows read, columns are read from; left the whole model, right the circuit`,
+      src: `data:image/svg+xml,${encodeURIComponent(standalone(drawn.markup))}`,
+    });
     const rows = () => found.tokens.flatMap((t, q) => found.full[q].map((w, k) => [q, k, t, found.tokens[k], w, found.circuit[q][k]]));
     fill(body, h("div.row", {}, h("label", { for: "from" }, "From token"), pick), strips,
-      h("details", { open: true }, h("summary", {}, "All tokens at once"), h("div.table", {}, picture_),
+      h("details", { open: true }, h("summary", {}, "All tokens at once"), h("div.table", { tabindex: "0", role: "group", "aria-label": "attention patterns" }, image),
         h("div.row", {}, buttons(() => `${session.id}-attention-${head}`, figure), h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-attention-${head}`, ["to", "from", "token", "token looked at", "whole model", "circuit"], rows()) } }, "Save as CSV"))));
   }
 
-  const off = session.on("prompt", load);
+  const off = [session.on("prompt", load), onTheme(load)];
   load();
-  return () => off();
+  return () => off.forEach((stop) => stop());
 }
 
 function strip(words, tokens, weights, sink) {
@@ -74,12 +77,6 @@ function strip(words, tokens, weights, sink) {
 function top(tokens, weights) {
   const best = d3.greatestIndex(weights);
   return `most on ${token(tokens[best])}: ${percent(weights[best])}`;
-}
-
-/** An image knows no variables of the page: the colour is written in. */
-function solid(markup) {
-  const style = getComputedStyle(document.documentElement);
-  return markup.replace(/var\(--([a-z]+)\)/g, (_, name) => style.getPropertyValue(`--${name}`).trim());
 }
 
 /** Both patterns as a figure: rows read, columns are read from. */
