@@ -3,6 +3,7 @@
 import { fill, h } from "../dom.js";
 import { list } from "../parts/list.js";
 import { panel } from "../parts/panel.js";
+import { route } from "../parts/route.js";
 import { prompt } from "../parts/prompt.js";
 import { stage } from "../parts/stage.js";
 import { count, many, number, title } from "../words.js";
@@ -15,11 +16,13 @@ export function show(main, session) {
   const place = h("section.stage", { "aria-label": "the graph" });
   const side = h("aside.panel", { "aria-label": "details" });
   const all = h("details.all");
-  fill(main, h("div.head", {}, intro, strip), h("div.work", {}, place, side), all);
+  const line = h("p.route");
+  fill(main, h("div.head", {}, intro, strip), line, h("div.work", {}, place, side), all);
   introduce(intro, session);
   const leave = [
     session.on("verified", () => introduce(intro, session)),
     prompt(strip, session),
+    route(line, session),
     panel(side, session),
     stage(place, session),
     list(all, session),

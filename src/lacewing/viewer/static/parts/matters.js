@@ -43,9 +43,8 @@ export function matters(host, session) {
     const isOff = session.cut.isOff(id);
     return h("li", { class: [isOff ? "isoff" : "", session.chosen === id ? "ischosen" : ""].join(" ").trim() || null },
       h("button.name", { type: "button", title: "Look at it", data: { key: `look ${id}` }, on: { click: () => session.choose(id) } },
-        idText(session.graph, id),
+        idText(session.graph, id, `${effect >= 0 ? "+" : ""}${number(effect, 2)} nats`),
         h("span.meter", {}, h("span.fill", { style: { width: `${Math.max((100 * effect) / most, 1).toFixed(1)}%` } }))),
-      h("span.n", {}, `${effect >= 0 ? "+" : ""}${number(effect, 2)}`),
       readOnly ? null : toggle(session, id, i === 0 ? "main" : ""),
     );
   }

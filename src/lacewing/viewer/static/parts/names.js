@@ -13,15 +13,15 @@ export function nodeText(node) {
 }
 
 /** A node or an edge by its id, in two short lines. */
-export function idText(found, id) {
+export function idText(found, id, extra = "") {
   const link = found.edgeIndex.get(id);
   if (link === undefined) {
     const node = found.byId.get(id);
-    return h("span.title", {}, nodeText(node), h("small.code", {}, id));
+    return h("span.title", {}, nodeText(node), h("small.under", {}, h("b", {}, extra), extra ? " " : "", id));
   }
   const from = found.nodes[found.links.source[link]];
   const to = found.nodes[found.links.destination[link]];
-  return h("span.title", {}, nodeText(from), h("span.arrow", {}, "→"), nodeText(to), h("small.code", {}, where(from, to)));
+  return h("span.title", {}, nodeText(from), h("span.arrow", {}, "→"), nodeText(to), h("small.under", {}, h("b", {}, extra), extra ? " " : "", where(from, to)));
 }
 
 function where(from, to) {
