@@ -55,8 +55,10 @@ class Found:
     """circuit.json."""
     run: Run | None
     """Its model, where that is among the served ones."""
-    stamp: float
-    """Changes whenever a file of the folder does."""
+    stamp: int
+    """Changes whenever a file of the folder does, notes included."""
+    core: int
+    """Changes whenever the circuit itself does."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,22 @@ class Library:
             raise ArtifactError(f"no folder at {root}: give --run a run, or a folder of circuits")
         self.root = root.resolve()
         self._lock = threading.Lock()
-        self._contents, self._read = Contents(), float("-inf")
+        self._contents, self._until = Contents(), float("-inf")
 
-    def contents(self, fresh: bool = False) -> Contents:
-        """What there is; at most two seconds old, or as it is now with `fresh`."""
+    def contents(self) -> Contents:
+        """What there is; a few seconds old at most, less where reading is quick."""
         with self._lock:
-            if fresh or time.monotonic() - self._read > FRESH:
-                self._contents, self._read = read(self.root), time.monotonic()
+            start = time.monotonic()
+            if start > self._until:
+                self._contents = read(self.root)
+                now = time.monotonic()
+                self._until = now + max(FRESH, 20 * (now - start))
             return self._contents
+
+    def changed(self) -> None:
+        """Read the folder again next time: something was written."""
+        with self._lock:
+            self._until = float("-inf")
 
     def place_for(self, name: str, beside: Path) -> Path:
         """Where a new circuit is saved: beside another, or under the served folder.
@@ -113,7 +123,7 @@ def read(root: Path) -> Contents:
     folders = list(_walk(root))
     for source in SHIPPED:
         folder = folder_of(source)
-        contents.runs[source.replace(":", "-")] = _run(source.replace(":", "-"), source, folder)
+        contents.runs[_slug(source)] = _run(_slug(source), source, folder)
     sealed = [folder for folder in folders if (folder / artifacts.MANIFEST).is_file()]
     kinds = {folder: _kind(folder) for folder in sealed}
     names = _slugs(root, sealed)
@@ -177,14 +187,15 @@ def _run(id: str, source: str, folder: Path) -> Run:
 def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     artifacts.read_manifest(folder, circuits.KIND)
     facts = artifacts.read_json(folder / "circuit.json")
-    stamp = max(path.stat().st_mtime for path in folder.iterdir())
-    return Found(id, folder, facts, by_model.get(str(facts["model_id"])), stamp)
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run = by_model.get(str(facts["model_id"]))
+    return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
 
 
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:
     """Ids that stay the same as long as the paths do; a hash joins those that would be equal."""
     plain = {path: _slug(_shown(root, path)) for path in paths}
-    taken = list(plain.values())
+    taken = [*plain.values(), *map(_slug, SHIPPED)]
     return {
         path: slug if taken.count(slug) == 1 else f"{slug}-{_digest(_shown(root, path))}"
         for path, slug in plain.items()
