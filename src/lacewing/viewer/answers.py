@@ -218,6 +218,13 @@ class CircuitAnswer(BaseModel):
     unembedding: list[int]
     heads_kept: list[dict[str, Any]]
     notes: Notes
+    description: str
+    contrast: list[dict[str, Any]]
+    embed: dict[str, list[Any]]
+    unembed: dict[str, list[Any]]
+    about: list[str | None]
+    model_nodes: int
+    model_edges: int
 
 
 class Likely(BaseModel):

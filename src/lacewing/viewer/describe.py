@@ -8,9 +8,11 @@ import numpy as np
 from lacewing import artifacts
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import FAMILIES, writers
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, parse_node, site_widths
 from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.registry import get
 from lacewing.viewer import reading
 from lacewing.viewer.answers import (
     CircuitAnswer,
@@ -23,6 +25,7 @@ from lacewing.viewer.answers import (
     SiteRow,
 )
 from lacewing.viewer.edits import edge_name
+from lacewing.viewer.ends import ends
 from lacewing.viewer.folder import Found
 
 QKV = ("attn_q", "attn_k", "attn_v")
@@ -59,7 +62,9 @@ def row_of(key: str, layers: int) -> int:
     return 1 + int(layer) * len(ROWS) + ROWS.index("attn_v" if site in QKV else site)
 
 
-def circuit_answer(found: Found, model: Model, circuit: Circuit, pairs: int, notes: Notes) -> bytes:
+def circuit_answer(
+    found: Found, model: Model, circuit: Circuit, prompts: Prompts, notes: Notes
+) -> bytes:
     """Everything needed to draw a circuit, as JSON."""
     config = model.network.config
     certificate = beside(found, "certificate.json")
@@ -86,7 +91,7 @@ def circuit_answer(found: Found, model: Model, circuit: Circuit, pairs: int, not
         seed=circuit.seed,
         settings=dict(circuit.settings),
         calibrated=circuit.calibration is not None,
-        pairs=pairs,
+        pairs=len(prompts),
         verification=verification if isinstance(verification, dict) else None,
         verdict=verdict(verification),
         certificate=known,
@@ -98,8 +103,18 @@ def circuit_answer(found: Found, model: Model, circuit: Circuit, pairs: int, not
         unembedding=[i for i, n in enumerate(nodes) if n.site == FINAL_SITE],
         heads_kept=_heads(circuit, config.d_head),
         notes=notes,
+        description=described(circuit.task),
+        **ends(model, circuit, prompts),
     )
     return answer.model_dump_json().encode()
+
+
+def described(task: str) -> str:
+    """What a task is about, in its own words; nothing for a task that is not known here."""
+    try:
+        return get(task).description
+    except LacewingError:
+        return ""
 
 
 def node(model: Model, name: str, certificate: Any, explained: Mapping[str, Any]) -> Node:

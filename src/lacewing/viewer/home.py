@@ -8,7 +8,7 @@ from lacewing import __version__
 from lacewing.circuits.circuit import Circuit
 from lacewing.model.sites import site_widths
 from lacewing.tasks.registry import PAPER
-from lacewing.viewer.describe import beside, verdict
+from lacewing.viewer.describe import described, beside, verdict
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import Contents, Found, Run
 from lacewing.viewer.state import Viewer, no_model
@@ -51,6 +51,7 @@ def _row(found: Found) -> dict[str, Any]:
     return {
         "id": found.id,
         "task": str(facts.get("task")),
+        "description": described(str(facts.get("task"))),
         "model": found.run.id if found.run else None,
         "model_name": found.run.name if found.run else str(facts.get("model_source")),
         "nodes": nodes,

@@ -40,6 +40,7 @@ export function many(value, word) {
 export function percent(value, digits = 0) {
   if (value === null || value === undefined) return "–";
   if (value > 0.995 && value < 1 && !digits) return "> 99 %";
+  if (value > 0 && value < 0.005 && !digits) return "< 1 %";
   return `${(100 * value).toFixed(digits)} %`;
 }
 

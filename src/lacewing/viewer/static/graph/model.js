@@ -120,7 +120,8 @@ function label(found, node) {
     const driven = drives(found, node);
     if (driven) return token(driven, 8);
   }
-  return node.label ? token(node.label, 10) : "";
+  const about = found.circuit.about?.[node.index];
+  return about ? token(about, 10) : "";
 }
 
 /** The contrasted token that reaches a head's channel the most, through the edges it has. */

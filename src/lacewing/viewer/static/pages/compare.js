@@ -81,8 +81,7 @@ function both(host, found) {
   const drawn = figure();
   const picture = h("div.figure");
   // The figure is our own text: parsed as XML and taken over element by element.
-  const parsed = new DOMParser().parseFromString(drawn.markup, "image/svg+xml").documentElement;
-  parsed.querySelector("style")?.remove();
+  const parsed = new DOMParser().parseFromString(drawn.markup.replace(/<style>.*<\/style>/, ""), "image/svg+xml").documentElement;
   picture.append(document.importNode(parsed, true));
   const rows = found.sites.map((s) => [s.key, s.left, s.right, s.shared ?? ""]);
   fill(sites, picture, h("div.row", {}, buttons(() => `${left.id}-${right.id}`, figure), h("button.quiet", { type: "button", on: { click: () => csv(`${left.id}-${right.id}`, ["site", left.id, right.id, "shared"], rows) } }, "Save as CSV")));

@@ -46,6 +46,11 @@ function opening(home) {
       : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }
 
+/** Those that hold first, then by task and size. */
+function order(circuit) {
+  return `${circuit.verdict === "holds" ? 0 : 1} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
+}
+
 /** The circuit a newcomer reads most easily: it opens, it holds, it is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error);
@@ -69,10 +74,10 @@ function circuits(host, home, state) {
     const kept = home.circuits.filter((c) => `${c.id} ${c.task} ${c.description ?? ""} ${c.model_name} ${c.verdict ?? "not verified"}`.toLowerCase().includes(words));
     const [key, down] = [state.sort.replace(/^-/, ""), state.sort.startsWith("-")];
     const column = COLUMNS.find(([name]) => name === key);
-    if (!column) return kept;
+    if (!column) return kept.sort((a, b) => d3.ascending(order(a), order(b)));
     const value = column[2];
-    const order = (a, b) => (value(a) == null) - (value(b) == null) || (down ? -1 : 1) * d3.ascending(value(a), value(b));
-    return kept.sort(order);
+    const byColumn = (a, b) => (value(a) == null) - (value(b) == null) || (down ? -1 : 1) * d3.ascending(value(a), value(b));
+    return kept.sort(byColumn);
   }
 
   function show() {
@@ -134,7 +139,7 @@ function model(found, signal) {
   });
   const tasks = found.tasks.filter((t) => t.loss != null || t.error);
   return h("details.model", {},
-    h("summary", {}, h("b", {}, found.name), ` ${found.kind}`, h("small", {}, ` ${facts.filter(Boolean).join(" · ")}`)),
+    h("summary", {}, h("b", {}, found.name), found.name.includes(found.kind) ? "" : ` ${found.kind}`, h("small", {}, ` ${facts.filter(Boolean).join(" · ")}`)),
     tasks.length ? h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["task", "loss, nats", "95 % interval", "accuracy", "pairs", ""].map((w, i) => h(i && i < 5 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, tasks.map(taskLine)))) : h("p.soft", {}, `${found.tasks.length} tasks, not measured on this model yet.`),
     readOnly ? null : h("div.row", {}, measure, said));
 }

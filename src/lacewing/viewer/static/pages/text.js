@@ -42,7 +42,7 @@ export function show(main, session) {
     fill(places.body, h("p.soft", { role: "status" }, "Reading…"));
     const id = session.chosen;
     const ask = () => get(["circuits", session.id, "activations", id], { text });
-    const seen = (answer) => answer.state === "computing" ? fill(places.body, h("p.soft", { role: "status" }, "Reading natural text; the first time takes a while…")) : groups(answer, id);
+    const seen = (answer) => answer.state === "computing" ? fill(places.body, h("p.soft", { role: "status" }, "Reading; the first time takes a while…")) : groups(answer, id);
     poll(ask, (answer) => answer.state !== "computing", seen, signal).catch((error) => signal.aborted || fill(places.body, h("p.error", { role: "alert" }, error.message)));
   }
 

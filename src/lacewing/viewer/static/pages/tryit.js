@@ -22,7 +22,7 @@ export function show(main, session) {
   let found = null;
   let turn = 0;
   fill(main,
-    h("header.plain", {}, h("h1", {}, "Try it"), h("p.lead", {}, "Type code that stops where the answer should come. The four columns say what each would write next.")),
+    h("header.plain", {}, h("h1", {}, "Try it"), h("p.lead", {}, "Type code that stops where the answer should come. The columns say what each would write next.")),
     h("div.ask", {}, h("label", { for: "text" }, "Prompt"), box,
       h("div.row", {}, h("label", { for: "pick" }, "or take"), pick, h("button.quiet", { type: "button", on: { click: table } }, "Save as CSV"))),
     said, seen, out);

@@ -10,7 +10,7 @@ const SHOWN = 8;
 
 /** The ranking, for the panel's start. */
 export function matters(host, session) {
-  let kind = "edges";
+  let kind = "both";
   let more = false;
   const show = () => refill(host, ...list());
   const off = ["effects", "cut", "chosen"].map((name) => session.on(name, show));
@@ -22,20 +22,21 @@ export function matters(host, session) {
     const head = [
       h("h2", {}, readOnly ? "What matters most" : "Switch one off and see what happens"),
       h("p.soft", {}, "What the loss rises by when only this one is off. The whole rest stays."),
-      h("div.row.kinds", { role: "group", "aria-label": "what to list" }, tab("edges", "Connections"), tab("nodes", "Nodes")),
+      h("div.row.kinds", { role: "group", "aria-label": "what to list" }, tab("both", "Both"), tab("nodes", "Nodes"), tab("edges", "Connections")),
     ];
     if (effectsError) return [...head, h("p.error", {}, effectsError)];
     if (!effects) return [...head, h("p.soft", {}, "Measuring…")];
-    const ranked = Object.entries(effects[kind]).sort(([, a], [, b]) => b - a);
+    const kinds = kind === "both" ? ["nodes", "edges"] : [kind];
+    const ranked = kinds.flatMap((name) => Object.entries(effects[name])).sort(([, a], [, b]) => b - a);
     const most = Math.max(ranked[0]?.[1] ?? 0, 0.05);
     const count = more ? 60 : SHOWN;
     const busy = effects.state === "computing";
     return [
       ...head,
-      ranked.length ? h("ol.matters", {}, ranked.slice(0, count).map(([id, effect], i) => line(id, effect, most, i))) : h("p.soft", {}, busy ? "Nodes are measured first." : "None."),
-      busy ? h("p.soft", {}, `Measured ${effects.done} of ${effects.total}`) : null,
+      ranked.length ? h("ol.matters", {}, ranked.slice(0, count).map(([id, effect], i) => line(id, effect, most, i))) : h("p.soft", {}, busy ? "Measuring…" : "None."),
+      busy && effects.total ? h("p.soft", {}, `Measured ${effects.done} of ${effects.total}`) : null,
       ranked.length > SHOWN ? h("button.quiet.more", { type: "button", data: { key: "more" }, on: { click: () => ((more = !more), show()) } }, more ? "Fewer" : `More (${ranked.length})`) : null,
-      h("p.soft", {}, `On ${effects.pairs} pairs of test prompts.`),
+      effects.pairs ? h("p.soft", {}, `On ${effects.pairs} pairs of test prompts.`) : null,
     ];
   }
 

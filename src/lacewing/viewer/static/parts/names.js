@@ -9,7 +9,7 @@ const SHORT = { attn_in: "reads", attn_q: "query", attn_k: "key", attn_v: "value
 export function nodeText(node) {
   if (!node) return ["?"];
   if (node.text !== undefined) return [h("span.tokenchip", {}, token(node.text))];
-  return [h("span.what", {}, `${SHORT[node.site] ?? node.site} ${node.channel}`), node.label ? h("span.tokenchip", {}, node.label) : null];
+  return [h("span.what", {}, node.group ? "group" : `${SHORT[node.site] ?? node.site} ${node.channel}`), node.label ? h("span.tokenchip", {}, node.label) : null];
 }
 
 /** A node or an edge by its id, in two short lines. */
