@@ -2,19 +2,18 @@
 
 from typing import Any
 
-import torch
-
 from lacewing.circuits.statistics import pair_means
 from lacewing.tasks.scoring import bootstrap
 from lacewing.viewer.answers import Edit, Effect
-from lacewing.viewer.edits import edge_name
+from lacewing.viewer.edits import base_fills
+from lacewing.viewer.estimate import estimates
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
 
 PAIRS = 64
 """Test pairs, the first ones, on which all effects are measured."""
 MOST_EDGES = 1000
-"""Edges measured, the heaviest; a dense circuit has tens of thousands."""
+"""Edges measured, those guessed to matter most; a dense circuit has tens of thousands."""
 
 
 def effect(session: Session, node: str) -> Effect | None:
@@ -37,17 +36,19 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     """All effects, in small background turns; `work.value` holds those that are done."""
     prompts = session.prompts.take(range(min(PAIRS, len(session.prompts))))
     circuit = session.circuit
-    edges = []
-    for family, pairs in circuit.edges.items():
-        weight = _weights(session, family)
-        edges += [
-            (abs(float(weight[d, s])), edge_name(family, s, d)) for s, d in pairs.tolist()
-        ]
-    edges.sort(key=lambda edge: -edge[0])
-    every = [("nodes", Edit(off=name)) for name in circuit.node_names()]
-    every += [("edges", Edit(cut=name)) for _, name in edges[:MOST_EDGES]]
+    fills = base_fills(session.model, circuit.ablation)
     with session.turns.background():
+        worth = estimates(session.model, circuit, prompts.take(range(min(16, len(prompts)))), fills)
         base = float(session.losses([], prompts).mean())
+    best = sorted(worth, key=lambda name: -worth[name])
+    nodes = set(circuit.node_names())
+    edges = [name for name in best if name not in nodes][:MOST_EDGES]
+    measured = nodes.union(edges)
+    every = [
+        ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
+        for name in best
+        if name in measured
+    ]
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}
     work.value = found
@@ -57,11 +58,3 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
         found[kind][edit.off or edit.cut] = round(loss - base, 6)
         work.done += 1
     return found
-
-
-def _weights(session: Session, family: str) -> torch.Tensor:
-    from lacewing.circuits.edges import FAMILIES, writers
-
-    layer, _, sites = family.partition(".")
-    weight: torch.Tensor = writers(session.model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
-    return weight

@@ -54,8 +54,9 @@ function order(circuit) {
 /** The circuit a newcomer reads most easily: it opens, it holds, it is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error);
-  const rank = (c) => [c.verdict === "holds" ? 0 : 1, c.task === "single_double_quote" ? 0 : 1, c.edges];
-  return usable.sort((a, b) => d3.ascending(rank(a)[0], rank(b)[0]) || rank(a)[1] - rank(b)[1] || rank(a)[2] - rank(b)[2])[0];
+  const works = (c) => (c.verdict === "holds" ? 0 : c.loss <= 1.2 * c.target_loss ? 1 : 2);
+  const rank = (c) => [works(c), c.task === "single_double_quote" ? 0 : 1, c.edges];
+  return usable.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1] || rank(a)[2] - rank(b)[2])[0];
 }
 
 function circuits(host, home, state) {

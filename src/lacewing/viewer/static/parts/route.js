@@ -33,7 +33,8 @@ function words(node) {
 
 /** Nodes from a token to an answer, or null while it is not known. */
 export function trace(found, effects) {
-  if (effects?.state !== "ready" || !found.edgeIndex.size) return null;
+  // The best are measured first, so half of them tell the route.
+  if (!effects || effects.done < effects.total / 2 || !found.edgeIndex.size) return null;
   const ids = new Map([...found.edgeIndex].map(([id, link]) => [link, id]));
   const cost = (link) => (found.links.kind[link] === EDGE ? (effects.edges[ids.get(link)] ?? 0) : 0);
   const first = d3.greatest(found.edgeIndex.values(), cost);
