@@ -136,14 +136,14 @@ def test_zoom_search_and_threshold(shown: Any, measured: str) -> None:
     """Zoom, the number of connections and their measure live in the address; search finds."""
     tab = shown("#/circuit/quote")
     tab.get_by_role("button", name="zoom in").click()
-    tab.wait_for_function("location.hash.includes('view=')")
+    tab.wait_for_function("() => location.hash.includes('view=')")
     view = "document.querySelector('.stage').view.view.k"
     near = tab.evaluate(view)
     tab.reload()
     tab.wait_for_selector("main[data-ready]")
     assert math.isclose(near, tab.evaluate(view), rel_tol=0.01)
     tab.get_by_role("button", name="show everything").click()
-    tab.wait_for_function("!location.hash.includes('view=')")
+    tab.wait_for_function("() => !location.hash.includes('view=')")
     tab.locator("#limit").fill("50")
     shown_links = "document.querySelector('.stage').view.shown.length"
     assert tab.evaluate(shown_links) < 60
@@ -151,7 +151,7 @@ def test_zoom_search_and_threshold(shown: Any, measured: str) -> None:
     tab.locator("#measure").select_option("effect")
     assert "by=effect" in tab.url
     tab.locator("#find").fill("attn_v.2")
-    tab.wait_for_function("document.querySelector('#found').textContent === '3 found'")
+    tab.wait_for_function("() => document.querySelector('#found').textContent === '3 found'")
     tab.keyboard.press("Enter")
     assert "0.attn_v" in tab.locator(".cardhead .code").inner_text()
 
@@ -184,7 +184,7 @@ def test_notes_survive(shown: Any, measured: str, folder: Path) -> None:
     tab = shown(f"#/circuit/quote?node={NODE}")
     words = "carries the quote <img src=x onerror=alert(1)>"
     tab.locator("#note").fill(words)
-    tab.wait_for_function("document.querySelector('.notes small').textContent === 'saved'")
+    tab.wait_for_function("() => document.querySelector('.notes small').textContent === 'saved'")
     saved = json.loads((folder / "quote" / "annotations.json").read_text())
     assert words in json.dumps(saved, ensure_ascii=False)
     tab.reload()
@@ -201,12 +201,12 @@ def test_supernodes(shown: Any, measured: str) -> None:
     tab.locator(".groups summary").click()
     tab.get_by_role("button", name="Propose groups").click()
     tab.get_by_role("button", name="Group", exact=True).first.click()
-    tab.wait_for_function(f"{count} < {before}")
+    tab.wait_for_function(f"() => {count} < {before}")
     name = tab.get_by_label(re.compile("^name of the group")).first
     name.fill("what quotes look like")
     name.blur()
     tab.wait_for_function(
-        "document.querySelector('.stage').view.found.nodes.some(n => n.label.startsWith('what quo'))"
+        "() => document.querySelector('.stage').view.found.nodes.some(n => /^what/.test(n.label))"
     )
     tab.reload()
     tab.wait_for_selector("main[data-ready]")
@@ -215,7 +215,7 @@ def test_supernodes(shown: Any, measured: str) -> None:
     tab.get_by_role("button", name="Open", exact=True).click()
     assert before == tab.evaluate(count)
     tab.get_by_role("button", name=re.compile("^remove the group")).click()
-    tab.wait_for_function("!document.querySelector('.menu li')")
+    tab.wait_for_function("() => !document.querySelector('.menu li')")
 
 
 def test_save_and_verify(shown: Any, measured: str, folder: Path) -> None:
@@ -228,7 +228,7 @@ def test_save_and_verify(shown: Any, measured: str, folder: Path) -> None:
     assert "sufficient" in tab.locator("dialog").inner_text()
     assert (folder / "quote-cut" / "verification.json").is_file()
     tab.get_by_role("link", name="Open quote-cut").click()
-    tab.wait_for_function("location.hash === '#/circuit/quote-cut'")
+    tab.wait_for_function("() => location.hash === '#/circuit/quote-cut'")
 
 
 def test_keyboard_only(shown: Any, measured: str, loss: Loss) -> None:

@@ -49,7 +49,9 @@ export function attention(host, session) {
     pick.addEventListener("input", () => ((from = Number(pick.value)), lines()));
     const strips = h("div");
     const lines = () => fill(strips, h("p.soft", {}, "Read from ", h("span.tokenchip", {}, token(found.tokens[from])), from === found.tokens.length - 1 ? ", the last token: here the answer is decided." : `, token ${from + 1}.`),
-      strip("Whole model", found.tokens, found.full[from], found.full_sink?.[from]), strip("Circuit", found.tokens, found.circuit[from], found.circuit_sink?.[from]));
+      h("div.looks", {},
+        strip("Whole model", found.tokens, found.full[from], found.full_sink?.[from]),
+        strip("Circuit", found.tokens, found.circuit[from], found.circuit_sink?.[from])));
     lines();
     const figure = () => picture(found, head);
     const drawn = figure();

@@ -19,6 +19,8 @@ export function dock(host, session) {
   const tools = h("div.tools");
   const side = h("div.saving");
   fill(host, state, scale, answer, tools, side);
+  host.setAttribute("role", "region");
+  host.setAttribute("aria-label", "loss, answer and changes");
   const show = () => {
     meter(state, session);
     ruler(scale, session);
@@ -29,13 +31,13 @@ export function dock(host, session) {
   session.on("cut", show);
   session.on("prompt", show);
   if (!readOnly) keeper(side, session);
-  addEventListener("keydown", (event) => shortcut(event, session));
+  addEventListener("keydown", (event) => shortcut(event, session), { signal: session.stop.signal });
   show();
 }
 
 function shortcut(event, session) {
   const typing = event.target.closest?.("input:not([type=range]),textarea,select");
-  if (typing || session.stop.signal.aborted || !(event.ctrlKey || event.metaKey)) return;
+  if (typing || !(event.ctrlKey || event.metaKey)) return;
   const key = event.key.toLowerCase();
   if (key !== "z" && key !== "y") return;
   event.preventDefault();

@@ -1,7 +1,7 @@
 /** Supernodes: propose, name, save, open and close groups of nodes. */
 
 import { get, readOnly } from "../api.js";
-import { fill, h, refill } from "../dom.js";
+import { h, refill } from "../dom.js";
 import { read, update } from "../state.js";
 
 /** The button with its list of groups. `redraw` is called when the graph must be laid out anew. */
@@ -80,7 +80,5 @@ export function groups(session, redraw) {
   }
 
   box.addEventListener("toggle", () => box.open && show());
-  session.on("chosen", () => box.open && show());
-  fill(body);
-  return box;
+  return { element: box, stop: session.on("chosen", () => box.open && show()) };
 }

@@ -40,7 +40,8 @@ export function stage(host, session) {
   };
   const mark = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values, chosen: session.chosen, effects: session.effects });
   reopen((query.view ?? "").split(",").map(Number).filter(Number.isFinite).length === 3 ? query.view.split(",").map(Number) : null);
-  fill(tools, find(session, view), limits(session, view), groups(session, () => reopen(null)));
+  const menu = groups(session, () => reopen(null));
+  fill(tools, find(session, view), limits(session, view), menu.element);
   zoom(zooms, view);
   const off = [
     ...["cut", "effects"].map((what) => session.on(what, mark)),
@@ -49,6 +50,7 @@ export function stage(host, session) {
       const node = view.found.byId.get(session.chosen);
       if (node) view.reveal(node);
     }),
+    menu.stop,
     keys(view, session),
     onTheme(() => view.repaint()),
   ];

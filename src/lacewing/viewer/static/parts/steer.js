@@ -1,6 +1,6 @@
 /** A slider for a node's value: what it is set to at every token. */
 
-import { get, readOnly } from "../api.js";
+import { get, poll, readOnly } from "../api.js";
 import { h, put } from "../dom.js";
 import { number } from "../words.js";
 
@@ -20,13 +20,21 @@ export function steer(host, session, node) {
   slider.addEventListener("input", () => session.cut.steer(node.id, Number(slider.value)));
   slider.addEventListener("change", () => session.cut.settle());
   put(host, h("div.steer", {}, h("div.row", {}, h("label", { for: id }, "Set its value"), shown, free), slider));
-  get(["circuits", session.id, "activations", node.id], { text: "task" }).then((found) => {
+  const stop = new AbortController();
+  const ask = () => get(["circuits", session.id, "activations", node.id], { text: "task" });
+  const range = (found) => {
+    if (found.state === "computing") return;
     const reach = Math.max(Math.abs(found.minimum), Math.abs(found.maximum), 0.1) * 1.5;
     slider.min = -reach;
     slider.max = reach;
     slider.step = reach / 200;
     show();
-  }, () => {});
+  };
+  poll(ask, (found) => found.state !== "computing", range, stop.signal).catch(() => {}); // then -4 to 4 stays
   show();
-  return session.on("cut", show);
+  const off = session.on("cut", show);
+  return () => {
+    stop.abort();
+    off();
+  };
 }
