@@ -14,7 +14,7 @@ const ABLATIONS = [
 /** Fill the dock for a session. */
 export function dock(host, session) {
   const state = h("div.state");
-  const scale = h("div.scale", { role: "img" });
+  const scale = h("div.scale");
   const answer = h("div.answer");
   const tools = h("div.tools");
   const side = h("div.saving");
@@ -71,6 +71,7 @@ function ruler(host, { live, circuit }) {
   const { tone } = standing(answer.loss, circuit.target_loss);
   const tick = (value, words, extra = "") =>
     value === null || value === undefined ? null : h(`span.tick${extra}`, { style: { left: left(value) } }, h("i"), h("em", {}, words));
+  host.setAttribute("role", "img");
   host.setAttribute("aria-label", `loss ${number(answer.loss)}, target ${number(circuit.target_loss, 2)}, guessing 0.693`);
   return fill(
     host,

@@ -72,7 +72,7 @@ function limits(session, view) {
   const total = view.found.links.count;
   const query = read().query;
   const start = Math.min(Number(query.show) || FIRST, total);
-  const measure = h("select", { id: "measure" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
+  const measure = h("select", { id: "measure", "aria-label": "what makes a connection strong" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
   measure.value = query.by === "effect" ? "effect" : "weight";
   // The slider runs over the logarithm: the step from 10 to 20 is worth as much as 10,000 to 20,000.
   const slider = h("input", { type: "range", id: "limit", min: 0, max: 100, step: 0.5, "aria-label": "connections shown" });
