@@ -8,6 +8,7 @@ from lacewing.circuits.statistics import pair_means
 from lacewing.tasks.scoring import bootstrap
 from lacewing.viewer.answers import Edit, Effect
 from lacewing.viewer.edits import edge_name
+from lacewing.viewer.prefixes import prefixes
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
 
@@ -22,8 +23,9 @@ def effect(session: Session, node: str) -> Effect | None:
     if node not in session.circuit.node_names():
         return None
     with session.turns.person():
-        base = pair_means(session.losses([], session.prompts))
-        without = pair_means(session.losses([Edit(off=node)], session.prompts))
+        all_of_them = session.prompts, session.pieces
+        base = pair_means(session.losses([], *all_of_them))
+        without = pair_means(session.losses([Edit(off=node)], *all_of_them))
     low, high = bootstrap(without - base, resamples=400)
     return Effect(
         loss_without=float(without.mean()),
@@ -47,13 +49,14 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     every = [("nodes", Edit(off=name)) for name in circuit.node_names()]
     every += [("edges", Edit(cut=name)) for _, name in edges[:MOST_EDGES]]
     with session.turns.background():
-        base = float(session.losses([], prompts).mean())
+        pieces = prefixes(session.model.network, prompts)
+        base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}
     work.value = found
     for kind, edit in every:
         with session.turns.background():
-            loss = float(session.losses([edit], prompts).mean())
+            loss = float(session.losses([edit], prompts, pieces).mean())
         found[kind][edit.off or edit.cut] = round(loss - base, 6)
         work.done += 1
     return found
