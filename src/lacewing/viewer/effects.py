@@ -2,18 +2,20 @@
 
 from typing import Any
 
+from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.statistics import pair_means
 from lacewing.tasks.scoring import bootstrap
 from lacewing.viewer.answers import Edit, Effect
 from lacewing.viewer.edits import base_fills
 from lacewing.viewer.estimate import estimates
+from lacewing.viewer.prefixes import prefixes
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
 
 PAIRS = 64
 """Test pairs, the first ones, on which all effects are measured."""
-MOST_EDGES = 1000
-"""Edges measured, those guessed to matter most; a dense circuit has tens of thousands."""
+GUESSED_ON, MOST_EDGES = 16, 1000
+"""Pairs for the guess of what matters; edges measured, of the tens of thousands of a dense circuit."""
 
 
 def effect(session: Session, node: str) -> Effect | None:
@@ -21,8 +23,9 @@ def effect(session: Session, node: str) -> Effect | None:
     if node not in session.circuit.node_names():
         return None
     with session.turns.person():
-        base = pair_means(session.losses([], session.prompts))
-        without = pair_means(session.losses([Edit(off=node)], session.prompts))
+        all_of_them = session.prompts, session.pieces
+        base = pair_means(session.losses([], *all_of_them))
+        without = pair_means(session.losses([Edit(off=node)], *all_of_them))
     low, high = bootstrap(without - base, resamples=400)
     return Effect(
         loss_without=float(without.mean()),
@@ -38,23 +41,28 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     circuit = session.circuit
     fills = base_fills(session.model, circuit.ablation)
     with session.turns.background():
-        worth = estimates(session.model, circuit, prompts.take(range(min(16, len(prompts)))), fills)
-        base = float(session.losses([], prompts).mean())
-    best = sorted(worth, key=lambda name: -worth[name])
-    nodes = set(circuit.node_names())
-    edges = [name for name in best if name not in nodes][:MOST_EDGES]
-    measured = nodes.union(edges)
-    every = [
-        ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
-        for name in best
-        if name in measured
-    ]
+        few = prompts.take(range(min(GUESSED_ON, len(prompts))))
+        every = _best_first(circuit, estimates(session.model, circuit, few, fills))
+        pieces = prefixes(session.model.network, prompts)
+        base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}
     work.value = found
     for kind, edit in every:
         with session.turns.background():
-            loss = float(session.losses([edit], prompts).mean())
+            loss = float(session.losses([edit], prompts, pieces).mean())
         found[kind][edit.off or edit.cut] = round(loss - base, 6)
         work.done += 1
     return found
+
+
+def _best_first(circuit: Circuit, worth: dict[str, float]) -> list[tuple[str, Edit]]:
+    """All nodes and the edges worth measuring, as edits, those guessed to matter most first."""
+    best = sorted(worth, key=lambda name: -worth[name])
+    nodes = set(circuit.node_names())
+    edges = set([name for name in best if name not in nodes][:MOST_EDGES])
+    return [
+        ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
+        for name in best
+        if name in nodes or name in edges
+    ]

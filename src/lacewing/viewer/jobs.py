@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -130,6 +131,8 @@ class Jobs:
                     stdin=subprocess.DEVNULL,
                     text=True,
                 )
+                if hasattr(os, "setpriority"):  # people at the page go first
+                    os.setpriority(os.PRIO_PROCESS, task.process.pid, 10)
             self._follow(task, task.process)
 
     def _waiting(self) -> _Task | None:

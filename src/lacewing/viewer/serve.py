@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lacewing.errors import ConfigError
+from lacewing.kernels.memory import keep_pages
 from lacewing.progress import say
 from lacewing.viewer.guard import LOOPBACK, Guard
 from lacewing.viewer.server import application
@@ -46,6 +47,7 @@ def view(
         ConfigError: the port is taken, or the host is not this machine's.
         ArtifactError: there is no such folder.
     """
+    keep_pages()
     viewer = Viewer(root, corpus)
     listening = _listen(host, port)
     port = listening.getsockname()[1]

@@ -21,6 +21,8 @@ from lacewing.tasks.scoring import bootstrap, is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, base_fills, edited, prepare
 from lacewing.viewer.folder import Found
+from lacewing.viewer.prefixes import Prefixes, prefixes
+from lacewing.viewer.prefixes import logits as prefix_logits
 from lacewing.viewer.turns import Turns
 
 TOP = 10
@@ -37,9 +39,13 @@ class Session:
     prompts: Prompts
     """Its test pairs."""
     turns: Turns
+    pieces: list[Prefixes] = field(init=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict)
     """Logits at the answers: of the full model, and of the circuit under each ablation."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.pieces = prefixes(self.model.network, self.prompts)
 
     def ask(self, ask: Ask) -> Asked:
         """Measure an edited circuit on the test prompts, and answer the chosen one.
@@ -70,12 +76,14 @@ class Session:
             milliseconds=1000 * (time.perf_counter() - start),
         )
 
-    def losses(self, edits: Sequence[Edit], prompts: Prompts) -> Tensor:
+    def losses(
+        self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Prefixes]
+    ) -> Tensor:
         """Task loss per sequence of the edited circuit under its own ablation; takes no turn."""
         changes = Changes.of(edits, self.model)
         circuit = edited(self.circuit, self.model, changes)
         prepared = prepare(circuit, self.model, self.circuit.ablation, changes)
-        logits = self._run(prepared, self.circuit.ablation, prompts)
+        logits = self._run(prepared, self.circuit.ablation, prompts, pieces)
         return two_answer_loss(logits, prompts)
 
     def answer_pair(self, pair: int, member: str) -> Answered:
@@ -147,21 +155,27 @@ class Session:
         return 2 * pair + (member == "corrupted")
 
     def _run(
-        self, prepared: Prepared, ablation: Ablation, prompts: Prompts | None = None
+        self,
+        prepared: Prepared,
+        ablation: Ablation,
+        prompts: Prompts | None = None,
+        pieces: list[Prefixes] | None = None,
     ) -> Tensor:
-        """Calibrated logits at the answers of the test prompts."""
+        """Calibrated logits at the answers of the test prompts, or of others."""
         prompts = prompts or self.prompts
+        model, masks = prepared.model, dict(prepared.masks)
         if ablation != "resample":
-            logits = ablated_logits(prepared.model, prompts, prepared.masks, "mean")
+            live = LiveCircuit(model.network, masks, model.means)
+            logits = prefix_logits(live, self.pieces if pieces is None else pieces)
         else:
-            masks = {key: mask.clone() for key, mask in prepared.masks.items()}
             hooks: dict[str, SiteHook] = {}
             for node in prepared.values:  # held values are no prompt's: they are set by a hook
                 key, channel = parse_node(node)
+                masks[key] = masks[key].clone()
                 masks[key][channel] = True
                 hooks[key] = _holding(prepared, key)
-            with edit(prepared.model.network, hooks):
-                logits = ablated_logits(prepared.model, prompts, masks, "resample")
+            with edit(model.network, hooks):
+                logits = ablated_logits(model, prompts, masks, "resample")
         return calibrated(logits, self.circuit.calibration)
 
     def _circuit_logits(self, ablation: Ablation) -> Tensor:
