@@ -15,7 +15,7 @@ from lacewing.viewer.turns import Work
 PAIRS = 64
 """Test pairs, the first ones, on which all effects are measured."""
 GUESSED_ON, MOST_EDGES = 16, 1000
-"""Pairs for the guess of what matters; edges measured, of the tens of thousands of a dense circuit."""
+"""Pairs for the guess of what matters; edges measured, where a dense circuit has many more."""
 
 
 def effect(session: Session, node: str) -> Effect | None:

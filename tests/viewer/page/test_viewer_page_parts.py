@@ -100,7 +100,7 @@ def test_try_it(shown: Callable[..., Any], measured: str) -> None:
     ready(tab, "try")
     tab.locator("#text").fill("    title = make('No reviews")
     tab.wait_for_function("() => location.hash.includes('reviews')")
-    tab.wait_for_function("() => document.querySelector('.tokens').innerText.includes('make')")
+    tab.wait_for_function("() => document.querySelector('.tokens').textContent.includes('reviews')")
     heads = tab.locator(".side h2").all_inner_texts()
     assert ["The whole model", "The circuit alone", "The model without the circuit"] == heads
     assert tab.locator(".side ol").first.locator("li").count() == 10

@@ -44,7 +44,10 @@ export function download(parts) {
   return readOnly ? null : at(parts);
 }
 
-async function fromServer(url, options) {
+const PATIENCE = 4;
+/** How often a server that is busy is asked again; what it refused it has not begun. */
+
+async function fromServer(url, options, tries = PATIENCE) {
   let answer;
   try {
     answer = await fetch(url, { credentials: "same-origin", ...options });
@@ -54,6 +57,10 @@ async function fromServer(url, options) {
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
+  if (answer.status === 503 && tries > 1) {
+    await new Promise((done) => setTimeout(done, 700));
+    return fromServer(url, options, tries - 1);
+  }
   const said = body?.error ?? {};
   throw new Refused(answer.status, said.kind ?? "error", said.message ?? `error ${answer.status}`);
 }

@@ -19,7 +19,7 @@ export function prompt(host, session) {
     const swap = (which) => h("button.quiet", { type: "button", "aria-pressed": String(text === null && member === which), data: { key: which }, on: { click: () => session.ask({ pair, member: which }) } },
       pairs ? ["… ", h("span.tokenchip", {}, token(pairs[pair]?.[`${which}_answer`] ?? ""))] : which);
     return [
-      h("pre.code", { tabindex: "0", "aria-label": "prompt" }, lines(written, pairs?.[pair], member, text), h("span.blank", { "aria-label": "the answer goes here" }, best(session))),
+      h("pre.code", { tabindex: "0", "aria-label": "prompt" }, lines(written, pairs?.[pair], member, text), h("span.blank", {}, best(session))),
       h("div.row", {},
         h("small", {}, text === null ? `prompt ${pair + 1}${pairs ? ` of ${pairs.length}` : ""}, which ends with` : "your own prompt"),
         swap("clean"), swap("corrupted"),
