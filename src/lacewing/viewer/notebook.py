@@ -48,12 +48,17 @@ def _facts(circuit: Circuit) -> str:
 def _style() -> str:
     """The style sheet, kept to this drawing: a notebook has circles and lines of its own."""
     facts = (
-        f".{NAME}{{overflow-x:auto}}.{NAME} svg{{max-width:100%;height:auto}}"
+        f".{NAME}{{overflow-x:auto;padding:8px}}.{NAME} svg{{max-width:100%;height:auto}}"
         f".{NAME}-facts{{font-family:sans-serif;font-size:13px}}"
         f".{NAME}-facts span{{margin-right:1.2em;white-space:nowrap}}"
     )
-    dark = f"@media (prefers-color-scheme:dark){{{_scoped(rules(DARK))}}}"
-    return facts + _scoped(rules(LIGHT)) + dark
+    return f"{facts}{_coloured(LIGHT)}@media (prefers-color-scheme:dark){{{_coloured(DARK)}}}"
+
+
+def _coloured(colour: dict[str, str]) -> str:
+    # Its own paper: the page around it may be light where the reader's system is dark.
+    paper = f".{NAME}{{background:{colour['paper']};color:{colour['ink']}}}"
+    return paper + _scoped(rules(colour))
 
 
 def _scoped(sheet: str) -> str:

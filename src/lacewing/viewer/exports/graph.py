@@ -13,6 +13,7 @@ import torch
 
 from lacewing import __version__
 from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.errors import DataError
 from lacewing.model.sites import BLOCK_SITES, parse_node
 from lacewing.viewer import notes
 from lacewing.viewer.describe import residual
@@ -22,6 +23,7 @@ from lacewing.viewer.session import Session
 
 FEATURE, ERROR = "cross layer transcoder", "mlp reconstruction error"
 MOST_LINKS = 20_000
+MOST_EDGES = 3000
 THRESHOLD = 0.9
 """Where the readers' slider stands at first: nodes that make up this share of the influence."""
 
@@ -30,12 +32,16 @@ def prompt_graph(session: Session, pair: int, member: str) -> dict[str, Any]:
     """The graph of one test prompt.
 
     Raises:
-        DataError: there is no such pair.
+        DataError: there is no such pair, or the circuit is too large for these viewers.
     """
     sequence = session.sequence(pair, member)
+    if session.circuit.n_edges > MOST_EDGES:
+        raise DataError(
+            f"a graph of {session.circuit.n_edges} edges at every token is more than these viewers "
+            f"show (up to {MOST_EDGES} edges): save wiring.json, which has no tokens"
+        )
     tokens = session.prompts.tokens[sequence, : int(session.prompts.last[sequence]) + 1].tolist()
-    with session.turns.person():
-        found, logits = trace(session, tokens)
+    found, logits = trace(session, tokens)
     chosen = session.prompts.pairs[pair]
     words = [session.model.tokenizer.token(t) for t in tokens]
     influence = _influence(found, logits.softmax(0), session)
@@ -82,9 +88,8 @@ def _kept(
     kept = {name for name, share in influence.items() if share > 0}
     for target in list(kept):
         kept |= {end for row in found.products.get(target, ()) for end in row[:2]}
-    queries = [n for n in kept if influence.get(n, 0.0) == 0]
-    behind = {s for (s, t) in found.links if t in set(queries)}
-    kept |= behind
+    queries = {n for n in kept if influence.get(n, 0.0) == 0}
+    kept |= {source for source, target in found.links if target in queries}
     links = {ends: w for ends, w in found.links.items() if ends[0] in kept and ends[1] in kept}
     strongest = sorted(links, key=lambda ends: -abs(links[ends]))[:MOST_LINKS]
     return sorted(kept), {ends: links[ends] for ends in strongest}

@@ -57,7 +57,7 @@ def trace(session: Session, tokens: list[int]) -> tuple[Tracing, Tensor]:
         key: lambda value, mask=mask, fill=fills[key]: torch.where(mask, value, fill)
         for key, mask in prepared.masks.items()
     }
-    with edit(network, hooks), record(network) as seen:
+    with session.turns.person(), edit(network, hooks), record(network) as seen:
         logits = network(torch.tensor([tokens]))[0, -1]
     values = {key: value[0] for key, value in seen.items()}
     trace = _Trace(session, network, values, tokens)
@@ -128,15 +128,17 @@ class _Trace:
         slope = F.gelu(before) / before if gelu else torch.ones_like(before)
         into = _by_destination(self.edges[f"{layer}.{family}"])
         for d in self.kept[destination]:
+            sources = into.get(d, [])
+            effects = weight[d, sources] * self.values[source][:, sources]
+            rests = ((before[:, d] - effects.sum(1)) * slope[:, d]).tolist()
+            rows = (effects * slope[:, d, None]).tolist()
             for t in self.range:
                 if not self.present(destination, d, t):
                     continue
-                target, rest = name(destination, d, t), float(before[t, d])
-                for s in into.get(d, ()):
-                    effect = float(weight[d, s] * self.values[source][t, s])
-                    self.found.link(name(source, s, t), target, effect * float(slope[t, d]))
-                    rest -= effect
-                self.found.link(f"error@{t}@{destination}", target, rest * float(slope[t, d]))
+                target = name(destination, d, t)
+                for s, effect in zip(sources, rows[t], strict=True):
+                    self.found.link(name(source, s, t), target, effect)
+                self.found.link(f"error@{t}@{destination}", target, rests[t])
 
     def attention(self, layer: int, block: Block) -> None:
         """Effects of values through the pattern, and the products that made the pattern."""
@@ -149,18 +151,21 @@ class _Trace:
         before = F.linear(mixed, block.attn_proj.weight, block.attn_proj.bias)
         into = _by_destination(self.edges[f"{layer}.attn_v-attn_out"])
         for d in self.kept[key]:
+            sources = into.get(d, [])
+            through = [
+                (s, (block.attn_proj.weight[d, s] * patterns[s // size] * v[:, s]).tolist())
+                for s in sources
+            ]
             for t in self.range:
                 if not self.present(key, d, t):
                     continue
                 target, rest = name(key, d, t), float(before[t, d])
-                for s in into.get(d, ()):
-                    through = patterns[s // size][t, : t + 1] * v[: t + 1, s]
-                    effects = (float(block.attn_proj.weight[d, s]) * through).tolist()
-                    for u, effect in enumerate(effects):
-                        self.found.link(name(f"{layer}.attn_v", s, u), target, effect)
-                    rest -= sum(effects)
+                for s, rows in through:
+                    for u in range(t + 1):
+                        self.found.link(name(f"{layer}.attn_v", s, u), target, rows[t][u])
+                    rest -= sum(rows[t][: t + 1])
                 self.found.link(f"error@{t}@{key}", target, rest)
-                self.products(layer, target, t, {s // size for s in into.get(d, ())}, patterns)
+                self.products(layer, target, t, {s // size for s in sources}, patterns)
         self.write(key)
 
     def products(
