@@ -22,6 +22,7 @@ _WHERE = {
     "load": "lacewing.model.store",
     "prune": "lacewing.circuits.prune",
     "record": "lacewing.model.hooks",
+    "show": "lacewing.viewer.notebook",
     "train": "lacewing.training.loop",
     "train_twin": "lacewing.training.twin",
     "verify": "lacewing.circuits.verify",

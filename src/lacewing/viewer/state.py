@@ -146,8 +146,9 @@ class Viewer:
 
     def close(self) -> None:
         """Stop background work and jobs."""
-        self.background.stop()
+        self.turns.close()
         self.jobs.stop()
+        self.background.stop()
 
     def _open(self, found: Found) -> Session:
         if found.run is None:

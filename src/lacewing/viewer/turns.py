@@ -19,7 +19,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._free = threading.Condition()
-        self._taken, self._people = False, 0
+        self._taken, self._people, self._closed = False, 0, False
 
     @contextmanager
     def person(self, seconds: float = LONGEST_WAIT) -> Iterator[None]:
@@ -41,11 +41,22 @@ class Turns:
 
     @contextmanager
     def background(self) -> Iterator[None]:
-        """Compute one small piece of background work, once nobody waits."""
+        """Compute one small piece of background work, once nobody waits.
+
+        Raises:
+            Busy: the server is closing.
+        """
         with self._free:
             self._free.wait_for(lambda: not self._taken and not self._people)
+            if self._closed:
+                raise Busy("the server is closing")
             self._taken = True
         yield from self._held()
+
+    def close(self) -> None:
+        """Let no more background work begin."""
+        with self._free:
+            self._closed = True
 
     def _held(self) -> Iterator[None]:
         try:
@@ -80,7 +91,7 @@ class Background:
 
     def __init__(self, kept: int = 48) -> None:
         """Keep at most so many results."""
-        self.kept = kept
+        self.kept, self.stopped = kept, False
         self._works: dict[Any, Work] = {}
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -100,10 +111,12 @@ class Background:
                     del self._works[old]
             return work
 
-    def stop(self) -> None:
-        """End after the piece at hand."""
+    def stop(self, seconds: float = 5.0) -> None:
+        """End soon: what waits is left, what runs stops at its next turn."""
+        self.stopped = True
         self._queue.put(None)
+        self._thread.join(seconds)
 
     def _loop(self) -> None:
-        while (work := self._queue.get()) is not None:
+        while (work := self._queue.get()) is not None and not self.stopped:
             work.finish()
