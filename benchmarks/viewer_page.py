@@ -190,7 +190,7 @@ class Result:
     cut_ms: dict[str, float]
 
 
-def wait_for_effects(url: str, seconds: float = 300) -> None:
+def wait_for_effects(url: str, seconds: float = 60) -> None:
     """Until the background work on a circuit is done, as it is a moment after opening it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -14,8 +14,9 @@ from lacewing.viewer.turns import Work
 
 PAIRS = 64
 """Test pairs, the first ones, on which all effects are measured."""
-GUESSED_ON, MOST_EDGES = 16, 1000
-"""Pairs for the guess of what matters; edges measured, where a dense circuit has many more."""
+GUESSED_ON, MOST = 16, 500
+"""Pairs for the guess of what matters; nodes and edges measured, where a dense circuit has many
+more than anybody looks at."""
 
 
 def effect(session: Session, node: str) -> Effect | None:
@@ -57,12 +58,9 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
 
 
 def _best_first(circuit: Circuit, worth: dict[str, float]) -> list[tuple[str, Edit]]:
-    """All nodes and the edges worth measuring, as edits, those guessed to matter most first."""
-    best = sorted(worth, key=lambda name: -worth[name])
+    """Nodes and edges worth measuring, as edits, those guessed to matter most first."""
     nodes = set(circuit.node_names())
-    edges = set([name for name in best if name not in nodes][:MOST_EDGES])
     return [
         ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
-        for name in best
-        if name in nodes or name in edges
+        for name in sorted(worth, key=lambda name: -worth[name])[:MOST]
     ]
