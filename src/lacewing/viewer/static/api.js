@@ -36,12 +36,10 @@ export async function get(parts, parameters = {}, signal = undefined) {
 export async function send(method, parts, body = {}, signal = undefined) {
   if (readOnly) throw new Refused(405, "read_only", "This copy is read-only: run lacewing view.");
   const headers = { "Content-Type": "application/json" };
-  return fromServer(at(parts), { method, headers, body: JSON.stringify(body), signal });
-}
-
-/** Where a plain download lies, here or in a copy. */
-export function download(parts) {
-  return readOnly ? null : at(parts);
+  const text = JSON.stringify(body);
+  // A note that is typed as the page closes still arrives; browsers allow this for small bodies.
+  const keepalive = method === "PUT" && text.length < 20_000;
+  return fromServer(at(parts), { method, headers, body: text, signal, keepalive });
 }
 
 const PATIENCE = 4;

@@ -52,5 +52,14 @@ export function onAddress(call) {
   return () => listeners.delete(call);
 }
 
-addEventListener("hashchange", () => listeners.forEach((call) => call(read())));
-addEventListener("popstate", () => listeners.forEach((call) => call(read())));
+let told = location.href;
+
+/** Both events come for one step through the history; one call is enough. */
+function changed(event) {
+  if (event.type === "hashchange" && told === location.href) return;
+  told = location.href;
+  listeners.forEach((call) => call(read()));
+}
+
+addEventListener("popstate", changed);
+addEventListener("hashchange", changed);

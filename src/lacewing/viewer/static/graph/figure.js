@@ -1,6 +1,6 @@
 /** The graph as a figure of its own: SVG text, with colours as var(--name) for `save` to fill in. */
 
-import { edgeId } from "./model.js";
+import { isOff } from "./model.js";
 import { look } from "./paint.js";
 
 const escape = (text) =>
@@ -54,7 +54,7 @@ function path({ found, layout }, i, x, y) {
 function link(view, i, x, y) {
   const style = look(view.found.links, view.strength, i);
   const dash = style.dashed && view.shown.length < 4000 ? ' stroke-dasharray="6 4"' : "";
-  const name = view.found.links.kind[i] === 0 ? `<title>${escape(edgeId(view.found, i))} ${r(view.found.links.weight[i] * 100) / 100}</title>` : "";
+  const name = view.found.links.kind[i] === 0 ? `<title>${escape(view.found.idOf(i) ?? "several")} ${r(view.found.links.weight[i] * 100) / 100}</title>` : "";
   return `<path d="${path(view, i, x, y)}" stroke="var(--${style.colour})" stroke-width="${r(style.width)}" opacity="${r(style.alpha)}"${dash}>${name}</path>`;
 }
 
@@ -63,7 +63,7 @@ function mark(view, node, x, y) {
     const wide = node.label.length * 8 + 16;
     return `<rect x="${r(x - wide / 2)}" y="${y - 13}" width="${wide}" height="26" rx="8" fill="var(--paper)" stroke="var(--soft)"/><text x="${x}" y="${y + 4}" text-anchor="middle" class="m i">${escape(node.label)}</text>`;
   }
-  const off = view.state.off.has(node.id);
+  const off = isOff(node, view.state.off);
   const size = r(Math.min(view.sizes[node.index] || 4, view.layout.step * 0.48));
   const disc = `<circle cx="${x}" cy="${y}" r="${size}" fill="var(--${off ? "paper" : "node"})" stroke="var(--${off ? "minus" : "paper"})" stroke-width="1.5"><title>${escape(`${node.id} ${node.label}`)}</title></circle>`;
   const named = node.label && node.head === null && view.layout.step > 20;

@@ -6,7 +6,7 @@
  * their count is kept.
  */
 
-import { EDGE, around, edgeId, rows } from "./model.js";
+import { EDGE, around, rows } from "./model.js";
 
 /** The graph with the closed groups drawn as one node each; the same graph where there is none. */
 export function grouped(found, supernodes, closed) {
@@ -43,9 +43,10 @@ function merge(found, owner) {
     // A member that is chosen or cut is shown at its group.
     if (!merged.byId.has(node.id)) merged.byId.set(node.id, nodes[place.get(node.index)]);
   }
+  merged.idOf = (link) => (links.merged[link] === 1 ? found.idOf(links.first[link]) : null);
   merged.around = around(nodes.length, links);
   for (let i = 0; i < links.count; i++) {
-    if (links.kind[i] === EDGE && links.merged[i] === 1) merged.edgeIndex.set(edgeId(merged, i), i);
+    if (links.kind[i] === EDGE && links.merged[i] === 1) merged.edgeIndex.set(merged.idOf(i), i);
   }
   merged.rows = rows(merged);
   return merged;
@@ -66,7 +67,7 @@ function join(found, place) {
     const [from, to] = [place.get(links.source[i]), place.get(links.destination[i])];
     if (from === to) continue;
     const key = `${from} ${to} ${links.kind[i]}`;
-    const sum = sums.get(key) ?? { from, to, kind: links.kind[i], weight: 0, merged: 0 };
+    const sum = sums.get(key) ?? { from, to, kind: links.kind[i], weight: 0, merged: 0, first: i };
     sum.weight += links.weight[i];
     sum.merged += 1;
     sums.set(key, sum);
@@ -79,5 +80,6 @@ function join(found, place) {
     weight: Float32Array.from(list, (s) => s.weight),
     kind: Uint8Array.from(list, (s) => s.kind),
     merged: Int32Array.from(list, (s) => s.merged),
+    first: Int32Array.from(list, (s) => s.first),
   };
 }

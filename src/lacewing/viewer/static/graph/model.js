@@ -20,6 +20,7 @@ export function graph(circuit) {
   const answers = circuit.answers.map((t) => extra(nodes, "answer", t.token, t.text));
   const links = collect(circuit, nodes, tokens, answers);
   const found = { circuit, nodes, links, byId: new Map(nodes.map((n) => [n.id, n])) };
+  found.idOf = (link) => edgeId(found, link);
   found.around = around(nodes.length, links);
   found.edgeIndex = new Map();
   for (let i = 0; i < links.count; i++) {
@@ -154,8 +155,14 @@ function clearest(contrast, own) {
   return clear ? contrast[first].text : null;
 }
 
+/** Whether a node is switched off; a group is when all its members are. */
+export function isOff(node, off) {
+  return node.members ? node.members.every((id) => off.has(id)) : off.has(node.id);
+}
+
 /** A node's name for people, with what it is about. */
 export function name(node) {
+  if (node.group) return `group of ${node.members.length} nodes`;
   if (node.text !== undefined) return `${node.site} ${token(node.text)}`;
   const head = node.head === null || node.head === undefined ? "" : `, head ${node.head}`;
   return `${place(node.key)}${head}, channel ${node.channel}`;

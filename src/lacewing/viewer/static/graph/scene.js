@@ -1,6 +1,7 @@
 /** One frame: the sheet of links, what is chosen or cut on top, heads, nodes, names. */
 
 import { point } from "./hit.js";
+import { isOff } from "./model.js";
 import { bundles, chip, cross, disc, enter, halo, radius, stroke } from "./paint.js";
 
 /** Draw a view. */
@@ -146,7 +147,7 @@ function nodes(view, focus) {
     const share = effect === undefined ? undefined : Math.min(Math.max(effect / most, 0), 1);
     const look = {
       share,
-      off: state.off.has(node.id),
+      off: isOff(node, state.off),
       steered: node.id in state.values,
       chosen: state.chosen === node.id,
       cursor: state.cursor === node.id || state.hover === node.id,

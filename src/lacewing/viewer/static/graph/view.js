@@ -8,7 +8,7 @@
 import { h } from "../dom.js";
 import { linkAt, nodeAt } from "./hit.js";
 import { place } from "./layout.js";
-import { SAME, edgeId } from "./model.js";
+import { SAME, isOff } from "./model.js";
 import { bundles, colours, strengths } from "./paint.js";
 import { draw } from "./scene.js";
 import { Sheet } from "./sheet.js";
@@ -169,8 +169,8 @@ export class GraphView {
     if (!off.size) return false;
     const { source, destination, kind } = this.found.links;
     const nodes = this.found.nodes;
-    if (off.has(nodes[source[i]].id) || off.has(nodes[destination[i]].id)) return true;
-    return kind[i] === 0 && off.has(edgeId(this.found, i));
+    if (isOff(nodes[source[i]], off) || isOff(nodes[destination[i]], off)) return true;
+    return kind[i] === 0 && off.has(this.found.idOf(i));
   }
 
   #sharpen() {
@@ -226,7 +226,7 @@ export class GraphView {
     });
     canvas.addEventListener("click", (event) => {
       const { node, link } = find(event);
-      hooks.choose(node ? node.id : link >= 0 && this.found.links.kind[link] === 0 ? edgeId(this.found, link) : null);
+      hooks.choose(node ? node.id : link >= 0 && this.found.links.kind[link] === 0 ? this.found.idOf(link) : null);
     });
   }
 }

@@ -65,7 +65,8 @@ async function verified(id, host, session) {
   const job = await send("POST", ["circuits", id, "verify"]);
   const bar = h("progress", { max: 100, value: 0, "aria-label": "verification" });
   const note = h("small");
-  fill(host, bar, note);
+  const cancel = h("button.quiet", { type: "button", on: { click: () => send("POST", ["jobs", job.id, "cancel"]).catch(() => {}) } }, "Cancel");
+  fill(host, bar, h("div.row", {}, note, cancel));
   let last = job;
   const over = (state) => state === "done" || state === "failed" || state === "cancelled";
   await poll(() => get(["jobs", job.id]), (answer) => over(answer.state), (answer) => {

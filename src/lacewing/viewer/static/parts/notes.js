@@ -29,12 +29,13 @@ export function notes(host, session, on) {
       said.textContent = error.message;
     }
   };
-  const soon = quietly(500, save);
+  const soon = quietly(300, save);
   box.addEventListener("input", () => {
     said.textContent = "";
     soon();
   });
   box.addEventListener("blur", save);
-  fill(host, h("h3", {}, h("label", { for: "note" }, "Your note")), box, said);
+  addEventListener("pagehide", save, { signal: session.stop.signal });
+  fill(host, h("h3", {}, h("label", { for: "note" }, on === "circuit" ? "Your note on the circuit" : "Your note")), box, said);
   return save;
 }

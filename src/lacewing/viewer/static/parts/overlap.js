@@ -22,7 +22,7 @@ export function overlap(found) {
     return (
       bar(l - scale(site.left), site.left - own, "plus") + bar(l - scale(own), own, "node") +
       bar(r + scale(own), site.right - own, "minus") + bar(r, own, "node") +
-      `<text x="${centre}" y="${y + 12}" text-anchor="middle">${place(site.key)}</text>` +
+      `<text x="${centre}" y="${y + 12}" text-anchor="middle">${place(site.key).replace(/[<>&]/g, "")}</text>` +
       `<text x="${(l - scale(site.left) - 6).toFixed(1)}" y="${y + 12}" text-anchor="end" class="n">${site.left}</text>` +
       `<text x="${(r + scale(site.right) + 6).toFixed(1)}" y="${y + 12}" class="n">${site.right}</text>`
     );

@@ -24,8 +24,26 @@ export function panel(host, session) {
     if (link !== undefined) edge(link, id);
     else if (node?.text !== undefined) word(node);
     else if (node) one(node, turn);
-    else leave.push(matters(fill(host, h("div")).firstChild, session));
+    else if (id?.startsWith("supernode:")) group(id);
+    else {
+      fill(host, h("div"), notesBox("circuit"));
+      leave.push(matters(host.firstChild, session));
+    }
   };
+
+  function group(id) {
+    const found = session.notes.supernodes.find((one) => `supernode:${one.id}` === id);
+    if (!found) return session.choose(null);
+    const off = () => found.members.every((member) => session.cut.isOff(member));
+    const line = h("div.row");
+    const draw = () => refill(line, readOnly ? null : h("button.main", { type: "button", data: { key: "all" }, "aria-pressed": String(off()), on: { click: () => session.cut.toggle(...found.members) } }, off() ? "Switch all on" : "Switch all off"));
+    fill(host, head("A group of nodes", found.name, session), line,
+      h("ul.links", {}, found.members.map((member) => session.graph.byId.get(member)).filter(Boolean).map((node) => h("li", {}, jump(session, node), h("small.code", {}, node.id)))),
+      notesBox(`supernode:${found.name}`));
+    draw();
+    leave.push(session.on("cut", draw));
+    return null;
+  }
 
   function edge(link, id) {
     const { nodes, links } = session.graph;

@@ -3,13 +3,14 @@
 import { fill, h } from "../dom.js";
 import { figure } from "../graph/figure.js";
 import { grouped } from "../graph/group.js";
-import { edgeId, edgeName, name } from "../graph/model.js";
+import { edgeName, name } from "../graph/model.js";
 import { GraphView } from "../graph/view.js";
 import { keys } from "../graph/keys.js";
 import { buttons } from "../save.js";
 import { read, update } from "../state.js";
 import { onTheme } from "../theme.js";
 import { count, signed, title } from "../words.js";
+import { exporting } from "./exporting.js";
 import { find } from "./find.js";
 import { groups } from "./groups.js";
 
@@ -26,7 +27,7 @@ export function stage(host, session) {
   const tools = h("div.tools");
   const canvas = h("div.canvas");
   const zooms = h("div.zooms", { role: "group", "aria-label": "zoom" });
-  fill(host, tools, h("div.frame", {}, canvas, tip, zooms), h("div.under", {}, legend, buttons(() => `${session.id}-graph`, () => figure(view, session.circuit.task))));
+  fill(host, tools, h("div.frame", {}, canvas, tip, zooms), h("div.under", {}, legend, h("span.row", {}, exporting(session), buttons(() => `${session.id}-graph`, () => figure(view, session.circuit.task)))));
 
   const view = new GraphView(canvas, {
     hover: (node, link, x, y) => hint(tip, session, view.found, node, link, x, y),
@@ -38,7 +39,7 @@ export function stage(host, session) {
     view.open(grouped(session.graph, session.notes.supernodes, closed(session)), start);
     mark();
   };
-  const mark = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values, chosen: session.chosen, effects: session.effects });
+  const mark = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values, chosen: view.found.byId.get(session.chosen)?.id ?? session.chosen, effects: session.effects });
   reopen((query.view ?? "").split(",").map(Number).filter(Number.isFinite).length === 3 ? query.view.split(",").map(Number) : null);
   const menu = groups(session, () => reopen(null));
   fill(tools, find(session, view), limits(session, view), menu.element);
@@ -105,7 +106,7 @@ function hint(tip, session, found, node, link, x = 0, y = 0) {
   tip.hidden = shown === null;
   if (shown === null) return;
   if (node) fill(tip, h("b", {}, name(node)), node.label && node.text === undefined ? h("span.tokenchip", {}, node.label) : null, effect(session, node.id), node.text === undefined ? h("small", {}, "click for more") : null);
-  else if (found.links.kind[link] === 0) fill(tip, h("b", {}, edgeName(found, link)), effect(session, edgeId(found, link)), h("small", {}, "click for more"));
+  else if (found.links.kind[link] === 0) fill(tip, h("b", {}, edgeName(found, link)), effect(session, found.idOf(link)), h("small", {}, "click for more"));
   else if (found.links.kind[link] === 3) fill(tip, "the same channel, read later");
   else fill(tip, `${found.links.kind[link] === 1 ? "embedding" : "unembedding"} weight ${signed(found.links.weight[link], 3)}`);
   const box = tip.parentElement.getBoundingClientRect();
@@ -114,6 +115,7 @@ function hint(tip, session, found, node, link, x = 0, y = 0) {
 }
 
 function effect(session, id) {
+  if (id === null) return null;
   const value = session.effect(id);
   return value === undefined ? null : h("span", {}, `off: loss ${signed(value, 3)}`);
 }
