@@ -79,17 +79,16 @@ function limits(session, view) {
   const slider = h("input", { type: "range", id: "limit", min: 0, max: 100, step: 0.5, "aria-label": "connections shown" });
   const said = h("output", { for: "limit" });
   const of = () => Math.min(Math.round(Math.exp((slider.value / 100) * Math.log(total))), total);
-  const set = (number) => (slider.value = (100 * Math.log(Math.max(number, 1))) / Math.log(Math.max(total, 2)));
+  let number = start;
   const show = () => {
-    const number = of();
-    const whole = slider.value >= 100;
+    const whole = number >= total;
     said.textContent = whole ? "all" : `strongest ${count(number)}`;
     slider.setAttribute("aria-valuetext", `${count(number)} of ${count(total)}`);
     view.limit(whole ? Infinity : number, measure.value);
-    update({ show: number >= Math.min(FIRST, total) && total <= FIRST ? "" : number === FIRST ? "" : number, by: measure.value === "effect" ? "effect" : "" });
+    update({ show: number === Math.min(FIRST, total) ? "" : number, by: measure.value === "effect" ? "effect" : "" });
   };
-  set(start);
-  slider.addEventListener("input", show);
+  slider.value = (100 * Math.log(Math.max(start, 1))) / Math.log(Math.max(total, 2));
+  slider.addEventListener("input", () => ((number = of()), show()));
   measure.addEventListener("change", show);
   show();
   return h("div.limits", {}, h("label", { for: "limit" }, "Connections"), slider, said, measure, h("span.unseen", {}, `${edges} edges in all`));
