@@ -37,17 +37,23 @@ export function stage(host, session) {
   view.canvas.setAttribute("aria-label", `Graph of ${title(session.circuit.description, session.circuit.task)}. Arrow keys move between nodes, Enter chooses, Delete switches off. The same as a list stands below.`);
   const reopen = (start) => {
     view.open(grouped(session.graph, session.notes.supernodes, closed(session)), start);
-    mark();
+    cut();
+    effects();
+    chosen();
   };
-  const mark = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values, chosen: view.found.byId.get(session.chosen)?.id ?? session.chosen, effects: session.effects });
-  reopen((query.view ?? "").split(",").map(Number).filter(Number.isFinite).length === 3 ? query.view.split(",").map(Number) : null);
+  const cut = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values });
+  const effects = () => view.set({ effects: session.effects });
+  const chosen = () => view.set({ chosen: view.found.byId.get(session.chosen)?.id ?? session.chosen });
+  const start = (query.view ?? "").split(",").map(Number);
+  reopen(start.length === 3 && start.every(Number.isFinite) ? start : null);
   const menu = groups(session, () => reopen(null));
   fill(tools, find(session, view), limits(session, view), menu.element);
   zoom(zooms, view);
   const off = [
-    ...["cut", "effects"].map((what) => session.on(what, mark)),
+    session.on("cut", cut),
+    session.on("effects", effects),
     session.on("chosen", () => {
-      mark();
+      chosen();
       const node = view.found.byId.get(session.chosen);
       if (node) view.reveal(node);
     }),
