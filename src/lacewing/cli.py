@@ -282,7 +282,7 @@ class View:
 
     def run(self) -> dict[str, Any]:
         """Serve until interrupted, or export."""
-        from lacewing.viewer.copy import export
+        from lacewing.viewer.copies import export
         from lacewing.viewer.serve import view
 
         if self.export is not None:

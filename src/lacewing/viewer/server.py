@@ -94,8 +94,7 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
 
     @app.get("/api/circuits/{id}/proposal")
     def get_proposal(id: str) -> Response:
-        session = viewer.session(id)
-        return plain({"supernodes": groups.proposal(session.model, session.circuit)})
+        return ready(proposal_json(viewer, id))
 
     @app.get("/api/compare")
     def get_compare(left: Id, right: Id) -> Response:
@@ -225,8 +224,7 @@ def attention_json(viewer: Viewer, id: str, head: str, pair: int, member: Member
 def _asking(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/circuits/{id}/prompts")
     def get_prompts(id: str) -> Response:
-        pairs = viewer.session(id).prompts.pairs
-        return plain({"pairs": [{"index": i} | asdict(p) for i, p in enumerate(pairs)]})
+        return ready(prompts_json(viewer, id))
 
     @app.get("/api/circuits/{id}/prompts/{index}", response_model=answers.Answered)
     def get_prompt(id: str, index: int, member: Member = "clean") -> Response:
@@ -240,6 +238,18 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/ask")
     def post_ask(id: str, ask: answers.Ask) -> answers.Asked:
         return viewer.session(id).ask(ask)
+
+
+def prompts_json(viewer: Viewer, id: str) -> bytes:
+    """All test pairs of a circuit."""
+    pairs = viewer.session(id).prompts.pairs
+    return bytes(plain({"pairs": [{"index": i} | asdict(p) for i, p in enumerate(pairs)]}).body)
+
+
+def proposal_json(viewer: Viewer, id: str) -> bytes:
+    """Supernodes proposed."""
+    session = viewer.session(id)
+    return bytes(plain({"supernodes": groups.proposal(session.model, session.circuit)}).body)
 
 
 def prompt_json(viewer: Viewer, id: str, index: int, member: Member) -> bytes:
