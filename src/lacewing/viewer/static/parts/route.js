@@ -16,7 +16,7 @@ export function route(host, session) {
   const show = () => {
     const found = trace(session.graph, session.effects);
     if (!found) return refill(host, h("span.soft", {}, "Read it from the bottom up: tokens switch channels on, heads carry them to the last token, channels push one answer up."));
-    const steps = found.map((node, i) => [i ? h("span.arrow", { "aria-hidden": "true" }, "→") : null,
+    const steps = found.nodes.map((node, i) => [i ? arrow(found, i) : null,
       h("button.jump", { type: "button", data: { key: node.id }, on: { click: () => session.choose(node.id) } }, words(node))]);
     return refill(host, h("span.soft", {}, "The main route: "), steps);
   };
@@ -25,13 +25,25 @@ export function route(host, session) {
   return () => off.forEach((stop) => stop());
 }
 
+/** From one node to the next; the last arrow says what the whole route does. */
+function arrow(found, i) {
+  const last = i === found.nodes.length - 1 && found.nodes[i].site === "answer";
+  if (!last) return h("span.arrow", { "aria-hidden": "true" }, "→");
+  return h(`span.arrow.${found.sign > 0 ? "raises" : "lowers"}`, {}, found.sign > 0 ? "raises" : "lowers");
+}
+
 function words(node) {
   if (node.text !== undefined) return nodeText(node);
   const [first] = nodeText(node);
   return node.head === null ? first : [first, h("small", {}, `head ${node.head}`)];
 }
 
-/** Nodes from a token to an answer, or null while it is not known. */
+/**
+ * Nodes from a token to an answer with the sign of the whole, or null while it is not known.
+ *
+ * The sign is the product of the weights' signs: attention mixes with positive shares, and norms
+ * and AbsTopK keep signs.
+ */
 export function trace(found, effects) {
   // The best are measured first, so half of them tell the route.
   if (!effects || effects.done < effects.total / 2 || !found.edgeIndex.size) return null;
@@ -42,17 +54,23 @@ export function trace(found, effects) {
   const { source, destination } = found.links;
   const below = walk(found, source[first], "into", source, cost);
   const above = walk(found, destination[first], "out", destination, cost);
-  return [...below.reverse(), ...above].map((i) => found.nodes[i]);
+  const links = [first, ...below.links, ...above.links].filter((link) => found.links.kind[link] !== SAME);
+  return {
+    nodes: [...below.path.reverse(), ...above.path].map((i) => found.nodes[i]),
+    sign: links.reduce((sign, link) => sign * Math.sign(found.links.weight[link]), 1),
+  };
 }
 
 function walk(found, start, side, end, cost) {
   const path = [start];
+  const links = [];
   for (;;) {
     const here = path.at(-1);
     const worth = (link) => cost(link) * 1e3 + next(found, link, end);
     const best = d3.greatest(found.around[side][here], worth);
-    if (best === undefined || path.length > 24) return path;
+    if (best === undefined || path.length > 24) return { path, links };
     path.push(end[best]);
+    links.push(best);
   }
 }
 
