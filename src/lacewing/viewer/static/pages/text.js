@@ -5,7 +5,6 @@ import { fill, h, refill } from "../dom.js";
 import { name } from "../graph/model.js";
 import { attention } from "../parts/attention.js";
 import { heat } from "../parts/heat.js";
-import { nodeText } from "../parts/names.js";
 import { csv } from "../save.js";
 import { read, update } from "../state.js";
 import { count, number, percent } from "../words.js";
@@ -31,7 +30,7 @@ export function show(main, session) {
     const over = (key, words) => h("button", { type: "button", "aria-pressed": String(text === key), data: { key }, on: { click: () => ((text = key), update({ over: key === "natural" ? key : "" }), load()) } }, words);
     refill(places.choose,
       h("div.row", {}, h("label", { for: "node" }, "Node"), select, h("span", { role: "group", "aria-label": "text" }, over("task", "Prompts of the task"), " ", over("natural", "Natural text"))),
-      h("p.soft", {}, name(node()), " ", nodeText(node())));
+      h("p.soft", {}, name(node()), " ", node().label ? h("span.tokenchip", {}, node().label) : null));
   }
 
   function load() {
@@ -52,7 +51,7 @@ export function show(main, session) {
     fill(places.body,
       h("div.row", {}, h("p.soft", {}, `Nonzero at ${percent(answer.active, 1)} of ${count(answer.tokens)} tokens in ${count(answer.sequences)} pieces of text; from ${number(answer.minimum, 2)} to ${number(answer.maximum, 2)}, mean ${number(answer.mean, 3)}.`),
         h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
-      answer.groups.filter((g) => g.examples.length).map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, g.examples.map((e) => heat(e, reach))))));
+      answer.groups.filter((g) => g.examples.length).map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, once(g.examples).map((e) => heat(e, reach))))));
   }
 
   const off = [session.on("chosen", () => node() && node().text === undefined && load()), session.on("effects", chooser)];
@@ -62,6 +61,15 @@ export function show(main, session) {
     leaveAttention();
     off.forEach((end) => end());
   };
+}
+
+/** The two prompts of a pair say the same before they part: one of them is enough. */
+function once(examples) {
+  const seen = new Set();
+  return examples.filter((e) => {
+    const key = `${e.source} ${e.pair} ${e.at} ${e.values[e.at]}`;
+    return !seen.has(key) && seen.add(key);
+  });
 }
 
 /** The node to begin with: the one that matters most, or else a head's first. */

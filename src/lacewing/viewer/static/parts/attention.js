@@ -86,13 +86,14 @@ function picture(found, head) {
   const count = found.tokens.length;
   const cell = Math.max(Math.min(420 / count, 18), 5);
   const side = cell * count;
-  const [left, topRoom, gap] = [90, 84, 120];
+  const named = cell >= 8;
+  const [left, topRoom, gap] = named ? [90, 84, 120] : [2, 30, 40];
   const width = left + 2 * side + gap + 10;
   const height = topRoom + side + 24;
   const escape = (t) => token(t, 9).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]).replace(/[\u0000-\u001f\ufffd]/g, "?");
   const half = (pattern, x0, words) => {
     const cells = pattern.flatMap((row, q) => row.map((w, k) => (w < 0.004 ? "" : `<rect x="${(x0 + k * cell).toFixed(1)}" y="${(topRoom + q * cell).toFixed(1)}" width="${cell.toFixed(1)}" height="${cell.toFixed(1)}" fill="var(--plus)" opacity="${Math.min(0.08 + 0.92 * w, 1).toFixed(2)}"/>`)));
-    const names = cell < 8 ? [] : found.tokens.flatMap((t, i) => {
+    const names = !named ? [] : found.tokens.flatMap((t, i) => {
       const at = topRoom + i * cell + cell / 2 + 3;
       const x = x0 + i * cell + cell / 2 + 3;
       return [`<text x="${x0 - 5}" y="${at.toFixed(1)}" text-anchor="end">${escape(t)}</text>`, `<text transform="translate(${x.toFixed(1)} ${topRoom - 6}) rotate(-60)">${escape(t)}</text>`];
