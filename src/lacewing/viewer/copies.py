@@ -1,9 +1,9 @@
 """A read-only copy of the page with the answers it needs, for a static host or a disk.
 
-    index.html, static/      the page, its modules as one script (see `bundle`)
-    data.js                  small answers, and where the large ones are
-    data/N.js                one large answer each, read when it is asked for
-    export/CIRCUIT.NAME      the files of a circuit
+index.html, static/      the page, its modules as one script (see `bundle`)
+data.js                  small answers, and where the large ones are
+data/N.js                one large answer each, read when it is asked for
+export/CIRCUIT.NAME      the files of a circuit
 """
 
 import json
@@ -195,6 +195,4 @@ def _script(value: object) -> str:
 
 def _inert(text: str) -> str:
     """JSON that is also JavaScript, and ends no script element."""
-    return (
-        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    )
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -42,9 +42,7 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     edges = []
     for family, pairs in circuit.edges.items():
         weight = _weights(session, family)
-        edges += [
-            (abs(float(weight[d, s])), edge_name(family, s, d)) for s, d in pairs.tolist()
-        ]
+        edges += [(abs(float(weight[d, s])), edge_name(family, s, d)) for s, d in pairs.tolist()]
     edges.sort(key=lambda edge: -edge[0])
     every = [("nodes", Edit(off=name)) for name in circuit.node_names()]
     every += [("edges", Edit(cut=name)) for _, name in edges[:MOST_EDGES]]

@@ -1,9 +1,9 @@
 """The application: which URL is answered by what. The contract in words is docs/viewer.md."""
 
 import json
-from dataclasses import asdict
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,7 +76,9 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/circuits/{id}", response_model=answers.CircuitAnswer)
     def get_circuit(id: str) -> Response:
         found = viewer.found(id)
-        return ready(viewer.answers.get(("circuit", id, found.stamp), lambda: circuit_json(viewer, id)))
+        return ready(
+            viewer.answers.get(("circuit", id, found.stamp), lambda: circuit_json(viewer, id))
+        )
 
     @app.get("/api/circuits/{id}/nodes/{node}", response_model=answers.NodeDetail)
     def get_node(id: str, node: str) -> Response:
@@ -99,9 +101,7 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/compare")
     def get_compare(left: Id, right: Id) -> Response:
         key = ("compare", *((id, viewer.found(id).stamp) for id in (left, right)))
-        return ready(
-            viewer.answers.get(key, lambda: plain(home.compare(viewer, left, right)).body)
-        )
+        return ready(viewer.answers.get(key, lambda: plain(home.compare(viewer, left, right)).body))
 
     @app.get("/api/frontier")
     def get_frontier() -> Response:
@@ -272,13 +272,17 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
     def put_annotation(
         id: str, note: answers.NoteId, new: answers.NewAnnotation
     ) -> answers.Annotation:
-        return _noted(viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump()))
+        return _noted(
+            viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump())
+        )
 
     @app.put("/api/circuits/{id}/supernodes/{note}")
     def put_supernode(
         id: str, note: answers.NoteId, new: answers.NewSupernode
     ) -> answers.Supernode:
-        return _noted(viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump()))
+        return _noted(
+            viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump())
+        )
 
     @app.delete("/api/circuits/{id}/annotations/{note}")
     def delete_annotation(id: str, note: answers.NoteId) -> dict[str, str]:

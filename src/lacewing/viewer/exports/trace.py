@@ -71,7 +71,11 @@ class _Trace:
     """Follows the residual stream through one recorded pass."""
 
     def __init__(
-        self, session: Session, network: Transformer, values: Mapping[str, Tensor], tokens: list[int]
+        self,
+        session: Session,
+        network: Transformer,
+        values: Mapping[str, Tensor],
+        tokens: list[int],
     ) -> None:
         self.network, self.values, self.tokens = network, values, tokens
         self.kept = {key: kept.tolist() for key, kept in session.circuit.nodes.items()}
@@ -145,9 +149,7 @@ class _Trace:
         q, k, v = (self.values[f"{layer}.{site}"] for site in QKV)
         size, key = block.config.d_head, f"{layer}.attn_out"
         patterns = {h: attend(block, q, k, h)[0] for h in range(block.config.n_head)}
-        mixed = torch.cat(
-            [p @ v[:, h * size : (h + 1) * size] for h, p in patterns.items()], dim=1
-        )
+        mixed = torch.cat([p @ v[:, h * size : (h + 1) * size] for h, p in patterns.items()], dim=1)
         before = F.linear(mixed, block.attn_proj.weight, block.attn_proj.bias)
         into = _by_destination(self.edges[f"{layer}.attn_v-attn_out"])
         for d in self.kept[key]:
