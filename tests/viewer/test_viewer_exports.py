@@ -161,6 +161,7 @@ class Checker(HTMLParser):
         self.risky: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
         self.tags.append(tag)
         self.risky += [tag] if tag in ("script", "iframe", "img", "link", "object") else []
         self.risky += [k for k, _ in attributes if k.startswith("on") or k in ("src", "href")]

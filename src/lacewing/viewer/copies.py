@@ -62,8 +62,8 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
             name = large[url] = f"data/{len(large)}.js"
             files[name] = f"LACEWING.answers[{_script(url)}] = {_inert(body.decode())};\n".encode()
     listed = ",\n".join(f"{_script(url)}: {_inert(text)}" for url, text in small.items())
-    data = f"globalThis.LACEWING = {{ readOnly: true, files: {_script(large)}, answers: {{\n{listed}\n}} }};\n"
-    files["data.js"] = data.encode()
+    data = f"{{ readOnly: true, files: {_script(large)}, answers: {{\n{listed}\n}} }}"
+    files["data.js"] = f"globalThis.LACEWING = {data};\n".encode()
     artifacts.write_folder(output, KIND, files=files, replace=True)
     size = sum(map(len, files.values()))
     return {"page": str(output / "index.html"), "answers": len(answers), "bytes": size}

@@ -27,9 +27,9 @@ from lacewing.viewer import (
 )
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.files import Files
-from lacewing.viewer.jobs import TooMany
-from lacewing.viewer.state import Missing, Viewer
-from lacewing.viewer.turns import Busy, Work
+from lacewing.viewer.jobs import TooManyError
+from lacewing.viewer.state import MissingError, Viewer
+from lacewing.viewer.turns import BusyError, Work
 
 Member = Literal["clean", "corrupted"]
 Id = Annotated[str, Query(max_length=200)]
@@ -116,7 +116,7 @@ def export_file(viewer: Viewer, id: str, name: str, pair: int, member: Member) -
     """One of the files a circuit can be saved as."""
     found = viewer.found(id)
     if name not in exporting.KINDS:
-        raise Missing(f"there is no such export; there are {', '.join(exporting.KINDS)}")
+        raise MissingError(f"there is no such export; there are {', '.join(exporting.KINDS)}")
     key = ("export", id, name, pair, member, found.stamp)
     body = viewer.answers.get(key, lambda: exporting.make(viewer.session(id), name, pair, member))
     headers = {"content-disposition": f'attachment; filename="{id}.{name}"'}
@@ -208,7 +208,7 @@ def _computing(node: str, text: str, work: Work) -> dict[str, Any]:
 
 def _failed(work: Work) -> None:
     if work.state == "failed":
-        raise Missing(work.error)
+        raise MissingError(work.error)
 
 
 def attention_json(viewer: Viewer, id: str, head: str, pair: int, member: Member) -> bytes:
@@ -332,7 +332,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
 
 def _there(job: answers.Job | None) -> answers.Job:
     if job is None:
-        raise Missing("there is no such job")
+        raise MissingError("there is no such job")
     return job
 
 
@@ -343,13 +343,13 @@ def error(status: int, kind: str, message: str) -> JSONResponse:
 
 
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
-    (Missing, 404, "not_found"),
+    (MissingError, 404, "not_found"),
     (MismatchError, 409, "mismatch"),
     (DataError, 422, "unprocessable"),
     (ArtifactError, 409, "conflict"),
     (LacewingError, 422, "unprocessable"),
-    (Busy, 503, "busy"),
-    (TooMany, 429, "too_many"),
+    (BusyError, 503, "busy"),
+    (TooManyError, 429, "too_many"),
 )
 KINDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 

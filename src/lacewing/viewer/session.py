@@ -52,7 +52,7 @@ class Session:
 
         Raises:
             DataError: an edit or a prompt that does not exist.
-            Busy: others are being served.
+            BusyError: others are being served.
         """
         start = time.perf_counter()
         changes = Changes.of(ask.edits, self.model)

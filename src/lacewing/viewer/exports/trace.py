@@ -1,9 +1,9 @@
-"""A circuit on one prompt as an attribution graph, in the JSON that circuit-tracer and Neuronpedia read.
+"""A circuit on one prompt: what each of its nodes adds to each other, and to the logits.
 
 A node is a circuit's node at a token. A link's weight is the exact direct effect of its source on
 its target when norms, attention patterns and the slope of GELU stay as they are on this prompt, so
 the links into a node add up to its value before AbsTopK: what is ablated, and biases, come from one
-error node per layer and token. `rules.py` holds what the two readers demand.
+error node per layer and token. `graph.py` writes it down.
 """
 
 import math
