@@ -151,7 +151,7 @@ class Live:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, **options)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
 
@@ -194,5 +194,3 @@ def live(made: Path, start: Starter, tmp_path_factory: pytest.TempPathFactory) -
     shutil.copytree(made, copy)
     with start(copy) as server:
         yield server
-
-

@@ -21,7 +21,7 @@ from lacewing.viewer.state import Viewer
 @pytest.fixture(params=["planted", "random"])
 def session(opened: Viewer, request: pytest.FixtureRequest) -> Session:
     """A circuit of the hand-made model, and one of the model with every feature."""
-    return opened.session(request.param)
+    return opened.session(f"circuits-{request.param}")
 
 
 def slow(session: Session, masks: dict, fills: dict, model: Model | None = None) -> torch.Tensor:
@@ -83,9 +83,11 @@ def test_edge_cut(session: Session, ablation: str) -> None:
     layer, _, sites = family.partition(".")
     source, written = sites.split("-")
     network = dataclasses.replace(session.model).network
-    fills = session.model.means if ablation == "mean" else {
-        k: torch.zeros_like(v) for k, v in session.model.means.items()
-    }
+    fills = (
+        session.model.means
+        if ablation == "mean"
+        else {k: torch.zeros_like(v) for k, v in session.model.means.items()}
+    )
     weight, bias = writers(network.blocks[int(layer)])[written]
     kept = float(weight[d, s]), float(bias[d])
     bias[d] += weight[d, s] * fills[f"{layer}.{source}"][s]

@@ -26,7 +26,7 @@ from lacewing.viewer.state import Viewer
 
 @pytest.fixture(params=["planted", "random"])
 def session(opened: Viewer, request: pytest.FixtureRequest) -> Session:
-    return opened.session(request.param)
+    return opened.session(f"circuits-{request.param}")
 
 
 def tokens_of(session: Session) -> list[int]:
@@ -116,7 +116,7 @@ def loose_link(graph: dict[str, Any]) -> None:
 )
 def test_rules_find_faults(opened: Viewer, change: Callable[[dict[str, Any]], None]) -> None:
     """Each rule of the readers, broken, is found."""
-    graph = json.loads(make(opened.session("planted"), "graph.json", 0, "clean"))
+    graph = json.loads(make(opened.session("circuits-planted"), "graph.json", 0, "clean"))
     broken = copy.deepcopy(graph)
     change(broken)
     assert problems(graph) == []
@@ -125,7 +125,9 @@ def test_rules_find_faults(opened: Viewer, change: Callable[[dict[str, Any]], No
 
 def test_cantor() -> None:
     """Cantor's pairing of small numbers, by hand."""
-    assert [0, 1, 2, 3, 4, 5] == [cantor(*p) for p in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))]
+    assert [0, 1, 2, 3, 4, 5] == [
+        cantor(*p) for p in ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
+    ]
 
 
 def test_text_exports(session: Session) -> None:
@@ -135,9 +137,11 @@ def test_text_exports(session: Session) -> None:
         assert f'"{node}"' in made["circuit.dot"]
         assert f'["{node}"]' in made["circuit.mmd"]
     edges = list(csv.DictReader(io.StringIO(made["edges.csv"])))
-    assert session.circuit.n_edges == len(edges) == made["circuit.dot"].count("tooltip=\"+") + made[
-        "circuit.dot"
-    ].count("tooltip=\"-")
+    assert (
+        session.circuit.n_edges
+        == len(edges)
+        == made["circuit.dot"].count('tooltip="+') + made["circuit.dot"].count('tooltip="-')
+    )
     rows = csv.DictReader(io.StringIO(made["nodes.csv"]))
     assert session.circuit.node_names() == [row["node"] for row in rows]
     assert ElementTree.fromstring(made["circuit.svg"]).tag.endswith("svg")
@@ -157,6 +161,7 @@ class Checker(HTMLParser):
         self.risky: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
         self.tags.append(tag)
         self.risky += [tag] if tag in ("script", "iframe", "img", "link", "object") else []
         self.risky += [k for k, _ in attributes if k.startswith("on") or k in ("src", "href")]

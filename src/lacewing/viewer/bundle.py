@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from lacewing.errors import ArtifactError
 
 IMPORT = re.compile(r'^import\s+(.+?)\s+from\s+"([^"]+)";?[ \t]*$', re.M | re.S)
-EXPORT = re.compile(r"^export\s+(?:async\s+)?(?:function\*?|class|const|let)\s+([A-Za-z_$][\w$]*)", re.M)
+EXPORT = re.compile(
+    r"^export\s+(?:async\s+)?(?:function\*?|class|const|let)\s+([A-Za-z_$][\w$]*)", re.M
+)
 LIST = re.compile(r"^export\s*\{([^}]*)\};?[ \t]*$", re.M)
-ODD = re.compile(r"^\s*(?:export\s+default|export\s+\*|import\s*[\"(]|import\s+[A-Za-z_$]+\s)", re.M)
+ODD = re.compile(
+    r"^\s*(?:export\s+default|export\s+\*|import\s*[\"(]|import\s+[A-Za-z_$]+\s)", re.M
+)
 
 
 def bundle(modules: Mapping[str, str], main: str) -> str:
@@ -40,7 +44,9 @@ def _visit(path: str, modules: Mapping[str, str], order: list[str], above: tuple
     if path in order:
         return
     if path not in modules:
-        raise ArtifactError(f"{above[-1] if above else 'the page'} imports {path}, which is missing")
+        raise ArtifactError(
+            f"{above[-1] if above else 'the page'} imports {path}, which is missing"
+        )
     if odd := ODD.search(modules[path]):
         raise ArtifactError(f"{path}: {odd[0].strip()!r} cannot be bundled; use named imports")
     for _, source in IMPORT.findall(modules[path]):

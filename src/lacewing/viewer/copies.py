@@ -1,9 +1,9 @@
 """A read-only copy of the page with the answers it needs, for a static host or a disk.
 
-    index.html, static/      the page, its modules as one script (see `bundle`)
-    data.js                  small answers, and where the large ones are
-    data/N.js                one large answer each, read when it is asked for
-    export/CIRCUIT.NAME      the files of a circuit
+index.html, static/      the page, its modules as one script (see `bundle`)
+data.js                  small answers, and where the large ones are
+data/N.js                one large answer each, read when it is asked for
+export/CIRCUIT.NAME      the files of a circuit
 """
 
 import json
@@ -62,8 +62,8 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
             name = large[url] = f"data/{len(large)}.js"
             files[name] = f"LACEWING.answers[{_script(url)}] = {_inert(body.decode())};\n".encode()
     listed = ",\n".join(f"{_script(url)}: {_inert(text)}" for url, text in small.items())
-    data = f"globalThis.LACEWING = {{ readOnly: true, files: {_script(large)}, answers: {{\n{listed}\n}} }};\n"
-    files["data.js"] = data.encode()
+    data = f"{{ readOnly: true, files: {_script(large)}, answers: {{\n{listed}\n}} }}"
+    files["data.js"] = f"globalThis.LACEWING = {data};\n".encode()
     artifacts.write_folder(output, KIND, files=files, replace=True)
     size = sum(map(len, files.values()))
     return {"page": str(output / "index.html"), "answers": len(answers), "bytes": size}
@@ -195,6 +195,4 @@ def _script(value: object) -> str:
 
 def _inert(text: str) -> str:
     """JSON that is also JavaScript, and ends no script element."""
-    return (
-        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    )
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -72,9 +72,11 @@ def circuit_answer(
     verification = beside(found, "verification.json")
     nodes = [node(model, name, certificate, explained) for name in circuit.node_names()]
     index = {n.id: i for i, n in enumerate(nodes)}
-    known = {key: certificate[key] for key in ("target_loss", "loss", "pairs")} if _is(
-        certificate, "target_loss", "loss", "pairs"
-    ) else None
+    known = (
+        {key: certificate[key] for key in ("target_loss", "loss", "pairs")}
+        if _is(certificate, "target_loss", "loss", "pairs")
+        else None
+    )
     answer = CircuitAnswer(
         id=found.id,
         task=circuit.task,

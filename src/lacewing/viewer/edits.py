@@ -162,9 +162,7 @@ def prepare(circuit: Circuit, model: Model, ablation: Ablation, changes: Changes
     return Prepared(dataclasses.replace(model, network=network, means=fills), masks, changes.values)
 
 
-def without_cut(
-    network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]
-) -> Transformer:
+def without_cut(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
     """A copy in which weights between kept nodes that are no edges became constants.
 
     The network itself where there is no such weight. Only the blocks concerned are copied.

@@ -25,9 +25,7 @@ def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:
             name = f"{key}.{channel}"
             if site in QKV:
                 heads.setdefault(f"{layer}.{channel // size}", []).append(name)
-            elif key == FINAL_SITE or site.endswith("_out"):
-                channels.setdefault(channel, []).append(name)
-            elif site in READ and channel < width:
+            elif key == FINAL_SITE or site.endswith("_out") or (site in READ and channel < width):
                 channels.setdefault(channel, []).append(name)
     found = [
         {

@@ -7,7 +7,7 @@ rebinding its own name even read the answers. So:
                     machine's name and plain addresses, which nobody can rebind
     Origin          where the browser names one it must be us; Sec-Fetch-Site must not be another
                     site's, but for following a link to the page itself
-    token           where bound elsewhere: random, first in the URL, then in a SameSite=Strict cookie
+    token           where bound elsewhere: random, in the URL, then in a SameSite=Strict cookie
     changes         only POST, PUT, DELETE with JSON, which no form and no plain link can send
     size and time   a body is read to 256 kB and for ten seconds at most
 """
@@ -44,7 +44,7 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that goes no further."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
@@ -84,28 +84,30 @@ class Guard:
                 await self._to_cookie(scope, send)
                 return
             body = await asyncio.wait_for(_read(receive, headers), LONGEST_BODY)
-        except Refused as refusal:
+        except RefusedError as refusal:
             await _refuse(send, refusal)
         except TimeoutError:
-            await _refuse(send, Refused(408, "too_slow", "the request took too long to arrive"))
+            await _refuse(
+                send, RefusedError(408, "too_slow", "the request took too long to arrive")
+            )
         else:
             await self.app(scope, _again(body, receive), send)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
         if not self.is_ours(host):
-            raise Refused(403, "forbidden", "this host name is not the viewer's: see --host")
+            raise RefusedError(403, "forbidden", "this host name is not the viewer's: see --host")
         self._check_origin(scope, headers, host)
         if self.token is not None and not self._has_token(scope, headers):
-            raise Refused(
+            raise RefusedError(
                 403, "forbidden", "the token is missing: open the address that lacewing printed"
             )
         method = scope["method"]
         if method not in (*CHANGING, "GET", "HEAD"):
-            raise Refused(405, "bad_request", f"there is no {method[:10]} here")
+            raise RefusedError(405, "bad_request", f"there is no {method[:10]} here")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method in CHANGING and kind != "application/json":
-            raise Refused(415, "bad_request", "send Content-Type: application/json")
+            raise RefusedError(415, "bad_request", "send Content-Type: application/json")
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this server."""
@@ -128,9 +130,9 @@ class Guard:
     def _check_origin(self, scope: Scope, headers: Mapping[str, str], host: str) -> None:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            raise Refused(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use the viewer")
         if origin is not None and not origin.startswith(("http://", "https://")):
-            raise Refused(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use the viewer")
         site = headers.get("sec-fetch-site", "none")
         follows_link = (
             scope["method"] == "GET"
@@ -139,7 +141,7 @@ class Guard:
             and headers.get("sec-fetch-dest") == "document"
         )
         if site not in ("none", "same-origin") and not follows_link:
-            raise Refused(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use the viewer")
 
     def _has_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         assert self.token is not None
@@ -148,7 +150,7 @@ class Guard:
         except CookieError:
             cookie = None
         shown = [cookie.value if cookie else "", _query(scope).get("token", "")]
-        return any([hmac.compare_digest(s.encode(), self.token.encode()) for s in shown])
+        return any(hmac.compare_digest(s.encode(), self.token.encode()) for s in shown)
 
     def _redirect_token(self, scope: Scope) -> bool:
         """Whether the token stands in the URL of the page, where it would stay in the history."""
@@ -168,13 +170,13 @@ def _headers(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name.
 
     Raises:
-        Refused: one that decides something comes twice.
+        RefusedError: one that decides something comes twice.
     """
     found: dict[str, str] = {}
     for raw, value in scope["headers"]:
         name = raw.decode("latin-1").lower()
         if name in found and name in ("host", "origin", "content-type", "content-length"):
-            raise Refused(400, "bad_request", f"two {name} headers")
+            raise RefusedError(400, "bad_request", f"two {name} headers")
         found[name] = value.decode("latin-1")
     return found
 
@@ -183,17 +185,17 @@ async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
     """The body of a request.
 
     Raises:
-        Refused: it is too large.
+        RefusedError: it is too large.
     """
     length = headers.get("content-length", "0")
     if not length.isdigit() or int(length) > LARGEST_BODY:
-        raise Refused(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
+        raise RefusedError(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
-            raise Refused(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
+            raise RefusedError(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             return body
 
@@ -222,7 +224,7 @@ def _with_headers(send: Send) -> Send:
     return sent
 
 
-async def _refuse(send: Send, refusal: Refused) -> None:
+async def _refuse(send: Send, refusal: RefusedError) -> None:
     body = json.dumps({"error": {"kind": refusal.kind, "message": str(refusal)}}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     headers.append((b"content-length", str(len(body)).encode()))

@@ -133,7 +133,9 @@ def compare(viewer: Viewer, left: str, right: str) -> dict[str, Any]:
         "same_model": same,
         "nodes": nodes,
         "edges": edges,
-        "jaccard": {"nodes": _jaccard(nodes), "edges": _jaccard(edges)} if nodes and edges else None,
+        "jaccard": {"nodes": _jaccard(nodes), "edges": _jaccard(edges)}
+        if nodes and edges
+        else None,
         "sites": [
             {
                 "key": key,

@@ -21,7 +21,7 @@ KEPT = 50
 PERCENT = re.compile(r"(\d+) %")
 
 
-class TooMany(Exception):
+class TooManyError(Exception):
     """The queue of jobs is full."""
 
 
@@ -69,7 +69,7 @@ class Jobs:
             then: Called with that JSON when it has ended well.
 
         Raises:
-            TooMany: the queue is full.
+            TooManyError: the queue is full.
         """
         with self._lock:
             open_ones = [t for t in self._tasks.values() if t.state in ("waiting", "running")]
@@ -77,7 +77,7 @@ class Jobs:
                 if (task.kind, task.subject) == (kind, subject):
                     return _shown(task)
             if len(open_ones) > WAITING:
-                raise TooMany("too many jobs are waiting: try again when some have ended")
+                raise TooManyError("too many jobs are waiting: try again when some have ended")
             task = _Task(str(next(self._numbers)), kind, subject, arguments, then)
             self._tasks[task.id] = task
             while len(self._tasks) > KEPT + WAITING:

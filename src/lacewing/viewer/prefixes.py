@@ -111,9 +111,7 @@ def _block(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends
     return site.add(x, block._mlp(x, positions) if len(site.live) else x.new_zeros(0))
 
 
-def _written(
-    block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends: bool
-) -> Tensor:
+def _written(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends: bool) -> Tensor:
     """What attention writes, before AbsTopK, [beginning, channel] or [sequence, channel]."""
     where = at.position[at.ends] if ends else at.position
     written = block._still_heads(at.rows.shape[1])[where]

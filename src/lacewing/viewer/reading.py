@@ -27,9 +27,7 @@ def reads(model: Model, key: str, channel: int) -> Tokens | None:
         return _top(model, network.wte.weight[:, channel], "embedding")
     layer, site = key.split(".")
     if site in READ:
-        return (
-            _top(model, network.wte.weight[:, channel], "embedding") if channel < width else None
-        )
+        return _top(model, network.wte.weight[:, channel], "embedding") if channel < width else None
     if site in ("attn_out", "mlp_out"):
         return None
     weight = writers(network.blocks[int(layer)])[site][0][channel, :width]  # type: ignore[arg-type]

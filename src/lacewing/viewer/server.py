@@ -1,9 +1,9 @@
 """The application: which URL is answered by what. The contract in words is docs/viewer.md."""
 
 import json
-from dataclasses import asdict
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,9 +27,9 @@ from lacewing.viewer import (
 )
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.files import Files
-from lacewing.viewer.jobs import TooMany
-from lacewing.viewer.state import Missing, Viewer
-from lacewing.viewer.turns import Busy, Work
+from lacewing.viewer.jobs import TooManyError
+from lacewing.viewer.state import MissingError, Viewer
+from lacewing.viewer.turns import BusyError, Work
 
 Member = Literal["clean", "corrupted"]
 Id = Annotated[str, Query(max_length=200)]
@@ -76,7 +76,9 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/circuits/{id}", response_model=answers.CircuitAnswer)
     def get_circuit(id: str) -> Response:
         found = viewer.found(id)
-        return ready(viewer.answers.get(("circuit", id, found.stamp), lambda: circuit_json(viewer, id)))
+        return ready(
+            viewer.answers.get(("circuit", id, found.stamp), lambda: circuit_json(viewer, id))
+        )
 
     @app.get("/api/circuits/{id}/nodes/{node}", response_model=answers.NodeDetail)
     def get_node(id: str, node: str) -> Response:
@@ -99,9 +101,7 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/compare")
     def get_compare(left: Id, right: Id) -> Response:
         key = ("compare", *((id, viewer.found(id).stamp) for id in (left, right)))
-        return ready(
-            viewer.answers.get(key, lambda: plain(home.compare(viewer, left, right)).body)
-        )
+        return ready(viewer.answers.get(key, lambda: plain(home.compare(viewer, left, right)).body))
 
     @app.get("/api/frontier")
     def get_frontier() -> Response:
@@ -116,7 +116,7 @@ def export_file(viewer: Viewer, id: str, name: str, pair: int, member: Member) -
     """One of the files a circuit can be saved as."""
     found = viewer.found(id)
     if name not in exporting.KINDS:
-        raise Missing(f"there is no such export; there are {', '.join(exporting.KINDS)}")
+        raise MissingError(f"there is no such export; there are {', '.join(exporting.KINDS)}")
     key = ("export", id, name, pair, member, found.stamp)
     body = viewer.answers.get(key, lambda: exporting.make(viewer.session(id), name, pair, member))
     headers = {"content-disposition": f'attachment; filename="{id}.{name}"'}
@@ -208,7 +208,7 @@ def _computing(node: str, text: str, work: Work) -> dict[str, Any]:
 
 def _failed(work: Work) -> None:
     if work.state == "failed":
-        raise Missing(work.error)
+        raise MissingError(work.error)
 
 
 def attention_json(viewer: Viewer, id: str, head: str, pair: int, member: Member) -> bytes:
@@ -272,13 +272,17 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
     def put_annotation(
         id: str, note: answers.NoteId, new: answers.NewAnnotation
     ) -> answers.Annotation:
-        return _noted(viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump()))
+        return _noted(
+            viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump())
+        )
 
     @app.put("/api/circuits/{id}/supernodes/{note}")
     def put_supernode(
         id: str, note: answers.NoteId, new: answers.NewSupernode
     ) -> answers.Supernode:
-        return _noted(viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump()))
+        return _noted(
+            viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump())
+        )
 
     @app.delete("/api/circuits/{id}/annotations/{note}")
     def delete_annotation(id: str, note: answers.NoteId) -> dict[str, str]:
@@ -328,7 +332,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
 
 def _there(job: answers.Job | None) -> answers.Job:
     if job is None:
-        raise Missing("there is no such job")
+        raise MissingError("there is no such job")
     return job
 
 
@@ -339,13 +343,13 @@ def error(status: int, kind: str, message: str) -> JSONResponse:
 
 
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
-    (Missing, 404, "not_found"),
+    (MissingError, 404, "not_found"),
     (MismatchError, 409, "mismatch"),
     (DataError, 422, "unprocessable"),
     (ArtifactError, 409, "conflict"),
     (LacewingError, 422, "unprocessable"),
-    (Busy, 503, "busy"),
-    (TooMany, 429, "too_many"),
+    (BusyError, 503, "busy"),
+    (TooManyError, 429, "too_many"),
 )
 KINDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 

@@ -52,7 +52,7 @@ class Session:
 
         Raises:
             DataError: an edit or a prompt that does not exist.
-            Busy: others are being served.
+            BusyError: others are being served.
         """
         start = time.perf_counter()
         changes = Changes.of(ask.edits, self.model)
@@ -76,9 +76,7 @@ class Session:
             milliseconds=1000 * (time.perf_counter() - start),
         )
 
-    def losses(
-        self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Prefixes]
-    ) -> Tensor:
+    def losses(self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Prefixes]) -> Tensor:
         """Task loss per sequence of the edited circuit under its own ablation; takes no turn."""
         changes = Changes.of(edits, self.model)
         circuit = edited(self.circuit, self.model, changes)
@@ -221,9 +219,7 @@ class Session:
         tokens = self.prompts.tokens[sequence, : int(self.prompts.last[sequence]) + 1].tolist()
         return (pair.corrupted if sequence % 2 else pair.clean), tokens, 0
 
-    def _answer(
-        self, text: str, tokens: list[int], dropped: int, sequence: int | None
-    ) -> Answered:
+    def _answer(self, text: str, tokens: list[int], dropped: int, sequence: int | None) -> Answered:
         network, prompts = self.model.network, self.prompts
         fills = base_fills(self.model, "zero" if self.circuit.ablation == "zero" else "mean")
         alone = prepare(self.circuit, self.model, self.circuit.ablation, NO_CHANGES)

@@ -23,7 +23,7 @@ CACHED = 64 * 2**20
 """Bytes of answers kept."""
 
 
-class Missing(LacewingError):
+class MissingError(LacewingError):
     """An id that stands for nothing."""
 
 
@@ -101,29 +101,29 @@ class Viewer:
         """A circuit by its id.
 
         Raises:
-            Missing: there is none.
+            MissingError: there is none.
         """
         found = self.library.contents().circuits.get(id)
         if found is None:
-            raise Missing("there is no such circuit (any more)")
+            raise MissingError("there is no such circuit (any more)")
         return found
 
     def run(self, id: str) -> Run:
         """A model by its id.
 
         Raises:
-            Missing: there is none.
+            MissingError: there is none.
         """
         run = self.library.contents().runs.get(id)
         if run is None:
-            raise Missing("there is no such model (any more)")
+            raise MissingError("there is no such model (any more)")
         return run
 
     def session(self, id: str) -> Session:
         """An opened circuit.
 
         Raises:
-            Missing: there is none.
+            MissingError: there is none.
             LacewingError: it, or its model, cannot be read.
         """
         found = self.found(id)

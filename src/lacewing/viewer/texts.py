@@ -135,9 +135,7 @@ def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) 
     }
 
 
-def _example(
-    model: Model, texts: Sequences, values: Tensor, row: int, at: int
-) -> dict[str, Any]:
+def _example(model: Model, texts: Sequences, values: Tensor, row: int, at: int) -> dict[str, Any]:
     length = int(texts.lengths[row])
     return texts.about[row] | {
         "tokens": [model.tokenizer.token(t) for t in texts.tokens[row, :length].tolist()],

@@ -10,7 +10,7 @@ LONGEST_WAIT = 20.0
 """Seconds a request waits for its turn."""
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """The machine is at work for others; ask again."""
 
 
@@ -26,13 +26,13 @@ class Turns:
         """Compute for a request.
 
         Raises:
-            Busy: the turn did not come in time.
+            BusyError: the turn did not come in time.
         """
         with self._free:
             self._people += 1
             try:
                 if not self._free.wait_for(lambda: not self._taken, seconds):
-                    raise Busy("the server is busy with other requests: try again in a moment")
+                    raise BusyError("the server is busy with other requests: try again in a moment")
                 self._taken = True
             finally:
                 self._people -= 1
@@ -44,12 +44,12 @@ class Turns:
         """Compute one small piece of background work, once nobody waits.
 
         Raises:
-            Busy: the server is closing.
+            BusyError: the server is closing.
         """
         with self._free:
             self._free.wait_for(lambda: not self._taken and not self._people)
             if self._closed:
-                raise Busy("the server is closing")
+                raise BusyError("the server is closing")
             self._taken = True
         yield from self._held()
 

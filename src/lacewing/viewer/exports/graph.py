@@ -53,7 +53,10 @@ def prompt_graph(session: Session, pair: int, member: str) -> dict[str, Any]:
         "metadata": _metadata(session, f"{session.found.id}-{pair}-{member}", words, text)
         | {
             "node_threshold": THRESHOLD,
-            "pruning_settings": {"links": len(links), "links_left_out": len(found.links) - len(links)},
+            "pruning_settings": {
+                "links": len(links),
+                "links_left_out": len(found.links) - len(links),
+            },
         },
         "qParams": _parameters(graph.groups(kept)),
         "nodes": nodes,
@@ -150,7 +153,10 @@ class _Graph:
             id = _channel(name)
             said = f'Output "{self.session.model.tokenizer.token(id)}" (p={self.p[id]:.3f})'
             more = _typed("logit", str(layer), id, f"L_{id}-{token}", said)
-            more |= {"token_prob": self.p[id], "is_target_logit": id in self.session.circuit.answers}
+            more |= {
+                "token_prob": self.p[id],
+                "is_target_logit": id in self.session.circuit.answers,
+            }
         else:
             more = _feature(self.session, name.partition("@")[0], layer)
             more |= self._products(name)
@@ -220,7 +226,9 @@ def wiring(session: Session) -> dict[str, Any]:
     chance = 1 / max(1, len(circuit.answers))
     for token in circuit.answers:
         said = f'Output "{model.tokenizer.token(token)}" (p={chance:.3f})'
-        nodes.append(_plain(_typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0"))
+        nodes.append(
+            _plain(_typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
+        )
         for channel in circuit.nodes["resid_final"].tolist():
             value = float(model.network.lm_head.weight[token, channel])
             source = id(f"resid_final.{channel}")
@@ -268,7 +276,9 @@ def _metadata(session: Session, slug: str, words: list[str], prompt: str) -> dic
     run = session.found.run
     return {
         "slug": re.sub(r"[^A-Za-z0-9_.-]+", "-", slug),
-        "scan": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"lacewing-{run.name if run else circuit.model_id}"),
+        "scan": re.sub(
+            r"[^A-Za-z0-9_.-]+", "-", f"lacewing-{run.name if run else circuit.model_id}"
+        ),
         "prompt_tokens": words,
         "prompt": prompt,
         "transcoder_list": [],

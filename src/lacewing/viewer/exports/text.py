@@ -47,9 +47,7 @@ def dot(model: Model, circuit: Circuit) -> str:
         said = label(model, key, channel)
         text = _quoted(name + (f"\n{said}" if said else ""))
         lines.append(f"  {_quoted(name)} [label={text}];")
-    lines += [
-        f"  {{ rank=same; {'; '.join(map(_quoted, names))}; }}" for names in rows.values()
-    ]
+    lines += [f"  {{ rank=same; {'; '.join(map(_quoted, names))}; }}" for names in rows.values()]
     largest = max((abs(w) for *_, w in edges), default=1.0) or 1.0
     for _, source, destination, weight in edges[:MOST_DRAWN]:
         look = f'color="{BLUE}"' if weight > 0 else f'color="{ORANGE}", style=dashed'

@@ -1,9 +1,9 @@
-"""A circuit on one prompt as an attribution graph, in the JSON that circuit-tracer and Neuronpedia read.
+"""A circuit on one prompt: what each of its nodes adds to each other, and to the logits.
 
 A node is a circuit's node at a token. A link's weight is the exact direct effect of its source on
 its target when norms, attention patterns and the slope of GELU stay as they are on this prompt, so
 the links into a node add up to its value before AbsTopK: what is ablated, and biases, come from one
-error node per layer and token. `rules.py` holds what the two readers demand.
+error node per layer and token. `graph.py` writes it down.
 """
 
 import math
@@ -71,7 +71,11 @@ class _Trace:
     """Follows the residual stream through one recorded pass."""
 
     def __init__(
-        self, session: Session, network: Transformer, values: Mapping[str, Tensor], tokens: list[int]
+        self,
+        session: Session,
+        network: Transformer,
+        values: Mapping[str, Tensor],
+        tokens: list[int],
     ) -> None:
         self.network, self.values, self.tokens = network, values, tokens
         self.kept = {key: kept.tolist() for key, kept in session.circuit.nodes.items()}
@@ -145,9 +149,7 @@ class _Trace:
         q, k, v = (self.values[f"{layer}.{site}"] for site in QKV)
         size, key = block.config.d_head, f"{layer}.attn_out"
         patterns = {h: attend(block, q, k, h)[0] for h in range(block.config.n_head)}
-        mixed = torch.cat(
-            [p @ v[:, h * size : (h + 1) * size] for h, p in patterns.items()], dim=1
-        )
+        mixed = torch.cat([p @ v[:, h * size : (h + 1) * size] for h, p in patterns.items()], dim=1)
         before = F.linear(mixed, block.attn_proj.weight, block.attn_proj.bias)
         into = _by_destination(self.edges[f"{layer}.attn_v-attn_out"])
         for d in self.kept[key]:
