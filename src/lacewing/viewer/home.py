@@ -8,7 +8,7 @@ from lacewing import __version__
 from lacewing.circuits.circuit import Circuit
 from lacewing.model.sites import site_widths
 from lacewing.tasks.registry import PAPER
-from lacewing.viewer.describe import described, beside, verdict
+from lacewing.viewer.describe import beside, described, verdict
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import Contents, Found, Run
 from lacewing.viewer.state import Viewer, no_model

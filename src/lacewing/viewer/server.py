@@ -148,7 +148,7 @@ def effects_of(viewer: Viewer, id: str) -> dict[str, Any]:
     """Ablation effects as far as they are measured."""
     session = viewer.session(id)
     key = ("effects", id, session.found.core)
-    work = viewer.background.get(key, lambda work: effects.measure(session, work))
+    work = viewer.slowly.get(key, lambda work: effects.measure(session, work))
     _failed(work)
     value = work.value or {"loss": None, "pairs": None, "nodes": {}, "edges": {}}
     progress = {"state": work.state, "done": work.done, "total": work.total}

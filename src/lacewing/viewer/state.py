@@ -89,6 +89,8 @@ class Viewer:
         """
         self.library, self.corpus = Library(root), corpus
         self.turns, self.background, self.jobs = Turns(), Background(), Jobs()
+        self.slowly = Background()
+        """For effects, hundreds of runs, which a look at one node's text need not wait for."""
         self.answers = Answers()
         self.rows: Latest[Hashable, dict[str, Any]] = Latest(2000)
         """Circuits as rows of a table."""
@@ -149,6 +151,7 @@ class Viewer:
         self.turns.close()
         self.jobs.stop()
         self.background.stop()
+        self.slowly.stop()
 
     def _open(self, found: Found) -> Session:
         if found.run is None:
