@@ -25,6 +25,7 @@ _WHERE = {
     "program": "lacewing.circuits.program",
     "prune": "lacewing.circuits.prune",
     "record": "lacewing.model.hooks",
+    "show": "lacewing.viewer.notebook",
     "train": "lacewing.training.loop",
     "train_twin": "lacewing.training.twin",
     "verify": "lacewing.circuits.verify",

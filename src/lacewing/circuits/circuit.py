@@ -90,6 +90,12 @@ class Circuit:
             other.node_names(),
         ) and _edge_set(self) == _edge_set(other)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows; drawing lies further down, so the package is asked for it."""
+        import lacewing
+
+        return str(lacewing.show(self))
+
     def __hash__(self) -> int:
         return hash((self.model_id, self.task, tuple(self.node_names())))
 

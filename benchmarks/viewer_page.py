@@ -1,0 +1,237 @@
+"""The viewer's page in a headless browser: first useful paint, frame rate, a cut's answer.
+
+    python benchmarks/viewer_page.py [--edges 50000]
+
+Makes a dense circuit of real weights with so many edges in a temporary folder, serves it and the
+quote circuit of the tests with the real server, and measures in Chromium:
+
+    first paint    from the request to the first frame that shows the graph (the address is that of
+                   the circuit; the server has opened it before, files are cached by nobody)
+    frame rate     frames a second while a mouse pans and a wheel zooms, all edges shown
+    cut            from the click on a switch to the new loss on the screen, median of clicks
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacewing.circuits import circuit as circuits
+from lacewing.model.sites import site_widths
+from lacewing.model.store import load
+from lacewing.tasks.pair import Pair
+
+CHROMIUM = "/usr/bin/chromium"
+TESTS = Path(__file__).parents[1] / "tests" / "viewer" / "page"
+FRAMES = """() => { window.frames_ = []; let last = performance.now();
+const next = (now) => { frames_.push(now - last); last = now; requestAnimationFrame(next); };
+requestAnimationFrame(next); }"""
+PAINTED = """() => new Promise((done) => { const look = () => {
+const view = document.querySelector('.stage')?.view;
+if (view?.sheet?.front) requestAnimationFrame(() => done(performance.now()));
+else requestAnimationFrame(look); }; look(); })"""
+
+
+def pairs(count: int) -> list[Pair]:
+    """Pairs of our own about which quote closes a string."""
+    words = ("No reviews", "Unknown name", "Bad value", "Missing option", "Done")
+    before = [f"def check(value):\n    count = {i}\n    print(" for i in range(count)]
+    return [
+        Pair(f'{b}"{words[i % 5]}', f"{b}'{words[i % 5]}", '")', "')", source="own")
+        for i, b in enumerate(before)
+    ]
+
+
+def make(root: Path, edges: int) -> int:
+    """Write the two circuits; the number of edges of the dense one."""
+    saved = json.loads((TESTS / "quote_nodes.json").read_text())
+    facts: dict[str, Any] = {
+        "task": "single_double_quote",
+        "ablation": "mean",
+        "seed": 0,
+        "target_loss": 0.15,
+        "losses": {"full": 0.1, "circuit": 0.1},
+    }
+    made = None
+    for name in ("sparse", "dense"):
+        model = load(f"builtin:{name}")
+        widths = site_widths(model.network.config)
+        facts |= {
+            "model_id": model.id,
+            "model_source": f"builtin:{name}",
+            "answers": tuple(model.tokenizer.single(a) for a in ('")', "')")),
+        }
+        if name == "sparse":
+            nodes = {key: np.array(saved.get(key, ()), dtype=np.int32) for key in widths}
+            made = circuits.make(model.network, nodes, **facts)
+        else:
+            dice = np.random.default_rng(0)
+            for share in np.linspace(0.02, 1, 200):
+                nodes = {
+                    key: np.sort(dice.choice(width, max(1, int(width * share)), replace=False))
+                    for key, width in widths.items()
+                }
+                made = circuits.make(model.network, nodes, **facts)
+                if made.n_edges >= edges:
+                    break
+        assert made is not None
+        made.save(root / name, pairs(128))
+    assert made is not None
+    return made.n_edges
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """The address of a server over a folder."""
+    command = [sys.executable, "-m", "lacewing", "view", "--run", str(root)]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--no-browser"], stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    try:
+        assert process.stderr is not None
+        address = next(line for line in process.stderr if "http://" in line)
+        url = "http://" + address.split("http://")[1].split()[0]
+        for _ in range(200):  # the address is said a moment before the server listens
+            try:
+                urllib.request.urlopen(url).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def first_paint(browser: Any, url: str, times: int) -> list[float]:
+    """Milliseconds from the request to the first frame with the graph, each in a new context."""
+    found = []
+    for _ in range(times):
+        context = browser.new_context(viewport={"width": 1360, "height": 860})
+        tab = context.new_page()
+        tab.goto(url, wait_until="commit")
+        found.append(tab.evaluate(PAINTED))
+        context.close()
+    return found
+
+
+def frames(browser: Any, url: str) -> dict[str, dict[str, float]]:
+    """Frames while panning and while zooming, with the slowest twentieth."""
+    tab = browser.new_page(viewport={"width": 1360, "height": 860})
+    tab.goto(url)
+    tab.wait_for_selector("main[data-ready]")
+    tab.evaluate(PAINTED)
+    tab.wait_for_timeout(2000)
+    box = tab.locator(".canvas canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.evaluate(FRAMES)
+
+    def told() -> dict[str, float]:
+        took = sorted(tab.evaluate("frames_.splice(0)"))
+        late = took[int(0.95 * len(took))]
+        return {"per second": 1000 * len(took) / sum(took), "slowest 5 %, ms": late}
+
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    end = time.monotonic() + 3
+    step = 0
+    while time.monotonic() < end:
+        step += 1
+        tab.mouse.move(x + 200 * ((step % 40) / 40 - 0.5), y + 60 * ((step % 30) / 30 - 0.5))
+    tab.mouse.up()
+    found = {"pan": told()}
+    for turn in range(90):
+        tab.mouse.wheel(0, -60 if turn % 30 < 15 else 60)
+        tab.wait_for_timeout(10)
+    found["zoom"] = told()
+    tab.wait_for_timeout(2000)
+    found["sharpening"] = told()
+    tab.close()
+    return found
+
+
+def cuts(browser: Any, url: str, times: int) -> list[float]:
+    """Milliseconds from a click on a switch to the new loss."""
+    tab = browser.new_page(viewport={"width": 1360, "height": 860})
+    tab.goto(url)
+    tab.wait_for_selector(".state:not(.busy) #loss")
+    found = []
+    click = """() => new Promise((done) => { const loss = () =>
+document.querySelector('.state:not(.busy) #loss')?.textContent; const before = loss();
+const start = performance.now(); document.querySelector('.switches button.switch').click();
+const look = () => loss() && loss() !== before ? done(performance.now() - start)
+: requestAnimationFrame(look); look(); })"""
+    for _ in range(times):
+        found.append(tab.evaluate(click))
+        tab.wait_for_timeout(50)
+    tab.close()
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was measured."""
+
+    edges: int
+    first_paint_ms: dict[str, float]
+    frames: dict[str, dict[str, float]]
+    cut_ms: dict[str, float]
+
+
+def wait_for_effects(url: str, seconds: float = 60) -> None:
+    """Until the background work on a circuit is done, as it is a moment after opening it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with urllib.request.urlopen(url) as answer:
+            if json.load(answer)["state"] == "ready":
+                return
+        time.sleep(1)
+
+
+def measure(edges: int, times: int) -> Result:
+    """Make, serve, look."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        count = make(Path(folder), edges)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with serving(Path(folder)) as url:
+            for name in ("sparse", "dense"):
+                urllib.request.urlopen(f"{url}api/circuits/{name}").read()
+            wait_for_effects(f"{url}api/circuits/sparse/effects")
+            paints = {
+                name: statistics.median(first_paint(browser, f"{url}#/circuit/{name}", times))
+                for name in ("sparse", "dense")
+            }
+            cut = cuts(browser, f"{url}#/circuit/sparse?node=0.attn_v.210", 2 * times)
+            seen = frames(browser, f"{url}#/circuit/dense?show=999999999")
+        browser.close()
+    halves = {"median": statistics.median(cut), "slowest": max(cut)}
+    return Result(count, paints, seen, halves)
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--edges", type=int, default=50_000)
+    parser.add_argument("--times", type=int, default=5)
+    given = parser.parse_args()
+    found = measure(given.edges, given.times)
+    print(json.dumps(dataclasses.asdict(found), indent=1))
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
+
+
+if __name__ == "__main__":
+    main()

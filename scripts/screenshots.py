@@ -1,0 +1,163 @@
+"""Remake docs/viewer_*.png from a real circuit: the path of a newcomer, and each part of the page.
+
+    python scripts/screenshots.py [--circuits FOLDER] [--output docs]
+
+FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` has passed; without
+it one is pruned from builtin:sparse and verified first, which takes a minute or two.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = "/usr/bin/chromium"
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+def lacewing(*arguments: str) -> None:
+    """Run a verb to its end."""
+    subprocess.run([sys.executable, "-m", "lacewing", *arguments], check=True)
+
+
+def made(folder: Path) -> Path:
+    """Prune and verify the circuit that is shown."""
+    quote = folder / "quote"
+    task = "single_double_quote"
+    lacewing("prune", "--model", "builtin:sparse", "--task", task, "--output", str(quote))
+    lacewing("verify", "--circuit", str(quote))
+    return folder
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of the viewer over a folder."""
+    command = [sys.executable, "-m", "lacewing", "view", "--run", str(folder)]
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--no-browser"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "http://" in line)
+        url = "http://" + line.split("http://")[1].split()[0]
+        for _ in range(300):  # the address is said a moment before the server listens
+            try:
+                urllib.request.urlopen(url).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+class Camera:
+    """A browser tab that keeps pictures."""
+
+    def __init__(self, browser: Any, url: str, output: Path) -> None:
+        self.browser, self.url, self.output = browser, url, output
+
+    def open(self, place: str, size: dict[str, int], scheme: str = "light") -> Any:
+        """A tab at a place of the page, with the model's answer there."""
+        context = self.browser.new_context(viewport=size, color_scheme=scheme)
+        context.set_default_timeout(120_000)
+        tab = context.new_page()
+        tab.goto(self.url + place)
+        tab.wait_for_selector("main[data-ready]")
+        if "circuit/" in place:
+            settled(tab)
+        return tab
+
+    def keep(self, tab: Any, name: str, full: bool = False) -> None:
+        """Write docs/viewer_NAME.png."""
+        tab.wait_for_timeout(600)
+        tab.mouse.move(2, 2)
+        tab.screenshot(path=self.output / f"viewer_{name}.png", full_page=full)
+        print(f"viewer_{name}.png")
+
+
+def settled(tab: Any) -> None:
+    """Wait until the model has answered and all effects are measured."""
+    tab.wait_for_selector(".state:not(.busy) #loss")
+    measured = "fetch('api/circuits/' + location.hash.split('/')[2].split('?')[0] + '/effects')"
+    for _ in range(600):
+        if tab.evaluate(f"{measured}.then(r => r.json()).then(e => e.state)") == "ready":
+            break
+        tab.wait_for_timeout(1000)
+    tab.reload()
+    tab.wait_for_selector(".state:not(.busy) #loss")
+    tab.wait_for_timeout(1500)
+
+
+def path(camera: Camera) -> None:
+    """The newcomer's path: home, the circuit, one connection switched off."""
+    tab = camera.open("#/", WIDE)
+    camera.keep(tab, "1_home")
+    tab.locator("#start").click()
+    settled(tab)
+    camera.keep(tab, "2_circuit")
+    tab.get_by_role("button", name="Connections", exact=True).click()
+    before = tab.locator("#loss").inner_text()
+    tab.locator(".matters button.switch").first.click()
+    changed = "(old) => document.querySelector('.state:not(.busy) #loss')?.textContent !== old"
+    tab.wait_for_function(changed, arg=before)
+    camera.keep(tab, "3_switched_off")
+    tab.context.close()
+
+
+def parts(camera: Camera, circuit: str) -> None:
+    """A picture of every other part, one of them dark, one on a phone."""
+    here = f"#/circuit/{circuit}"
+    tab = camera.open(here, WIDE)
+    node = tab.evaluate(
+        "fetch('api/circuits/' + location.hash.split('/')[2] + '/effects').then(r => r.json())"
+        ".then(e => Object.entries(e.nodes).sort((a, b) => b[1] - a[1])[0][0])"
+    )
+    tab.context.close()
+    tab = camera.open(f"{here}?node={node}", WIDE, "dark")
+    tab.wait_for_selector(".panel .tokens .tokenchip")
+    camera.keep(tab, "node")
+    tab.context.close()
+    tab = camera.open(f"{here}/text?node={node}", WIDE)
+    tab.wait_for_selector(".examples li")
+    camera.keep(tab, "text")
+    tab.locator(".attend h2").scroll_into_view_if_needed()
+    tab.evaluate("document.querySelector('.attend').scrollIntoView()")
+    camera.keep(tab, "attention")
+    tab.context.close()
+    tab = camera.open(f"{here}/try", WIDE)
+    tab.wait_for_selector(".side li")
+    camera.keep(tab, "try")
+    tab.context.close()
+    tab = camera.open(here, PHONE)
+    camera.keep(tab, "phone")
+    tab.context.close()
+
+
+def main() -> None:
+    """Make all pictures."""
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--circuits", type=Path)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = given.circuits or made(Path(temporary))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with serving(folder) as url:
+            camera = Camera(browser, url, given.output)
+            path(camera)
+            parts(camera, "quote")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

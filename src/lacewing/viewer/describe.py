@@ -1,0 +1,288 @@
+"""A circuit as the page draws it: rows, nodes, edges, and the residual stream that joins them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lacewing import artifacts
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.errors import ArtifactError, LacewingError
+from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, parse_node, site_widths
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.registry import get
+from lacewing.viewer import reading
+from lacewing.viewer.answers import (
+    CircuitAnswer,
+    Edges,
+    Effect,
+    Link,
+    Node,
+    NodeDetail,
+    Notes,
+    SiteRow,
+)
+from lacewing.viewer.edits import edge_name
+from lacewing.viewer.ends import ends
+from lacewing.viewer.folder import Found
+
+QKV = ("attn_q", "attn_k", "attn_v")
+ROWS = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out")
+"""Sites of a block that have a row of their own; queries and keys lie in that of the values."""
+
+
+def beside(found: Found, name: str) -> Any:
+    """A JSON file beside a circuit; None where there is none, or none that can be read."""
+    try:
+        return artifacts.read_json(found.folder / name)
+    except (ArtifactError, OSError):
+        return None
+
+
+def verdict(verification: Any) -> str | None:
+    """A verification in a word or two: "holds", "fails: NAMES", "unresolved"; None without one."""
+    if not isinstance(verification, dict):
+        return None
+    if isinstance(verification.get("verdict"), str):
+        return str(verification["verdict"])
+    tests = {n: verification.get(n) for n in ("sufficient", "necessary")}
+    if not all(isinstance(test, dict) and "verdict" in test for test in tests.values()):
+        return None
+    failed = [name for name, test in tests.items() if test and not test["verdict"]]
+    return f"fails: {', '.join(failed)}" if failed else "holds"
+
+
+def row_of(key: str, layers: int) -> int:
+    """The row a site is drawn in: 0 is the embedding, the last but one the final residual."""
+    if key == FINAL_SITE:
+        return 1 + layers * len(ROWS)
+    layer, site = key.split(".")
+    return 1 + int(layer) * len(ROWS) + ROWS.index("attn_v" if site in QKV else site)
+
+
+def circuit_answer(
+    found: Found, model: Model, circuit: Circuit, prompts: Prompts, notes: Notes
+) -> bytes:
+    """Everything needed to draw a circuit, as JSON."""
+    config = model.network.config
+    certificate = beside(found, "certificate.json")
+    explained = reading.explanations(beside(found, "explanations.json"))
+    verification = beside(found, "verification.json")
+    nodes = [node(model, name, certificate, explained) for name in circuit.node_names()]
+    index = {n.id: i for i, n in enumerate(nodes)}
+    known = (
+        {key: certificate[key] for key in ("target_loss", "loss", "pairs")}
+        if _is(certificate, "target_loss", "loss", "pairs")
+        else None
+    )
+    answer = CircuitAnswer(
+        id=found.id,
+        task=circuit.task,
+        model=found.run.id if found.run else "",
+        model_name=found.run.name if found.run else "",
+        layers=config.n_layer,
+        channels=config.d_model,
+        d_head=config.d_head,
+        heads=config.n_head,
+        answers=[{"token": t, "text": model.tokenizer.token(t)} for t in circuit.answers],
+        target_loss=circuit.target_loss,
+        losses=dict(circuit.losses),
+        ablation=circuit.ablation,
+        seed=circuit.seed,
+        settings=dict(circuit.settings),
+        calibrated=circuit.calibration is not None,
+        pairs=len(prompts),
+        verification=verification if isinstance(verification, dict) else None,
+        verdict=verdict(verification),
+        certificate=known,
+        sites=_sites(model, circuit),
+        nodes=nodes,
+        edges=_edges(model, circuit, index, certificate),
+        residual=residual(circuit, index, config.d_model),
+        embedding=[i for i, n in enumerate(nodes) if _reads_embedding(n)],
+        unembedding=[i for i, n in enumerate(nodes) if n.site == FINAL_SITE],
+        heads_kept=_heads(circuit, config.d_head),
+        notes=notes,
+        description=described(circuit.task),
+        **ends(model, circuit, prompts),
+    )
+    return answer.model_dump_json().encode()
+
+
+def described(task: str) -> str:
+    """What a task is about, in its own words; nothing for a task that is not known here."""
+    try:
+        return get(task).description
+    except LacewingError:
+        return ""
+
+
+def node(model: Model, name: str, certificate: Any, explained: Mapping[str, Any]) -> Node:
+    """A node with its place, bias and label."""
+    key, channel = parse_node(name)
+    layer, _, site = key.rpartition(".")
+    config = model.network.config
+    bias = None
+    if site not in ("attn_in", "mlp_in", FINAL_SITE):
+        bias = float(writers(model.network.blocks[int(layer)])[site][1][channel])  # type: ignore[arg-type]
+    proof = _proof(certificate, "nodes", name)
+    said = explained.get(name, {}).get("text")
+    return Node(
+        id=name,
+        layer=int(layer) if layer else None,
+        site=site,
+        row=row_of(key, config.n_layer),
+        channel=channel,
+        head=channel // config.d_head if site in QKV else None,
+        head_channel=channel % config.d_head if site in QKV else None,
+        position=site in ("attn_in", "mlp_in") and channel >= config.d_model,
+        bias=bias,
+        mean=round(float(model.means[key][channel]), 6),
+        label=str(said)[:200] if said else reading.label(model, key, channel),
+        slack=proof.get("slack"),
+        loss_without=proof.get("loss_without"),
+        explained=bool(said),
+    )
+
+
+def detail(
+    found: Found, model: Model, circuit: Circuit, name: str, notes: Notes, effect: Effect | None
+) -> NodeDetail:
+    """Everything known of a node, kept or not."""
+    key, channel = parse_node(name)
+    explained = reading.explanations(beside(found, "explanations.json"))
+    plain = node(model, name, beside(found, "certificate.json"), explained)
+    inputs, outputs = links(model, circuit, name)
+    return NodeDetail(
+        **plain.model_dump(),
+        kept=channel in circuit.nodes[key],
+        reads=reading.reads(model, key, channel),
+        writes=reading.writes(model, key, channel),
+        inputs=inputs,
+        outputs=outputs,
+        effect=effect,
+        explanation=explained.get(name),
+        annotations=[a for a in notes.annotations if a.on == name],
+    )
+
+
+def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[Link]]:
+    """What a node of the circuit reads from and writes to, strongest edges first."""
+    key, channel = parse_node(name)
+    inputs: list[Link] = []
+    outputs: list[Link] = []
+    for family, pairs in circuit.edges.items():
+        layer, _, sites = family.partition(".")
+        source, destination = (f"{layer}.{site}" for site in sites.split("-"))
+        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        for s, d in pairs.tolist():
+            edge = edge_name(family, s, d)
+            if (source, s) == (key, channel):
+                there = f"{destination}.{d}"
+                outputs.append(Link(edge=edge, node=there, weight=float(weight[d, s]), kind="edge"))
+            elif (destination, d) == (key, channel):
+                there = f"{source}.{s}"
+                inputs.append(Link(edge=edge, node=there, weight=float(weight[d, s]), kind="edge"))
+    for group in (inputs, outputs):
+        group.sort(key=lambda link: -abs(link.weight or 0))
+    names = circuit.node_names()
+    index = {n: i for i, n in enumerate(names)}
+    for write, read in residual(circuit, index, model.network.config.d_model):
+        if names[read] == name:
+            inputs.append(Link(edge=None, node=names[write], weight=None, kind="residual"))
+        elif names[write] == name:
+            outputs.append(Link(edge=None, node=names[read], weight=None, kind="residual"))
+    if key == FINAL_SITE:
+        for token in circuit.answers:
+            value = float(model.network.lm_head.weight[token, channel])
+            text = repr(model.tokenizer.token(token))
+            outputs.append(Link(edge=None, node=text, weight=value, kind="unembedding"))
+    return inputs, outputs
+
+
+def residual(circuit: Circuit, index: Mapping[str, int], width: int) -> list[tuple[int, int]]:
+    """Indices of kept writes with the kept later reads of the same residual channel."""
+    written: dict[int, list[int]] = {}
+    joined = []
+    for key, channels in circuit.nodes.items():
+        for channel in channels.tolist():
+            here = index[f"{key}.{channel}"]
+            if key == FINAL_SITE or key.endswith("_in"):
+                joined += [(write, here) for write in written.get(channel, ())]
+            elif key.endswith("_out") and channel < width:
+                written.setdefault(channel, []).append(here)
+    return joined
+
+
+def _sites(model: Model, circuit: Circuit) -> list[SiteRow]:
+    layers, widths = model.network.config.n_layer, site_widths(model.network.config)
+    rows = []
+    for key, kept in circuit.nodes.items():
+        layer, _, site = key.rpartition(".")
+        if len(kept):
+            rows.append(
+                SiteRow(
+                    key=key,
+                    layer=int(layer) if layer else None,
+                    site=site,
+                    row=row_of(key, layers),
+                    nodes=len(kept),
+                    width=widths[key],
+                )
+            )
+    return rows
+
+
+def _edges(model: Model, circuit: Circuit, index: Mapping[str, int], certificate: Any) -> Edges:
+    source: list[int] = []
+    destination: list[int] = []
+    weights: list[float] = []
+    slack: list[float | None] = []
+    proven = certificate.get("edges", {}) if isinstance(certificate, dict) else {}
+    for family, pairs in circuit.edges.items():
+        layer, _, sites = family.partition(".")
+        if not len(pairs):
+            continue
+        matrix = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0].numpy()  # type: ignore[arg-type]
+        weights += np.round(matrix[pairs[:, 1], pairs[:, 0]], 6).tolist()
+        left, right = sites.split("-")
+        source += [index[f"{layer}.{left}.{s}"] for s in pairs[:, 0].tolist()]
+        destination += [index[f"{layer}.{right}.{d}"] for d in pairs[:, 1].tolist()]
+        if proven:
+            names = [edge_name(family, s, d) for s, d in pairs.tolist()]
+            slack += [_proof(certificate, "edges", edge).get("slack") for edge in names]
+    return Edges(
+        source=source, destination=destination, weight=weights, slack=slack if proven else None
+    )
+
+
+def _heads(circuit: Circuit, d_head: int) -> list[dict[str, Any]]:
+    """Kept channels of each head, counted by kind."""
+    heads: dict[str, dict[str, Any]] = {}
+    for key, channels in circuit.nodes.items():
+        layer, _, site = key.rpartition(".")
+        for channel in channels.tolist() if site in QKV else ():
+            name = f"{layer}.{channel // d_head}"
+            row = heads.setdefault(name, {"head": name, "q": 0, "k": 0, "v": 0})
+            row[site[-1]] += 1
+    return sorted(heads.values(), key=lambda row: [int(part) for part in row["head"].split(".")])
+
+
+def _reads_embedding(n: Node) -> bool:
+    return n.site in ("attn_in", "mlp_in", FINAL_SITE) and not n.position
+
+
+def _proof(certificate: Any, kind: str, name: str) -> dict[str, Any]:
+    """A node's or an edge's line of a certificate."""
+    group = certificate.get(kind) if isinstance(certificate, dict) else None
+    found = group.get(name) if isinstance(group, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _is(value: Any, *keys: str) -> bool:
+    return isinstance(value, dict) and all(key in value for key in keys)
+
+
+assert set(QKV) | set(ROWS) == set(BLOCK_SITES)

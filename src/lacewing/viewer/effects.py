@@ -1,0 +1,66 @@
+"""What each node and edge is worth: the circuit's loss without it, measured one by one."""
+
+from typing import Any
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.statistics import pair_means
+from lacewing.tasks.scoring import bootstrap
+from lacewing.viewer.answers import Edit, Effect
+from lacewing.viewer.edits import base_fills
+from lacewing.viewer.estimate import estimates
+from lacewing.viewer.prefixes import prefixes
+from lacewing.viewer.session import Session
+from lacewing.viewer.turns import Work
+
+PAIRS = 64
+"""Test pairs, the first ones, on which all effects are measured."""
+GUESSED_ON, MOST = 16, 500
+"""Pairs for the guess of what matters; nodes and edges measured, where a dense circuit has many
+more than anybody looks at."""
+
+
+def effect(session: Session, node: str) -> Effect | None:
+    """The circuit without one node, on all its test prompts; None for a node it has not."""
+    if node not in session.circuit.node_names():
+        return None
+    with session.turns.person():
+        all_of_them = session.prompts, session.pieces
+        base = pair_means(session.losses([], *all_of_them))
+        without = pair_means(session.losses([Edit(off=node)], *all_of_them))
+    low, high = bootstrap(without - base, resamples=400)
+    return Effect(
+        loss_without=float(without.mean()),
+        change=float((without - base).mean()),
+        pairs=len(base),
+        interval=(low, high),
+    )
+
+
+def measure(session: Session, work: Work) -> dict[str, Any]:
+    """All effects, in small background turns; `work.value` holds those that are done."""
+    prompts = session.prompts.take(range(min(PAIRS, len(session.prompts))))
+    circuit = session.circuit
+    fills = base_fills(session.model, circuit.ablation)
+    with session.turns.background():
+        few = prompts.take(range(min(GUESSED_ON, len(prompts))))
+        every = _best_first(circuit, estimates(session.model, circuit, few, fills))
+        pieces = prefixes(session.model.network, prompts)
+        base = float(session.losses([], prompts, pieces).mean())
+    work.total = len(every)
+    found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}
+    work.value = found
+    for kind, edit in every:
+        with session.turns.background():
+            loss = float(session.losses([edit], prompts, pieces).mean())
+        found[kind][edit.off or edit.cut] = round(loss - base, 6)
+        work.done += 1
+    return found
+
+
+def _best_first(circuit: Circuit, worth: dict[str, float]) -> list[tuple[str, Edit]]:
+    """Nodes and edges worth measuring, as edits, those guessed to matter most first."""
+    nodes = set(circuit.node_names())
+    return [
+        ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
+        for name in sorted(worth, key=lambda name: -worth[name])[:MOST]
+    ]

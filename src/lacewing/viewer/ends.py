@@ -1,0 +1,92 @@
+"""Both ends of a circuit's picture: the tokens that make the difference, and the answers.
+
+The two prompts of a pair differ in one decision; the tokens in which they differ are what the
+circuit has to tell apart. The embedding weights of those tokens into the channels that the circuit
+reads, and the unembedding weights from its final channels to the answers, join the nodes to words.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.model.sites import FINAL_SITE, site_widths
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+from lacewing.viewer import reading
+
+MOST_TOKENS = 6
+READS = ("attn_in", "mlp_in", FINAL_SITE)
+
+
+def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
+    """What the bottom and the top row of a circuit's picture need.
+
+    Args:
+        model: The model of the circuit.
+        circuit: The circuit; node indices follow its `node_names`.
+        prompts: Its test pairs.
+
+    Returns:
+        `contrast`: up to 6 tokens {token, text, count of pairs}, most frequent first; `embed`:
+        columns token (index in contrast), node, weight; `unembed`: columns node, answer (index in
+        the circuit's answers), weight (times the final norm's gain); `about`: for every node
+        the token it reads or writes most, or None; `model_nodes` and `model_edges`: how many
+        nodes and nonzero block weights the whole model has.
+    """
+    network = model.network
+    tokens = _differing(prompts)
+    wte = network.wte.weight.detach()
+    out = (network.lm_head.weight * network.ln_f.weight).detach()
+    embed: list[tuple[int, int, float]] = []
+    unembed: list[tuple[int, int, float]] = []
+    for index, (key, channel) in enumerate(_nodes(circuit)):
+        if key.rpartition(".")[2] in READS and channel < network.config.d_model:
+            embed += [(i, index, float(wte[t, channel])) for i, (t, _) in enumerate(tokens)]
+        if key == FINAL_SITE:
+            pushed = enumerate(circuit.answers)
+            unembed += [(index, i, float(out[answer, channel])) for i, answer in pushed]
+    blocks = [p for n, p in network.blocks.named_parameters() if p.ndim == 2 and "ln_" not in n]
+    return {
+        "contrast": [
+            {"token": t, "text": model.tokenizer.decode([t]), "count": n} for t, n in tokens
+        ],
+        "embed": _columns(("token", "node", "weight"), embed),
+        "unembed": _columns(("node", "answer", "weight"), unembed),
+        "about": [_about(model, key, channel) for key, channel in _nodes(circuit)],
+        "model_nodes": sum(site_widths(network.config).values()),
+        "model_edges": sum(int(torch.count_nonzero(p)) for p in blocks),
+    }
+
+
+def _nodes(circuit: Circuit) -> list[tuple[str, int]]:
+    return [(key, int(channel)) for key, kept in circuit.nodes.items() for channel in kept]
+
+
+def _about(model: Model, key: str, channel: int) -> str | None:
+    """The one token that names a node: what it writes most, or else what it reads most."""
+    writes = key == FINAL_SITE or key.endswith("_out")
+    found = reading.writes(model, key, channel) if writes else reading.reads(model, key, channel)
+    if found is None:
+        return None
+    best = max([*found.positive[:1], *found.negative[:1]], key=lambda token: abs(token.weight))
+    return best.text
+
+
+def _differing(prompts: Prompts) -> list[tuple[int, int]]:
+    """Tokens that stand in one member of a pair more often than in the other, and in how many."""
+    counts: Counter[int] = Counter()
+    rows = prompts.tokens.numpy()
+    lasts = prompts.last.numpy()
+    for pair in range(len(prompts)):
+        one, two = (Counter(rows[i, : lasts[i] + 1].tolist()) for i in (2 * pair, 2 * pair + 1))
+        counts.update({*(one - two), *(two - one)})
+    return counts.most_common(MOST_TOKENS)
+
+
+def _columns(names: tuple[str, str, str], rows: list[tuple[int, int, float]]) -> dict[str, Any]:
+    kept = [row for row in rows if row[2] != 0]
+    columns = zip(*kept, strict=True) if kept else ([], [], [])
+    return {name: np.round(c, 5).tolist() for name, c in zip(names, columns, strict=True)}

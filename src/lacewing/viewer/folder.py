@@ -1,0 +1,219 @@
+"""What lies in the served folder: its runs, its circuits, its sweeps, each under an id.
+
+The page names things by id only. An id is found in a dictionary made by reading the folder, so no
+text of a request ever becomes a path.
+"""
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.circuits import circuit as circuits
+from lacewing.errors import ArtifactError
+from lacewing.model.store import BUILTIN, folder_of
+
+DEEPEST = 6
+"""Levels of folders searched below the served one."""
+MOST = 5000
+"""Folders looked at; a viewer started in a home folder must not walk a disk."""
+FRESH = 2.0
+"""Seconds for which what was read of the folder is taken to be so still."""
+SHIPPED = ("builtin:sparse", "builtin:dense")
+SKIPPED = {"node_modules", "__pycache__", "site-packages", "tokens", "checkpoint"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model that can be loaded."""
+
+    id: str
+    source: str
+    """A folder, or builtin:NAME."""
+    name: str
+    """As people write it."""
+    model_id: str
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    tasks: list[dict[str, Any]] | None
+    """What `lacewing tasks --run` measured, where it was kept."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A circuit's folder and the small facts in it; its arrays are read when it is opened."""
+
+    id: str
+    folder: Path
+    facts: dict[str, Any]
+    """circuit.json."""
+    run: Run | None
+    """Its model, where that is among the served ones."""
+    stamp: int
+    """Changes whenever a file of the folder does, notes included."""
+    core: int
+    """Changes whenever the circuit itself does."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that was found at one time."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    circuits: dict[str, Found] = field(default_factory=dict)
+    sweeps: dict[str, Path] = field(default_factory=dict)
+    """JSON files with points of a frontier."""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Folders that say they are lacewing's and cannot be read, and why."""
+
+
+class Library:
+    """The served folder, read again when it may have changed."""
+
+    def __init__(self, root: Path) -> None:
+        """Serve a folder: a run, a circuit, or any folder above them.
+
+        Raises:
+            ArtifactError: there is no such folder.
+        """
+        if not root.is_dir():
+            raise ArtifactError(f"no folder at {root}: give --run a run, or a folder of circuits")
+        self.root = root.resolve()
+        self._lock = threading.Lock()
+        self._contents, self._until = Contents(), float("-inf")
+
+    def contents(self) -> Contents:
+        """What there is; a few seconds old at most, less where reading is quick."""
+        with self._lock:
+            start = time.monotonic()
+            if start > self._until:
+                self._contents = read(self.root)
+                now = time.monotonic()
+                self._until = now + max(FRESH, 20 * (now - start))
+            return self._contents
+
+    def changed(self) -> None:
+        """Read the folder again next time: something was written."""
+        with self._lock:
+            self._until = float("-inf")
+
+    def place_for(self, name: str, beside: Path) -> Path:
+        """Where a new circuit is saved: beside another, or under the served folder.
+
+        Raises:
+            ArtifactError: something of that name is there.
+        """
+        parent = beside.parent.resolve()
+        if not parent.is_relative_to(self.root):
+            parent = self.root / "circuits"
+        if (parent / name).exists():
+            raise ArtifactError(f"there is already something named {name!r}: choose another name")
+        return parent / name
+
+
+def read(root: Path) -> Contents:
+    """Everything under a folder, and the models that come with the package."""
+    contents = Contents()
+    folders = list(_walk(root))
+    for source in SHIPPED:
+        folder = folder_of(source)
+        contents.runs[_slug(source)] = _run(_slug(source), source, folder)
+    sealed = [folder for folder in folders if (folder / artifacts.MANIFEST).is_file()]
+    kinds = {folder: _kind(folder) for folder in sealed}
+    names = _slugs(root, sealed)
+    for folder in sealed:
+        if kinds[folder] == "run":
+            try:
+                contents.runs[names[folder]] = _run(names[folder], str(folder), folder)
+            except (ArtifactError, KeyError, TypeError) as error:
+                contents.broken[_shown(root, folder)] = _line(error)
+    by_model = {run.model_id: run for run in reversed(contents.runs.values())}
+    for folder in sealed:
+        if kinds[folder] == circuits.KIND:
+            try:
+                contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
+            except (ArtifactError, OSError, KeyError, TypeError) as error:
+                contents.broken[_shown(root, folder)] = _line(error)
+    sweeps = [f / name for f in folders for name in SWEEP_FILES if (f / name).is_file()]
+    contents.sweeps.update((name, path) for path, name in _slugs(root, sweeps).items())
+    return contents
+
+
+SWEEP_FILES = ("sweep.json", "frontier.json", "comparison.json")
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """The folder and those below it, without hidden ones and without links that lead away."""
+    waiting, seen = [(root, 0)], 0
+    while waiting and seen < MOST:
+        folder, depth = waiting.pop()
+        seen += 1
+        yield folder
+        try:
+            inside = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            continue
+        for entry in inside if depth < DEEPEST else ():
+            hidden = entry.name.startswith(".") or entry.name in SKIPPED
+            if not hidden and entry.is_dir(follow_symlinks=False):
+                waiting.append((Path(entry.path), depth + 1))
+
+
+def _kind(folder: Path) -> str:
+    try:
+        manifest = artifacts.read_json(folder / artifacts.MANIFEST)
+    except ArtifactError:
+        return ""
+    return str(manifest.get("kind", "")) if isinstance(manifest, dict) else ""
+
+
+def _run(id: str, source: str, folder: Path) -> Run:
+    artifacts.read_manifest(folder, "run")
+    config = artifacts.read_json(folder / "config.json")
+    summary = artifacts.read_json(folder / "summary.json")
+    tasks = None
+    if (folder / "tasks.json").is_file():
+        tasks = list(artifacts.read_json(folder / "tasks.json")["tasks"])
+    name = source if source.startswith(BUILTIN) else folder.name
+    return Run(id, source, name, str(summary["id"]), config, summary, tasks)
+
+
+def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
+    artifacts.read_manifest(folder, circuits.KIND)
+    facts = artifacts.read_json(folder / "circuit.json")
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run = by_model.get(str(facts["model_id"]))
+    return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:
+    """Ids that stay the same as long as the paths do; a hash joins those that would be equal."""
+    plain = {path: _slug(_shown(root, path)) for path in paths}
+    taken = [*plain.values(), *map(_slug, SHIPPED)]
+    return {
+        path: slug if taken.count(slug) == 1 else f"{slug}-{_digest(_shown(root, path))}"
+        for path, slug in plain.items()
+    }
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-") or "here"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _shown(root: Path, path: Path) -> str:
+    """A path as seen from the served folder; that folder itself by its name."""
+    return root.name if path == root else path.relative_to(root).as_posix()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,166 @@
+"""The first page: models, tasks with losses, circuits with sizes and verdicts; and comparisons."""
+
+from typing import Any
+
+import numpy as np
+
+from lacewing import __version__
+from lacewing.circuits.circuit import Circuit
+from lacewing.model.sites import site_widths
+from lacewing.tasks.registry import PAPER
+from lacewing.viewer.describe import beside, described, verdict
+from lacewing.viewer.edits import edge_name
+from lacewing.viewer.folder import Contents, Found, Run
+from lacewing.viewer.state import Viewer, no_model
+
+
+def home(viewer: Viewer) -> dict[str, Any]:
+    """Everything the first page shows."""
+    contents = viewer.library.contents()
+    rows = [circuit_row(viewer, found) for found in contents.circuits.values()]
+    return {
+        "version": __version__,
+        "folder": viewer.library.root.name,
+        "writable": True,
+        "models": [_model(viewer, run, contents) for run in contents.runs.values()],
+        "circuits": rows,
+        "broken": [{"folder": f, "error": e} for f, e in contents.broken.items()],
+        "sweeps": [{"id": id, "name": path.parent.name} for id, path in contents.sweeps.items()],
+        "jobs": [job.model_dump() for job in viewer.jobs.all()],
+    }
+
+
+def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:
+    """A circuit in a list."""
+    key = ("row", found.id, found.stamp, found.run is None)
+    return viewer.rows.get(key, lambda: _row(found))
+
+
+def _row(found: Found) -> dict[str, Any]:
+    from lacewing.circuits import circuit as circuits
+
+    facts, error = found.facts, None if found.run else no_model(found)
+    nodes = edges = None
+    try:
+        circuit = circuits.load(found.folder)
+        nodes, edges = circuit.n_nodes, circuit.n_edges
+    except Exception as problem:  # a damaged file is one bad row of the table
+        error = " ".join(str(problem).split())
+    losses = facts.get("losses") or {}
+    notes = beside(found, "annotations.json")
+    return {
+        "id": found.id,
+        "task": str(facts.get("task")),
+        "description": described(str(facts.get("task"))),
+        "model": found.run.id if found.run else None,
+        "model_name": found.run.name if found.run else str(facts.get("model_source")),
+        "nodes": nodes,
+        "edges": edges,
+        "target_loss": facts.get("target_loss"),
+        "loss": losses.get("circuit"),
+        "full_loss": losses.get("full"),
+        "ablation": facts.get("ablation"),
+        "seed": facts.get("seed"),
+        "verdict": verdict(beside(found, "verification.json")),
+        "certificate": (found.folder / "certificate.json").is_file(),
+        "explained": (found.folder / "explanations.json").is_file(),
+        "notes": len(notes.get("annotations", ())) if isinstance(notes, dict) else 0,
+        "changed": found.stamp / 1e9,
+        "error": error,
+    }
+
+
+def _model(viewer: Viewer, run: Run, contents: Contents) -> dict[str, Any]:
+    config = run.config["model"]
+    density = run.config.get("training", {}).get("density")
+    measured = viewer.measured.get(run.id) or run.tasks
+    return {
+        "id": run.id,
+        "name": run.name,
+        "model_id": run.model_id,
+        "kind": "dense" if density in (None, 1, 1.0) else "sparse",
+        "layers": config["n_layer"],
+        "channels": config["d_model"],
+        "heads": config["d_model"] // config["d_head"],
+        "neurons": config["d_mlp"],
+        "vocab": config["vocab_size"],
+        "context": config["context"],
+        "density": density,
+        "nonzero": run.summary.get("nonzero"),
+        "validation_loss": run.summary.get("validation_loss"),
+        "corpus": run.config.get("corpus"),
+        "tasks": _tasks(run, contents, measured),
+        "tasks_measured": measured is not None,
+    }
+
+
+def _tasks(
+    run: Run, contents: Contents, measured: list[dict[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """The paper's tasks with what is known of the model on them."""
+    known = {str(row.get("name")): row for row in measured or ()}
+    of_circuits = {
+        str(c.facts.get("task")): (c.facts.get("losses") or {}).get("full")
+        for c in contents.circuits.values()
+        if c.run is not None and c.run.id == run.id
+    }
+    rows = []
+    for task in PAPER:
+        row = known.get(task.name, {})
+        rows.append(
+            {
+                "name": task.name,
+                "description": task.description,
+                "origin": task.origin,
+                "loss": row.get("loss", of_circuits.get(task.name)),
+                **{k: row.get(k) for k in ("accuracy", "interval", "pairs", "learned", "error")},
+            }
+        )
+    return rows
+
+
+def compare(viewer: Viewer, left: str, right: str) -> dict[str, Any]:
+    """Two circuits: which nodes and edges they share."""
+    pair = [viewer.session(id) for id in (left, right)]
+    a, b = (session.circuit for session in pair)
+    same = a.model_id == b.model_id
+    nodes = _split(set(a.node_names()), set(b.node_names())) if same else None
+    edges = _split(_edges(a), _edges(b)) if same else None
+    keys = list(dict.fromkeys([*_widths(pair[0]), *_widths(pair[1])]))
+    return {
+        "left": circuit_row(viewer, pair[0].found),
+        "right": circuit_row(viewer, pair[1].found),
+        "same_model": same,
+        "nodes": nodes,
+        "edges": edges,
+        "jaccard": {"nodes": _jaccard(nodes), "edges": _jaccard(edges)}
+        if nodes and edges
+        else None,
+        "sites": [
+            {
+                "key": key,
+                "left": len(a.nodes.get(key, ())),
+                "right": len(b.nodes.get(key, ())),
+                "shared": len(np.intersect1d(a.nodes[key], b.nodes[key])) if same else None,
+            }
+            for key in keys
+        ],
+    }
+
+
+def _widths(session: Any) -> dict[str, int]:
+    return site_widths(session.model.network.config)
+
+
+def _edges(circuit: Circuit) -> set[str]:
+    return {edge_name(f, s, d) for f, pairs in circuit.edges.items() for s, d in pairs.tolist()}
+
+
+def _split(a: set[str], b: set[str]) -> dict[str, list[str]]:
+    return {"shared": sorted(a & b), "left": sorted(a - b), "right": sorted(b - a)}
+
+
+def _jaccard(split: dict[str, list[str]] | None) -> float | None:
+    if split is None or not any(split.values()):
+        return None
+    return round(len(split["shared"]) / sum(map(len, split.values())), 5)

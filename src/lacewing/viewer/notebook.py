@@ -1,0 +1,65 @@
+"""How a circuit shows itself in a notebook: its drawing and its numbers, self-contained.
+
+`Circuit._repr_html_` comes here by way of the package's public names, because drawing lies below
+circuits in the house. Nothing is fetched and no script runs, so it looks the same in a saved file.
+"""
+
+import functools
+import re
+from html import escape
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.errors import LacewingError
+from lacewing.model.store import Model, load
+from lacewing.report.drawing import drawing
+from lacewing.report.svg import DARK, LIGHT, rules
+
+NAME = "lacewing-circuit"
+
+
+def show(circuit: Circuit) -> str:
+    """HTML of a circuit: the drawing where its model can be loaded, its numbers in any case."""
+    try:
+        model = _model(circuit.model_source)
+        circuit.check(model)
+        figure = drawing(model, circuit)
+    except LacewingError as error:
+        figure = f"<p>not drawn: {escape(' '.join(str(error).split()))}</p>"
+    return f'<div class="{NAME}"><style>{_style()}</style>{_facts(circuit)}{figure}</div>'
+
+
+@functools.lru_cache(maxsize=2)
+def _model(source: str) -> Model:
+    return load(source)
+
+
+def _facts(circuit: Circuit) -> str:
+    rows = {"circuit of": circuit.task, "model": circuit.model_source}
+    rows |= {"nodes": f"{circuit.n_nodes:,}", "edges": f"{circuit.n_edges:,}"}
+    for name, words in (("circuit", "loss"), ("full", "full model")):
+        if name in circuit.losses:
+            rows[words] = f"{circuit.losses[name]:.3f} nats"
+    rows["target"] = f"{circuit.target_loss:g} nats"
+    rows |= {"ablation": circuit.ablation, "seed": str(circuit.seed)}
+    cells = "".join(f"<span>{escape(k)} <b>{escape(v)}</b></span>" for k, v in rows.items())
+    return f'<p class="{NAME}-facts">{cells}</p>'
+
+
+def _style() -> str:
+    """The style sheet, kept to this drawing: a notebook has circles and lines of its own."""
+    facts = (
+        f".{NAME}{{overflow-x:auto;padding:8px}}.{NAME} svg{{max-width:100%;height:auto}}"
+        f".{NAME}-facts{{font-family:sans-serif;font-size:13px}}"
+        f".{NAME}-facts span{{margin-right:1.2em;white-space:nowrap}}"
+    )
+    return f"{facts}{_coloured(LIGHT)}@media (prefers-color-scheme:dark){{{_coloured(DARK)}}}"
+
+
+def _coloured(colour: dict[str, str]) -> str:
+    # Its own paper: the page around it may be light where the reader's system is dark.
+    paper = f".{NAME}{{background:{colour['paper']};color:{colour['ink']}}}"
+    return paper + _scoped(rules(colour))
+
+
+def _scoped(sheet: str) -> str:
+    return re.sub(r"(^|\})([^{}]+)\{", rf"\1.{NAME} \2{{", sheet)

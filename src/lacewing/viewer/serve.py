@@ -1,0 +1,116 @@
+"""Starting the server: the port, the token, the browser."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from lacewing.errors import ConfigError
+from lacewing.kernels.memory import keep_pages
+from lacewing.progress import say
+from lacewing.viewer.guard import LOOPBACK, Guard
+from lacewing.viewer.server import application
+from lacewing.viewer.state import Viewer
+
+STATIC = Path(__file__).parent / "static"
+HEADER_SECONDS = 15.0
+"""Time to send the head of a first request in."""
+CONNECTIONS = 1000
+
+
+def static_folder() -> Path:
+    """Where the page's files are; LACEWING_STATIC names another copy while one is worked on."""
+    return Path(os.environ.get("LACEWING_STATIC") or STATIC)
+
+
+def view(
+    root: Path, host: str, port: int, browser: bool, corpus: str | None = None
+) -> dict[str, Any]:
+    """Serve a folder until interrupted.
+
+    Args:
+        root: What is served.
+        host: What to bind; anything but loopback gets a token.
+        port: 0 for a free one.
+        browser: Whether to open the page.
+        corpus: Natural text, where the model's own should not be used.
+
+    Raises:
+        ConfigError: the port is taken, or the host is not this machine's.
+        ArtifactError: there is no such folder.
+    """
+    keep_pages()
+    viewer = Viewer(root, corpus)
+    listening = _listen(host, port)
+    port = listening.getsockname()[1]
+    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+    app = Guard(application(viewer, static_folder()), host, port, token)
+    url = address(host, port, token)
+    say(f"lacewing view: {url}  (stop with Ctrl-C)")
+    if token:
+        say("whoever has this address can read the folder, add notes and save circuits")
+    if browser:
+        threading.Timer(0.5, _open, [url]).start()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            http=Timed,
+            ws="none",
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+        )
+    )
+    server.run(sockets=[listening])
+    return {"url": address(host, port, None)}
+
+
+class Timed(H11Protocol):
+    """HTTP that hangs up on who does not finish the head of a request in time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock of a connection."""
+        super().connection_made(transport)
+        self.loop.call_later(HEADER_SECONDS, self._too_late)
+
+    def _too_late(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def address(host: str, port: int, token: str | None) -> str:
+    """The page's URL."""
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another --port, or "
+            "--port 0 for a free one"
+        ) from error
+    return listening
+
+
+def _open(url: str) -> None:
+    if not webbrowser.open(url):
+        print("no browser was found: open the address above yourself", file=sys.stderr)

@@ -1,0 +1,174 @@
+"""What the server holds in memory: opened models and circuits, and answers already made."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from lacewing.circuits import circuit as circuits
+from lacewing.errors import LacewingError, MismatchError
+from lacewing.model.store import Model, load
+from lacewing.tasks.batch import encode
+from lacewing.viewer import sample
+from lacewing.viewer.folder import Found, Library, Run
+from lacewing.viewer.jobs import Jobs
+from lacewing.viewer.session import Session
+from lacewing.viewer.texts import NATURAL, Sequences, of_documents
+from lacewing.viewer.turns import Background, Turns, Work
+
+MODELS, SESSIONS = 4, 12
+"""How many are kept open; the longest unused makes room."""
+CACHED = 64 * 2**20
+"""Bytes of answers kept."""
+
+
+class MissingError(LacewingError):
+    """An id that stands for nothing."""
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Latest(Generic[Key, Value]):
+    """The values used last, made when they are first asked for, one at a time."""
+
+    def __init__(self, count: int) -> None:
+        """Keep so many."""
+        self.count = count
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The value of a key."""
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = make()
+            self._values.move_to_end(key)
+            while len(self._values) > self.count:
+                self._values.popitem(last=False)
+            return self._values[key]
+
+
+class Answers:
+    """Finished answers, up to a number of bytes."""
+
+    def __init__(self, most: int = CACHED) -> None:
+        """Keep up to `most` bytes."""
+        self.most, self._size = most, 0
+        self._bytes: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """The answer of a key; two that ask at once may both make it."""
+        with self._lock:
+            if key in self._bytes:
+                self._bytes.move_to_end(key)
+                return self._bytes[key]
+        made = make()
+        with self._lock:
+            if key not in self._bytes and len(made) <= self.most:
+                self._bytes[key] = made
+                self._size += len(made)
+            while self._size > self.most:
+                self._size -= len(self._bytes.popitem(last=False)[1])
+        return made
+
+
+class Viewer:
+    """Everything the routes use."""
+
+    def __init__(self, root: Path, corpus: str | None = None) -> None:
+        """Open a folder.
+
+        Args:
+            root: The served folder.
+            corpus: Natural text for all models; by default each model's own corpus, where that is
+                part of this Python or lies in the served folder.
+        """
+        self.library, self.corpus = Library(root), corpus
+        self.turns, self.background, self.jobs = Turns(), Background(), Jobs()
+        self.slowly = Background()
+        """For effects, hundreds of runs, which a look at one node's text need not wait for."""
+        self.answers = Answers()
+        self.rows: Latest[Hashable, dict[str, Any]] = Latest(2000)
+        """Circuits as rows of a table."""
+        self.measured: dict[str, list[dict[str, Any]]] = {}
+        """Task scores by model id, measured since the start."""
+        self._models: Latest[str, Model] = Latest(MODELS)
+        self._sessions: Latest[tuple[str, int], Session] = Latest(SESSIONS)
+
+    def found(self, id: str) -> Found:
+        """A circuit by its id.
+
+        Raises:
+            MissingError: there is none.
+        """
+        found = self.library.contents().circuits.get(id)
+        if found is None:
+            raise MissingError("there is no such circuit (any more)")
+        return found
+
+    def run(self, id: str) -> Run:
+        """A model by its id.
+
+        Raises:
+            MissingError: there is none.
+        """
+        run = self.library.contents().runs.get(id)
+        if run is None:
+            raise MissingError("there is no such model (any more)")
+        return run
+
+    def session(self, id: str) -> Session:
+        """An opened circuit.
+
+        Raises:
+            MissingError: there is none.
+            LacewingError: it, or its model, cannot be read.
+        """
+        found = self.found(id)
+        return self._sessions.get((found.id, found.core), lambda: self._open(found))
+
+    def model(self, run: Run) -> Model:
+        """A loaded model."""
+        return self._models.get(run.model_id, lambda: load(run.source))
+
+    def natural(self, session: Session) -> Work:
+        """Natural text of a model's corpus, read in the background."""
+
+        def read(work: Work) -> Sequences:
+            spec = self.corpus or session.model.corpus
+            if self.corpus is None:
+                sample.check(spec, self.library.root)
+            return of_documents(session.model, sample.read(spec, NATURAL))
+
+        return self.background.get(("natural", session.model.id), read)
+
+    def close(self) -> None:
+        """Stop background work and jobs."""
+        self.turns.close()
+        self.jobs.stop()
+        self.background.stop()
+        self.slowly.stop()
+
+    def _open(self, found: Found) -> Session:
+        if found.run is None:
+            raise MismatchError(no_model(found))
+        model = self.model(found.run)
+        circuit = circuits.load(found.folder)
+        circuit.check(model)
+        pairs = circuits.load_pairs(found.folder)
+        prompts = encode(pairs, model.tokenizer, model.network.config.context)
+        session = Session(found, model, circuit, prompts, self.turns)
+        self.background.get(("warm", found.id, found.core), lambda work: session.warm())
+        return session
+
+
+def no_model(found: Found) -> str:
+    """Why a circuit cannot be opened."""
+    return (
+        f"its model {found.facts.get('model_id')} ({found.facts.get('model_source')}) is not "
+        "under the served folder: start `lacewing view --run` at a folder that holds both"
+    )

@@ -1,0 +1,25 @@
+/** One piece of text with every token coloured by a value. */
+
+import { h } from "../dom.js";
+import { number, signed } from "../words.js";
+
+const AROUND = 34;
+/** Tokens shown to either side of the one that an example was chosen for. */
+
+/** A line of text; `reach` is the value of the deepest colour. */
+export function heat(example, reach) {
+  const { tokens, values, at } = example;
+  const start = Math.max(at - AROUND, 0);
+  const end = Math.min(at + AROUND / 2, tokens.length);
+  return h("li", {},
+    h("span.n", { title: `value at the marked token` }, signed(values[at] ?? 0)),
+    h("pre.heat", {}, start ? "…" : "", tokens.slice(start, end).map((text, i) => piece(text, values[start + i], reach, start + i === at)), end < tokens.length ? "…" : ""),
+    h("small", {}, [example.source, example.member].filter(Boolean).join(", ")));
+}
+
+/** A token on a ground of its value; deeper is stronger. */
+export function piece(text, value, reach, marked = false) {
+  const strength = Math.min(Math.abs(value ?? 0) / reach, 1);
+  const style = strength < 0.01 ? {} : { background: `color-mix(in srgb, var(--${value > 0 ? "plus" : "minus"}) ${Math.round(12 + 53 * strength)}%, transparent)` };
+  return h(marked ? "span.peak" : "span", { style, title: `${JSON.stringify(text)} ${number(value ?? 0)}` }, text.replace(/\n/g, "↵\n"));
+}

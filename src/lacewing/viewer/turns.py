@@ -1,0 +1,122 @@
+"""Who may compute: one at a time, people before background work, and nobody waits for ever."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any, Literal
+
+LONGEST_WAIT = 20.0
+"""Seconds a request waits for its turn."""
+
+
+class BusyError(Exception):
+    """The machine is at work for others; ask again."""
+
+
+class Turns:
+    """A lock that background work gives up as soon as a person waits."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition()
+        self._taken, self._people, self._closed = False, 0, False
+
+    @contextmanager
+    def person(self, seconds: float = LONGEST_WAIT) -> Iterator[None]:
+        """Compute for a request.
+
+        Raises:
+            BusyError: the turn did not come in time.
+        """
+        with self._free:
+            self._people += 1
+            try:
+                if not self._free.wait_for(lambda: not self._taken, seconds):
+                    raise BusyError("the server is busy with other requests: try again in a moment")
+                self._taken = True
+            finally:
+                self._people -= 1
+                self._free.notify_all()
+        yield from self._held()
+
+    @contextmanager
+    def background(self) -> Iterator[None]:
+        """Compute one small piece of background work, once nobody waits.
+
+        Raises:
+            BusyError: the server is closing.
+        """
+        with self._free:
+            self._free.wait_for(lambda: not self._taken and not self._people)
+            if self._closed:
+                raise BusyError("the server is closing")
+            self._taken = True
+        yield from self._held()
+
+    def close(self) -> None:
+        """Let no more background work begin."""
+        with self._free:
+            self._closed = True
+
+    def _held(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken = False
+                self._free.notify_all()
+
+
+class Work:
+    """A piece of background work and how far it is."""
+
+    def __init__(self, run: Callable[["Work"], Any]) -> None:
+        self._run = run
+        self.state: Literal["computing", "ready", "failed"] = "computing"
+        self.value: Any = None
+        self.error = ""
+        self.done, self.total = 0, 0
+
+    def finish(self) -> None:
+        """Do it; an error is kept for who asks."""
+        try:
+            self.value = self._run(self)
+            self.state = "ready"
+        except Exception as error:
+            self.error, self.state = " ".join(str(error).split()), "failed"
+
+
+class Background:
+    """One thread that does pieces of work in turn and keeps the latest results."""
+
+    def __init__(self, kept: int = 48) -> None:
+        """Keep at most so many results."""
+        self.kept, self.stopped = kept, False
+        self._works: dict[Any, Work] = {}
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._loop, name="background", daemon=True)
+        self._thread.start()
+
+    def get(self, key: Any, run: Callable[[Work], Any]) -> Work:
+        """The work of a key: as it stands, or begun now."""
+        with self._lock:
+            work = self._works.pop(key, None)
+            if work is None:
+                work = Work(run)
+                self._queue.put(work)
+            self._works[key] = work  # latest last
+            for old in list(self._works):
+                if len(self._works) > self.kept and self._works[old].state != "computing":
+                    del self._works[old]
+            return work
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """End soon: what waits is left, what runs stops at its next turn."""
+        self.stopped = True
+        self._queue.put(None)
+        self._thread.join(seconds)
+
+    def _loop(self) -> None:
+        while (work := self._queue.get()) is not None and not self.stopped:
+            work.finish()

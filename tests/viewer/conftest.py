@@ -1,0 +1,196 @@
+"""A folder with two runs and three circuits, and real servers over it."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "circuits"))
+
+import micro
+
+from lacewing.circuits import circuit as circuits
+from lacewing.model.config import ModelConfig
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model, load, model_id
+from lacewing.model.transformer import Transformer
+from lacewing.training.evaluate import site_means
+from lacewing.viewer.state import Viewer
+
+PAGE = {
+    "index.html": (
+        "<!doctype html><html><head><title>t</title>"
+        '<script type="module" src="static/app.js"></script></head><body></body></html>'
+    ),
+    "app.js": 'import { a as b } from "./parts/one.js";\nexport const c = b + 1;\n',
+    "parts/one.js": "export const a = 1;\n",
+}
+
+
+def busy_model() -> Model:
+    """Random sparse weights; two layers, AbsTopK, sinks, positions, bigram table."""
+    letters = micro.tokenizer()
+    config = ModelConfig(
+        n_layer=2,
+        d_model=16,
+        d_head=4,
+        d_mlp=24,
+        vocab_size=letters.vocab_size,
+        context=16,
+        abs_topk=0.5,
+        sinks=True,
+        d_position=3,
+    )
+    torch.manual_seed(3)
+    network = Transformer(config)
+    network.eval().requires_grad_(False)
+    for name, weight in network.named_parameters():
+        weight.copy_(torch.randn_like(weight) * (torch.rand_like(weight) < 0.6))
+        if name.startswith("ln"):
+            weight.fill_(1)
+    text = torch.randint(letters.vocab_size, (64, 17))
+    means = {key: mean.clone() for key, mean in site_means(network, text).items()}
+    return replace(micro.micro(), network=network, means=means, id=model_id(network))
+
+
+def some_nodes(model: Model, per_site: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """A few random channels of every site."""
+    generator = np.random.default_rng(seed)
+    return {
+        key: np.sort(generator.choice(width, min(per_site, width), replace=False)).astype(np.int32)
+        for key, width in site_widths(model.network.config).items()
+    }
+
+
+def add(folder: Path, run: Path, nodes: dict[str, np.ndarray], count: int = 24) -> None:
+    """Save a circuit of a run."""
+    model = load(run)
+    test = micro.prompts(count, 7, model.tokenizer)
+    answers = tuple(sorted(set(test.answer.tolist())))
+    circuit = circuits.make(
+        model.network,
+        nodes,
+        model_id=model.id,
+        model_source=str(run),
+        task="first_letter",
+        answers=answers,
+        ablation="mean",
+        seed=0,
+        target_loss=micro.TARGET,
+        losses={"full": 0.01, "circuit": 0.02},
+    )
+    circuit.save(folder, test.pairs)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs and three circuits; read only."""
+    root = tmp_path_factory.mktemp("viewer") / "work"
+    model = micro.micro()
+    runs = {"micro": model, "busy": busy_model()}
+    for name, one in runs.items():
+        micro.write_run(one, root / name)
+    config = model.network.config
+    add(root / "circuits" / "planted", root / "micro", micro.nodes_of(micro.PLANTED, config))
+    add(root / "circuits" / "path_a", root / "micro", micro.nodes_of(micro.PATH_A, config))
+    add(root / "circuits" / "random", root / "busy", some_nodes(runs["busy"], 6))
+    return root
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the folder that a test may change."""
+    shutil.copytree(made, tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture(scope="session")
+def opened(made: Path) -> Iterator[Viewer]:
+    """The folder, opened without a server; read only."""
+    viewer = Viewer(made)
+    yield viewer
+    viewer.close()
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of three files."""
+    static = tmp_path_factory.mktemp("static")
+    for name, content in PAGE.items():
+        (static / name).parent.mkdir(exist_ok=True)
+        (static / name).write_text(content)
+    return static
+
+
+@dataclass
+class Live:
+    """A server in a process of its own."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    token: str | None
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self.url.rstrip("/").rpartition(":")[2])
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Somebody who asks it."""
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60, **options)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+
+Starter = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def start(environment: dict[str, str], page: Path) -> Starter:
+    """Start `lacewing view` over a folder; ends with the block."""
+
+    @contextmanager
+    def started(root: Path, *flags: str) -> Iterator[Live]:
+        command = [sys.executable, "-m", "lacewing", "view", "--run", str(root)]
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--no-browser", *flags],
+            env=environment | {"LACEWING_STATIC": str(page)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            found = re.search(r"(http://[^/]+/)(?:\?token=(\S+))?", line)
+            assert found, line + process.stderr.read()
+            yield Live(process, found[1], found[2])
+        finally:
+            process.terminate()
+            process.wait(30)
+            process.stderr.close()
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def live(made: Path, start: Starter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A server over a copy of the folder, for tests that ask and write."""
+    copy = tmp_path_factory.mktemp("live") / "work"
+    shutil.copytree(made, copy)
+    with start(copy) as server:
+        yield server
