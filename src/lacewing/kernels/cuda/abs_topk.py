@@ -7,8 +7,6 @@ No shared memory, no index tensor, no sort: 4 bytes of traffic per bf16 entry fo
 (RTop-K, ICLR 2025, bisects values; bits end in at most 15 or 31 exact steps).
 """
 
-from typing import Any
-
 import torch
 import triton.language as tl
 from torch import Tensor
@@ -98,7 +96,7 @@ def _(grad: Tensor, out: Tensor) -> Tensor:
 
 @jit
 def _select(
-    rows: Any, out: Any, stride: Any, width: Any, k: Any, magnitude: Any, BLOCK: tl.constexpr
+    rows: tl.tensor, out: tl.tensor, stride: tl.tensor, width: tl.tensor, k: tl.tensor, magnitude: tl.tensor, BLOCK: tl.constexpr
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
@@ -124,7 +122,7 @@ def _select(
 
 
 @jit
-def _mask(grad: Any, out: Any, kept: Any, size: Any, BLOCK: tl.constexpr) -> None:
+def _mask(grad: tl.tensor, out: tl.tensor, kept: tl.tensor, size: tl.tensor, BLOCK: tl.constexpr) -> None:
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     # The sign bit of -0.0 is no value: shift it out before asking whether an entry was kept.
