@@ -3,7 +3,7 @@
     bits & all but the sign  ->  halve [low, high] until k bits lie at or above low
                              ->  keep those; of the ties with the k-th, the first ones
 
-No shared memory, no index tensor, no sort: 4 bytes of traffic per bf16 entry forward, 6 backward
+No index tensor and no sort: 4 bytes of traffic per bf16 entry forward, 6 backward
 (RTop-K, ICLR 2025, bisects values; bits end in at most 15 or 31 exact steps).
 """
 
