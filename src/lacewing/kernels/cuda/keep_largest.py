@@ -122,9 +122,8 @@ class _Plan:
         self.found = torch.empty(max(1, begin), dtype=torch.int32, device=device)
         self.ties = torch.empty(self.whole.shape[1], dtype=torch.int32, device=device)
         self.histogram = torch.zeros(len(sizes), 256, dtype=torch.int32, device=device)
+        # All thresholds 0: nothing is collected until they are known.
         self.state = torch.zeros(len(sizes), 8, dtype=torch.int32, device=device)
-        # Until a first threshold is known, nothing is collected.
-        self.state[:, select.THRESHOLD] = 2**31 - 1
         self.first = upload(torch.searchsorted(self.whole[0].cpu(), torch.arange(len(sizes) + 1, dtype=torch.int32)).int(), device)
         self.aligned = all(at % 16 == 0 for at, _, _ in places)
         self.asked: tuple[tuple[int, ...], tuple[float, ...]] | None = None

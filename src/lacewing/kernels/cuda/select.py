@@ -12,8 +12,6 @@ BLOCK = 2048
 """Entries handled at once."""
 BACK = 1 << 20
 """How far below the last threshold entries are collected: at least 6 % of its value."""
-THRESHOLD = 1
-"""Where `state` keeps the pattern of the k-th largest entry."""
 
 # Columns of `facts`.
 FACTS = tl.constexpr(9)
@@ -98,20 +96,22 @@ def protected(
 ) -> tl.tensor:
     """Which entries stand at or above their line's bar."""
     bar = tl.load(fact + BAR).to(tl.int32)
-    columns = tl.load(fact + COLUMNS).to(tl.int32)
-    shift = tl.load(fact + SHIFT_OF).to(tl.int32)
-    if shift >= 0:
-        row = at >> shift
-    else:
-        row = at // columns
-    column = at - row * columns
-    by_row = tl.load(fact + BY_ROW) != 0
-    line = tl.where(by_row, row, column)
-    along = tl.where(by_row, column, row)
-    asked = inside & (bar >= 0)
-    least = tl.load(bars + bar + line, mask=asked, other=0)
-    place = tl.load(bars + every_line + bar + line, mask=asked, other=0)
-    return asked & ((pattern > least) | ((pattern == least) & (along <= place)))
+    safe = at < 0  # none, where there is no floor
+    if bar >= 0:
+        columns = tl.load(fact + COLUMNS).to(tl.int32)
+        shift = tl.load(fact + SHIFT_OF).to(tl.int32)
+        if shift >= 0:
+            row = at >> shift
+        else:
+            row = at // columns
+        column = at - row * columns
+        by_row = tl.load(fact + BY_ROW) != 0
+        line = tl.where(by_row, row, column)
+        along = tl.where(by_row, column, row)
+        least = tl.load(bars + bar + line, mask=inside, other=0)
+        place = tl.load(bars + every_line + bar + line, mask=inside, other=0)
+        safe = inside & ((pattern > least) | ((pattern == least) & (along <= place)))
+    return safe
 
 
 @jit
