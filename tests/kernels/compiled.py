@@ -61,24 +61,23 @@ def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) 
     seen.add(str(key))
     source = ASTSource(self, signature, constexprs=constants, attrs=hints)
     kernel = triton.compile(source, target=GPUTarget("cuda", ARCHITECTURE, 32), options=options)
-    print(json.dumps({"kernel": self.fn.__name__, **resources(kernel.asm["cubin"])}), flush=True)
+    print(json.dumps({"kernel": self.fn.__name__, **resources(kernel)}), flush=True)
 
 
-def resources(cubin: bytes) -> dict[str, int]:
-    """Registers a thread and bytes spilled, as the assembler counts them."""
+def resources(kernel: Any) -> dict[str, int]:
+    """Registers and spilled bytes a thread, as the assembler counts them; shared bytes a block."""
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
+        file.write(kernel.asm["cubin"])
         file.flush()
         told = subprocess.run(
             [tool, "-res-usage", file.name], capture_output=True, text=True, check=True
         ).stdout
-    found = {name: int(n) for name, n in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", told)}
+    found = {name: int(n) for name, n in re.findall(r"(REG|STACK):(\d+)", told)}
     return {
         "registers": found["REG"],
         "stack": found["STACK"],
-        "shared": found["SHARED"],
-        "bytes": len(cubin),
+        "shared": kernel.metadata.shared,
     }
 
 
@@ -101,6 +100,20 @@ def keep_largest() -> None:
         some = [torch.zeros(width, width) for _ in range(2)]
         keep_largest.keep_largest_(some, [9 * width] * 2, [4, 4], ["row", "column"])
         keep_largest.keep_largest_(some[:1], [7])
+
+
+def sink_attention() -> None:
+    """All widths of heads, forward and backward, with a sink and without."""
+    from lacewing.kernels.cuda import sink_attention
+
+    for dtype, width in ((torch.bfloat16, 8), (torch.bfloat16, 16), (torch.bfloat16, 128),
+                         (torch.float32, 16), (torch.float32, 128), (torch.float16, 64)):
+        for sink in (torch.zeros(2), None):
+            q, k, v = (
+                torch.zeros(2, 256, 2, width, dtype=dtype).transpose(1, 2).requires_grad_()
+                for _ in range(3)
+            )
+            sink_attention.sink_attention(q, k, v, sink).sum().backward()
 
 
 if __name__ == "__main__":

@@ -119,18 +119,13 @@ def prepare(
 
 @jit
 def slopes(
-    query: tl.tensor, key: tl.tensor, value: tl.tensor, slope: tl.tensor, norm: tl.tensor,
-    inner: tl.tensor, scale: tl.tensor, at: tl.tensor, key_at: tl.tensor, MASKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    a: tl.tensor, b: tl.tensor, c: tl.tensor, d: tl.tensor, norm: tl.tensor, inner: tl.tensor,
+    scale: tl.tensor, seen: tl.tensor, PRECISION: tl.constexpr,
 ) -> tl.tensor:
-    """For keys (rows) and queries (columns): the attention weights, and the scores' gradient."""
-    score = tl.dot(key, tl.trans(query), input_precision=PRECISION) * (scale * LOG2_E)
-    weight = tl.exp2(score - norm[None, :])
-    if MASKED:
-        weight = tl.where(key_at[:, None] <= at[None, :], weight, 0.0)
-    return weight, weight * (
-        tl.dot(value, tl.trans(slope), input_precision=PRECISION) - inner[None, :]
-    )
+    """Attention weights from <a, b>, queries with keys; their scores' gradient from <c, d>."""
+    score = tl.dot(a, tl.trans(b), input_precision=PRECISION) * (scale * LOG2_E)
+    weight = tl.where(seen, tl.exp2(score - norm), 0.0)
+    return weight, weight * (tl.dot(c, tl.trans(d), input_precision=PRECISION) - inner)
 
 
 @jit
@@ -161,8 +156,9 @@ def backward_keys(
         # Rows beyond the last token have no weight anywhere.
         norm = tl.load(norms + at, mask=at < length, other=float("inf"))
         inner = tl.load(inners + at, mask=at < length, other=0.0)
+        seen = key_at[:, None] <= at[None, :]
         weight, ds = slopes(
-            query, key, value, slope, norm, inner, scale, at, key_at, True, PRECISION
+            key, query, value, slope, norm[None, :], inner[None, :], scale, seen, PRECISION
         )
         of_value += tl.dot(weight.to(slope.dtype), slope, input_precision=PRECISION)
         of_key += tl.dot(ds.to(query.dtype), query, input_precision=PRECISION)
@@ -196,6 +192,9 @@ def backward_queries(
         key_at = block + tl.arange(0, BLOCK_K)
         key = rows_of(keys, key_at, k_t, length, WIDTH, BLOCK_D)
         value = rows_of(values, key_at, v_t, length, WIDTH, BLOCK_D)
-        _, ds = slopes(query, key, value, slope, norm, inner, scale, at, key_at, True, PRECISION)
-        of_query += tl.dot(tl.trans(ds.to(key.dtype)), key, input_precision=PRECISION)
+        seen = key_at[None, :] <= at[:, None]
+        _, ds = slopes(
+            query, key, slope, value, norm[:, None], inner[:, None], scale, seen, PRECISION
+        )
+        of_query += tl.dot(ds.to(key.dtype), key, input_precision=PRECISION)
     put_rows(head_at(dq, pair, heads, o_b, o_h), at, o_t, length, of_query * scale, WIDTH, BLOCK_D)

@@ -49,7 +49,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> tuple[Tenso
     q, k, v = (_rows(t) for t in (q, k, v))
     batch, heads, length, width = q.shape
     out, lse = _like(q), q.new_empty(batch, heads, length, dtype=torch.float32)
-    size = _blocks(q)
+    size = _blocks(q, backward=False)
     attend.forward[(batch * heads * -(-length // size["BLOCK_Q"]),)](
         *(q, k, v, _logits(sink, q), out, lse),
         *(*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3]),
@@ -85,7 +85,7 @@ def backward(
         BLOCK_D=max(16, power_of_two(width)),
         BLOCK_Q=attend.ROWS,
     )
-    size = _blocks(q)
+    size = _blocks(q, backward=True)
     strides = (*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *grad.stride()[:3])
     given = (q, k, v, grad, lse, delta)
     last = (heads, length, width**-0.5)
@@ -142,15 +142,19 @@ def _logits(sink: Tensor | None, q: Tensor) -> Tensor:
     return q if sink is None else sink.detach().float().contiguous()
 
 
-def _blocks(q: Tensor) -> dict[str, int | str]:
+def _blocks(q: Tensor, backward: bool) -> dict[str, int | str]:
     """Sizes of the blocks of queries and keys, and how exactly products are formed."""
-    block = max(16, power_of_two(q.shape[-1]))
+    block, wide = max(16, power_of_two(q.shape[-1])), q.shape[-1] > 64
     single = q.dtype == torch.float32
-    queries, keys = (32, 32) if single else (64, 64) if block > 64 else (128, 64)
+    if single:  # products without tensor cores want many registers
+        queries, keys = (16, 16) if wide else (32, 32)
+    else:
+        queries, keys = (64, 64) if backward or wide else (128, 64)
     return {
         "BLOCK_D": block,
         "BLOCK_Q": queries,
         "BLOCK_K": keys,
         "PRECISION": "ieee" if single else "tf32",  # what bf16 products ignore
-        "num_warps": 4,
+        "num_warps": 8 if wide and not single else 4,
+        "num_stages": 2 if wide else 3,  # within the shared memory of any card since 2020
     }
