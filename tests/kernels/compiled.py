@@ -116,6 +116,19 @@ def sink_attention() -> None:
             sink_attention.sink_attention(q, k, v, sink).sum().backward()
 
 
+def sparse_linear() -> None:
+    """Both products and the support's gradient."""
+    from lacewing.kernels.cuda import sparse_linear
+
+    ends, some = torch.arange(0, 2049, 8, dtype=torch.int32), torch.zeros(2048, dtype=torch.int32)
+    for dtype in (torch.bfloat16, torch.float32):
+        for tokens in (4096, 99):
+            x, values = torch.zeros(tokens, 256, dtype=dtype), torch.zeros(2048)
+            sparse_linear.forward(x, ends, some, values, torch.zeros(256))
+            sparse_linear.input_gradient(x, ends, some, values)
+            sparse_linear.support_gradient(x, x, ends, some)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     JITFunction.run = compile_only
