@@ -129,6 +129,18 @@ def sparse_linear() -> None:
             sparse_linear.support_gradient(x, x, ends, some)
 
 
+def adam() -> None:
+    """Both passes, over aligned tensors and others."""
+    from lacewing.kernels.cuda import adam
+
+    for size in (2048, 2049):
+        t = [torch.zeros(2 * size)[:size], torch.zeros(2 * size)[-size:]]
+        rms = torch.zeros(())
+        constants = {"rate": 0.1, "step": 1, "beta1": 0.9, "beta2": 0.9, "epsilon": 0.1}
+        adam.gradient_rms(t)
+        adam.update_(t, t, t, t, rms, **constants, guard=0.1, clear=size == 2048)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     JITFunction.run = compile_only

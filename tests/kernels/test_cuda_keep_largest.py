@@ -89,12 +89,14 @@ def test_exact_however_far_the_threshold_moves(device: torch.device) -> None:
 
 
 def test_what_stays_is_scaled(device: torch.device) -> None:
-    """A factor, such as weight decay, is applied to the entries kept."""
+    """A factor, such as weight decay, is applied to the entries kept, where it is asked for."""
     from lacewing.kernels.cuda import keep_largest as cuda
 
-    weight = torch.tensor([[3.0, -1.0], [0.5, -4.0]], device=device)
-    cuda.keep_largest_([weight], [2], scales=[0.5])
-    assert torch.equal(torch.tensor([[1.5, 0.0], [0.0, -2.0]], device=device), weight)
+    one = torch.tensor([[3.0, -1.0], [0.5, -4.0]], device=device)
+    other = one.clone()
+    cuda.keep_largest_([one, other], [2, 2], factor=0.5, scaled=[True, False])
+    assert torch.equal(torch.tensor([[1.5, 0.0], [0.0, -2.0]], device=device), one)
+    assert torch.equal(torch.tensor([[3.0, 0.0], [0.0, -4.0]], device=device), other)
 
 
 def test_nothing_to_do() -> None:

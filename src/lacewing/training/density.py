@@ -12,6 +12,7 @@ stay dense.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.kernels.keep_largest import Axis, check_floor, keep_largest_
@@ -54,21 +55,31 @@ def embedding_density(config: TrainConfig, q: float) -> float:
     return min(1.0, (pf + (e - pf) * (q - pf) / (e**2 - pf)) / e)
 
 
-def project_(network: Transformer, config: TrainConfig, step: int) -> None:
-    """Zero all but the largest weights of every tensor, at the density of `step`, in place."""
+def selections(
+    network: Transformer, config: TrainConfig, step: int
+) -> dict[str, tuple[Float[Tensor, "row column"], int, int, Axis]]:
+    """What the projection at `step` selects: by name a matrix, how many to keep, floor and side."""
     if not config.sparse:
-        return
+        return {}
     q = pfrac_at(config, step)
     block, embedding = block_density(config, q), embedding_density(config, q)
+    found: dict[str, tuple[Tensor, int, int, Axis]] = {}
     for name, parameter in network.named_parameters():
-        kind = name.split(".")[-2] if "." in name else name
+        kind, weight = name.split(".")[-2] if "." in name else name, parameter.data
         if kind in FLOOR_AXIS and parameter.ndim == 2:
             keep = int(block * parameter.numel())
-            keep_largest_(parameter.data, keep, config.floor, FLOOR_AXIS[kind])
+            found[name] = weight, keep, config.floor, FLOOR_AXIS[kind]
         elif kind in ("wte", "lm_head"):
-            keep_largest_(parameter.data, int(embedding * parameter.numel()))
+            found[name] = weight, int(embedding * parameter.numel()), 0, "row"
         elif name.endswith(".bias") and config.sparse_biases:
-            keep_largest_(parameter.data.view(1, -1), int(embedding * parameter.numel()))
+            found[name] = weight.view(1, -1), int(embedding * parameter.numel()), 0, "row"
+    return found
+
+
+def project_(network: Transformer, config: TrainConfig, step: int) -> None:
+    """Zero all but the largest weights of every tensor, at the density of `step`, in place."""
+    for selection in selections(network, config, step).values():
+        keep_largest_(*selection)
 
 
 def check_density(network: Transformer, config: TrainConfig) -> None:

@@ -44,7 +44,8 @@ def keep_largest_(
     ks: Sequence[int],
     floors: Sequence[int] | None = None,
     axes: Sequence[str] | None = None,
-    scales: Sequence[float] | None = None,
+    factor: float = 1.0,
+    scaled: Sequence[bool] | None = None,
 ) -> None:
     """Zero all but the k largest |w| of each matrix, in place; ties by lowest flat index.
 
@@ -53,7 +54,8 @@ def keep_largest_(
         ks: Entries to keep in each; no fewer than its floor protects.
         floors: Entries to keep in each row (or column) whatever their rank, counted inside k.
         axes: For each matrix whether the floor protects a "row" or a "column".
-        scales: Factor for what stays, such as a step's weight decay.
+        factor: What is left is multiplied by this, such as 1 - weight decay.
+        scaled: In which matrices; all by default.
     """
     if not weights:
         return
@@ -61,7 +63,7 @@ def keep_largest_(
     axes = ["row"] * len(weights) if axes is None else axes
     places = tuple((w.data_ptr(), *w.shape) for w in weights)
     plan = _plan(places, tuple(floors), tuple(axes), weights[0].device)
-    plan.run(tuple(ks), tuple(scales or [1.0] * len(weights)))
+    plan.run(tuple(ks), factor, tuple([True] * len(weights) if scaled is None else scaled))
 
 
 @functools.lru_cache(PLANS)
@@ -126,15 +128,15 @@ class _Plan:
         self.state = torch.zeros(len(sizes), 8, dtype=torch.int32, device=device)
         self.first = upload(torch.searchsorted(self.whole[0].cpu(), torch.arange(len(sizes) + 1, dtype=torch.int32)).int(), device)
         self.aligned = all(at % 16 == 0 for at, _, _ in places)
-        self.asked: tuple[tuple[int, ...], tuple[float, ...]] | None = None
+        self.asked: tuple[tuple[int, ...], tuple[bool, ...]] | None = None
 
-    def run(self, ks: tuple[int, ...], scales: tuple[float, ...]) -> None:
+    def run(self, ks: tuple[int, ...], factor: float, scaled: tuple[bool, ...]) -> None:
         """One selection in every matrix."""
-        if self.asked != (ks, scales):
+        if self.asked != (ks, scaled):
             budget = [k - p for k, p in zip(ks, self.protected, strict=True)]
             self.budget = upload(torch.tensor(budget, dtype=torch.int32), self.device)
-            self.scales = upload(torch.tensor(scales, dtype=torch.float32), self.device)
-            self.asked = ks, scales
+            self.scaled = upload(torch.tensor(scaled, dtype=torch.int32), self.device)
+            self.asked = ks, scaled
         matrices, aligned = (len(ks),), self.aligned
         facts, state, bars = self.facts, self.state, self.bars
         select.begin[matrices](state, self.budget, BACK=select.BACK)
@@ -174,7 +176,7 @@ class _Plan:
         )
         select.add_up_ties[matrices](state, self.first, self.ties, BLOCK=1024)
         select.apply[every](
-            facts, state, bars, self.whole, self.ties, self.scales, every[0], bars.shape[1],
+            facts, state, bars, self.whole, self.ties, self.scaled, factor, every[0], bars.shape[1],
             PROTECT=protect, ALIGNED=aligned, CHUNK=CHUNK, BLOCK=select.BLOCK,
         )
 

@@ -266,7 +266,7 @@ def add_up_ties(
 @jit
 def apply(
     facts: tl.tensor, state: tl.tensor, bars: tl.tensor, table: tl.tensor, ties: tl.tensor,
-    scales: tl.tensor, programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr,
+    scaled: tl.tensor, factor: tl.tensor, programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr,
     ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:
     """Zero what is not kept, and scale what is."""
@@ -274,7 +274,7 @@ def apply(
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
     fact, row = facts + m * FACTS, state + m * STATES
     size, cut = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
-    need, scale = tl.load(row + NEED), tl.load(scales + m)
+    need, scale = tl.load(row + NEED), tl.where(tl.load(scaled + m) != 0, factor, 1.0)
     all_ties = need == tl.load(row + SHARE)
     before = 0
     if all_ties == 0:
