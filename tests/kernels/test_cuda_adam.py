@@ -75,7 +75,7 @@ def test_a_training_step(small: Callable[..., TrainConfig], device: torch.device
     """Whole steps, dense and sparse, end with the weights and moments of the plain order."""
     from lacewing.training import fused
 
-    config = small(tokens=8 * 32 * 4, anneal_end=0.5)
+    config = small(tokens=8 * 32 * 4, n_layer=1)
     torch.manual_seed(0)
     network = Transformer(config.model(64)).to(device)
     # On a CPU the selection of the plain step rounds as this one does, so supports are equal.
@@ -95,4 +95,4 @@ def test_a_training_step(small: Callable[..., TrainConfig], device: torch.device
             assert not p.grad.any()
             torch.testing.assert_close(mine.state[p]["exp_avg"], theirs.state[same]["exp_avg"])
             assert float(mine.state[p]["step"]) == step + 1
-    assert float(torch.count_nonzero(network.blocks[0].c_fc.weight)) < 0.5 * 128 * 32
+    assert float(torch.count_nonzero(network.blocks[0].c_fc.weight)) < 0.3 * 128 * 32

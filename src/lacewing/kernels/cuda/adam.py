@@ -25,9 +25,9 @@ PLANS = 8
 
 
 def covers(tensors: Sequence[Tensor]) -> bool:
-    """Whether the kernels handle these: dense float32, fewer than 2^31 entries each."""
+    """Whether the kernels handle these: dense float32, not quite 2^31 entries each."""
     return all(
-        t.dtype == torch.float32 and t.is_contiguous() and 0 < t.numel() < 2**31 for t in tensors
+        t.dtype == torch.float32 and t.is_contiguous() and 0 < t.numel() < 2**31 - CHUNK for t in tensors
     )
 
 
@@ -144,8 +144,8 @@ def _squares(
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
     grad, size = at_address(addresses, which, ALIGNED), tl.load(sizes + which)
     total = tl.zeros([BLOCK], tl.float32)
-    for offset in range(0, CHUNK, BLOCK):
-        at = start + offset + tl.arange(0, BLOCK)
+    for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+        at = block + tl.arange(0, BLOCK)
         value = tl.load(grad + at, mask=at < size, other=0.0)
         total += value * value
     tl.store(parts + tl.program_id(0), tl.sum(total, 0))
@@ -166,8 +166,8 @@ def _update(
     firsts = at_address(addresses, which + 2 * many, ALIGNED)
     seconds = at_address(addresses, which + 3 * many, ALIGNED)
     scale = 1.0 / (tl.load(rms) + guard)
-    for offset in range(0, CHUNK, BLOCK):
-        at = start + offset + tl.arange(0, BLOCK)
+    for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+        at = block + tl.arange(0, BLOCK)
         inside = at < size
         grad = tl.load(grads + at, mask=inside, other=0.0) * scale
         first = tl.load(firsts + at, mask=inside, other=0.0)

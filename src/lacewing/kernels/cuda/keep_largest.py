@@ -34,7 +34,7 @@ def covers(weight: Tensor, floor: int) -> bool:
     return (
         weight.dtype == torch.float32
         and weight.is_contiguous()
-        and 0 < weight.numel() < 2**31
+        and 0 < weight.numel() < 2**31 - CHUNK
         and (not floor or max(weight.shape) <= LONGEST_LINE)
     )
 

@@ -136,8 +136,8 @@ def collect(
     if (least > 0) & (tl.load(row + WANTED) <= room):
         size = tl.load(fact + SIZE).to(tl.int32)
         target = found + tl.load(fact + BEGIN)
-        for offset in range(0, CHUNK, BLOCK):
-            at = start + offset + tl.arange(0, BLOCK)
+        for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+            at = block + tl.arange(0, BLOCK)
             inside = at < size
             pattern = patterns(fact, at, inside, ALIGNED) & MAGNITUDE
             chosen = inside & (pattern >= least)
@@ -179,8 +179,8 @@ def count_found(
     if (start < size) & enough(row, fact):
         known = tl.load(row + CUT)
         source = found + tl.load(fact + BEGIN)
-        for offset in range(0, CHUNK, BLOCK):
-            at = start + offset + tl.arange(0, BLOCK)
+        for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+            at = block + tl.arange(0, BLOCK)
             pattern = tl.load(source + at, mask=at < size, other=0)
             chosen = (at < size) & (((pattern ^ known) >> SHIFT >> BITS) == 0)
             tally(histogram + m * 256, pattern, chosen, SHIFT, BITS)
@@ -198,8 +198,8 @@ def count_whole(
     fact, row = facts + m * FACTS, state + m * STATES
     if enough(row, fact) == 0:
         size, known = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
-        for offset in range(0, CHUNK, BLOCK):
-            at = start + offset + tl.arange(0, BLOCK)
+        for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+            at = block + tl.arange(0, BLOCK)
             inside = at < size
             pattern = patterns(fact, at, inside, ALIGNED) & MAGNITUDE
             chosen = inside & (((pattern ^ known) >> SHIFT >> BITS) == 0)
@@ -236,8 +236,8 @@ def count_ties(
     if tl.load(row + NEED) != tl.load(row + SHARE):
         size, cut = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
         count = 0
-        for offset in range(0, CHUNK, BLOCK):
-            at = start + offset + tl.arange(0, BLOCK)
+        for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+            at = block + tl.arange(0, BLOCK)
             inside = at < size
             pattern = patterns(fact, at, inside, ALIGNED) & MAGNITUDE
             chosen = inside & (pattern == cut)
@@ -282,8 +282,8 @@ def apply(
     base = tl.load(fact + POINTER).to(tl.pointer_type(tl.float32))
     if ALIGNED:
         base = tl.multiple_of(base, 16)
-    for offset in range(0, CHUNK, BLOCK):
-        at = start + offset + tl.arange(0, BLOCK)
+    for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
+        at = block + tl.arange(0, BLOCK)
         inside = at < size
         weight = tl.load(base + at, mask=inside, other=0.0)
         pattern = weight.to(tl.int32, bitcast=True) & MAGNITUDE
