@@ -87,3 +87,24 @@ def test_widths_it_covers(device: torch.device) -> None:
     assert all(cuda.covers(torch.empty(1, 8192, dtype=dtype)) for dtype in DTYPES)
     assert not cuda.covers(torch.empty(1, cuda.WIDEST_ROW + 1))
     assert not cuda.covers(torch.empty(1, 8, dtype=torch.float64))
+
+
+def test_autograd_and_compile(device: torch.device) -> None:
+    """It knows its own gradient, and a compiled graph holds it whole."""
+    from lacewing.kernels.cuda import abs_topk as cuda
+
+    def run(x: Tensor) -> Tensor:
+        return (cuda.forward(x * 2, 3) * x).sum()
+
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(0)).to(device)
+    gradients = []
+    for function in (
+        lambda x: (abs_topk_reference(x * 2, 3) * x).sum(),
+        run,
+        torch.compile(run, backend="aot_eager", fullgraph=True),
+    ):
+        leaf = x.clone().requires_grad_()
+        function(leaf).backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[0], gradients[2])

@@ -87,7 +87,7 @@ def test_a_training_step(small: Callable[..., TrainConfig], device: torch.device
         for p, same in zip(network.parameters(), other.parameters(), strict=True):
             p.grad = torch.randn(p.shape, generator=draw).to(device)
             same.grad = p.grad.clone()
-        rms = fused.finish_step(network, mine, config, step)
+        rms = fused.fused_step(network, mine, config, step)
         expected = plain.finish_step(other, theirs, config, step)
         torch.testing.assert_close(expected, float(rms))
         for (name, p), same in zip(network.named_parameters(), other.parameters(), strict=True):

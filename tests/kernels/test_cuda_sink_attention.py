@@ -86,3 +86,21 @@ def test_what_it_covers() -> None:
     assert not cuda.covers(wide, wide, wide)
     assert not cuda.covers(q.double(), q.double(), q.double())
     assert not cuda.covers(q, q, q.half())
+
+
+def test_a_compiled_graph_holds_it_whole(device: torch.device) -> None:
+    """Compiled, value and gradients are the same."""
+    from lacewing.kernels.cuda import sink_attention as cuda
+
+    results = []
+    for function in (
+        cuda.sink_attention,
+        torch.compile(cuda.sink_attention, backend="aot_eager", fullgraph=True),
+    ):
+        tensors = inputs(20, 8, True, torch.float32, device)
+        leaves = [t.detach().requires_grad_() for t in tensors if t is not None]
+        out = function(*leaves)
+        out.square().sum().backward()
+        results.append([out.detach(), *(leaf.grad for leaf in leaves)])
+    for plain, compiled in zip(*results, strict=True):
+        assert torch.equal(plain, compiled)

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.errors import ConfigError
+from lacewing.kernels import cuda
 from lacewing.kernels.jit import jitted, prange
 
 Axis = Literal["row", "column"]
@@ -38,7 +39,7 @@ def keep_largest_(
     """Zero all but the k largest |w|, in place; ties by lowest flat index.
 
     Args:
-        weight: Finite floats; contiguous float32 on a CPU takes the fast path.
+        weight: Finite floats; contiguous float32 takes the fast path.
         k: Entries to keep in the whole matrix.
         floor: Entries to keep in each row (or column) whatever their rank; counted inside k.
         axis: Whether the floor protects rows or columns.
@@ -54,8 +55,21 @@ def keep_largest_(
     with torch.no_grad():
         if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
             _on_cpu(weight.detach().numpy().view(np.int32), k, floor, axis)
-        else:
+        elif not _on_gpu(weight, k, floor, axis):
             weight.masked_fill_(~largest_reference(weight, k, floor, axis), 0)
+
+
+def _on_gpu(weight: Tensor, k: int, floor: int, axis: Axis) -> bool:
+    """Select with the Triton version, where there is one for this matrix."""
+    if weight.device.type != "cuda" or not cuda.available():
+        return False
+    from lacewing.kernels.cuda import keep_largest as gpu
+
+    if not gpu.covers(weight, floor):
+        cuda.fall_back(f"keeping the largest of a {weight.dtype} {tuple(weight.shape)} has no kernel")
+        return False
+    gpu.keep_largest_([weight], [k], [floor], [axis])
+    return True
 
 
 def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") -> None:

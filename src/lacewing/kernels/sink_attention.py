@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.kernels import cuda
+
 
 def sink_attention(
     q: Float[Tensor, "batch head token channel"],
@@ -34,6 +36,12 @@ def sink_attention(
     scale = q.shape[-1] ** -0.5
     if sink is None:
         return _causal(q, k, v, scale)
+    if q.device.type == "cuda" and cuda.available():
+        from lacewing.kernels.cuda import sink_attention as gpu
+
+        if gpu.covers(q, k, v):
+            return gpu.sink_attention(q, k, v, sink)
+        cuda.fall_back(f"attention with sinks over {q.shape[-1]} channels of {q.dtype} has no kernel")
     batch, heads, _, width = q.shape
     zero = q.new_zeros(batch, heads, 1, width)
     logit = (sink / scale).to(q.dtype).view(1, heads, 1, 1).expand(batch, -1, -1, -1)
@@ -80,7 +88,7 @@ def sink_attention_reference(
     """The same with every score written out."""
     length = q.shape[2]
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-    scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), float("-inf"))
+    scores = scores.masked_fill(torch.ones(length, length, device=q.device).triu(1).bool(), float("-inf"))
     if sink is not None:
         column = sink.to(scores.dtype).view(1, -1, 1, 1).expand(q.shape[0], -1, length, 1)
         scores = torch.cat([scores, column], dim=-1)

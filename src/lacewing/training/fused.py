@@ -14,7 +14,7 @@ from lacewing.kernels import cuda
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import selections
-from lacewing.training.optimizer import RMS_GUARD, learning_rate_at
+from lacewing.training import optimizer as plain
 
 
 def covers(network: Transformer, optimizer: torch.optim.Optimizer) -> bool:
@@ -33,9 +33,22 @@ def covers(network: Transformer, optimizer: torch.optim.Optimizer) -> bool:
     )
 
 
-@torch.no_grad()
 def finish_step(
-    network: Transformer, optimizer: torch.optim.Adam, config: TrainConfig, step: int
+    network: Transformer, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
+) -> float | Tensor:
+    """Everything after the backward pass of step `step`, the fused way where it is covered.
+
+    Returns:
+        The gradient RMS; of a fused step a scalar that is still on the device.
+    """
+    if covers(network, optimizer):
+        return fused_step(network, optimizer, config, step)
+    return plain.finish_step(network, optimizer, config, step)
+
+
+@torch.no_grad()
+def fused_step(
+    network: Transformer, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
 ) -> Tensor:
     """Everything after the backward pass of step `step`; returns the gradient RMS, on the device.
 
@@ -43,7 +56,7 @@ def finish_step(
     """
     from lacewing.kernels.cuda import adam, keep_largest
 
-    rate = learning_rate_at(config, step)
+    rate = plain.learning_rate_at(config, step)
     for group in optimizer.param_groups:
         group["lr"] = rate
     named = dict(network.named_parameters())
@@ -66,7 +79,7 @@ def finish_step(
         beta1=config.beta1,
         beta2=config.beta2,
         epsilon=config.epsilon,
-        guard=RMS_GUARD,
+        guard=plain.RMS_GUARD,
         factor=factor,
         scaled=[name in decayed - chosen.keys() for name in named],
         clear=True,
@@ -78,7 +91,7 @@ def finish_step(
     return rms
 
 
-def _state(optimizer: torch.optim.Adam, parameter: Tensor) -> dict[str, Tensor]:
+def _state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
     state: dict[str, Tensor] = optimizer.state[parameter]
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)

@@ -38,7 +38,8 @@ from lacewing.training.density import (
     pfrac_at,
 )
 from lacewing.training.evaluate import site_means, validation_loss
-from lacewing.training.optimizer import adam, finish_step, learning_rate_at
+from lacewing.training.fused import finish_step
+from lacewing.training.optimizer import adam, learning_rate_at
 from lacewing.training.run import (
     FILES,
     Run,

@@ -10,13 +10,15 @@ import importlib.util
 import warnings
 
 
-@functools.cache
+TRITON = importlib.util.find_spec("triton") is not None
+"""Whether Triton can be imported; asked here because it is too slow and too odd to trace."""
+
+
 def available() -> bool:
     """Whether the Triton versions can be imported; warns, once, where they cannot."""
-    if importlib.util.find_spec("triton") is not None:
-        return True
-    fall_back("triton is not installed")
-    return False
+    if not TRITON:
+        fall_back("triton is not installed")
+    return TRITON
 
 
 @functools.cache

@@ -24,6 +24,7 @@ def covers(x: Tensor) -> bool:
     return x.dtype in TL_TYPE and 0 < x.shape[-1] <= WIDEST_ROW
 
 
+@torch.library.custom_op("lacewing::abs_topk", mutates_args=())
 def forward(x: Tensor, k: int) -> Tensor:
     """Keep the k largest |x| along the last dimension, ties by lowest index.
 
@@ -33,23 +34,8 @@ def forward(x: Tensor, k: int) -> Tensor:
         k: Entries kept per row, at least 1 and fewer than there are.
 
     Returns:
-        A contiguous tensor like `x`, zero everywhere else.
+        A contiguous tensor like `x`, zero everywhere else; it knows its gradient.
     """
-    return _forward(x, k)
-
-
-def backward(grad: Tensor, out: Tensor) -> Tensor:
-    """The gradient where an entry was kept, and zero elsewhere.
-
-    Args:
-        grad: Gradient of the output.
-        out: The output, as `forward` returned it.
-    """
-    return _backward(grad, out)
-
-
-@torch.library.custom_op("lacewing::abs_topk", mutates_args=())
-def _forward(x: Tensor, k: int) -> Tensor:
     width = x.shape[-1]
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     rows = x.reshape(-1, width)
@@ -72,13 +58,22 @@ def _forward(x: Tensor, k: int) -> Tensor:
     return out
 
 
-@_forward.register_fake
+@forward.register_fake
 def _(x: Tensor, k: int) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, device=x.device)
 
 
 @torch.library.custom_op("lacewing::abs_topk_backward", mutates_args=())
-def _backward(grad: Tensor, out: Tensor) -> Tensor:
+def backward(grad: Tensor, out: Tensor) -> Tensor:
+    """The gradient where an entry was kept, and zero elsewhere.
+
+    Args:
+        grad: Gradient of the output.
+        out: The output, as `forward` returned it.
+
+    Returns:
+        The gradient of the input.
+    """
     grad, kept = grad.contiguous(), torch.empty_like(out)
     size = out.numel()
     if size:
@@ -89,9 +84,22 @@ def _backward(grad: Tensor, out: Tensor) -> Tensor:
     return kept
 
 
-@_backward.register_fake
+@backward.register_fake
 def _(grad: Tensor, out: Tensor) -> Tensor:
     return torch.empty_like(out)
+
+
+def _save(
+    ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, int], output: Tensor
+) -> None:
+    ctx.save_for_backward(output)
+
+
+def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+    return backward(grad, *ctx.saved_tensors), None  # type: ignore[attr-defined]
+
+
+forward.register_autograd(_backward, setup_context=_save)
 
 
 @jit
