@@ -39,7 +39,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     case = tests.get(pyfuncitem.name)
     if case is None:
         pytest.fail(f"did not run under Triton's interpreter:\n{log}", pytrace=False)
-    for kind, report in (("skipped", pytest.skip), ("failure", pytest.fail), ("error", pytest.fail)):
+    for kind, report in (
+        ("skipped", pytest.skip),
+        ("failure", pytest.fail),
+        ("error", pytest.fail),
+    ):
         found = case.find(kind)
         if found is not None:
             report(found.text or found.get("message", ""))

@@ -31,9 +31,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [2, 7, 64, 513])
-def test_forward_equals_the_reference(
-    width: int, dtype: torch.dtype, device: torch.device
-) -> None:
+def test_forward_equals_the_reference(width: int, dtype: torch.dtype, device: torch.device) -> None:
     """For every kind of row, and from one entry kept to all but one, all bits agree."""
     from lacewing.kernels.cuda import abs_topk as cuda
 

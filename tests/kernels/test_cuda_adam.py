@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lacewing.model.transformer import Transformer
 from lacewing.training import optimizer as plain
 from lacewing.training.config import TrainConfig
-from lacewing.model.transformer import Transformer
 
 
 def tensors(device: torch.device, seed: int) -> list[Tensor]:
@@ -49,7 +49,11 @@ def test_three_steps_are_those_of_adam(device: torch.device) -> None:
                 p.mul_(0.9 if shrinks else 1.0)
         adam.update_(
             *(ours, grads, first, second, rms),
-            **{"rate": 0.01, "step": step, "beta1": 0.9, "beta2": 0.95, "epsilon": 0.1},
+            rate=0.01,
+            step=step,
+            beta1=0.9,
+            beta2=0.95,
+            epsilon=0.1,
             guard=1e-5,
             factor=0.9,
             scaled=scaled,

@@ -66,7 +66,9 @@ def _on_gpu(weight: Tensor, k: int, floor: int, axis: Axis) -> bool:
     from lacewing.kernels.cuda import keep_largest as gpu
 
     if not gpu.covers(weight, floor):
-        cuda.fall_back(f"keeping the largest of a {weight.dtype} {tuple(weight.shape)} has no kernel")
+        cuda.fall_back(
+            f"keeping the largest of a {weight.dtype} {tuple(weight.shape)} has no kernel"
+        )
         return False
     gpu.keep_largest_([weight], [k], [floor], [axis])
     return True

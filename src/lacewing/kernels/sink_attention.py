@@ -41,7 +41,9 @@ def sink_attention(
 
         if gpu.covers(q, k, v):
             return gpu.sink_attention(q, k, v, sink)
-        cuda.fall_back(f"attention with sinks over {q.shape[-1]} channels of {q.dtype} has no kernel")
+        cuda.fall_back(
+            f"attention with sinks over {q.shape[-1]} channels of {q.dtype} has no kernel"
+        )
     batch, heads, _, width = q.shape
     zero = q.new_zeros(batch, heads, 1, width)
     logit = (sink / scale).to(q.dtype).view(1, heads, 1, 1).expand(batch, -1, -1, -1)
@@ -88,7 +90,9 @@ def sink_attention_reference(
     """The same with every score written out."""
     length = q.shape[2]
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-    scores = scores.masked_fill(torch.ones(length, length, device=q.device).triu(1).bool(), float("-inf"))
+    scores = scores.masked_fill(
+        torch.ones(length, length, device=q.device).triu(1).bool(), float("-inf")
+    )
     if sink is not None:
         column = sink.to(scores.dtype).view(1, -1, 1, 1).expand(q.shape[0], -1, length, 1)
         scores = torch.cat([scores, column], dim=-1)

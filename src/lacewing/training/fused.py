@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lacewing.kernels import cuda
 from lacewing.model.transformer import Transformer
+from lacewing.training import optimizer as plain
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import selections
-from lacewing.training import optimizer as plain
 
 
 def covers(network: Transformer, optimizer: torch.optim.Optimizer) -> bool:

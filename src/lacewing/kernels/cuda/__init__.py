@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import warnings
 
-
 TRITON = importlib.util.find_spec("triton") is not None
 """Whether Triton can be imported; asked here because it is too slow and too odd to trace."""
 

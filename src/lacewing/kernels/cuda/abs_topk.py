@@ -104,7 +104,13 @@ forward.register_autograd(_backward, setup_context=_save)
 
 @jit
 def _select(
-    rows: tl.tensor, out: tl.tensor, stride: tl.tensor, width: tl.tensor, k: tl.tensor, magnitude: tl.tensor, BLOCK: tl.constexpr
+    rows: tl.tensor,
+    out: tl.tensor,
+    stride: tl.tensor,
+    width: tl.tensor,
+    k: tl.tensor,
+    magnitude: tl.tensor,
+    BLOCK: tl.constexpr,
 ) -> None:
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
@@ -130,7 +136,9 @@ def _select(
 
 
 @jit
-def _mask(grad: tl.tensor, out: tl.tensor, kept: tl.tensor, size: tl.tensor, BLOCK: tl.constexpr) -> None:
+def _mask(
+    grad: tl.tensor, out: tl.tensor, kept: tl.tensor, size: tl.tensor, BLOCK: tl.constexpr
+) -> None:
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     # The sign bit of -0.0 is no value: shift it out before asking whether an entry was kept.

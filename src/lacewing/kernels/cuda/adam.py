@@ -27,7 +27,8 @@ PLANS = 8
 def covers(tensors: Sequence[Tensor]) -> bool:
     """Whether the kernels handle these: dense float32, not quite 2^31 entries each."""
     return all(
-        t.dtype == torch.float32 and t.is_contiguous() and 0 < t.numel() < 2**31 - CHUNK for t in tensors
+        t.dtype == torch.float32 and t.is_contiguous() and 0 < t.numel() < 2**31 - CHUNK
+        for t in tensors
     )
 
 
@@ -137,8 +138,14 @@ def at_address(addresses: tl.tensor, which: tl.tensor, ALIGNED: tl.constexpr) ->
 
 @jit
 def _squares(
-    addresses: tl.tensor, sizes: tl.tensor, table: tl.tensor, parts: tl.tensor,
-    programs: tl.tensor, ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    addresses: tl.tensor,
+    sizes: tl.tensor,
+    table: tl.tensor,
+    parts: tl.tensor,
+    programs: tl.tensor,
+    ALIGNED: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     which = tl.load(table + tl.program_id(0))
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
@@ -153,10 +160,25 @@ def _squares(
 
 @jit
 def _update(
-    addresses: tl.tensor, sizes: tl.tensor, table: tl.tensor, scaled: tl.tensor, rms: tl.tensor,
-    programs: tl.tensor, many: tl.tensor, rate: tl.tensor, widen: tl.tensor, factor: tl.tensor, fresh1: tl.tensor,
-    beta2: tl.tensor, fresh2: tl.tensor, epsilon: tl.tensor, guard: tl.tensor,
-    CLEAR: tl.constexpr, ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    addresses: tl.tensor,
+    sizes: tl.tensor,
+    table: tl.tensor,
+    scaled: tl.tensor,
+    rms: tl.tensor,
+    programs: tl.tensor,
+    many: tl.tensor,
+    rate: tl.tensor,
+    widen: tl.tensor,
+    factor: tl.tensor,
+    fresh1: tl.tensor,
+    beta2: tl.tensor,
+    fresh2: tl.tensor,
+    epsilon: tl.tensor,
+    guard: tl.tensor,
+    CLEAR: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     which = tl.load(table + tl.program_id(0))
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK

@@ -11,8 +11,12 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @jit
 def rows_of(
-    base: tl.tensor, at: tl.tensor, stride: tl.tensor, length: tl.tensor,
-    WIDTH: tl.constexpr, BLOCK_D: tl.constexpr,
+    base: tl.tensor,
+    at: tl.tensor,
+    stride: tl.tensor,
+    length: tl.tensor,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
 ) -> tl.tensor:
     """Some tokens of one head, zero beyond the last token and the last channel."""
     channel = tl.arange(0, BLOCK_D)
@@ -24,8 +28,13 @@ def rows_of(
 
 @jit
 def put_rows(
-    base: tl.tensor, at: tl.tensor, stride: tl.tensor, length: tl.tensor, value: tl.tensor,
-    WIDTH: tl.constexpr, BLOCK_D: tl.constexpr,
+    base: tl.tensor,
+    at: tl.tensor,
+    stride: tl.tensor,
+    length: tl.tensor,
+    value: tl.tensor,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
 ) -> None:
     """Store what `rows_of` would load."""
     channel = tl.arange(0, BLOCK_D)
@@ -37,20 +46,42 @@ def put_rows(
 
 
 @jit
-def head_at(base: tl.tensor, pair: tl.tensor, heads: tl.tensor, of_batch: tl.tensor,
-            of_head: tl.tensor) -> tl.tensor:
+def head_at(
+    base: tl.tensor, pair: tl.tensor, heads: tl.tensor, of_batch: tl.tensor, of_head: tl.tensor
+) -> tl.tensor:
     """Where one head of one sequence begins."""
     return base + (pair // heads).to(tl.int64) * of_batch + (pair % heads).to(tl.int64) * of_head
 
 
 @jit
 def forward(
-    q: tl.tensor, k: tl.tensor, v: tl.tensor, sink: tl.tensor, out: tl.tensor, lse: tl.tensor,
-    q_b: tl.tensor, q_h: tl.tensor, q_t: tl.tensor, k_b: tl.tensor, k_h: tl.tensor,
-    k_t: tl.tensor, v_b: tl.tensor, v_h: tl.tensor, v_t: tl.tensor, o_b: tl.tensor,
-    o_h: tl.tensor, o_t: tl.tensor, heads: tl.tensor, length: tl.tensor, scale: tl.tensor,
-    SINK: tl.constexpr, WIDTH: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr,
-    BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    q: tl.tensor,
+    k: tl.tensor,
+    v: tl.tensor,
+    sink: tl.tensor,
+    out: tl.tensor,
+    lse: tl.tensor,
+    q_b: tl.tensor,
+    q_h: tl.tensor,
+    q_t: tl.tensor,
+    k_b: tl.tensor,
+    k_h: tl.tensor,
+    k_t: tl.tensor,
+    v_b: tl.tensor,
+    v_h: tl.tensor,
+    v_t: tl.tensor,
+    o_b: tl.tensor,
+    o_h: tl.tensor,
+    o_t: tl.tensor,
+    heads: tl.tensor,
+    length: tl.tensor,
+    scale: tl.tensor,
+    SINK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr,
 ) -> None:
     """A block of queries over all keys up to it."""
     blocks = tl.cdiv(length, BLOCK_Q)
@@ -97,10 +128,24 @@ def forward(
 
 @jit
 def prepare(
-    out: tl.tensor, grad: tl.tensor, sink: tl.tensor, lse: tl.tensor, delta: tl.tensor,
-    part: tl.tensor, o_b: tl.tensor, o_h: tl.tensor, o_t: tl.tensor, g_b: tl.tensor,
-    g_h: tl.tensor, g_t: tl.tensor, heads: tl.tensor, length: tl.tensor, SINK: tl.constexpr,
-    WIDTH: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr,
+    out: tl.tensor,
+    grad: tl.tensor,
+    sink: tl.tensor,
+    lse: tl.tensor,
+    delta: tl.tensor,
+    part: tl.tensor,
+    o_b: tl.tensor,
+    o_h: tl.tensor,
+    o_t: tl.tensor,
+    g_b: tl.tensor,
+    g_h: tl.tensor,
+    g_t: tl.tensor,
+    heads: tl.tensor,
+    length: tl.tensor,
+    SINK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
 ) -> None:
     """Each row's <gradient, output>, and a block's share of the sink's gradient."""
     blocks = tl.cdiv(length, BLOCK_Q)
@@ -119,8 +164,15 @@ def prepare(
 
 @jit
 def slopes(
-    a: tl.tensor, b: tl.tensor, c: tl.tensor, d: tl.tensor, norm: tl.tensor, inner: tl.tensor,
-    scale: tl.tensor, seen: tl.tensor, PRECISION: tl.constexpr,
+    a: tl.tensor,
+    b: tl.tensor,
+    c: tl.tensor,
+    d: tl.tensor,
+    norm: tl.tensor,
+    inner: tl.tensor,
+    scale: tl.tensor,
+    seen: tl.tensor,
+    PRECISION: tl.constexpr,
 ) -> tl.tensor:
     """Attention weights from <a, b>, queries with keys; their scores' gradient from <c, d>."""
     score = tl.dot(a, tl.trans(b), input_precision=PRECISION) * (scale * LOG2_E)
@@ -130,12 +182,36 @@ def slopes(
 
 @jit
 def backward_keys(
-    q: tl.tensor, k: tl.tensor, v: tl.tensor, grad: tl.tensor, lse: tl.tensor, delta: tl.tensor,
-    dk: tl.tensor, dv: tl.tensor, q_b: tl.tensor, q_h: tl.tensor, q_t: tl.tensor,
-    k_b: tl.tensor, k_h: tl.tensor, k_t: tl.tensor, v_b: tl.tensor, v_h: tl.tensor,
-    v_t: tl.tensor, g_b: tl.tensor, g_h: tl.tensor, g_t: tl.tensor, o_b: tl.tensor,
-    o_h: tl.tensor, o_t: tl.tensor, heads: tl.tensor, length: tl.tensor, scale: tl.tensor,
-    WIDTH: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+    q: tl.tensor,
+    k: tl.tensor,
+    v: tl.tensor,
+    grad: tl.tensor,
+    lse: tl.tensor,
+    delta: tl.tensor,
+    dk: tl.tensor,
+    dv: tl.tensor,
+    q_b: tl.tensor,
+    q_h: tl.tensor,
+    q_t: tl.tensor,
+    k_b: tl.tensor,
+    k_h: tl.tensor,
+    k_t: tl.tensor,
+    v_b: tl.tensor,
+    v_h: tl.tensor,
+    v_t: tl.tensor,
+    g_b: tl.tensor,
+    g_h: tl.tensor,
+    g_t: tl.tensor,
+    o_b: tl.tensor,
+    o_h: tl.tensor,
+    o_t: tl.tensor,
+    heads: tl.tensor,
+    length: tl.tensor,
+    scale: tl.tensor,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_K: tl.constexpr,
     PRECISION: tl.constexpr,
 ) -> None:
     """The gradients of a block of keys and values, from all queries at or after it."""
@@ -162,18 +238,43 @@ def backward_keys(
         )
         of_value += tl.dot(weight.to(slope.dtype), slope, input_precision=PRECISION)
         of_key += tl.dot(ds.to(query.dtype), query, input_precision=PRECISION)
-    put_rows(head_at(dk, pair, heads, o_b, o_h), key_at, o_t, length, of_key * scale, WIDTH, BLOCK_D)
+    put_rows(
+        head_at(dk, pair, heads, o_b, o_h), key_at, o_t, length, of_key * scale, WIDTH, BLOCK_D
+    )
     put_rows(head_at(dv, pair, heads, o_b, o_h), key_at, o_t, length, of_value, WIDTH, BLOCK_D)
 
 
 @jit
 def backward_queries(
-    q: tl.tensor, k: tl.tensor, v: tl.tensor, grad: tl.tensor, lse: tl.tensor, delta: tl.tensor,
-    dq: tl.tensor, q_b: tl.tensor, q_h: tl.tensor, q_t: tl.tensor, k_b: tl.tensor,
-    k_h: tl.tensor, k_t: tl.tensor, v_b: tl.tensor, v_h: tl.tensor, v_t: tl.tensor,
-    g_b: tl.tensor, g_h: tl.tensor, g_t: tl.tensor, o_b: tl.tensor, o_h: tl.tensor,
-    o_t: tl.tensor, heads: tl.tensor, length: tl.tensor, scale: tl.tensor, WIDTH: tl.constexpr,
-    BLOCK_D: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+    q: tl.tensor,
+    k: tl.tensor,
+    v: tl.tensor,
+    grad: tl.tensor,
+    lse: tl.tensor,
+    delta: tl.tensor,
+    dq: tl.tensor,
+    q_b: tl.tensor,
+    q_h: tl.tensor,
+    q_t: tl.tensor,
+    k_b: tl.tensor,
+    k_h: tl.tensor,
+    k_t: tl.tensor,
+    v_b: tl.tensor,
+    v_h: tl.tensor,
+    v_t: tl.tensor,
+    g_b: tl.tensor,
+    g_h: tl.tensor,
+    g_t: tl.tensor,
+    o_b: tl.tensor,
+    o_h: tl.tensor,
+    o_t: tl.tensor,
+    heads: tl.tensor,
+    length: tl.tensor,
+    scale: tl.tensor,
+    WIDTH: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_Q: tl.constexpr,
+    BLOCK_K: tl.constexpr,
     PRECISION: tl.constexpr,
 ) -> None:
     """The gradient of a block of queries, from all keys up to it."""

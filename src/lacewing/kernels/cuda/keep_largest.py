@@ -1,10 +1,10 @@
 """Keep the largest on a GPU: exact, for all matrices at once, with no word to the host.
 
-    bars        the floor: the least entry of each line that it protects            1 read
-    collect     bits of |w| at or above a little less than the last threshold       1 read
-    count       histograms of 8 bits, from the leading ones down, four times        of those collected
-    ties        where too many entries equal the k-th: how many in each chunk       (nearly never)
-    apply       zero what lies below, scale what stays                              1 read, 1 write
+    bars        the floor: the least entry of each line that it protects         1 read
+    collect     bits of |w| at or above a little less than the last threshold    1 read
+    count       histograms of 8 bits, from the leading ones down, four times     of those collected
+    ties        where too many entries equal the k-th: how many in each chunk    (nearly never)
+    apply       zero what lies below, scale what stays                           1 read, 1 write
 
 The threshold moves little from step to step, so nearly always the entries collected hold the k-th
 largest; where they do not, the histograms read the matrix itself. Which of the two is decided on
@@ -126,7 +126,10 @@ class _Plan:
         self.histogram = torch.zeros(len(sizes), 256, dtype=torch.int32, device=device)
         # All thresholds 0: nothing is collected until they are known.
         self.state = torch.zeros(len(sizes), 8, dtype=torch.int32, device=device)
-        self.first = upload(torch.searchsorted(self.whole[0].cpu(), torch.arange(len(sizes) + 1, dtype=torch.int32)).int(), device)
+        starts = torch.searchsorted(
+            chunks(sizes, CHUNK)[0], torch.arange(len(sizes) + 1, dtype=torch.int32)
+        )
+        self.first = upload(starts.int(), device)
         self.aligned = all(at % 16 == 0 for at, _, _ in places)
         self.asked: tuple[tuple[int, ...], tuple[bool, ...]] | None = None
 
@@ -137,48 +140,40 @@ class _Plan:
             self.budget = upload(torch.tensor(budget, dtype=torch.int32), self.device)
             self.scaled = upload(torch.tensor(scaled, dtype=torch.int32), self.device)
             self.asked = ks, scaled
-        matrices, aligned = (len(ks),), self.aligned
-        facts, state, bars = self.facts, self.state, self.bars
-        select.begin[matrices](state, self.budget, BACK=select.BACK)
+        matrices, every = (len(ks),), (self.whole.shape[1],)
+        given = (self.facts, self.state, self.bars, self.whole)
+        sizes = (every[0], self.bars.shape[1])
+        block = {"CHUNK": CHUNK, "BLOCK": select.BLOCK}
+        how = {"PROTECT": bool(self.groups), "ALIGNED": self.aligned, **block}
+        select.begin[matrices](self.state, self.budget, BACK=select.BACK)
+        self._raise_bars()
+        select.collect[every](*given, self.found, *sizes, **how)
+        for shift, bits in ((23, 8), (15, 8), (7, 8), (0, 7)):
+            digit = {"SHIFT": shift, "BITS": bits}
+            if self.few.shape[1]:
+                select.count_found[(self.few.shape[1],)](
+                    *(self.facts, self.state, self.found, self.few, self.histogram),
+                    self.few.shape[1],
+                    **digit,
+                    **block,
+                )
+            select.count_whole[every](*given, self.histogram, *sizes, **digit, **how)
+            select.choose[matrices](self.state, self.histogram, SHIFT=shift)
+        select.count_ties[every](*given, self.ties, *sizes, **how)
+        select.add_up_ties[matrices](self.state, self.first, self.ties, BLOCK=1024)
+        select.apply[every](*given, self.ties, self.scaled, factor, *sizes, **how)
+
+    def _raise_bars(self) -> None:
+        """Find what the floor protects, as far as there is one."""
         for by_row, block, jobs in self.groups:
             lines = _lines(block)
             select.raise_bars[(jobs.shape[1],)](
-                facts,
-                bars,
-                jobs,
-                jobs.shape[1],
-                bars.shape[1],
+                *(self.facts, self.bars, jobs, jobs.shape[1], self.bars.shape[1]),
                 ROW=by_row,
                 LINES=lines,
                 LENGTH=block,
                 num_warps=min(16, max(1, lines * block // 2048)),
             )
-        every, some = (self.whole.shape[1],), (self.few.shape[1],)
-        protect = bool(self.groups)
-        select.collect[every](
-            facts, state, bars, self.whole, self.found, every[0], bars.shape[1],
-            PROTECT=protect, ALIGNED=aligned, CHUNK=CHUNK, BLOCK=select.BLOCK,
-        )
-        for shift, bits in ((23, 8), (15, 8), (7, 8), (0, 7)):
-            digit = {"SHIFT": shift, "BITS": bits, "CHUNK": CHUNK, "BLOCK": select.BLOCK}
-            if some[0]:
-                select.count_found[some](
-                    facts, state, self.found, self.few, self.histogram, some[0], **digit
-                )
-            select.count_whole[every](
-                facts, state, bars, self.whole, self.histogram, every[0], bars.shape[1],
-                PROTECT=protect, ALIGNED=aligned, **digit,
-            )
-            select.choose[matrices](state, self.histogram, SHIFT=shift)
-        select.count_ties[every](
-            facts, state, bars, self.whole, self.ties, every[0], bars.shape[1],
-            PROTECT=protect, ALIGNED=aligned, CHUNK=CHUNK, BLOCK=select.BLOCK,
-        )
-        select.add_up_ties[matrices](state, self.first, self.ties, BLOCK=1024)
-        select.apply[every](
-            facts, state, bars, self.whole, self.ties, self.scaled, factor, every[0], bars.shape[1],
-            PROTECT=protect, ALIGNED=aligned, CHUNK=CHUNK, BLOCK=select.BLOCK,
-        )
 
 
 def _lines(block: int) -> int:

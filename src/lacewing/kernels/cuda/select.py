@@ -91,7 +91,11 @@ def patterns(fact: tl.tensor, at: tl.tensor, inside: tl.tensor, ALIGNED: tl.cons
 
 @jit
 def protected(
-    fact: tl.tensor, bars: tl.tensor, every_line: tl.tensor, pattern: tl.tensor, at: tl.tensor,
+    fact: tl.tensor,
+    bars: tl.tensor,
+    every_line: tl.tensor,
+    pattern: tl.tensor,
+    at: tl.tensor,
     inside: tl.tensor,
 ) -> tl.tensor:
     """Which entries stand at or above their line's bar."""
@@ -100,7 +104,7 @@ def protected(
     if bar >= 0:
         columns = tl.load(fact + COLUMNS).to(tl.int32)
         shift = tl.load(fact + SHIFT_OF).to(tl.int32)
-        if shift >= 0:
+        if shift >= 0:  # noqa: SIM108
             row = at >> shift
         else:
             row = at // columns
@@ -123,9 +127,17 @@ def enough(row: tl.tensor, fact: tl.tensor) -> tl.tensor:
 
 @jit
 def collect(
-    facts: tl.tensor, state: tl.tensor, bars: tl.tensor, table: tl.tensor, found: tl.tensor,
-    programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr, ALIGNED: tl.constexpr,
-    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    facts: tl.tensor,
+    state: tl.tensor,
+    bars: tl.tensor,
+    table: tl.tensor,
+    found: tl.tensor,
+    programs: tl.tensor,
+    every_line: tl.tensor,
+    PROTECT: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     """Gather the patterns that are likely to matter, in any order."""
     m = tl.load(table + tl.program_id(0))
@@ -152,7 +164,10 @@ def collect(
 
 @jit
 def tally(
-    histogram: tl.tensor, pattern: tl.tensor, chosen: tl.tensor, SHIFT: tl.constexpr,
+    histogram: tl.tensor,
+    pattern: tl.tensor,
+    chosen: tl.tensor,
+    SHIFT: tl.constexpr,
     BITS: tl.constexpr,
 ) -> None:
     """Add a block's digits to the histogram of its matrix."""
@@ -167,8 +182,15 @@ def tally(
 
 @jit
 def count_found(
-    facts: tl.tensor, state: tl.tensor, found: tl.tensor, table: tl.tensor, histogram: tl.tensor,
-    programs: tl.tensor, SHIFT: tl.constexpr, BITS: tl.constexpr, CHUNK: tl.constexpr,
+    facts: tl.tensor,
+    state: tl.tensor,
+    found: tl.tensor,
+    table: tl.tensor,
+    histogram: tl.tensor,
+    programs: tl.tensor,
+    SHIFT: tl.constexpr,
+    BITS: tl.constexpr,
+    CHUNK: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
     """The next digit of the patterns collected that share the digits known."""
@@ -188,9 +210,19 @@ def count_found(
 
 @jit
 def count_whole(
-    facts: tl.tensor, state: tl.tensor, bars: tl.tensor, table: tl.tensor, histogram: tl.tensor,
-    programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr, ALIGNED: tl.constexpr,
-    SHIFT: tl.constexpr, BITS: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    facts: tl.tensor,
+    state: tl.tensor,
+    bars: tl.tensor,
+    table: tl.tensor,
+    histogram: tl.tensor,
+    programs: tl.tensor,
+    every_line: tl.tensor,
+    PROTECT: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    SHIFT: tl.constexpr,
+    BITS: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     """The same of the whole matrix, where what was collected does not do."""
     m = tl.load(table + tl.program_id(0))
@@ -225,9 +257,17 @@ def choose(state: tl.tensor, histogram: tl.tensor, SHIFT: tl.constexpr) -> None:
 
 @jit
 def count_ties(
-    facts: tl.tensor, state: tl.tensor, bars: tl.tensor, table: tl.tensor, ties: tl.tensor,
-    programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr, ALIGNED: tl.constexpr,
-    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    facts: tl.tensor,
+    state: tl.tensor,
+    bars: tl.tensor,
+    table: tl.tensor,
+    ties: tl.tensor,
+    programs: tl.tensor,
+    every_line: tl.tensor,
+    PROTECT: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     """How many entries of a chunk equal the threshold, where not all of those can stay."""
     m = tl.load(table + tl.program_id(0))
@@ -248,9 +288,7 @@ def count_ties(
 
 
 @jit
-def add_up_ties(
-    state: tl.tensor, first: tl.tensor, ties: tl.tensor, BLOCK: tl.constexpr
-) -> None:
+def add_up_ties(state: tl.tensor, first: tl.tensor, ties: tl.tensor, BLOCK: tl.constexpr) -> None:
     """For each chunk, how many ties stand in the chunks before it."""
     m = tl.program_id(0)
     row = state + m * STATES
@@ -265,9 +303,19 @@ def add_up_ties(
 
 @jit
 def apply(
-    facts: tl.tensor, state: tl.tensor, bars: tl.tensor, table: tl.tensor, ties: tl.tensor,
-    scaled: tl.tensor, factor: tl.tensor, programs: tl.tensor, every_line: tl.tensor, PROTECT: tl.constexpr,
-    ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    facts: tl.tensor,
+    state: tl.tensor,
+    bars: tl.tensor,
+    table: tl.tensor,
+    ties: tl.tensor,
+    scaled: tl.tensor,
+    factor: tl.tensor,
+    programs: tl.tensor,
+    every_line: tl.tensor,
+    PROTECT: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
     """Zero what is not kept, and scale what is."""
     m = tl.load(table + tl.program_id(0))

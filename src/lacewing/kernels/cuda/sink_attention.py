@@ -10,6 +10,8 @@ Exponentials have base 2 inside; logits are scaled by log2 e on the way. Heads n
 channels are padded in registers.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -112,7 +114,7 @@ def _save(
     inputs: tuple[Tensor, Tensor, Tensor, Tensor | None],
     output: tuple[Tensor, Tensor],
 ) -> None:
-    ctx.save_for_backward(*inputs, *output)
+    ctx.save_for_backward(*inputs, *output)  # type: ignore[arg-type]
 
 
 def _backward(
@@ -142,7 +144,7 @@ def _logits(sink: Tensor | None, q: Tensor) -> Tensor:
     return q if sink is None else sink.detach().float().contiguous()
 
 
-def _blocks(q: Tensor, backward: bool) -> dict[str, int | str]:
+def _blocks(q: Tensor, backward: bool) -> dict[str, Any]:
     """Sizes of the blocks of queries and keys, and how exactly products are formed."""
     block, wide = max(16, power_of_two(q.shape[-1])), q.shape[-1] > 64
     single = q.dtype == torch.float32

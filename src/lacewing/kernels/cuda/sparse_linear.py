@@ -31,7 +31,7 @@ def covers(x: Tensor, values: Tensor) -> bool:
 def forward(
     x: Tensor, indptr: Tensor, indices: Tensor, values: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """y = x W^T + b.
+    """Y = x W^T + b.
 
     Args:
         x: [token, column].
@@ -47,7 +47,7 @@ def forward(
 
 
 def input_gradient(dy: Tensor, indptr_t: Tensor, indices_t: Tensor, values_t: Tensor) -> Tensor:
-    """dx = dy W.
+    """Dx = dy W.
 
     Args:
         dy: Gradient of the output, [token, row].
@@ -94,9 +94,7 @@ def _through(
 
 
 @_through.register_fake
-def _(
-    x: Tensor, indptr: Tensor, indices: Tensor, values: Tensor, bias: Tensor | None
-) -> Tensor:
+def _(x: Tensor, indptr: Tensor, indices: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(x.shape[0], indptr.shape[0] - 1)
 
 
@@ -120,8 +118,15 @@ def _(dy: Tensor, x: Tensor, indptr: Tensor, indices: Tensor) -> Tensor:
 
 @jit
 def _gather(
-    x: tl.tensor, indptr: tl.tensor, indices: tl.tensor, values: tl.tensor, bias: tl.tensor,
-    y: tl.tensor, tokens: tl.tensor, BIAS: tl.constexpr, TOKENS: tl.constexpr,
+    x: tl.tensor,
+    indptr: tl.tensor,
+    indices: tl.tensor,
+    values: tl.tensor,
+    bias: tl.tensor,
+    y: tl.tensor,
+    tokens: tl.tensor,
+    BIAS: tl.constexpr,
+    TOKENS: tl.constexpr,
     NONZEROS: tl.constexpr,
 ) -> None:
     """One row of W over a run of tokens; neighbouring programs share the tokens."""
@@ -145,8 +150,14 @@ def _gather(
 
 @jit
 def _dots(
-    dy: tl.tensor, x: tl.tensor, indptr: tl.tensor, indices: tl.tensor, out: tl.tensor,
-    tokens: tl.tensor, TOKENS: tl.constexpr, NONZEROS: tl.constexpr,
+    dy: tl.tensor,
+    x: tl.tensor,
+    indptr: tl.tensor,
+    indices: tl.tensor,
+    out: tl.tensor,
+    tokens: tl.tensor,
+    TOKENS: tl.constexpr,
+    NONZEROS: tl.constexpr,
 ) -> None:
     """All nonzeros of one row of W, some at a time, over all tokens."""
     row = tl.program_id(0)
