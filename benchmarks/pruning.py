@@ -26,24 +26,26 @@ PAIRS = 8
 """Pairs a step, 16 sequences of 256 tokens: the reference's 4,096 tokens."""
 
 
-def model(config: TrainConfig) -> tuple[Transformer, dict[str, torch.Tensor]]:
+def model(
+    config: TrainConfig, device: str = "cpu"
+) -> tuple[Transformer, dict[str, torch.Tensor]]:
     """Random weights at the final density, and random means."""
     torch.manual_seed(0)
-    network = Transformer(config.model(config.vocab_size)).eval()
+    network = Transformer(config.model(config.vocab_size)).eval().to(device)
     project_(network, config, config.steps)
     widths = site_widths(network.config)
-    return network, {key: 0.1 * torch.randn(width) for key, width in widths.items()}
+    return network, {key: 0.1 * torch.randn(width).to(device) for key, width in widths.items()}
 
 
-def prompts(config: TrainConfig, pairs: int = PAIRS) -> Prompts:
+def prompts(config: TrainConfig, pairs: int = PAIRS, device: str = "cpu") -> Prompts:
     """Random tokens, all sequences of full length."""
     generator = torch.Generator().manual_seed(1)
     rows, vocab = 2 * pairs, config.vocab_size
     ids = torch.randint(vocab, (rows, config.context), generator=generator)
-    answer = torch.randint(vocab, (rows,), generator=generator)
+    answer = torch.randint(vocab, (rows,), generator=generator).to(device)
     return Prompts(
-        tokens=ids,
-        last=torch.full((rows,), config.context - 1),
+        tokens=ids.to(device),
+        last=torch.full((rows,), config.context - 1, device=device),
         answer=answer,
         other=(answer + 1) % vocab,
         pairs=(Pair("", "", "", "", ""),) * pairs,
@@ -52,23 +54,34 @@ def prompts(config: TrainConfig, pairs: int = PAIRS) -> Prompts:
 
 def _mask(means: dict[str, torch.Tensor]) -> NodeMask:
     widths = {key: len(mean) for key, mean in means.items()}
-    return NodeMask(widths, means, torch.full((sum(widths.values()),), 0.1), 1.0)
+    init = torch.full((sum(widths.values()),), 0.1, device=next(iter(means.values())).device)
+    return NodeMask(widths, means, init, 1.0)
 
 
-def ours() -> Run:
+def ours(
+    config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu"
+) -> Run:
     """A step of `lacewing prune`."""
-    config = reference()
-    (network, means), batch, settings = model(config), prompts(config), PruneConfig()
+    config = config or reference()
+    (network, means), settings = model(config, device), PruneConfig()
+    batch = prompts(config, pairs, device)
     network.requires_grad_(False)
     mask = _mask(means)
     optimizer = torch.optim.AdamW([mask.tau], lr=1e-3)
-    return lambda: mask_step(network, mask, optimizer, batch, 1e-4, settings)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            mask_step(network, mask, optimizer, batch, 1e-4, settings)
+
+    return step
 
 
-def published() -> Run:
+def published(
+    config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu"
+) -> Run:
     """Masks by plain autograd through every site, all logits, gradients of all weights."""
-    config = reference()
-    (network, means), batch = model(config), prompts(config)
+    config = config or reference()
+    (network, means), batch = model(config, device), prompts(config, pairs, device)
     tau = {k: torch.full_like(m, 0.1).requires_grad_() for k, m in means.items()}
     optimizer = torch.optim.AdamW(list(tau.values()), lr=1e-3)
 
@@ -81,7 +94,7 @@ def published() -> Run:
 
     def step() -> None:
         hooks = {key: gate(key) for key in means}
-        with edit(network, hooks), naive.kernels(), torch.autocast("cpu", torch.bfloat16):
+        with edit(network, hooks), naive.kernels(), torch.autocast(device, torch.bfloat16):
             logits = network(batch.tokens)
         last = logits[torch.arange(len(batch.last)), batch.last].float()
         count = sum(_step(t).sum() for t in tau.values())

@@ -10,7 +10,8 @@ from lacewing.model.sites import BLOCK_SITES
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_
-from lacewing.training.optimizer import adam, finish_step
+from lacewing.training.fused import finish_step
+from lacewing.training.optimizer import adam
 
 Step = Callable[[], object]
 
@@ -31,23 +32,25 @@ def reference(density: float = 1 / 64, width: int = 512, layers: int = 4) -> Tra
     )
 
 
-def _network(config: TrainConfig) -> tuple[Transformer, torch.optim.Adam, torch.Tensor]:
+def _network(
+    config: TrainConfig, device: str
+) -> tuple[Transformer, torch.optim.Adam, torch.Tensor]:
     torch.manual_seed(0)
-    network = Transformer(config.model(config.vocab_size))
-    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1))
+    network = Transformer(config.model(config.vocab_size)).to(device)
+    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1)).to(device)
     project_(network, config, config.steps)
     return network, adam(network, config), tokens
 
 
 def _loss(network: Transformer, tokens: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(tokens.device.type, torch.bfloat16):
         logits = network(tokens[:, :-1])
     return F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
 
 
-def ours(config: TrainConfig) -> Step:
+def ours(config: TrainConfig, device: str = "cpu") -> Step:
     """One step as `lacewing train` does it, late in the run, where the density is the final one."""
-    network, optimizer, tokens = _network(config)
+    network, optimizer, tokens = _network(config, device)
     late = config.steps // 2
 
     def step() -> None:
@@ -57,9 +60,9 @@ def ours(config: TrainConfig) -> Step:
     return step
 
 
-def published(config: TrainConfig) -> Step:
+def published(config: TrainConfig, device: str = "cpu") -> Step:
     """The same step with the published operations."""
-    network, optimizer, tokens = _network(config)
+    network, optimizer, tokens = _network(config, device)
     late = config.steps // 2
 
     def step() -> None:
@@ -70,13 +73,13 @@ def published(config: TrainConfig) -> Step:
     return step
 
 
-def dense(config: TrainConfig) -> Step:
+def dense(config: TrainConfig, device: str = "cpu") -> Step:
     """A plain dense model of the same shape: F.linear, flash attention, fused AdamW."""
     model = config.model(config.vocab_size)
     torch.manual_seed(0)
-    network = Transformer(type(model)(**(vars(model) | {"abs_topk": None, "sinks": False})))
+    network = Transformer(type(model)(**(vars(model) | {"abs_topk": None, "sinks": False}))).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1))
+    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1)).to(device)
 
     def step() -> None:
         with naive.kernels(naive.flash_attention):
