@@ -35,6 +35,8 @@ class Size:
     layers: int = 8
     batch: int = 64
     """Sequences in a training step."""
+    length: int = 256
+    """Tokens of a sequence in the attention stage."""
     pairs: int = 64
     """Pairs of prompts in a pruning step."""
     step_widths: tuple[int, ...] = (1024, 2048)
@@ -47,7 +49,8 @@ class Size:
         return replace(config, batch=self.batch, tokens=self.batch * config.context * 10_000)
 
 
-QUICK = {"rows": 48, "width": 64, "layers": 1, "batch": 1, "pairs": 1, "probe": 128}
+QUICK = Size("cpu", 8, 32, layers=1, batch=1, length=40, pairs=1, step_widths=(32,), probe=128)
+"""Small enough for an interpreter."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def drawn(size: Size, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor
 
 def close(right: Tensor, ours: Tensor, most: float) -> None:
     """Assert that the relative error of a tensor is small."""
-    error = float((right.double() - ours.double()).norm()) / max(float(right.double().norm()), 1e-30)
+    error = float((right.double() - ours.double()).norm()) / max(
+        float(right.double().norm()), 1e-30
+    )
     assert error <= most, f"relative error {error:.2g}, allowed {most:.2g}"
 
 
@@ -172,8 +177,8 @@ def keep_largest_stage(size: Size) -> Stage:
 
 
 def attention_stage(size: Size) -> Stage:
-    """One layer's attention, heads of 16, 256 tokens."""
-    heads, length = size.width // 16, 256
+    """One layer's attention, with heads of 16 channels."""
+    heads, length = size.width // 16, size.length
     q, k, v = (
         drawn(size, size.batch, length, heads, 16 + i, dtype=torch.bfloat16)[..., :16]
         .contiguous()

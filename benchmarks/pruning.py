@@ -26,9 +26,7 @@ PAIRS = 8
 """Pairs a step, 16 sequences of 256 tokens: the reference's 4,096 tokens."""
 
 
-def model(
-    config: TrainConfig, device: str = "cpu"
-) -> tuple[Transformer, dict[str, torch.Tensor]]:
+def model(config: TrainConfig, device: str = "cpu") -> tuple[Transformer, dict[str, torch.Tensor]]:
     """Random weights at the final density, and random means."""
     torch.manual_seed(0)
     network = Transformer(config.model(config.vocab_size)).eval().to(device)
@@ -58,9 +56,7 @@ def _mask(means: dict[str, torch.Tensor]) -> NodeMask:
     return NodeMask(widths, means, init, 1.0)
 
 
-def ours(
-    config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu"
-) -> Run:
+def ours(config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu") -> Run:
     """A step of `lacewing prune`."""
     config = config or reference()
     (network, means), settings = model(config, device), PruneConfig()
@@ -76,9 +72,7 @@ def ours(
     return step
 
 
-def published(
-    config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu"
-) -> Run:
+def published(config: TrainConfig | None = None, pairs: int = PAIRS, device: str = "cpu") -> Run:
     """Masks by plain autograd through every site, all logits, gradients of all weights."""
     config = config or reference()
     (network, means), batch = model(config, device), prompts(config, pairs, device)

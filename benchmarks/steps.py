@@ -77,7 +77,9 @@ def dense(config: TrainConfig, device: str = "cpu") -> Step:
     """A plain dense model of the same shape: F.linear, flash attention, fused AdamW."""
     model = config.model(config.vocab_size)
     torch.manual_seed(0)
-    network = Transformer(type(model)(**(vars(model) | {"abs_topk": None, "sinks": False}))).to(device)
+    network = Transformer(type(model)(**(vars(model) | {"abs_topk": None, "sinks": False}))).to(
+        device
+    )
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1)).to(device)
 

@@ -23,7 +23,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 import tyro
-
 from benchmarks.gpu import QUICK, Size, Stage, stages
+
 from lacewing.artifacts import write_json
 
 Run = Callable[[], object]
@@ -79,22 +81,26 @@ def probes(size: Size, quick: bool) -> dict[str, float]:
     target = torch.empty_like(source)
     times = {
         "bf16_flops": min(milliseconds(lambda: a @ b, size.device) for _ in range(12)),
-        "copy_bytes": min(milliseconds(lambda: target.copy_(source), size.device) for _ in range(12)),
+        "copy_bytes": min(
+            milliseconds(lambda: target.copy_(source), size.device) for _ in range(12)
+        ),
     }
     work = {"bf16_flops": 2.0 * n**3, "copy_bytes": 8.0 * length}
     return {name: 1e3 * work[name] / times[name] for name in work}
 
 
-def measure(stage: Stage, pairs: int, device: str, peaks: dict[str, float]) -> dict[str, Any]:
+def measure(
+    stage: Stage, pairs: int, warm: int, device: str, peaks: dict[str, float]
+) -> dict[str, Any]:
     """Agreement, then the figures of one stage."""
     stage.check()
     ways, times = (stage.naive, stage.ours), []
-    for i in range(pairs + 2):  # the first two warm up code and memory
+    for i in range(warm + pairs):  # the first ones warm up code and memory
         spent = [0.0, 0.0]
         for which in (0, 1) if i % 2 else (1, 0):
             spent[which] = milliseconds(ways[which], device)
         times.append(spent)
-    times = times[2:]
+    times = times[warm:]
     ratios = [a / b for a, b in times]
     spread = statistics.quantiles(ratios, n=10) if len(ratios) > 1 else ratios * 9
     theirs, ours = (statistics.median(column) for column in zip(*times, strict=True))
@@ -117,15 +123,14 @@ def measure(stage: Stage, pairs: int, device: str, peaks: dict[str, float]) -> d
     return row
 
 
-def attempt(
-    make: Callable[[], Stage], bench: Bench, peaks: dict[str, float]
-) -> dict[str, Any]:
+def attempt(make: Callable[[], Stage], bench: Bench, peaks: dict[str, float]) -> dict[str, Any]:
     """Measure a stage; one that does not fit the memory, or disagrees, is shown as failed."""
     if bench.device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        row = measure(make(), 2 if bench.quick else bench.pairs, bench.device, peaks)
+        pairs, warm = (1, 0) if bench.quick else (bench.pairs, 2)
+        row = measure(make(), pairs, warm, bench.device, peaks)
     except torch.OutOfMemoryError as error:
         return {"failed": f"out of memory: {str(error).splitlines()[0]}"}
     except AssertionError as error:
@@ -153,15 +158,13 @@ def machine(device: str) -> dict[str, Any]:
 
 def crossover(rows: dict[str, dict[str, Any]]) -> float | None:
     """Density at which the sparse map is as fast as the dense one, between measured densities."""
-    from math import exp, log
-
     known = [
         (1 / int(name.rsplit("_", 1)[1]), row["ratio"])
         for name, row in rows.items()
         if name.startswith("sparse_linear_") and "ratio" in row
     ]
     known.sort()
-    for (low, faster), (high, slower) in zip(known, known[1:], strict=False):
+    for (low, faster), (high, slower) in pairwise(known):
         if faster >= 1 > slower:
             way = log(faster) / log(faster / slower)
             return exp(log(low) + way * log(high / low))
@@ -192,7 +195,10 @@ def table(results: dict[str, Any]) -> str:
             f"| {f'{share:.1f} %' if share else ''} |"
         )
     if results["crossover_density"]:
-        lines += ["", f"Sparse maps are faster below density 1/{1 / results['crossover_density']:.0f}."]
+        lines += [
+            "",
+            f"Sparse maps are faster below density 1/{1 / results['crossover_density']:.0f}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -203,8 +209,7 @@ def main(bench: Bench) -> None:
     if bench.device != "cpu" and not torch.cuda.is_available():
         raise SystemExit("no CUDA device here; --device cpu --quick walks through everything")
     began = time.monotonic()
-    quick = QUICK | {"step_widths": (64,)} if bench.quick else {}
-    size = Size(bench.device, **quick)
+    size = replace(QUICK, device=bench.device) if bench.quick else Size(bench.device)
     known = stages(size)
     unknown = set(bench.stages) - set(known)
     if unknown:
