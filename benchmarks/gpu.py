@@ -46,7 +46,9 @@ class Size:
     def config(self, width: int, density: float = 1 / 64) -> TrainConfig:
         """The reference training configuration at this size."""
         config = steps.reference(density, width, self.layers)
-        return replace(config, batch=self.batch, tokens=self.batch * config.context * 10_000)
+        tokens = self.batch * config.context * 10_000
+        floor = min(config.floor, int(density * width))
+        return replace(config, batch=self.batch, tokens=tokens, floor=floor)
 
 
 QUICK = Size("cpu", 8, 32, layers=1, batch=1, length=40, pairs=1, step_widths=(32,), probe=128)

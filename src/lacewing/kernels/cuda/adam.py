@@ -115,7 +115,7 @@ def _tables(
     """Which program does what, all addresses, the first tensors' sizes, whether all are aligned."""
     sizes = [size for _, size in places[:many]]
     addresses = torch.tensor([at for at, _ in places], dtype=torch.int64)
-    aligned = all(at % 16 == 0 for at, _ in places)
+    aligned = all(at % 16 == 0 and size % 4 == 0 for at, size in places)
     counts = torch.tensor(sizes, dtype=torch.int32)
     tables = (upload(t, device) for t in (chunks(sizes, CHUNK), addresses, counts))
     table, where, entries = tables
@@ -125,6 +125,15 @@ def _tables(
 @functools.lru_cache(PLANS)
 def _flags(flags: tuple[bool, ...], device: torch.device) -> Tensor:
     return upload(torch.tensor(flags, dtype=torch.int32), device)
+
+
+@jit
+def size_of(sizes: tl.tensor, which: tl.tensor, ALIGNED: tl.constexpr) -> tl.tensor:
+    """How many entries a tensor has; whole runs of four may be loaded at once where aligned."""
+    size = tl.load(sizes + which)
+    if ALIGNED:
+        size = tl.multiple_of(size, 4)
+    return size
 
 
 @jit
@@ -149,7 +158,7 @@ def _squares(
 ) -> None:
     which = tl.load(table + tl.program_id(0))
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
-    grad, size = at_address(addresses, which, ALIGNED), tl.load(sizes + which)
+    grad, size = at_address(addresses, which, ALIGNED), size_of(sizes, which, ALIGNED)
     total = tl.zeros([BLOCK], tl.float32)
     for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
         at = block + tl.arange(0, BLOCK)
@@ -182,7 +191,8 @@ def _update(
 ) -> None:
     which = tl.load(table + tl.program_id(0))
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
-    size, shrink = tl.load(sizes + which), tl.where(tl.load(scaled + which) != 0, factor, 1.0)
+    size = size_of(sizes, which, ALIGNED)
+    shrink = tl.where(tl.load(scaled + which) != 0, factor, 1.0)
     weights = at_address(addresses, which, ALIGNED)
     grads = at_address(addresses, which + many, ALIGNED)
     firsts = at_address(addresses, which + 2 * many, ALIGNED)

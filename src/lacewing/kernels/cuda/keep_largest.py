@@ -130,7 +130,9 @@ class _Plan:
             chunks(sizes, CHUNK)[0], torch.arange(len(sizes) + 1, dtype=torch.int32)
         )
         self.first = upload(starts.int(), device)
-        self.aligned = all(at % 16 == 0 for at, _, _ in places)
+        self.aligned = all(
+            at % 16 == 0 and size % 4 == 0 for (at, _, _), size in zip(places, sizes, strict=True)
+        )
         self.asked: tuple[tuple[int, ...], tuple[bool, ...]] | None = None
 
     def run(self, ks: tuple[int, ...], factor: float, scaled: tuple[bool, ...]) -> None:

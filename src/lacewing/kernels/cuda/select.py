@@ -81,6 +81,15 @@ def raise_bars(
 
 
 @jit
+def size_of(fact: tl.tensor, ALIGNED: tl.constexpr) -> tl.tensor:
+    """Entries of a matrix; whole runs of four may be loaded at once where all is aligned."""
+    size = tl.load(fact + SIZE).to(tl.int32)
+    if ALIGNED:
+        size = tl.multiple_of(size, 4)
+    return size
+
+
+@jit
 def patterns(fact: tl.tensor, at: tl.tensor, inside: tl.tensor, ALIGNED: tl.constexpr) -> tl.tensor:
     """Bits of the weights at some flat places of a matrix."""
     base = tl.load(fact + POINTER).to(tl.pointer_type(tl.int32))
@@ -146,7 +155,7 @@ def collect(
     least, room = tl.load(row + FROM), tl.load(fact + ROOM).to(tl.int32)
     # A guess of zero would gather everything.
     if (least > 0) & (tl.load(row + WANTED) <= room):
-        size = tl.load(fact + SIZE).to(tl.int32)
+        size = size_of(fact, ALIGNED)
         target = found + tl.load(fact + BEGIN)
         for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
             at = block + tl.arange(0, BLOCK)
@@ -229,7 +238,7 @@ def count_whole(
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
     fact, row = facts + m * FACTS, state + m * STATES
     if enough(row, fact) == 0:
-        size, known = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
+        size, known = size_of(fact, ALIGNED), tl.load(row + CUT)
         for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
             at = block + tl.arange(0, BLOCK)
             inside = at < size
@@ -274,7 +283,7 @@ def count_ties(
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
     fact, row = facts + m * FACTS, state + m * STATES
     if tl.load(row + NEED) != tl.load(row + SHARE):
-        size, cut = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
+        size, cut = size_of(fact, ALIGNED), tl.load(row + CUT)
         count = 0
         for block in range(start, tl.minimum(start + CHUNK, size), BLOCK):
             at = block + tl.arange(0, BLOCK)
@@ -321,7 +330,7 @@ def apply(
     m = tl.load(table + tl.program_id(0))
     start = tl.load(table + programs + tl.program_id(0)) * CHUNK
     fact, row = facts + m * FACTS, state + m * STATES
-    size, cut = tl.load(fact + SIZE).to(tl.int32), tl.load(row + CUT)
+    size, cut = size_of(fact, ALIGNED), tl.load(row + CUT)
     need, scale = tl.load(row + NEED), tl.where(tl.load(scaled + m) != 0, factor, 1.0)
     all_ties = need == tl.load(row + SHARE)
     before = 0
