@@ -30,7 +30,7 @@ def keep_largest_(weight: Tensor, k: int, floor: int = 0, axis: str = "row") -> 
     if floor:
         dim = 1 if axis == "row" else 0
         score.scatter_(dim, score.topk(floor, dim=dim).indices, 1e10)
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
+    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
     mask[score.flatten().topk(k).indices] = True
     weight.data.mul_(mask.view_as(weight).float())
 
@@ -41,7 +41,7 @@ def sink_attention(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> Tens
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     batch, heads, length, width = q.shape
     zero = k.new_zeros(batch, heads, 1, width)
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    causal = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
     bias = torch.where(causal, 0.0, -torch.inf).expand(batch, heads, -1, -1)
     slot = sink.view(1, heads, 1, 1).expand(batch, -1, length, 1)
     mask = torch.cat([slot, bias], dim=-1).to(q.dtype)

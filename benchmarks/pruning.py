@@ -24,16 +24,18 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_
 
 
-def model(config: TrainConfig) -> tuple[Transformer, dict[str, torch.Tensor]]:
+def model(config: TrainConfig, device: str = "cpu") -> tuple[Transformer, dict[str, torch.Tensor]]:
     """Random weights at the final density, and random means."""
     torch.manual_seed(0)
-    network = Transformer(config.model(config.vocab_size)).eval()
+    network = Transformer(config.model(config.vocab_size)).eval().to(device)
     project_(network, config, config.steps)
     widths = site_widths(network.config)
-    return network, {key: 0.1 * torch.randn(width) for key, width in widths.items()}
+    return network, {key: 0.1 * torch.randn(width).to(device) for key, width in widths.items()}
 
 
-def prompts(config: TrainConfig, pairs: int, longest: int, seed: int) -> Prompts:
+def prompts(
+    config: TrainConfig, pairs: int, longest: int, seed: int, device: str = "cpu"
+) -> Prompts:
     """Random tokens; lengths from a half to the whole of the longest."""
     generator = torch.Generator().manual_seed(seed)
     rows, vocab = 2 * pairs, config.vocab_size
@@ -42,25 +44,27 @@ def prompts(config: TrainConfig, pairs: int, longest: int, seed: int) -> Prompts
     last = torch.randint(longest // 2, longest, (rows,), generator=generator)
     last[0] = longest - 1
     return Prompts(
-        tokens=ids,
-        last=last,
-        answer=answer,
-        other=(answer + 1) % vocab,
+        tokens=ids.to(device),
+        last=last.to(device),
+        answer=answer.to(device),
+        other=((answer + 1) % vocab).to(device),
         pairs=(Pair("", "", "", "", ""),) * pairs,
     )
 
 
-def search(config: TrainConfig, circuits: int) -> tuple[Run, Run, Callable[[], None]]:
+def search(
+    config: TrainConfig, circuits: int, device: str = "cpu"
+) -> tuple[Run, Run, Callable[[], None]]:
     """One step of mask training for some circuits: the published way, ours, and their agreement.
 
     One circuit has prompts as long as the context, so that padding costs the published way
     nothing. Several have prompts of up to 64 tokens, as `lacewing prune` takes them by default;
     the published way pads them to the context, and takes one circuit after the other.
     """
-    (network, means), settings = model(config), PruneConfig()
+    (network, means), settings = model(config, device), PruneConfig()
     network.requires_grad_(False)
     pairs, longest = config.batch // 2, config.context if circuits == 1 else 64
-    batches = [prompts(config, pairs, longest, seed) for seed in range(circuits)]
+    batches = [prompts(config, pairs, longest, seed, device) for seed in range(circuits)]
     find_nonzeros(network)
     masks = [_mask(means) for _ in batches]
     optimizers = [torch.optim.AdamW([mask.tau], lr=1e-3) for mask in masks]
@@ -74,7 +78,7 @@ def search(config: TrainConfig, circuits: int) -> tuple[Run, Run, Callable[[], N
 
     def published() -> list[float]:
         if not plain:  # not before, so that they take no memory where only ours is run
-            plain.extend(_Published(config, batch) for batch in batches)
+            plain.extend(_Published(config, batch, device) for batch in batches)
         return [one.step() for one in plain]
 
     def agree() -> None:
@@ -87,14 +91,15 @@ def search(config: TrainConfig, circuits: int) -> tuple[Run, Run, Callable[[], N
 
 def _mask(means: dict[str, torch.Tensor]) -> NodeMask:
     widths = {key: len(mean) for key, mean in means.items()}
-    return NodeMask(widths, means, torch.full((sum(widths.values()),), 0.1), 1.0)
+    init = torch.full((sum(widths.values()),), 0.1, device=next(iter(means.values())).device)
+    return NodeMask(widths, means, init, 1.0)
 
 
 class _Published:
     """Masks by plain autograd through every site, all logits, gradients of all weights."""
 
-    def __init__(self, config: TrainConfig, batch: Prompts) -> None:
-        self.network, self.means = model(config)
+    def __init__(self, config: TrainConfig, batch: Prompts, device: str) -> None:
+        self.network, self.means = model(config, device)
         short = config.context - batch.tokens.shape[1]
         self.tokens, self.batch = F.pad(batch.tokens, (0, short)), batch
         self.tau = {k: torch.full_like(m, 0.1).requires_grad_() for k, m in self.means.items()}
@@ -102,7 +107,7 @@ class _Published:
 
     def step(self) -> float:
         hooks = {key: self._gate(key) for key in self.means}
-        with edit(self.network, hooks), naive.kernels(), torch.autocast("cpu", torch.bfloat16):
+        with edit(self.network, hooks), naive.kernels(), self._precision():
             logits = self.network(self.tokens)
         last = logits[torch.arange(len(self.batch.last)), self.batch.last].float()
         count = torch.stack([_step(t).sum() for t in self.tau.values()]).sum()
@@ -112,6 +117,9 @@ class _Published:
         self.optimizer.zero_grad()
         self.network.zero_grad()
         return float(loss.detach())
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.tokens.device.type, torch.bfloat16)
 
     def _gate(self, key: str) -> Callable[[torch.Tensor], torch.Tensor]:
         def hook(x: torch.Tensor) -> torch.Tensor:

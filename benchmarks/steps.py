@@ -39,10 +39,12 @@ def reference(
     )
 
 
-def _network(config: TrainConfig) -> tuple[Transformer, torch.optim.Adam, torch.Tensor]:
+def _network(
+    config: TrainConfig, device: str = "cpu"
+) -> tuple[Transformer, torch.optim.Adam, torch.Tensor]:
     torch.manual_seed(0)
-    network = Transformer(config.model(config.vocab_size))
-    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1))
+    network = Transformer(config.model(config.vocab_size)).to(device)
+    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1)).to(device)
     project_(network, config, config.steps)
     return network, adam(network, config), tokens
 
@@ -52,14 +54,14 @@ def _plain_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
 
 
 def _loss(network: Transformer, tokens: torch.Tensor, loss: Loss = _plain_loss) -> torch.Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(tokens.device.type, torch.bfloat16):
         logits = network(tokens[:, :-1])
     return loss(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def ours(config: TrainConfig) -> Train:
+def ours(config: TrainConfig, device: str = "cpu") -> Train:
     """One step as `lacewing train` does it, late in the run, where the density is the final one."""
-    network, optimizer, tokens = _network(config)
+    network, optimizer, tokens = _network(config, device)
     late = config.steps // 2
 
     def step() -> float:
@@ -71,9 +73,9 @@ def ours(config: TrainConfig) -> Train:
     return step
 
 
-def published(config: TrainConfig, checkpointing: bool = False) -> Train:
+def published(config: TrainConfig, checkpointing: bool = False, device: str = "cpu") -> Train:
     """The same step with the published operations; `checkpointing` is train.py's default."""
-    network, optimizer, tokens = _network(config)
+    network, optimizer, tokens = _network(config, device)
     late = config.steps // 2
 
     if checkpointing:
@@ -90,13 +92,14 @@ def published(config: TrainConfig, checkpointing: bool = False) -> Train:
     return step
 
 
-def dense(config: TrainConfig) -> Train:
+def dense(config: TrainConfig, device: str = "cpu") -> Train:
     """A plain dense model of the same shape: F.linear, flash attention, fused AdamW."""
     model = config.model(config.vocab_size)
     torch.manual_seed(0)
-    network = Transformer(type(model)(**(vars(model) | {"abs_topk": None, "sinks": False})))
+    plain = type(model)(**(vars(model) | {"abs_topk": None, "sinks": False}))
+    network = Transformer(plain).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1))
+    tokens = torch.randint(config.vocab_size, (config.batch, config.context + 1)).to(device)
 
     def step() -> float:
         with naive.kernels(naive.flash_attention):

@@ -6,7 +6,7 @@ stays short. Standard output is left to results.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUIET_SECONDS = 15.0
@@ -22,8 +22,12 @@ class Progress:
         self.start = self.printed = time.monotonic()
         self.first: float | None = None  # where a resumed job began; its rate counts from there
 
-    def update(self, done: int | float, note: str = "") -> None:
-        """Say that `done` of `total` units are finished; `note` is added to the line."""
+    def update(self, done: int | float, note: str | Callable[[], str] = "") -> None:
+        """Say that `done` of `total` units are finished.
+
+        `note` is added to the line; a function is asked for it only when a line is due, for notes
+        that would make the computer wait for a GPU.
+        """
         now = time.monotonic()
         if self.first is None:
             self.first, self.start = done, now
@@ -35,6 +39,7 @@ class Progress:
         left = duration((self.total - done) / rate) if rate > 0 else "?"
         line = f"{self.label}  {100 * done / max(self.total, 1):3.0f} %"
         line += f"  {short(rate)} {self.unit}/s  {left} left" if rate > 0 else ""
+        note = note() if callable(note) else note
         line += f"  {note}" if note else ""
         print(
             f"\r\033[2K{line}" if self.live else line,

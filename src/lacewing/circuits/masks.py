@@ -81,7 +81,8 @@ def _hook(step: Tensor, mean: Tensor, circuit: Tensor | None) -> SiteHook:
     on = (step.detach() > 0).contiguous()
 
     def hook(value: Tensor) -> Tensor:
-        whose = torch.zeros(len(value), dtype=torch.long) if circuit is None else circuit
+        only = torch.zeros(len(value), dtype=torch.long, device=value.device)
+        whose = only if circuit is None else circuit
         return gate(value, step, on, mean, whose)
 
     return hook

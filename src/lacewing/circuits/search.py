@@ -132,8 +132,9 @@ def gradients(
     """Gradients of masks from a batch of prompts each; the task losses, in nats."""
     together = joined(batches)
     counts = torch.tensor([2 * len(batch) for batch in batches])
-    circuit = torch.arange(len(masks)).repeat_interleave(counts)
-    with edit(network, edits(masks, circuit)), _precision():
+    device = together.tokens.device
+    circuit = torch.arange(len(masks)).repeat_interleave(counts).to(device)
+    with edit(network, edits(masks, circuit)), _precision(device):
         logits = network(together.tokens, at=together.last)
     losses = torch.split(two_answer_loss(logits.float(), together), counts.tolist())
     task_losses = [loss.mean() for loss in losses]
@@ -152,6 +153,6 @@ def follow(mask: NodeMask, optimizer: torch.optim.Optimizer, clip: float) -> Non
     mask.clamp_()
 
 
-def _precision() -> torch.autocast:
+def _precision(device: torch.device) -> torch.autocast:
     """bf16 products while tau is learned; every reported loss is in float32."""
-    return torch.autocast("cpu", torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lacewing.kernels import cuda
 from lacewing.kernels.jit import jitted, prange
 
 
@@ -20,7 +21,7 @@ def abs_topk(x: Float[Tensor, "*row channel"], k: int) -> Float[Tensor, "*row ch
     """Keep the k largest |x| along the last dimension, ties by lowest index.
 
     Args:
-        x: Any float tensor; float32 and bfloat16 on a CPU take the fast path.
+        x: Any float tensor; float32 and bfloat16 take the fast path.
         k: Entries kept per row, at least 1; the row's width or more keeps all.
 
     Returns:
@@ -30,6 +31,12 @@ def abs_topk(x: Float[Tensor, "*row channel"], k: int) -> Float[Tensor, "*row ch
     """
     if k >= x.shape[-1]:
         return x
+    if x.device.type == "cuda" and cuda.available():
+        from lacewing.kernels.cuda import abs_topk as gpu
+
+        if gpu.covers(x):
+            return gpu.forward(x, k)
+        cuda.fall_back(f"AbsTopK over {x.shape[-1]} channels of {x.dtype} has no kernel")
     out: Tensor = _AbsTopK.apply(x, k)  # type: ignore[no-untyped-call]
     return out
 

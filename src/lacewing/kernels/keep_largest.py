@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.errors import ConfigError
+from lacewing.kernels import cuda
 from lacewing.kernels.jit import jitted
 
 Axis = Literal["row", "column"]
@@ -64,7 +65,7 @@ def keep_largest_of_all_(matrices: Iterable[Matrix]) -> None:
     Raises:
         ConfigError: a floor alone needs more than k entries.
     """
-    jobs = []
+    jobs, others = [], []
     for matrix in matrices:
         weight, k, floor, axis, scale = matrix
         check_floor(weight.shape, k, floor, axis)
@@ -74,11 +75,38 @@ def keep_largest_of_all_(matrices: Iterable[Matrix]) -> None:
             continue
         if weight.device.type == "cpu" and weight.dtype == torch.float32 and weight.is_contiguous():
             jobs.append(matrix)
+        elif _on_gpu(matrix):
+            others.append(matrix)
         else:
             with torch.no_grad():
                 weight.masked_fill_(~largest_reference(weight, k, floor, axis), 0).mul_(scale)
     if jobs:
         _on_cpu(jobs)
+    for scale in dict.fromkeys(matrix.scale for matrix in others):
+        _together([matrix for matrix in others if matrix.scale == scale], scale)
+
+
+def _on_gpu(matrix: Matrix) -> bool:
+    """Whether the Triton version takes this matrix."""
+    weight, floor = matrix.weight, matrix.floor
+    if weight.device.type != "cuda" or not cuda.available():
+        return False
+    from lacewing.kernels.cuda import keep_largest as gpu
+
+    if not gpu.covers(weight, floor):
+        cuda.fall_back(
+            f"keeping the largest of a {weight.dtype} {tuple(weight.shape)} has no kernel"
+        )
+        return False
+    return True
+
+
+def _together(matrices: list[Matrix], scale: float) -> None:
+    """All matrices of one GPU with one decay, in one go."""
+    from lacewing.kernels.cuda import keep_largest as gpu
+
+    weights, ks, floors, axes, _ = zip(*matrices, strict=True)
+    gpu.keep_largest_(weights, ks, floors, axes, factor=scale)
 
 
 def check_floor(shape: tuple[int, ...], k: int, floor: int, axis: Axis = "row") -> None:

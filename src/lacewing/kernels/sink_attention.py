@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.kernels import cuda
 from lacewing.kernels.jit import jitted, numbers
 
 
@@ -44,6 +45,14 @@ def sink_attention(
         return mixed
     if sink is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    if q.device.type == "cuda" and cuda.available():
+        from lacewing.kernels.cuda import sink_attention as gpu
+
+        if gpu.covers(q, k, v):
+            return gpu.sink_attention(q, k, v, sink)
+        cuda.fall_back(
+            f"attention with sinks over {q.shape[-1]} channels of {q.dtype} has no kernel"
+        )
     batch, heads, _, width = q.shape
     zero = q.new_zeros(batch, heads, 1, width)
     logit = (sink / scale).to(q.dtype).view(1, heads, 1, 1).expand(batch, -1, -1, -1)

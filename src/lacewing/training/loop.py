@@ -10,6 +10,7 @@ of them.
 """
 
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -163,7 +164,8 @@ class _Trainer:
             while self.step < self.config.steps:
                 train_loss = self._one_step()
                 self.step += 1
-                bar.update(self.step * self.config.step_tokens, f"loss {float(train_loss):.3f}")
+                note = functools.partial("loss {:.3f}".format, train_loss)
+                bar.update(self.step * self.config.step_tokens, note)
                 due = self.step >= evaluate_at or self.step == self.config.steps
                 if due:
                     loss = self._evaluate(train_loss)

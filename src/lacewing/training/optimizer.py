@@ -48,7 +48,7 @@ def adam(network: Transformer, config: TrainConfig) -> torch.optim.Adam:
 
 def finish_step(
     network: Transformer, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
-) -> float:
+) -> float | Tensor:
     """Everything after the backward pass of step `step`; returns the gradient RMS."""
     rate = learning_rate_at(config, step)
     for group in optimizer.param_groups:
