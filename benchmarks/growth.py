@@ -109,7 +109,8 @@ def _panel(name: str, rows: dict[str, Any], left: float) -> list[str]:
         body += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" class="{fill}"/>' for a, b in points]
         at = points[-1] if rows["x"][-1] > rows["x"][0] else points[0]
         label = f"{'sparse' if side == 'ours' else side} {rows['exponent'][side]:+.2f}"
-        body.append(svg.text(at[0], at[1] - 9, label, "small", "end"))
+        place = at[1] - 9 if side == "dense" else at[1] + 18
+        body.append(svg.text(at[0], place, label, "small", "end"))
     return body
 
 

@@ -57,7 +57,7 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
             "sinks": False,
             "vocab_size": 257,
             "batch": 16,
-            "tokens": 16 * 16 * 120,
+            "tokens": 16 * 16 * 240,
             "learning_rate": 0.1,
             "floor": 2,
             "precision": "fp32",

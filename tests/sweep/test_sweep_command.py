@@ -14,7 +14,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as stop:
         main(["sweep", *arguments])
     out, err = capsys.readouterr()
-    assert (2, "", 1) == (stop.value.code, out, len(err.strip().splitlines()))
+    assert (2, "", 1) == (stop.value.code, out, len(err.strip().splitlines())), err
     return err
 
 
@@ -28,7 +28,7 @@ def test_mistakes_are_one_line(
     assert "--summary stands alone" in refused(both, capsys)
     assert "no configuration of a sweep" in refused(["--summary", str(tmp_path)], capsys)
     assert "processes must not be negative" in refused([*config, "--processes=-1"], capsys)
-    assert "unknown task 'nonsense'" in refused([*config, "--tasks", "nonsense"], capsys)
+    assert "unknown task 'nonsense'" in refused([*config, "--settings.tasks", "nonsense"], capsys)
     assert not (tmp_path / "out").exists()
 
 

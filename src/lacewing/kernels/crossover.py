@@ -1,7 +1,8 @@
 """From which density on a dense product is faster than one through the nonzeros, on this machine.
 
 Measured once and kept in the user's cache folder: a choice that changed from one process to the
-next would change how sums are rounded, and so which weights a run ends with.
+next would change how sums are rounded, and so which weights a run ends with. Of processes that
+measure at the same time the first to finish is believed by all.
 """
 
 import functools
@@ -26,19 +27,19 @@ MOST = 0.25
 """No crossover beyond this is believed: there lies only extrapolation."""
 
 
+UNKNOWN = 0.1
+"""Taken where nothing can be kept, so that at least all processes agree."""
+
+
 @functools.cache
 def crossover() -> float:
     """The density up to which products through the nonzeros are faster, from 0 to MOST."""
-    path = _folder() / "crossover.json"
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        known = {}
-    machine = _machine()
-    if machine not in known:
-        known[machine] = _measure()
-        _keep(path, known)
-    return float(known[machine])
+    path = _folder() / f"crossover-{_machine()}.json"
+    known = _read(path)
+    if known is None and _writable(path.parent):
+        _keep(path, _measure())
+        known = _read(path)
+    return UNKNOWN if known is None else known
 
 
 def _folder() -> Path:
@@ -47,25 +48,44 @@ def _folder() -> Path:
 
 
 def _machine() -> str:
-    """What the answer depends on, as one word."""
+    """What the answer depends on, as one word; not the number of threads, which hardly matters."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = {line for line in lines if line.startswith(("model", "cpu family", "flags"))}
     except OSError:
         processor = {platform.processor(), platform.machine()}
-    facts = [*sorted(processor), str(torch.get_num_threads()), torch.__version__]
+    facts = [*sorted(processor), torch.__version__]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-def _keep(path: Path, known: dict[str, float]) -> None:
-    """Write the cache whole or not at all; where it cannot be written, every process measures."""
+def _read(path: Path) -> float | None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(known))
-        draft.replace(path)
+        return float(json.loads(path.read_text())["density"])
+    except OSError:  # not there
+        return None
+    except (ValueError, KeyError, TypeError):  # damaged: measured anew
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _keep(path: Path, density: float) -> None:
+    """Write the answer, unless another process has."""
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        draft.write_text(json.dumps({"density": density}))
+        os.link(draft, path)
+    except OSError:
+        return  # there by now, or not to be had
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _measure() -> float:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lacewing.kernels.jit import jitted, numbers
+from lacewing.kernels.jit import CHUNKS, jitted, numbers
 
 
 def gate(
@@ -66,7 +66,7 @@ class _Gate(torch.autograd.Function):
         width = x.shape[-1]
         rows, given = (t.detach().reshape(-1, width).contiguous() for t in (x, grad))
         out, group = torch.empty_like(rows), circuit.repeat_interleave(x.shape[1])
-        sums = torch.zeros(torch.get_num_threads(), len(on), width)
+        sums = torch.zeros(CHUNKS, len(on), width)
         arrays = [numbers(t) for t in (given, rows, on, mean, group, out, sums)]
         jitted(loops.backward)(*arrays)
         return out.view(x.shape), sums.sum(0), None, None, None

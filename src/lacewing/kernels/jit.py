@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+CHUNKS = 16
+"""Pieces that sums over all tokens are cut into: as many on any number of threads, so that the same
+seed gives the same sums."""
 prange = range  # plain Python runs the loops with this; `jitted` swaps in numba's parallel range
 
 

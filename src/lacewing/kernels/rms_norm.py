@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.kernels.jit import jitted, numbers
+from lacewing.kernels.jit import CHUNKS, jitted, numbers
 
 EPSILON = float(torch.finfo(torch.float32).eps)
 """What torch adds to the mean square of float32."""
@@ -55,7 +55,7 @@ class _RMSNorm(torch.autograd.Function):
 
         rows, gain, size = ctx.saved_tensors  # type: ignore[attr-defined]
         given = grad.reshape(rows.shape).float().contiguous()
-        slope, sums = torch.empty_like(rows), torch.zeros(torch.get_num_threads(), len(gain))
+        slope, sums = torch.empty_like(rows), torch.zeros(CHUNKS, len(gain))
         arrays = [numbers(t) for t in (given, rows, gain, size, slope, sums)]
         jitted(loops.backward, reorder=True)(*arrays)
         return slope.view(grad.shape), sums.sum(0)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.kernels.jit import jitted, numbers
+from lacewing.kernels.jit import CHUNKS, jitted, numbers
 
 LANES, TILE = 16, 64
 """Widths are padded to a multiple of LANES, tokens to TILE (kernels/cpu/vector.py)."""
@@ -124,7 +124,7 @@ def _weight_gradient(grad: Tensor, x: Tensor, sparse: SparseWeight) -> Tensor:
 
     some, others = grad[sample], x[sample]
     dense = (some.t() @ others).float().mul_(len(x) / len(others))
-    exact = torch.zeros(torch.get_num_threads(), rows.count)
+    exact = torch.zeros(CHUNKS // 4, rows.count)
     first = np.arange(0, len(x), TILE)
     grad, x = grad.contiguous(), x.contiguous()
     arrays = numbers(grad), numbers(x), rows.pointer, rows.index, numbers(exact), first
@@ -158,7 +158,7 @@ def _multiply(
         start[:rows] = bias.detach().float().numpy()
     out = source.new_empty(len(source), width)
     add = add and len(source) % TILE == 0
-    sums = torch.zeros(torch.get_num_threads(), columns if add else 0)
+    sums = torch.zeros(CHUNKS, columns if add else 0)
     arrays = pointer, matrix.index, matrix.value, start
     jitted(loops.multiply)(numbers(source), *arrays, numbers(out), numbers(sums))
     return out[:tokens, :rows].reshape(*x.shape[:-1], rows), sums.sum(0)
