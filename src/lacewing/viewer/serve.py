@@ -1,6 +1,5 @@
 """Starting the server: the port, the token, the browser."""
 
-import asyncio
 import os
 import secrets
 import socket
@@ -79,7 +78,7 @@ def view(
 class Timed(H11Protocol):
     """HTTP that hangs up on who does not finish the head of a request in time."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         """Start the clock of a connection."""
         super().connection_made(transport)
         self.loop.call_later(HEADER_SECONDS, self._too_late)
@@ -102,6 +101,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(256)  # so that whoever reads the address waits instead of being refused
     except OSError as error:
         listening.close()
         raise ConfigError(
