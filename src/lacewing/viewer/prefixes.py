@@ -108,7 +108,10 @@ def _block(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends
         positions = None if positions is None else positions[at.ends]
     x = site.add(x, update)
     site = block.sites["mlp_out"]
-    return site.add(x, block._mlp(x, positions) if len(site.live) else x.new_zeros(0))
+    if not len(site.live):
+        return site.add(x, x.new_zeros(0))
+    update = block._mlp(x, positions)  # one row for all where no neuron is live
+    return site.add(x, update.reshape(-1, update.shape[-1]))
 
 
 def _written(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends: bool) -> Tensor:

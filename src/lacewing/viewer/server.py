@@ -182,7 +182,8 @@ def activations_json(viewer: Viewer, id: str, node: str, text: str) -> bytes:
         sequences = texts.of_prompts(session.prompts)
     else:
         work = viewer.natural(session)
-        _failed(work)
+        if work.problem is not None:
+            raise MissingError(str(work.problem))
         if work.state != "ready":
             return plain(_computing(node, text, work)).body
         sequences = work.value
@@ -207,8 +208,8 @@ def _computing(node: str, text: str, work: Work) -> dict[str, Any]:
 
 
 def _failed(work: Work) -> None:
-    if work.state == "failed":
-        raise MissingError(work.error)
+    if work.problem is not None:
+        raise work.problem
 
 
 def attention_json(viewer: Viewer, id: str, head: str, pair: int, member: Member) -> bytes:
