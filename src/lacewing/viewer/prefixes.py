@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lacewing.circuits.live import LiveCircuit, _LiveBlock
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.kernels.sink_attention import sink_attention
-from lacewing.model.transformer import Transformer, beside
+from lacewing.model.transformer import Block, Transformer, beside
 from lacewing.tasks.batch import Prompts
 
 PIECE = 64
@@ -61,7 +61,7 @@ class Prefixes:
         self.embedded: Tensor = network.wte(self.tokens)
         normed = None if network.wpe is None else network.normed_positions(width)
         self.positions = None if normed is None else normed[self.position]
-        block = network.blocks[0]
+        block: Block = network.blocks[0]  # type: ignore[assignment]
         self.read: Tensor = beside(block.ln_1(self.embedded), self.positions)
         keep = network.config.survivors("attn_in", self.read.shape[-1])
         if keep is not None:

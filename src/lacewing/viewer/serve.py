@@ -84,7 +84,8 @@ class Timed(H11Protocol):
         self.loop.call_later(HEADER_SECONDS, self._too_late)
 
     def _too_late(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        begun: Any = self.cycle  # None until a first request has arrived, whatever its type says
+        if begun is None and not self.transport.is_closing():
             self.transport.close()
 
 
