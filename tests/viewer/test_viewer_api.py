@@ -133,13 +133,14 @@ def test_activations(live: Any, opened: Viewer) -> None:
 
 def test_natural_text(folder: Path, text: Path) -> None:
     """Natural text comes from the corpus named at the start, as windows of the model's context."""
-    read = sample.read(str(text), 20)
+    read = sample.read(str(text), 12)
     model = Viewer(folder).session("circuits-planted").model
     sequences = texts.of_documents(model, read)
-    assert 20 == len(sequences.tokens)
+    assert 12 == len(read)
+    assert len(sequences.about) == len(sequences.tokens) > 6  # the shortest ends are left out
     assert model.network.config.context == sequences.tokens.shape[1]
     assert all(about["source"].endswith(".py") for about in sequences.about)
-    again = sample.read(str(text), 20)
+    again = sample.read(str(text), 12)
     assert read == again
     values = texts.values(model, ["0.attn_in.1"], sequences, Turns(), Work(lambda work: None))
     found = texts.answer("0.attn_in.1", "natural", values[0], sequences, model)

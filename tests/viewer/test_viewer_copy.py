@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lacewing.errors import ArtifactError
-from lacewing.viewer import copies, server
+from lacewing.viewer import copies, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.state import Viewer
 
@@ -104,7 +104,7 @@ def test_copy(folder: Path, text: Path, tmp_path: Path) -> None:
     assert found["api/home"]["writable"] is False
     assert "ready" == found[f"{base}/effects"]["state"]
     viewer = Viewer(folder)
-    assert json.loads(server.circuit_json(viewer, "circuits-planted")) == found[base]
+    assert json.loads(replies.circuit_json(viewer, "circuits-planted")) == found[base]
     viewer.close()
     index = (output / "index.html").read_text()
     assert '<script src="data.js"></script>' in index

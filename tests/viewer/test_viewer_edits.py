@@ -18,9 +18,9 @@ from lacewing.viewer.session import NO_CHANGES, Session
 from lacewing.viewer.state import Viewer
 
 
-@pytest.fixture(params=["planted", "random"])
+@pytest.fixture(params=["planted", "path_a", "random"])
 def session(opened: Viewer, request: pytest.FixtureRequest) -> Session:
-    """A circuit of the hand-made model, and one of the model with every feature."""
+    """Two circuits of the hand-made model, and one of the model with every feature."""
     return opened.session(f"circuits-{request.param}")
 
 
@@ -43,6 +43,16 @@ def test_shared_beginnings(session: Session) -> None:
     pieces = prefixes(session.model.network, session.prompts)
     assert torch.allclose(expected, logits(live, pieces), atol=1e-5)
     assert sum(len(p.tokens) for p in pieces) < int((session.prompts.last + 1).sum())
+
+
+def test_nothing_in_between(opened: Viewer) -> None:
+    """A circuit whose neurons are all off still writes what they do at their means."""
+    session = opened.session("circuits-planted")
+    off = Changes.of([Edit(off="0.mlp_neuron.0")], session.model)
+    circuit = edited(session.circuit, session.model, off)
+    masks = masks_of(session.model.network, circuit.nodes)
+    found = session._run(prepare(circuit, session.model, "mean", off), "mean")
+    assert torch.allclose(slow(session, masks, dict(session.model.means)), found, atol=1e-5)
 
 
 def test_node_off(session: Session) -> None:

@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -177,7 +178,7 @@ def test_notebook(made: Any) -> None:
     assert circuit.n_nodes == seen.tags.count("circle")
     assert html == lacewing.show(circuit)
     style = html.partition("<style>")[2].partition("</style>")[0]
-    selectors = [s for s in style.replace("}", "{").split("{")[::2] if s.strip()]
+    selectors = re.findall(r"([^{}]+)\{", style)
     assert all("lacewing-circuit" in s or s.startswith("@media") for s in selectors)
 
 

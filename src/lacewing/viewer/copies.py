@@ -16,7 +16,7 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.progress import progress
-from lacewing.viewer import exports, server
+from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import Files, index
 from lacewing.viewer.guard import POLICY
@@ -54,7 +54,8 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
         files |= more
     finally:
         viewer.close()
-    small, large = {}, {}
+    small: dict[str, str] = {}
+    large: dict[str, str] = {}
     for url, body in answers.items():
         if len(body) <= SMALL:
             small[url] = body.decode()
@@ -114,10 +115,9 @@ def _gather(viewer: Viewer) -> tuple[dict[str, bytes], dict[str, bytes]]:
         for right in circuits:
             if left != right and _related(viewer, left, right):
                 url = f"api/compare?left={left}&right={right}"
-                answers[url] = bytes(server.plain(server.home.compare(viewer, left, right)).body)
-    answers["api/frontier"] = bytes(server.plain(server.frontier.frontier(viewer)).body)
-    home = server.home.home(viewer) | {"writable": False, "jobs": []}
-    answers["api/home"] = bytes(server.plain(home).body)
+                answers[url] = replies.compare_json(viewer, left, right)
+    answers["api/frontier"] = replies.frontier_json(viewer)
+    answers["api/home"] = replies.home_json(viewer, writable=False)
     return answers, files
 
 
@@ -169,23 +169,23 @@ def _said(viewer: Viewer, id: str, words: list[str], given: dict[str, str]) -> b
     member: Any = given.get("member", "clean")
     match words:
         case []:
-            return server.circuit_json(viewer, id)
+            return replies.circuit_json(viewer, id)
         case ["effects"]:
-            return bytes(server.plain(server.effects_of(viewer, id)).body)
+            return replies.effects_json(viewer, id)
         case ["notes"]:
-            return server.notes.read(viewer.found(id).folder).model_dump_json().encode()
+            return replies.notes_json(viewer, id)
         case ["proposal"]:
-            return server.proposal_json(viewer, id)
+            return replies.proposal_json(viewer, id)
         case ["prompts"]:
-            return server.prompts_json(viewer, id)
+            return replies.prompts_json(viewer, id)
         case ["prompts", index]:
-            return server.prompt_json(viewer, id, int(index), member)
+            return replies.prompt_json(viewer, id, int(index), member)
         case ["attention"]:
-            return server.attention_json(viewer, id, given["head"], int(given["pair"]), member)
+            return replies.attention_json(viewer, id, given["head"], int(given["pair"]), member)
         case ["nodes", node]:
-            return server.node_json(viewer, id, node)
+            return replies.node_json(viewer, id, node)
         case ["activations", node]:
-            return server.activations_json(viewer, id, node, given["text"])
+            return replies.activations_json(viewer, id, node, given["text"])
     raise ArtifactError(f"no such answer: {words}")
 
 

@@ -62,7 +62,7 @@ class Changes:
             node = edit.off or edit.on or edit.node or ""
             check_node(node, model)
             for others in (off, on, values):
-                others.pop(node, None)  # type: ignore[call-overload]
+                others.pop(node, None)
             if edit.node is not None and edit.value is not None:
                 values[node] = edit.value
             else:

@@ -20,10 +20,11 @@ from lacewing import artifacts
 from lacewing.errors import ArtifactError
 from lacewing.viewer.answers import Annotation, Notes, Supernode
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows: two servers on one folder are then not kept apart
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 NAME = "annotations.json"
 MOST = 5000

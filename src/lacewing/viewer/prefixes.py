@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lacewing.circuits.live import LiveCircuit, _LiveBlock
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.kernels.sink_attention import sink_attention
-from lacewing.model.transformer import Transformer, beside
+from lacewing.model.transformer import Block, Transformer, beside
 from lacewing.tasks.batch import Prompts
 
 PIECE = 64
@@ -61,7 +61,7 @@ class Prefixes:
         self.embedded: Tensor = network.wte(self.tokens)
         normed = None if network.wpe is None else network.normed_positions(width)
         self.positions = None if normed is None else normed[self.position]
-        block = network.blocks[0]
+        block: Block = network.blocks[0]  # type: ignore[assignment]
         self.read: Tensor = beside(block.ln_1(self.embedded), self.positions)
         keep = network.config.survivors("attn_in", self.read.shape[-1])
         if keep is not None:
@@ -108,7 +108,10 @@ def _block(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends
         positions = None if positions is None else positions[at.ends]
     x = site.add(x, update)
     site = block.sites["mlp_out"]
-    return site.add(x, block._mlp(x, positions) if len(site.live) else x.new_zeros(0))
+    if not len(site.live):
+        return site.add(x, x.new_zeros(0))
+    update = block._mlp(x, positions)  # one row for all where no neuron is live
+    return site.add(x, update.reshape(-1, update.shape[-1]))
 
 
 def _written(block: _LiveBlock, x: Tensor, read: Tensor | None, at: Prefixes, ends: bool) -> Tensor:

@@ -1,6 +1,5 @@
 """Starting the server: the port, the token, the browser."""
 
-import asyncio
 import os
 import secrets
 import socket
@@ -79,13 +78,14 @@ def view(
 class Timed(H11Protocol):
     """HTTP that hangs up on who does not finish the head of a request in time."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         """Start the clock of a connection."""
         super().connection_made(transport)
         self.loop.call_later(HEADER_SECONDS, self._too_late)
 
     def _too_late(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        begun: Any = self.cycle  # None until a first request has arrived, whatever its type says
+        if begun is None and not self.transport.is_closing():
             self.transport.close()
 
 
@@ -102,6 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(256)  # so that whoever reads the address waits instead of being refused
     except OSError as error:
         listening.close()
         raise ConfigError(

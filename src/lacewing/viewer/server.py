@@ -1,9 +1,7 @@
 """The application: which URL is answered by what. The contract in words is docs/viewer.md."""
 
-import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,25 +11,14 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
-from lacewing.viewer import (
-    answers,
-    attention,
-    describe,
-    edits,
-    effects,
-    frontier,
-    groups,
-    home,
-    notes,
-    texts,
-)
+from lacewing.viewer import answers, attention, notes, replies
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.files import Files
 from lacewing.viewer.jobs import TooManyError
+from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
-from lacewing.viewer.turns import BusyError, Work
+from lacewing.viewer.turns import BusyError
 
-Member = Literal["clean", "corrupted"]
 Id = Annotated[str, Query(max_length=200)]
 Head = Annotated[str, Query(pattern=r"^\d{1,4}\.\d{1,4}$")]
 Pair = Annotated[int, Query(ge=0, le=10**6)]
@@ -63,32 +50,29 @@ def ready(body: bytes) -> Response:
     return Response(body, media_type="application/json", headers={"cache-control": "no-cache"})
 
 
-def plain(value: Any) -> Response:
-    """A plain value as JSON; no NaN, which browsers do not read."""
-    return ready(json.dumps(value, allow_nan=False, separators=(",", ":")).encode())
-
-
 def _reading(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/home")
     def get_home() -> Response:
-        return plain(home.home(viewer))
+        return ready(replies.home_json(viewer))
 
     @app.get("/api/circuits/{id}", response_model=answers.CircuitAnswer)
     def get_circuit(id: str) -> Response:
         found = viewer.found(id)
         return ready(
-            viewer.answers.get(("circuit", id, found.stamp), lambda: circuit_json(viewer, id))
+            viewer.answers.get(
+                ("circuit", id, found.stamp), lambda: replies.circuit_json(viewer, id)
+            )
         )
 
     @app.get("/api/circuits/{id}/nodes/{node}", response_model=answers.NodeDetail)
     def get_node(id: str, node: str) -> Response:
         found = viewer.found(id)
         key = ("node", id, node, found.stamp)
-        return ready(viewer.answers.get(key, lambda: node_json(viewer, id, node)))
+        return ready(viewer.answers.get(key, lambda: replies.node_json(viewer, id, node)))
 
     @app.get("/api/circuits/{id}/effects")
     def get_effects(id: str) -> Response:
-        return plain(effects_of(viewer, id))
+        return ready(replies.effects_json(viewer, id))
 
     @app.get("/api/circuits/{id}/notes")
     def get_notes(id: str) -> answers.Notes:
@@ -96,16 +80,16 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
 
     @app.get("/api/circuits/{id}/proposal")
     def get_proposal(id: str) -> Response:
-        return ready(proposal_json(viewer, id))
+        return ready(replies.proposal_json(viewer, id))
 
     @app.get("/api/compare")
     def get_compare(left: Id, right: Id) -> Response:
         key = ("compare", *((id, viewer.found(id).stamp) for id in (left, right)))
-        return ready(viewer.answers.get(key, lambda: plain(home.compare(viewer, left, right)).body))
+        return ready(viewer.answers.get(key, lambda: replies.compare_json(viewer, left, right)))
 
     @app.get("/api/frontier")
     def get_frontier() -> Response:
-        return plain(frontier.frontier(viewer))
+        return ready(replies.frontier_json(viewer))
 
     @app.get("/api/circuits/{id}/export/{name}")
     def get_export(id: str, name: str, pair: Pair = 0, member: Member = "clean") -> Response:
@@ -123,113 +107,36 @@ def export_file(viewer: Viewer, id: str, name: str, pair: int, member: Member) -
     return Response(body, media_type=exporting.KINDS[name], headers=headers)
 
 
-def circuit_json(viewer: Viewer, id: str) -> bytes:
-    """The answer of a circuit."""
-    session = viewer.session(id)
-    found = viewer.found(id)
-    return describe.circuit_answer(
-        found, session.model, session.circuit, session.prompts, notes.read(found.folder)
-    )
-
-
-def node_json(viewer: Viewer, id: str, node: str) -> bytes:
-    """The answer of a node."""
-    session = viewer.session(id)
-    edits.check_node(node, session.model)
-    found = viewer.found(id)
-    effect = effects.effect(session, node)
-    answer = describe.detail(
-        found, session.model, session.circuit, node, notes.read(found.folder), effect
-    )
-    return answer.model_dump_json().encode()
-
-
-def effects_of(viewer: Viewer, id: str) -> dict[str, Any]:
-    """Ablation effects as far as they are measured."""
-    session = viewer.session(id)
-    key = ("effects", id, session.found.core)
-    work = viewer.slowly.get(key, lambda work: effects.measure(session, work))
-    _failed(work)
-    value = work.value or {"loss": None, "pairs": None, "nodes": {}, "edges": {}}
-    progress = {"state": work.state, "done": work.done, "total": work.total}
-    return progress | {k: dict(v) if isinstance(v, dict) else v for k, v in value.items()}
-
-
 def _text(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/circuits/{id}/activations/{node}")
     def get_activations(id: str, node: str, text: Literal["task", "natural"] = "task") -> Response:
-        return ready(activations_json(viewer, id, node, text))
+        return ready(replies.activations_json(viewer, id, node, text))
 
     @app.get("/api/circuits/{id}/attention")
     def get_attention(id: str, head: Head, pair: Pair = 0, member: Member = "clean") -> Response:
         key = ("attention", id, head, pair, member, viewer.found(id).core)
         return ready(
-            viewer.answers.get(key, lambda: attention_json(viewer, id, head, pair, member))
+            viewer.answers.get(key, lambda: replies.attention_json(viewer, id, head, pair, member))
         )
 
     @app.post("/api/circuits/{id}/attention")
     def post_attention(id: str, typed: answers.TypedHead) -> Response:
         session = viewer.session(id)
         tokens, _ = session.encode(typed.text)
-        return plain(attention.patterns(session, typed.head, tokens, None))
-
-
-def activations_json(viewer: Viewer, id: str, node: str, text: str) -> bytes:
-    """Where a node is active, or how far the computing is."""
-    session = viewer.session(id)
-    edits.check_node(node, session.model)
-    if text == "task":
-        sequences = texts.of_prompts(session.prompts)
-    else:
-        work = viewer.natural(session)
-        _failed(work)
-        if work.state != "ready":
-            return plain(_computing(node, text, work)).body
-        sequences = work.value
-    names = texts.around(session.circuit, node)
-    key = ("values", id, session.found.core, text, names[0])
-    work = viewer.background.get(
-        key, lambda work: texts.values(session.model, names, sequences, viewer.turns, work)
-    )
-    _failed(work)
-    if work.state != "ready":
-        return plain(_computing(node, text, work)).body
-    found = work.value[names.index(node)]
-    return viewer.answers.get(
-        ("activations", id, session.found.core, text, node),
-        lambda: plain(texts.answer(node, text, found, sequences, session.model)).body,
-    )
-
-
-def _computing(node: str, text: str, work: Work) -> dict[str, Any]:
-    progress = {"state": "computing", "done": work.done, "total": work.total, "groups": []}
-    return {"node": node, "text": text} | progress
-
-
-def _failed(work: Work) -> None:
-    if work.state == "failed":
-        raise MissingError(work.error)
-
-
-def attention_json(viewer: Viewer, id: str, head: str, pair: int, member: Member) -> bytes:
-    """A head's patterns on a test prompt."""
-    session = viewer.session(id)
-    sequence = session.sequence(pair, member)
-    tokens = session.prompts.tokens[sequence, : int(session.prompts.last[sequence]) + 1].tolist()
-    chosen = session.prompts.pairs[pair]
-    answer = chosen.clean_answer if member == "clean" else chosen.corrupted_answer
-    return plain(attention.patterns(session, head, tokens, answer)).body
+        return ready(replies.encoded(attention.patterns(session, typed.head, tokens, None)))
 
 
 def _asking(app: FastAPI, viewer: Viewer) -> None:
     @app.get("/api/circuits/{id}/prompts")
     def get_prompts(id: str) -> Response:
-        return ready(prompts_json(viewer, id))
+        return ready(replies.prompts_json(viewer, id))
 
     @app.get("/api/circuits/{id}/prompts/{index}", response_model=answers.Answered)
     def get_prompt(id: str, index: int, member: Member = "clean") -> Response:
         key = ("prompt", id, index, member, viewer.found(id).core)
-        return ready(viewer.answers.get(key, lambda: prompt_json(viewer, id, index, member)))
+        return ready(
+            viewer.answers.get(key, lambda: replies.prompt_json(viewer, id, index, member))
+        )
 
     @app.post("/api/circuits/{id}/try")
     def post_try(id: str, typed: answers.Typed) -> answers.Answered:
@@ -238,23 +145,6 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/ask")
     def post_ask(id: str, ask: answers.Ask) -> answers.Asked:
         return viewer.session(id).ask(ask)
-
-
-def prompts_json(viewer: Viewer, id: str) -> bytes:
-    """All test pairs of a circuit."""
-    pairs = viewer.session(id).prompts.pairs
-    return bytes(plain({"pairs": [{"index": i} | asdict(p) for i, p in enumerate(pairs)]}).body)
-
-
-def proposal_json(viewer: Viewer, id: str) -> bytes:
-    """Supernodes proposed."""
-    session = viewer.session(id)
-    return bytes(plain({"supernodes": groups.proposal(session.model, session.circuit)}).body)
-
-
-def prompt_json(viewer: Viewer, id: str, index: int, member: Member) -> bytes:
-    """A test prompt, answered."""
-    return viewer.session(id).answer_pair(index, member).model_dump_json().encode()
 
 
 def _writing(app: FastAPI, viewer: Viewer) -> None:

@@ -120,13 +120,13 @@ class Session:
 
     def warm(self) -> None:
         """Run what the first questions need, in small background turns."""
+        parts = []
         for piece in range(0, len(self.prompts), 16):
             with self.turns.background():
                 few = self.prompts.take(range(piece, min(piece + 16, len(self.prompts))))
-                part = ablated_logits(self.model, few, None)
-            parts = part if piece == 0 else torch.cat([parts, part])
+                parts.append(ablated_logits(self.model, few, None))
         with self._lock:
-            self._known["full"] = parts
+            self._known["full"] = torch.cat(parts)
         with self.turns.background():
             self._circuit_logits(self.circuit.ablation)
 

@@ -74,7 +74,7 @@ class Work:
         self._run = run
         self.state: Literal["computing", "ready", "failed"] = "computing"
         self.value: Any = None
-        self.error = ""
+        self.problem: Exception | None = None
         self.done, self.total = 0, 0
 
     def finish(self) -> None:
@@ -83,7 +83,7 @@ class Work:
             self.value = self._run(self)
             self.state = "ready"
         except Exception as error:
-            self.error, self.state = " ".join(str(error).split()), "failed"
+            self.problem, self.state = error, "failed"
 
 
 class Background:

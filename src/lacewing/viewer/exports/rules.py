@@ -5,6 +5,7 @@ Sources: circuit-tracer `frontend/graph_models.py` and `frontend/assets`; Neuron
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 METADATA = {"slug": str, "scan": str, "prompt_tokens": list, "prompt": str, "transcoder_list": list}
@@ -86,7 +87,7 @@ def _nodes(graph: dict[str, Any]) -> list[str]:
     return found
 
 
-def _typed(value: dict[str, Any], types: dict[str, type], where: str) -> list[str]:
+def _typed(value: dict[str, Any], types: Mapping[str, type], where: str) -> list[str]:
     found = [f"{where} lacks {key}" for key in types if key not in value]
     return found + [
         f"{where}: {key} is no {kind.__name__}"

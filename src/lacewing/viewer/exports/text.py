@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import FAMILIES, writers
@@ -99,7 +100,7 @@ def nodes_csv(model: Model, circuit: Circuit) -> str:
     return _csv(("node", "layer", "site", "channel", "head", "mean", "label"), rows)
 
 
-def _csv(head: tuple[str, ...], rows: list[Row] | list[tuple[object, ...]]) -> str:
+def _csv(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(head)
