@@ -26,6 +26,8 @@ from lacewing.tasks.task import seeded
 CHUNK = 256
 TOP = 100
 """Prompts and kinds that are tried again."""
+EACH = 5
+"""Controls of every kind per attack, as far as there are so many."""
 PRIOR = 2.0
 """Weight of a kind's mean in that of one prompt, in edits."""
 LINES = 24
@@ -234,13 +236,13 @@ def chosen(pool: Sequence[Candidate], before: np.ndarray, count: int) -> list[Ca
 
 
 def matched(
-    attacks: Iterable[Candidate], pool: Sequence[Candidate], dice: Random, same_kind: bool
+    attacks: Sequence[Candidate], pool: Sequence[Candidate], dice: Random, same_kind: bool
 ) -> list[Candidate]:
-    """For every attack a random edit of another prompt: same member and about the same size."""
+    """For every attack some random edits of other prompts: same member, about the same size."""
     left = list(pool)
     dice.shuffle(left)
     found = []
-    for attack in attacks:
+    for attack in [attack for _ in range(EACH) for attack in attacks]:
         for at, other in enumerate(left):
             like = other.edit.kind == attack.edit.kind or not same_kind
             elsewhere = other.member == attack.member and other.edit.base != attack.edit.base
