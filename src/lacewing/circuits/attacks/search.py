@@ -99,8 +99,13 @@ class Search:
         return self._made(count, again, tell)
 
     def alike(self, attacks: Sequence[Candidate], tries: int = 60) -> list[Candidate]:
-        """For every attack a random edit of the same prompt, kind and about the same size."""
-        members = {edit: attack.member for attack in attacks if (edit := self._like(attack, tries))}
+        """For every attack some random edits of the same prompt, kind and about the same size."""
+        members = {
+            edit: attack.member
+            for attack in attacks
+            for _ in range(EACH)
+            if (edit := self._like(attack, tries))
+        }
         return [c for c in self.judged(members) if c.member == members[c.edit]]
 
     def _like(self, candidate: Candidate, tries: int) -> Edit | None:
