@@ -88,7 +88,7 @@ class Attack:
     budget: int = 4000
     """Edited pairs that the circuit is asked about."""
     tests: int = 60
-    """Of these, how many the full model is tried on; as many random edits are each control."""
+    """Of these, how many the full model is tried on; every control is up to five times as many."""
     seed: int = 0
     """Draws the edits, the controls and the intervals."""
     model: Source | None = None

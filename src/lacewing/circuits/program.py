@@ -122,8 +122,9 @@ def simple_program(
     sample = Sample(chosen.tokens.numpy(), chosen.last.numpy(), wanted)
     plan = simple_plan(compile_plan(model, circuit), sample, writer.counts)
     title = (
-        f"The circuit for {_task(circuit)}, simplified: AbsTopK, norms and what hardly varies are\n"
-        f"constants, tables keep their strongest tokens; chosen on {len(wanted)} {where}."
+        f"The circuit for {_task(circuit)} as short plain NumPy, simplified.\n\n"
+        "AbsTopK, norms and what hardly varies are constants, tables keep their strongest tokens;\n"
+        f"chosen on {len(wanted)} {where}."
     )
     return writer.write(plan, title, exact=False)
 

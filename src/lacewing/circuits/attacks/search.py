@@ -26,6 +26,8 @@ from lacewing.tasks.task import seeded
 CHUNK = 256
 TOP = 100
 """Prompts and kinds that are tried again."""
+EACH = 5
+"""Controls of every kind per attack, as far as there are so many."""
 PRIOR = 2.0
 """Weight of a kind's mean in that of one prompt, in edits."""
 LINES = 24
@@ -97,8 +99,13 @@ class Search:
         return self._made(count, again, tell)
 
     def alike(self, attacks: Sequence[Candidate], tries: int = 60) -> list[Candidate]:
-        """For every attack a random edit of the same prompt, kind and about the same size."""
-        members = {edit: attack.member for attack in attacks if (edit := self._like(attack, tries))}
+        """For every attack some random edits of the same prompt, kind and about the same size."""
+        members = {
+            edit: attack.member
+            for attack in attacks
+            for _ in range(EACH)
+            if (edit := self._like(attack, tries))
+        }
         return [c for c in self.judged(members) if c.member == members[c.edit]]
 
     def _like(self, candidate: Candidate, tries: int) -> Edit | None:
@@ -234,13 +241,13 @@ def chosen(pool: Sequence[Candidate], before: np.ndarray, count: int) -> list[Ca
 
 
 def matched(
-    attacks: Iterable[Candidate], pool: Sequence[Candidate], dice: Random, same_kind: bool
+    attacks: Sequence[Candidate], pool: Sequence[Candidate], dice: Random, same_kind: bool
 ) -> list[Candidate]:
-    """For every attack a random edit of another prompt: same member and about the same size."""
+    """For every attack some random edits of other prompts: same member, about the same size."""
     left = list(pool)
     dice.shuffle(left)
     found = []
-    for attack in attacks:
+    for attack in [attack for _ in range(EACH) for attack in attacks]:
         for at, other in enumerate(left):
             like = other.edit.kind == attack.edit.kind or not same_kind
             elsewhere = other.member == attack.member and other.edit.base != attack.edit.base

@@ -90,12 +90,13 @@ class Printer:
             return [f"{name} = {name.upper()}[at]{note or '  # by position'}"]
         filled = np.flatnonzero(line.values)
         inline = self.most is not None and len(filled) <= self.most
-        count = 8 if inline else 4
+        count = 6 if inline else 4
         seen = strongest(line.values, self.names.counts, self.names.tokens, count)
         what = ", ".join(f"{token[:16]!r} {value:.2g}" for token, value in seen)
         if inline:
-            inside = ", ".join(f"{i}: {self.number(line.values[i])}" for i in filled)
-            lines = wrapped(f"{name} = sparse(", f"{{{inside}}}".split(" "), ")[ids]", " ")
+            entries = [f"{i}: {self.number(line.values[i])}," for i in filled] or [""]
+            entries[-1] = entries[-1].removesuffix(",")
+            lines = wrapped(f"{name} = sparse({{", entries, "})[ids]", " ")
             return [*_commented(lines, note, what)]
         self._define(name.upper(), line.values)
         return _commented([f"{name} = {name.upper()}[ids]"], note, what)
