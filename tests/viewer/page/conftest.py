@@ -176,7 +176,7 @@ def measured(server: str) -> str:
     import httpx
 
     for _ in range(600):
-        answer = httpx.get(f"{server}api/circuits/quote/effects", timeout=60).json()
+        answer = httpx.get(f"{server}api/circuits/quote/effects", timeout=300).json()
         if "0.attn_out:210->88" in answer["edges"] and answer["done"] > 5:
             return server
         time.sleep(0.3)
