@@ -28,7 +28,7 @@ def test_mistakes_are_one_line(
     assert "--summary stands alone" in refused(both, capsys)
     assert "no configuration of a sweep" in refused(["--summary", str(tmp_path)], capsys)
     assert "processes must not be negative" in refused([*config, "--processes=-1"], capsys)
-    assert "unknown task 'nonsense'" in refused([*config, "--settings.tasks", "nonsense"], capsys)
+    assert "unknown task 'nonsense'" in refused([*config, "--tasks", "nonsense"], capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -37,8 +37,8 @@ def test_a_flag_goes_before_the_file(
 ) -> None:
     """A flag changes the file's value, so that the finished sweep is another one."""
     config = ["--config", str(letters.write_config(place)), "--output", str(done)]
-    assert "a sweep with trials 3, this one has 5" in refused([*config, "--settings.trials", "5"], capsys)
-    longer = refused([*config, "--settings.training.tokens", "99999"], capsys)
+    assert "a sweep with trials 3, this one has 5" in refused([*config, "--trials", "5"], capsys)
+    longer = refused([*config, "--training.tokens", "99999"], capsys)
     assert "training.tokens 30720, this one has 99999" in longer
 
 

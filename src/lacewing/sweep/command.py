@@ -31,7 +31,7 @@ class Sweep:
     """Threads of a job; 0: cores / processes, and 1 on a cluster."""
     cluster: str | None = None
     """Run on the Ray cluster at this address (host:port, or auto), through joblib."""
-    settings: SweepConfig = field(default_factory=SweepConfig)
+    settings: Annotated[SweepConfig, tyro.conf.arg(name="")] = field(default_factory=SweepConfig)
     json: Switch = False
     """End with one JSON object on standard output."""
 

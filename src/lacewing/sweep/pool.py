@@ -138,7 +138,7 @@ def _cluster_cores() -> int:
 
 def _joblib() -> Any:
     try:
-        from joblib import parallel
+        import joblib.parallel as parallel  # the rest of joblib is pickles
     except ImportError as error:
         raise ConfigError("a sweep needs joblib: pip install 'lacewing[sweep]'") from error
     return parallel
