@@ -39,7 +39,7 @@ def test_a_flag_goes_before_the_file(
     config = ["--config", str(letters.write_config(place)), "--output", str(done)]
     assert "a sweep with trials 3, this one has 5" in refused([*config, "--trials", "5"], capsys)
     longer = refused([*config, "--training.tokens", "99999"], capsys)
-    assert "training.tokens 30720, this one has 99999" in longer
+    assert "training.tokens 61440, this one has 99999" in longer
 
 
 def test_summary_of_a_finished_sweep(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def _run(
     with torch.enable_grad(), edit(model.network, {key: keeper(key) for key in masks}):
         logits = model.network(prompts.tokens)
         rows = torch.arange(len(prompts.last))
-        two_answer_loss(logits[rows, prompts.last], prompts).mean().backward()
+        loss = two_answer_loss(logits[rows, prompts.last], prompts).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
     slopes = {k: torch.zeros_like(v) if v.grad is None else v.grad for k, v in seen.items()}
     return slopes, {key: fills[key] - value.detach() for key, value in seen.items()}

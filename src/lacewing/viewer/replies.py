@@ -52,7 +52,7 @@ def circuit_json(viewer: Viewer, id: str) -> bytes:
     session = viewer.session(id)
     found = viewer.found(id)
     return describe.circuit_answer(
-        found, session.model, session.circuit, len(session.prompts), notes.read(found.folder)
+        found, session.model, session.circuit, session.prompts, notes.read(found.folder)
     )
 
 
