@@ -153,6 +153,8 @@ class Jobs:
                     task.percent, task.note = min(100, int(found[1])), last[-120:]
         code = process.wait()
         reader.join()
+        process.stdout.close()
+        process.stderr.close()
         error = None
         try:
             if code == 0 and task.state != "cancelled":

@@ -198,7 +198,7 @@ def test_supernodes(shown: Any, measured: str) -> None:
     tab = shown("#/circuit/quote")
     count = "document.querySelector('.stage').view.found.nodes.length"
     before = tab.evaluate(count)
-    tab.locator(".groups summary").click()
+    tab.locator(".groups summary", has_text="Groups").click()
     tab.get_by_role("button", name="Propose groups").click()
     tab.get_by_role("button", name="Group", exact=True).first.click()
     tab.wait_for_function(f"() => {count} < {before}")
@@ -211,11 +211,11 @@ def test_supernodes(shown: Any, measured: str) -> None:
     tab.reload()
     tab.wait_for_selector("main[data-ready]")
     assert tab.evaluate(count) < before
-    tab.locator(".groups summary").click()
+    tab.locator(".groups summary", has_text="Groups").click()
     tab.get_by_role("button", name="Open", exact=True).click()
     assert before == tab.evaluate(count)
     tab.get_by_role("button", name=re.compile("^remove the group")).click()
-    tab.wait_for_function("() => !document.querySelector('.menu li')")
+    tab.get_by_role("button", name=re.compile("^remove the group")).wait_for(state="detached")
 
 
 def test_save_and_verify(shown: Any, measured: str, folder: Path) -> None:

@@ -20,7 +20,7 @@ function dialog(session) {
   const box = h("dialog", { "aria-labelledby": "keep-title" });
   const edited = session.cut.now.off.length > 0;
   const steered = Object.keys(session.cut.now.values).length > 0;
-  const name = h("input", { type: "text", id: "keep-name", value: suggestion(session), pattern: "[A-Za-z0-9_-]{1,64}", maxlength: 64, required: true });
+  const name = h("input", { type: "text", id: "keep-name", value: suggestion(session), pattern: "[A-Za-z0-9_\\-]{1,64}", maxlength: 64, required: true });
   const said = h("div.progress", { role: "status" });
   const act = h("button.main", { type: "submit" }, edited ? "Save, then verify" : "Verify this circuit");
   const form = h("form", { method: "dialog" },
