@@ -7,6 +7,7 @@ import micro
 import numpy as np
 import pytest
 
+from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.compare import Comparison, compare
 from lacewing.circuits.config import PruneConfig
 from lacewing.errors import ConfigError, DataError, MismatchError
@@ -107,6 +108,15 @@ def test_circuits_of_something_else_are_refused(
     changed = micro.write_pairs(tmp_path / task.name, seed=6)
     with pytest.raises(ConfigError, match="other prompts of letters"):
         compare(model, dense, [str(changed)], output, settings, quiet=True)
+
+
+def test_a_circuit_without_edges_has_no_ratio(
+    model: Model, task: Path, settings: PruneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that one side does without any edge is left out, and said so."""
+    monkeypatch.setattr(Circuit, "n_edges", property(lambda _: 0))
+    with pytest.raises(DataError, match="has no edge"):
+        compare(model, model, [str(task)], tmp_path / "out", settings, quiet=True)
 
 
 def test_tasks_that_cannot_be_compared(model: Model, task: Path, tmp_path: Path) -> None:

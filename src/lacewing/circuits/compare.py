@@ -7,7 +7,7 @@ kept in the output folder, so an interrupted comparison goes on.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import count_all
 from lacewing.circuits.prompts import PromptSets, prompt_sets
-from lacewing.circuits.prune import prune
+from lacewing.circuits.prune import prune_many
+from lacewing.circuits.search import Wanted
 from lacewing.circuits.statistics import geometric_mean, interval
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
@@ -114,77 +115,113 @@ def compare(
         ConfigError, MismatchError: `output` holds circuits of other settings or models.
     """
     config = config or PruneConfig()
-    text = corpus or sparse.corpus
+    sides = {"sparse": sparse, "dense": dense}
+    chosen = {task.name: task for task in map(get, tasks)}
+    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus)
     rows: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    for name, task in [(name, get(name)) for name in tasks]:
-        sides = {"sparse": sparse, "dense": dense}
-        try:
-            sets = {side: prompt_sets(model, task, config, text) for side, model in sides.items()}
-            for side, model in sides.items():
-                _check_learned(model, side, sets[side], config)
-            found = [
-                _row(side, model, task, sets[side], replace(config, seed=seed), output, quiet)
-                for seed in seeds
-                for side, model in sides.items()
-            ]
-        except DataError as error:
-            skipped.append({"task": name, "reason": str(error)})
-            continue
-        rows += found
+    for side, model in sides.items():
+        wanted = [
+            Wanted(chosen[name], replace(config, seed=seed), sets[side])
+            for name, sets in ready.items()
+            if name not in skipped
+            for seed in seeds
+        ]
+        for one, found in zip(wanted, _circuits(model, wanted, output / side, quiet), strict=True):
+            name = one.task.name
+            if isinstance(found, DataError):
+                skipped[name] = f"{side}: {found}"
+            elif not found.n_edges:
+                skipped[name] = f"the {side} circuit has no edge: any ratio to it is without bounds"
+            else:
+                rows.append(_row(side, model, found))
+    rows = [row for row in rows if row["task"] not in skipped]
+    left_out = [{"task": name, "reason": reason} for name, reason in skipped.items()]
     if not rows:
         raise DataError(
             "no task is learned by both models, so there is nothing to compare; "
-            + "; ".join(s["reason"] for s in skipped[:3])
+            + "; ".join(s["reason"] for s in left_out[:3])
         )
     result = Comparison(
-        sparse.source, dense.source, config.target_loss, tuple(seeds), rows, skipped
+        sparse.source, dense.source, config.target_loss, tuple(seeds), rows, left_out
     )
     artifacts.write_json(output / "comparison.json", result.as_json())
     return result
 
 
-def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
+def _learned(
+    sides: Mapping[str, Model], tasks: Iterable[Task], config: PruneConfig, text: str
+) -> tuple[dict[str, dict[str, PromptSets]], dict[str, str]]:
+    """The prompts, by side, of every task that both models have learned; why others have not."""
+    ready: dict[str, dict[str, PromptSets]] = {}
+    skipped: dict[str, str] = {}
+    for task in tasks:
+        try:
+            ready[task.name] = {
+                side: _prompts(model, side, task, config, text) for side, model in sides.items()
+            }
+        except DataError as error:
+            skipped[task.name] = str(error)
+    return ready, skipped
+
+
+def _prompts(model: Model, side: str, task: Task, config: PruneConfig, text: str) -> PromptSets:
+    """Prompts of a task, if the model has learned it."""
+    sets = prompt_sets(model, task, config, text)
     score = evaluate(model, sets.validation)
     if score.loss > config.target_loss:
         raise DataError(
             f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
             f"prompts, target {config.target_loss:g}"
         )
+    return sets
 
 
-def _row(
-    side: str,
-    model: Model,
-    task: Task,
-    sets: PromptSets,
-    config: PruneConfig,
-    output: Path,
-    quiet: bool,
-) -> dict[str, Any]:
-    folder = output / side / f"{sets.name.replace('/', '_')}-{config.seed}"
-    circuit = _stored(folder, model, sets, config)
-    if circuit is None:
-        circuit = prune(model, task, config, sets=sets, quiet=quiet)
-        circuit.save(folder, sets.test.pairs)
-    say(f"{side:6} {sets.name}: {circuit.n_nodes} nodes, {circuit.n_edges} edges", not quiet)
+def _circuits(
+    model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
+) -> list[Circuit | DataError]:
+    """The circuits of one model: those that are there are read, the others found and kept."""
+    places = [output / f"{w.task.name.replace('/', '_')}-{w.config.seed}" for w in wanted]
+    found: list[Circuit | DataError | None] = [
+        _stored(place, model, one) for place, one in zip(places, wanted, strict=True)
+    ]
+    missing = [number for number, circuit in enumerate(found) if circuit is None]
+
+    def keep(number: int, circuit: Circuit) -> None:
+        one, place = wanted[missing[number]], places[missing[number]]
+        assert one.sets is not None
+        circuit.save(place, one.sets.test.pairs)
+        say(
+            f"{output.name:6} {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges",
+            not quiet,
+        )
+
+    if missing:
+        pruned = prune_many(model, [wanted[m] for m in missing], done=keep, quiet=quiet)
+        for number, circuit in zip(missing, pruned, strict=True):
+            found[number] = circuit
+    return [circuit for circuit in found if circuit is not None]
+
+
+def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:
     return {
-        "task": sets.name,
-        "seed": config.seed,
+        "task": circuit.task,
+        "seed": circuit.seed,
         "side": side,
         "edges": circuit.n_edges,
         "edges_all": count_all(model.network, circuit.nodes, circuit.answers),
         "nodes": circuit.n_nodes,
         "losses": dict(circuit.losses),
         "seconds": circuit.settings["seconds"],
-        "folder": str(folder.relative_to(output)),
+        "folder": f"{side}/{circuit.task.replace('/', '_')}-{circuit.seed}",
     }
 
 
-def _stored(folder: Path, model: Model, sets: PromptSets, config: PruneConfig) -> Circuit | None:
+def _stored(folder: Path, model: Model, wanted: Wanted) -> Circuit | None:
     """The circuit of an earlier, interrupted comparison."""
     if not folder.exists():
         return None
+    config, sets = wanted.config, wanted.sets
+    assert sets is not None
     circuit = circuits.load(folder)
     circuit.check(model)
     for key, value in dataclasses.asdict(config).items():

@@ -13,7 +13,7 @@ Paper section 2.2 and A.5; method section 6. The model's weights never change.
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -67,12 +67,22 @@ def prune(
 
 
 def prune_many(
-    model: Model, wanted: Sequence[Wanted], *, quiet: bool = False
+    model: Model,
+    wanted: Sequence[Wanted],
+    *,
+    done: Callable[[int, Circuit], None] | None = None,
+    quiet: bool = False,
 ) -> list[Circuit | DataError]:
     """Find many circuits of one model: tasks, seeds, targets; some are always searched together.
 
     Masks are learned in one batch with shared weights, and a search that ends makes room for the
     next. Every circuit is the one that `prune` finds, up to the rounding of sums.
+
+    Args:
+        model: The model; its weights are only read.
+        wanted: What to find.
+        done: Called with the place in `wanted` of every circuit as soon as it is found, to keep it.
+        quiet: Report no progress.
 
     Returns:
         In the order of `wanted`, a circuit or the reason why there is none.
@@ -86,7 +96,7 @@ def prune_many(
         sparse_products(model.network),
         progress(_title(wanted), total, "steps", not quiet) as bar,
     ):
-        done = 0
+        walked = 0
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
                 number, one = waiting.pop(0)
@@ -94,15 +104,17 @@ def prune_many(
                 if isinstance(search, Search):
                     running.append(search)
                 else:
-                    results[number], done = search, done + one.config.steps
+                    results[number], walked = search, walked + one.config.steps
             if not running:
                 continue
             told = step_together(model, running)
-            done += len(running)
-            bar.update(min(done, total), told)
+            walked += len(running)
+            bar.update(min(walked, total), told)
             for search in [s for s in running if s.ended]:
                 running.remove(search)
-                results[search.number] = _finish(model, search)
+                found = results[search.number] = _finish(model, search)
+                if done and isinstance(found, Circuit):
+                    done(search.number, found)
     return [results[number] for number in range(len(wanted))]
 
 
