@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from lacewing.data.code import without_prose
+from lacewing.data.practice import with_practice
 from lacewing.errors import DataError
 
 Split = Literal["train", "validation", "task"]
@@ -38,7 +39,7 @@ TESTS = frozenset(
 VERSIONED = re.compile(r"^python\d(\.\d+)?t?$")
 """The library's folder: its name holds the version (python3.11, python3.13t; Lib on Windows)."""
 
-HUB, CODE = "hub:", "code:"
+HUB, CODE, PRACTICE = "hub:", "code:", "practice:"
 NAMED = {"standard_library", "installed_packages"}
 
 
@@ -79,10 +80,17 @@ class Source(Protocol):
 class Corpus:
     """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus."""
 
-    def __init__(self, spec: str, sources: Iterable[Source], code_only: bool = False) -> None:
+    def __init__(
+        self,
+        spec: str,
+        sources: Iterable[Source],
+        code_only: bool = False,
+        practice: bool = False,
+    ) -> None:
         self.spec = spec
         self._sources = tuple(sources)
         self._code_only = code_only
+        self._practice = practice
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
 
@@ -117,17 +125,18 @@ class Corpus:
     def parse(cls, spec: str) -> "Corpus":
         """The corpus of a text: a name, a folder, a glob, hub:NAME, or several joined by +.
 
-        With `code:` in front, comments and docstrings are left out (see `code.without_prose`).
+        With `code:` in front, comments and docstrings are left out (see `code.without_prose`). With
+        `practice:` in front of all, training files get lines of practice (see `data/practice.py`).
         The two named corpora do not change while a program runs, so they are read only once.
         """
-        named = set(spec.removeprefix(CODE).split("+")) <= {
-            "standard_library",
-            "installed_packages",
-        }
-        return _named(spec) if named else cls._parsed(spec)
+        plain = spec.removeprefix(PRACTICE).removeprefix(CODE)
+        return _named(spec) if set(plain.split("+")) <= NAMED else cls._parsed(spec)
 
     @classmethod
     def _parsed(cls, spec: str) -> "Corpus":
+        if spec.startswith(PRACTICE):
+            inner = cls._parsed(spec.removeprefix(PRACTICE))
+            return cls(spec, inner._sources, inner._code_only, practice=True)
         if spec.startswith(CODE):
             return cls(spec, cls._parsed(spec.removeprefix(CODE))._sources, code_only=True)
         if "+" in spec and not Path(spec).exists():
@@ -198,9 +207,11 @@ class Corpus:
                     summary.duplicates += 1
                 elif text.strip():
                     seen.add(digest)
+                    split = split_of(path)
+                    if self._practice and split == "train":
+                        text = with_practice(text, path)
                     summary.files += 1
                     summary.bytes += len(text.encode())
-                    split = split_of(path)
                     summary.per_split[split] = summary.per_split.get(split, 0) + 1
                     yield Document(path, text)
         if not seen:
