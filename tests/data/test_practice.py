@@ -32,7 +32,7 @@ no place = here
 def test_every_kind_is_python(write: object) -> None:
     """Whatever its choices, what is written parses, before a statement and after it."""
     for seed in range(40):
-        place = Place(Random(seed), ["path", "size", "text", "reader"])  # noqa: S311
+        place = Place(Random(seed), ["path", "size", "text", "reader"])
         before, after = written(write, place)
         ast.parse("\n".join([*before, "pass", *after]))
 

@@ -54,7 +54,7 @@ class Trial:
             circuit: Where the trial begins.
             fills: Per site key, what stands for the values of nodes that are off.
         """
-        self.network, self.fills, self.facts = copy.deepcopy(network), fills, circuit
+        self.network, self.fills, self.facts = cut_network(network, circuit, fills), fills, circuit
         self.masks = masks_of(network, circuit.nodes)
         self._writers = {
             f"{layer}.{site}": pair
@@ -62,11 +62,7 @@ class Trial:
             for site, pair in writers(block).items()  # type: ignore[arg-type]
         }
         self._held: dict[Edge, float] = {}
-        kept = set(_edges(circuit.edges))
-        for edge in _edges(edges_between(network, circuit.nodes)):
-            if edge not in kept:
-                self.switch(edge, on=False)
-        self.edges = sorted(kept)
+        self.edges = sorted(_edges(circuit.edges))
 
     def switch(self, part: Part, on: bool) -> None:
         """Turn one node or edge on or off."""
@@ -153,7 +149,22 @@ def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
         circuit: A circuit whose edges may be fewer than the weights between its nodes.
         fills: Per site key, the values of ablated nodes.
     """
-    return Trial(network, circuit, fills).network
+    network = copy.deepcopy(network)
+    for family, pairs in circuit.edges.items():
+        layer, _, ends = family.partition(".")
+        source, site = ends.split("-")
+        weight, bias = writers(network.blocks[int(layer)])[site]  # type: ignore[arg-type]
+        rows = torch.from_numpy(circuit.nodes[f"{layer}.{site}"].astype(np.int64))
+        columns = torch.from_numpy(circuit.nodes[f"{layer}.{source}"].astype(np.int64))
+        cut = torch.zeros(weight.shape, dtype=torch.bool)
+        cut[rows[:, None], columns[None, :]] = True
+        kept = torch.from_numpy(pairs.astype(np.int64))
+        cut[kept[:, 1], kept[:, 0]] = False
+        with torch.no_grad():
+            gone = torch.where(cut, weight, 0)
+            bias += gone @ fills[f"{layer}.{source}"]
+            weight -= gone
+    return network
 
 
 def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Model:

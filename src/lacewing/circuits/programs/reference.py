@@ -1,8 +1,5 @@
 """What a circuit says, run in the network: the thing that programs and attacks are held against."""
 
-import copy
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -10,11 +7,10 @@ from torch import Tensor
 
 from lacewing.circuits.ablate import calibrated, masks_of
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import writers
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.trial import cut_network
 from lacewing.errors import ConfigError
 from lacewing.model.store import Model
-from lacewing.model.transformer import Block, Transformer
 from lacewing.tasks.batch import Prompts
 
 PIECE = 128
@@ -33,7 +29,7 @@ class Reference:
         """
         circuit.check(model)
         self.circuit, self.fills = circuit, fills_of(model, circuit)
-        network = cut_edges(model.network, circuit, self.fills)
+        network = cut_network(model.network, circuit, self.fills)
         self.live = LiveCircuit(network, masks_of(network, circuit.nodes), self.fills)
 
     @torch.inference_mode()
@@ -64,25 +60,3 @@ def fills_of(model: Model, circuit: Circuit) -> dict[str, Tensor]:
         )
     zero = circuit.ablation == "zero"
     return {key: torch.zeros_like(m) if zero else m for key, m in model.means.items()}
-
-
-def cut_edges(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
-    """A copy in which edges between kept nodes that the circuit cut carry a constant."""
-    network = copy.deepcopy(network)
-    for family, pairs in circuit.edges.items():
-        layer, _, ends = family.partition(".")
-        source, site = ends.split("-")
-        block = network.blocks[int(layer)]
-        assert isinstance(block, Block)
-        weight, bias = writers(block)[site]
-        rows = torch.from_numpy(circuit.nodes[f"{layer}.{site}"].astype(np.int64))
-        columns = torch.from_numpy(circuit.nodes[f"{layer}.{source}"].astype(np.int64))
-        cut = torch.zeros(weight.shape, dtype=torch.bool)
-        cut[rows[:, None], columns[None, :]] = True
-        kept = torch.from_numpy(pairs.astype(np.int64))
-        cut[kept[:, 1], kept[:, 0]] = False
-        with torch.no_grad():
-            gone = torch.where(cut, weight, 0)
-            bias += gone @ fills[f"{layer}.{source}"]
-            weight -= gone
-    return network
