@@ -54,6 +54,9 @@ class PruneConfig:
     clip: float = 1.0
     """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
 
+    robust: bool = False
+    """Find a circuit that also stands resample and zero ablation, norm scales frozen to the full
+    model's, and random parts of the rest left running; such circuits are larger."""
     calibrate: bool = False
     """Fit a scale and one bias per answer token to the circuit's logits."""
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.ablate import Masks
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.paths import connected
 from lacewing.model.store import Model
-from lacewing.tasks.batch import Prompts
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,10 @@ class Cut:
     loss: float
 
 
-def bisect(model: Model, prompts: Prompts, mask: NodeMask, target: float) -> Cut | None:
-    """How few of the highest-ranked nodes reach the target loss on some prompts.
+def bisect(
+    model: Model, mask: NodeMask, target: float, loss: Callable[[Masks], float]
+) -> Cut | None:
+    """How few of the highest-ranked nodes reach the target loss, as `loss` measures it.
 
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
     target always holds for it.
@@ -30,7 +31,7 @@ def bisect(model: Model, prompts: Prompts, mask: NodeMask, target: float) -> Cut
 
     def cut(k: int) -> Cut:
         masks = connected(model.network, mask.top(k))
-        return Cut(masks, k, mean(ablated_loss(model, prompts, masks)))
+        return Cut(masks, k, loss(masks))
 
     on = max(1, int((mask.tau > 0).sum()))
     return smallest(cut, on, len(mask.tau), target)

@@ -68,13 +68,15 @@ def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHo
         masks: All of one model and one temperature.
         circuit: Which mask every sequence of the batch has, as int64; none if there is only one.
     """
+    means = masks[0].means
+    return {key: _hook(step, means[key], circuit) for key, step in steps(masks).items()}
+
+
+def steps(masks: Sequence[NodeMask]) -> dict[str, Float[Tensor, "circuit channel"]]:
+    """Per site key 1 where a mask is on and 0 elsewhere; gradients reach `tau`."""
     first = masks[0]
     step = _Step.apply(torch.stack([mask.tau for mask in masks]), first.temperature)  # type: ignore[no-untyped-call]
-    parts = step.split(list(first.widths.values()), dim=1)
-    return {
-        key: _hook(part, first.means[key], circuit)
-        for key, part in zip(first.widths, parts, strict=True)
-    }
+    return dict(zip(first.widths, step.split(list(first.widths.values()), dim=1), strict=True))
 
 
 def _hook(step: Tensor, mean: Tensor, circuit: Tensor | None) -> SiteHook:

@@ -1,20 +1,21 @@
 """Searching for circuits: masks learned along a path of rising penalties, several at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import ablated_loss
+from lacewing.circuits.ablate import Masks, ablated_loss
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
-from lacewing.circuits.masks import NodeMask, edits
+from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
+from lacewing.circuits.stress import KINDS, Kind, strained, stress
 from lacewing.errors import DataError
-from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -79,6 +80,18 @@ class Search:
         rows = _draw(len(self.sets.train), self.wanted.config.batch, self.generator)
         return self.sets.train.take(rows.tolist())
 
+    @property
+    def kind(self) -> Kind:
+        """What the mask has to stand in the next step."""
+        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else "mean"
+
+    def measure(self, model: Model) -> Callable[[Masks], float]:
+        """The loss of a cut on validation prompts: what decides."""
+        target, prompts = self.wanted.config.target_loss, self.sets.validation
+        if self.wanted.config.robust:
+            return lambda masks: strained(model, prompts, masks, target)
+        return lambda masks: mean(ablated_loss(model, prompts, masks))
+
     def learn(self, model: Model) -> None:
         """Move the mask along its gradient; at a stage, cut a circuit out."""
         config = self.wanted.config
@@ -87,16 +100,20 @@ class Search:
         follow(self.mask, self.optimizer, config.clip)
         self.step += 1
         if self.step in self.stages:
-            found = bisect(model, self.sets.validation, self.mask, config.target_loss)
+            found = bisect(model, self.mask, config.target_loss, self.measure(model))
             cuts = filter(None, (self.best, found))
             self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:
     """One step of every search, as one batch; what there is to say of it."""
-    batches = [search.draw() for search in searches]
-    penalties = [penalty_at(search.wanted.config, search.step) for search in searches]
-    losses = gradients(model.network, [s.mask for s in searches], batches, penalties)
+    losses = []
+    for kind in dict.fromkeys(search.kind for search in searches):
+        alike = [search for search in searches if search.kind == kind]
+        batches = [search.draw() for search in alike]
+        penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
+        masks, random = [search.mask for search in alike], alike[0].generator
+        losses += gradients(model.network, masks, batches, penalties, kind, random)
     for search in searches:
         search.learn(model)
     sizes = [s.best.nodes for s in searches if s.best]
@@ -128,13 +145,27 @@ def gradients(
     masks: Sequence[NodeMask],
     batches: Sequence[Prompts],
     penalties: Sequence[float],
+    kind: Kind = "mean",
+    generator: torch.Generator | None = None,
 ) -> list[float]:
-    """Gradients of masks from a batch of prompts each; the task losses, in nats."""
+    """Gradients of masks from a batch of prompts each; the task losses, in nats.
+
+    Args:
+        network: The model.
+        masks: One per circuit.
+        batches: The prompts of each.
+        penalties: What a node of each costs.
+        kind: What the masks have to stand (see `stress`).
+        generator: Draws what a kind leaves to chance.
+    """
     together = joined(batches)
     counts = torch.tensor([2 * len(batch) for batch in batches])
     device = together.tokens.device
     circuit = torch.arange(len(masks)).repeat_interleave(counts).to(device)
-    with edit(network, edits(masks, circuit)), _precision(device):
+    random = generator or torch.default_generator
+    with ExitStack() as stack:
+        stack.enter_context(_precision(device))
+        stress(stack, network, masks, circuit, together, kind, random)
         logits = network(together.tokens, at=together.last)
     losses = torch.split(two_answer_loss(logits.float(), together), counts.tolist())
     task_losses = [loss.mean() for loss in losses]

@@ -105,4 +105,5 @@ class Pace:
         fell, stride = worse - better, now - before
         # A loss that did not fall gives no slope, and may fall far at once.
         wanted = 0.5 * stride * (loss - self.target) / fell if fell > 0 else 2 * stride
-        return round(min(max(wanted, NEAREST), FARTHEST))
+        # Nor does one that hardly fell say how soon it will: strides at most double.
+        return round(min(max(wanted, NEAREST), 2 * stride, FARTHEST))

@@ -1,0 +1,139 @@
+"""Stress: what a robust mask has to stand, beside mean ablation, while it is learned.
+
+    mean      what is off has its mean
+    subset    a random half of what is off runs on, drawn anew for every sequence
+    resample  what is off has the values of another prompt, of either answer
+    zero      what is off is zero
+    frozen    mean, with every norm dividing by what it divides by in the full model
+
+The kinds take turns, one a step. A cut of such a mask has to reach the target under mean ablation
+and to stay below `MARK` under all others. These are the ways in which circuits found under mean
+ablation alone are known to fail (method section 13).
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks, ablated_loss, resampling
+from lacewing.circuits.masks import NodeMask, edits, steps
+from lacewing.circuits.ways import (
+    Way,
+    ablated,
+    frozen_norms,
+    measured_norms,
+    sequences,
+    some_donors,
+)
+from lacewing.kernels.gate import gate
+from lacewing.model.hooks import edit
+from lacewing.model.store import Model
+from lacewing.model.transformer import SiteHook, Transformer
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
+
+Kind = Literal["mean", "subset", "resample", "zero", "frozen"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MARK = 0.3
+"""Nats a cut may have at most under other ablations than the mean: below half of chance (0.347)
+with some room, because cuts are chosen on validation prompts and judged on test prompts."""
+OTHER_WAYS: tuple[Way, ...] = ("resample", "zero", "frozen")
+
+
+def stress(
+    stack: ExitStack,
+    network: Transformer,
+    masks: Sequence[NodeMask],
+    circuit: Tensor,
+    together: Prompts,
+    kind: Kind,
+    generator: torch.Generator,
+) -> None:
+    """Put masks on every site of the network, under one kind of stress, until the stack is left.
+
+    Args:
+        stack: Gets what has to be undone.
+        network: The model.
+        masks: One per circuit of the batch.
+        circuit: Which mask every sequence has.
+        together: The batch.
+        kind: What the masks have to stand.
+        generator: Draws the subsets.
+    """
+    if kind == "frozen":
+        with torch.no_grad(), measured_norms(network) as scales:
+            network(together.tokens, at=together.last)
+        stack.enter_context(frozen_norms(network, scales))
+    if kind in ("mean", "frozen"):
+        hooks = edits(masks, circuit)
+    elif kind == "resample":
+        hooks = _resampled(network, masks, circuit, together, generator)
+    else:
+        hooks = _filled(masks, circuit, kind, generator)
+    stack.enter_context(edit(network, hooks))
+
+
+def strained(model: Model, prompts: Prompts, masks: Masks, target: float) -> float:
+    """The loss of a cut under mean ablation, or what it would be if that were its worst.
+
+    Returns:
+        At most `target` if and only if mean ablation reaches it and no other ablation of
+        `OTHER_WAYS` has more than `MARK`.
+    """
+    losses = [float(ablated_loss(model, prompts, masks).mean())]
+    for way in OTHER_WAYS:
+        logits = ablated(model, prompts, masks, way, 0, model.network)
+        losses.append(float(two_answer_loss(logits, prompts).mean()) * target / MARK)
+    return max(losses)
+
+
+def _filled(
+    masks: Sequence[NodeMask], circuit: Tensor, kind: Kind, generator: torch.Generator
+) -> dict[str, SiteHook]:
+    """Hooks that put zero where a mask is off, or let a random half of that run on."""
+    hooks: dict[str, SiteHook] = {}
+    own = torch.arange(len(circuit))
+    for key, step in steps(masks).items():
+        mean, rows = masks[0].means[key], step[circuit]
+        on = rows.detach() > 0
+        if kind == "zero":
+            mean = torch.zeros_like(mean)
+        else:
+            free = torch.rand(rows.shape, generator=generator) < 0.5
+            # What runs on in any case does not hang on the mask, so no gradient reaches it.
+            rows, on = rows * ~free, on | free
+        hooks[key] = _gated(rows, on, mean, own)
+    return hooks
+
+
+def _gated(rows: Tensor, on: Tensor, mean: Tensor, own: Tensor) -> SiteHook:
+    return lambda value: gate(value, rows, on, mean, own)
+
+
+def _resampled(
+    network: Transformer,
+    masks: Sequence[NodeMask],
+    circuit: Tensor,
+    together: Prompts,
+    generator: torch.Generator,
+) -> dict[str, SiteHook]:
+    """Hooks that put another prompt's values where a mask is off."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    donors = sequences(together, some_donors(together, seed))
+    nothing = {k: torch.zeros(w, dtype=torch.bool) for k, w in masks[0].widths.items()}
+    with torch.no_grad():
+        fill = resampling(network, together, donors, nothing)
+    return {
+        key: _mixed(step[circuit].unsqueeze(1), fill[key]) for key, step in steps(masks).items()
+    }
+
+
+def _mixed(rows: Tensor, fill: Callable[[Tensor], Tensor]) -> SiteHook:
+    def hook(value: Tensor) -> Tensor:
+        other = fill(value.detach()).to(value.dtype)  # all of it, since nothing is kept there
+        return other + rows.to(value.dtype) * (value - other)
+
+    return hook
