@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from lacewing.data.corpus import Corpus, split_of
+from lacewing.data.corpus import Corpus, plain, split_of
 from lacewing.data.practice import METHODS, STATEMENTS, Place, Written, with_practice
 
 SOURCE = """\
@@ -62,6 +62,12 @@ def test_the_same_seed_writes_the_same() -> None:
 def test_what_is_no_python_stays() -> None:
     """A text that cannot be parsed comes back as it is."""
     assert "def (" == with_practice("def (", "a")
+
+
+@pytest.mark.parametrize("spec", ["a/b+c", "code:a/b+c", "practice:code:a/b+c", "code:a/b+code:c"])
+def test_the_sources_of_a_corpus(spec: str) -> None:
+    """Whatever is done to the text, the sources are the same."""
+    assert "a/b+c" == plain(spec)
 
 
 def test_only_training_files_get_practice() -> None:

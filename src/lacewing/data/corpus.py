@@ -129,8 +129,7 @@ class Corpus:
         `practice:` in front of all, training files get lines of practice (see `data/practice.py`).
         The two named corpora do not change while a program runs, so they are read only once.
         """
-        plain = spec.removeprefix(PRACTICE).removeprefix(CODE)
-        return _named(spec) if set(plain.split("+")) <= NAMED else cls._parsed(spec)
+        return _named(spec) if set(plain(spec).split("+")) <= NAMED else cls._parsed(spec)
 
     @classmethod
     def _parsed(cls, spec: str) -> "Corpus":
@@ -221,6 +220,12 @@ class Corpus:
                 "name a "
                 "folder, a glob, standard_library, installed_packages or hub:NAME"
             )
+
+
+def plain(spec: str) -> str:
+    """The sources of a corpus, without what is to be done to their text."""
+    parts = spec.removeprefix(PRACTICE).removeprefix(CODE).split("+")
+    return "+".join(part.removeprefix(CODE) for part in parts)
 
 
 @functools.cache

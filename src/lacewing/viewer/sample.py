@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lacewing.data.corpus import CODE, HUB, NAMED, Corpus
+from lacewing.data.corpus import HUB, NAMED, Corpus, plain
 from lacewing.errors import DataError, LacewingError
 
 LONGEST = 4000
@@ -55,8 +55,7 @@ def check(spec: str, root: Path) -> None:
     Raises:
         DataError: it is on the network, or outside the served folder.
     """
-    for part in spec.removeprefix(CODE).split("+"):
-        part = part.removeprefix(CODE)
+    for part in plain(spec).split("+"):
         if part in NAMED:
             continue
         if part.startswith(HUB) or not Path(part).resolve().is_relative_to(root):

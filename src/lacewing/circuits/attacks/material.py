@@ -6,7 +6,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lacewing.data.corpus import CODE, Corpus
+from lacewing.data.corpus import Corpus, plain
 from lacewing.errors import DataError
 from lacewing.tasks.task import seeded
 
@@ -47,7 +47,7 @@ def material(spec: str, seed: int) -> Material:
     Raises:
         DataError: the corpus has no Python to take pieces from.
     """
-    corpus = Corpus.parse("+".join(part.removeprefix(CODE) for part in spec.split("+")))
+    corpus = Corpus.parse(plain(spec))
     documents = [*corpus.documents("validation")]
     seeded(seed, "material").shuffle(documents)
     found: dict[str, dict[str, None]] = {
