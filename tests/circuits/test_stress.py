@@ -83,7 +83,9 @@ def test_every_stress_teaches_the_mask(model: Model, sets: PromptSets, kind: Kin
     nodes = masks_of(model.network, micro.nodes_of(micro.PLANTED, model.network.config))
     init = torch.cat([mask.float() - 0.5 for mask in nodes.values()])
     mask = NodeMask(widths, model.means, init, 1.0)
-    gradients(model.network, [mask], [sets.train.take(range(32))], [0.0], kind, torch.Generator())
+    gradients(
+        model.network, [mask], [sets.train.take(range(32))], [0.0], (), kind, torch.Generator()
+    )
     slope = dict(zip(widths, mask.tau.grad.split(list(widths.values())), strict=True))  # type: ignore[union-attr]
     assert slope["0.attn_v"][0] < 0  # more of it, less loss
 
@@ -92,7 +94,9 @@ def test_nothing_is_learned_of_what_runs_in_any_case(busy: Model) -> None:
     """Where a subset lets a node run in every sequence, the loss says nothing of its mask."""
     prompts = micro.prompt_sets(busy).train.take(range(1))
     mask = half_on(busy)
-    gradients(busy.network, [mask], [prompts], [0.0], "subset", torch.Generator().manual_seed(2))
+    gradients(
+        busy.network, [mask], [prompts], [0.0], (), "subset", torch.Generator().manual_seed(2)
+    )
     random = torch.Generator().manual_seed(2)
     free = torch.cat(
         [(torch.rand((2, w), generator=random) < 0.5).all(0) for w in mask.widths.values()]

@@ -58,7 +58,8 @@ class PruneConfig:
     """Find a circuit that also stands resample and zero ablation, norm scales frozen to the full
     model's, and random parts of the rest left running; such circuits are larger."""
     calibrate: bool = False
-    """Fit a scale and one bias per answer token to the circuit's logits."""
+    """Fit a scale and one bias per answer token to the circuit's logits, as the paper does: while
+    the mask is learned, for every cut, and at last on training prompts."""
 
     def __post_init__(self) -> None:
         if not 0 < self.target_loss < 0.6931:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from lacewing.circuits import circuit as circuits
-from lacewing.circuits.ablate import ablated_loss
+from lacewing.circuits.ablate import ablated_loss, calibrated
 from lacewing.circuits.attribution import first_order
+from lacewing.circuits.calibrate import fit
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.trial import Part, Trial, ends, part_name
@@ -26,6 +27,7 @@ from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts, encode
+from lacewing.tasks.scoring import two_answer_loss
 
 CERTIFICATE, CERTIFICATE_PAIRS = "certificate.json", "certificate_pairs.jsonl"
 """Files beside a minimised circuit: the certificate, and the prompts it was made on."""
@@ -86,8 +88,8 @@ def minimise(
         quiet: Report no progress.
 
     Returns:
-        The smaller circuit, without losses (nobody has measured it on test prompts), and the
-        certificate.
+        The smaller circuit, without losses and with the calibration it had (see `measured`), and
+        the certificate.
 
     Raises:
         DataError: the circuit does not reach its target on these prompts.
@@ -109,19 +111,29 @@ def minimise(
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
         proof = certify(trial, prompts, target)
     nodes, edges = trial.arrays()
-    smaller = dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, calibration=None)
-    return smaller, proof
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
 
 
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
-    """The circuit with the losses of the full model and its own, on test and validation prompts."""
-    trial = Trial(model.network, circuit, model.means)
+    """The circuit with the losses of the full model and its own, on test and validation prompts.
+
+    A calibrated circuit is calibrated again, on training prompts.
+    """
+    trial, calibration = Trial(model.network, circuit, model.means), circuit.calibration
+    if calibration is not None:
+        calibration = fit(trial.logits(sets.train), sets.train)
+
+    def loss(prompts: Prompts) -> float:
+        return float(
+            two_answer_loss(calibrated(trial.logits(prompts), calibration), prompts).mean()
+        )
+
     losses = {
         "full": float(ablated_loss(model, sets.test, None).mean()),
-        "circuit": trial.loss(sets.test),
-        "validation": trial.loss(sets.validation),
+        "circuit": loss(sets.test),
+        "validation": loss(sets.validation),
     }
-    return dataclasses.replace(circuit, losses=losses)
+    return dataclasses.replace(circuit, losses=losses, calibration=calibration)
 
 
 def recertify(model: Model, circuit: Circuit, folder: Path) -> Certificate:

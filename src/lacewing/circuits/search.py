@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.ablate import Masks, ablated_logits, ablated_loss
+from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.masks import NodeMask
@@ -23,6 +24,9 @@ from lacewing.tasks.batch import Prompts, joined
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.task import Task
 
+HEAD_RATE = 0.03
+"""Step size of a calibration that is learned with a mask."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -32,6 +36,28 @@ class Wanted:
     config: PruneConfig = field(default_factory=PruneConfig)
     sets: PromptSets | None = None
     """The prompts, where they are already made; by default from the model's corpus."""
+
+
+class Head:
+    """A scale and a bias of the logits, learned beside a mask that will be calibrated.
+
+    Without it the mask would keep nodes only to make margins large enough. Forgotten at the end: a
+    cut gets the calibration that is best for itself.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        self.log_scale = torch.zeros((), requires_grad=True)
+        self.bias = torch.zeros(vocab_size, requires_grad=True)
+        self.optimizer = torch.optim.Adam([self.log_scale, self.bias], lr=HEAD_RATE)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The logits, scaled and shifted."""
+        return logits * self.log_scale.exp() + self.bias
+
+    def follow(self) -> None:
+        """One step along the gradient."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
 
 class Search:
@@ -49,6 +75,7 @@ class Search:
             betas=(0.9, config.beta2),
             weight_decay=config.weight_decay,
         )
+        self.head = Head(model.network.config.vocab_size) if config.calibrate else None
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.best: Cut | None = None
@@ -87,9 +114,12 @@ class Search:
 
     def measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
-        target, prompts = self.wanted.config.target_loss, self.sets.validation
-        if self.wanted.config.robust:
-            return lambda masks: strained(model, prompts, masks, target)
+        config, prompts = self.wanted.config, self.sets.validation
+        if config.robust:
+            target = config.target_loss
+            return lambda masks: strained(model, prompts, masks, target, config.calibrate)
+        if config.calibrate:
+            return lambda masks: calibrated_loss(ablated_logits(model, prompts, masks), prompts)
         return lambda masks: mean(ablated_loss(model, prompts, masks))
 
     def learn(self, model: Model) -> None:
@@ -98,6 +128,8 @@ class Search:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - 0.9 * self.step / config.steps)
         follow(self.mask, self.optimizer, config.clip)
+        if self.head:
+            self.head.follow()
         self.step += 1
         if self.step in self.stages:
             found = bisect(model, self.mask, config.target_loss, self.measure(model))
@@ -112,8 +144,9 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         alike = [search for search in searches if search.kind == kind]
         batches = [search.draw() for search in alike]
         penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
-        masks, random = [search.mask for search in alike], alike[0].generator
-        losses += gradients(model.network, masks, batches, penalties, kind, random)
+        masks, heads = [s.mask for s in alike], [s.head for s in alike]
+        random = alike[0].generator
+        losses += gradients(model.network, masks, batches, penalties, heads, kind, random)
     for search in searches:
         search.learn(model)
     sizes = [s.best.nodes for s in searches if s.best]
@@ -145,6 +178,7 @@ def gradients(
     masks: Sequence[NodeMask],
     batches: Sequence[Prompts],
     penalties: Sequence[float],
+    heads: Sequence[Head | None] = (),
     kind: Kind = "mean",
     generator: torch.Generator | None = None,
 ) -> list[float]:
@@ -155,6 +189,7 @@ def gradients(
         masks: One per circuit.
         batches: The prompts of each.
         penalties: What a node of each costs.
+        heads: Calibrations that are learned with the masks, where they are wanted.
         kind: What the masks have to stand (see `stress`).
         generator: Draws what a kind leaves to chance.
     """
@@ -166,8 +201,11 @@ def gradients(
     with ExitStack() as stack:
         stack.enter_context(_precision(device))
         stress(stack, network, masks, circuit, together, kind, random)
-        logits = network(together.tokens, at=together.last)
-    losses = torch.split(two_answer_loss(logits.float(), together), counts.tolist())
+        logits = network(together.tokens, at=together.last).float()
+    if any(heads):
+        parts = zip(heads, logits.split(counts.tolist()), strict=True)
+        logits = torch.cat([head(part) if head else part for head, part in parts])
+    losses = torch.split(two_answer_loss(logits, together), counts.tolist())
     task_losses = [loss.mean() for loss in losses]
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]

@@ -18,7 +18,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_loss, resampling
+from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, resampling
+from lacewing.circuits.calibrate import fit
 from lacewing.circuits.masks import NodeMask, edits, steps
 from lacewing.circuits.ways import (
     Way,
@@ -76,18 +77,30 @@ def stress(
     stack.enter_context(edit(network, hooks))
 
 
-def strained(model: Model, prompts: Prompts, masks: Masks, target: float) -> float:
+def strained(
+    model: Model, prompts: Prompts, masks: Masks, target: float, calibrate: bool = False
+) -> float:
     """The loss of a cut under mean ablation, or what it would be if that were its worst.
+
+    Args:
+        model: The model.
+        prompts: What decides.
+        masks: The cut.
+        target: What it has to reach under mean ablation, nats.
+        calibrate: Whether its logits are calibrated; once, under mean ablation.
 
     Returns:
         At most `target` if and only if mean ablation reaches it and no other ablation of
         `OTHER_WAYS` has more than `MARK`.
     """
-    losses = [float(ablated_loss(model, prompts, masks).mean())]
-    for way in OTHER_WAYS:
-        logits = ablated(model, prompts, masks, way, 0, model.network)
-        losses.append(float(two_answer_loss(logits, prompts).mean()) * target / MARK)
-    return max(losses)
+    plain = ablated_logits(model, prompts, masks)
+    calibration = fit(plain, prompts) if calibrate else None
+
+    def loss(logits: Tensor) -> float:
+        return float(two_answer_loss(calibrated(logits, calibration), prompts).mean())
+
+    others = [ablated(model, prompts, masks, way, 0, model.network) for way in OTHER_WAYS]
+    return max([loss(plain), *(loss(logits) * target / MARK for logits in others)])
 
 
 def _filled(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import PIECE, masks_of
+from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
 from lacewing.circuits.live import LiveCircuit
@@ -55,6 +56,7 @@ class Trial:
             fills: Per site key, what stands for the values of nodes that are off.
         """
         self.network, self.fills, self.facts = cut_network(network, circuit, fills), fills, circuit
+        self.refit = circuit.calibration is not None
         self.masks = masks_of(network, circuit.nodes)
         self._writers = {
             f"{layer}.{site}": pair
@@ -101,17 +103,23 @@ class Trial:
         """The weight [destination, source] and bias [destination] that write a site."""
         return self._writers[key]
 
-    def losses(self, prompts: Prompts) -> Tensor:
-        """Task loss of every sequence, in nats."""
+    def logits(self, prompts: Prompts) -> Tensor:
+        """Logits at the answer position, before any calibration."""
         live = LiveCircuit(self.network, self.masks, self.fills)
         found = []
         for start in range(0, len(prompts), PIECE):
             piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
-            found.append(two_answer_loss(live(piece.tokens, at=piece.last), piece))
+            found.append(live(piece.tokens, at=piece.last))
         return torch.cat(found)
 
+    def losses(self, prompts: Prompts) -> Tensor:
+        """Task loss of every sequence, in nats, before any calibration."""
+        return two_answer_loss(self.logits(prompts), prompts)
+
     def loss(self, prompts: Prompts) -> float:
-        """Mean task loss, in nats."""
+        """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts."""
+        if self.refit:
+            return calibrated_loss(self.logits(prompts), prompts)
         return float(self.losses(prompts).mean())
 
     def loss_without(self, parts: Iterable[Part], prompts: Prompts) -> float:
