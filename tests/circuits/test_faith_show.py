@@ -26,7 +26,9 @@ def findings() -> list[Finding]:
             meaning=LONG,
         ),
         judge("interchange", 0.5, 0.9, at_most=False, unit="share", n=512, meaning="flips"),
-        judge("control.nonsense", math.inf, 5, at_most=False, unit="ratio", n=128, meaning="none"),
+        judge(
+            "control.nonsense", math.inf, 5.0, at_most=False, unit="ratio", n=128, meaning="none"
+        ),
         judge("agree.files", math.nan, 0.9, at_most=False, unit="share", n=0, meaning="no files"),
     ]
 

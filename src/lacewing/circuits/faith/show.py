@@ -71,8 +71,7 @@ def _row(
     if INDENT + len(line) <= width:
         lines = [word + line]
     else:  # a narrow terminal: the name above its numbers
-        rest = "   ".join(cells[1:])
-        lines = [word + cells[0], *_wrapped(rest, " " * INDENT, width)]
+        lines = [word + cells[0], *_packed(cells[1:], width)]
     lines += _wrapped(finding.meaning, " " * INDENT, width)
     if finding.control is not None:
         control = f"{finding.control_name}: {_short(finding.control)}"
@@ -90,7 +89,8 @@ def _summary(findings: Sequence[Finding], width: int, colour: bool) -> list[str]
     ]
     first, *others = _wrapped(told, " " * INDENT, width)
     head = _painted("verdict", passed, colour, INDENT) + first[INDENT:]
-    return [head, *others, f"{' ' * INDENT}{len(findings)} tests: {', '.join(counts)}"]
+    count = f"{len(findings)} tests: {', '.join(counts)}"
+    return [head, *others, *_wrapped(count, " " * INDENT, width)]
 
 
 def _painted(word: str, passed: bool | None, colour: bool, size: int) -> str:
@@ -106,6 +106,16 @@ def _short(value: float) -> str:
     if math.isinf(value):
         return "infinite"
     return f"{value:.3g}" if abs(value) >= 100 else f"{value:.3f}"
+
+
+def _packed(cells: Sequence[str], width: int) -> list[str]:
+    """As many cells on a line as fit, none of them broken."""
+    lines = [""]
+    for cell in cells:
+        if lines[-1] and INDENT + len(lines[-1]) + 3 + len(cell) > width:
+            lines.append("")
+        lines[-1] += f"   {cell}" if lines[-1] else cell
+    return [" " * INDENT + line for line in lines]
 
 
 def _wrapped(text: str, first: str, width: int) -> list[str]:
