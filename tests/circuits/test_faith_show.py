@@ -42,7 +42,7 @@ def test_every_finding_has_its_numbers_and_its_verdict() -> None:
         *("at", "most", "0.15", "n", "256"),
     ]
     assert f"{'':12}{LONG}" == lines[1]
-    assert "            best of 8 random circuits: 0.772" == lines[2]
+    assert "            control 0.772: best of 8 random circuits" == lines[2]
     assert "FAIL        interchange" in text
     assert "infinite ratio" in text
     assert "unresolved  agree.files" in text

@@ -74,7 +74,7 @@ def _row(
         lines = [word + cells[0], *_packed(cells[1:], width)]
     lines += _wrapped(finding.meaning, " " * INDENT, width)
     if finding.control is not None:
-        control = f"{finding.control_name}: {_short(finding.control)}"
+        control = f"control {_short(finding.control)}: {finding.control_name}"
         lines += _wrapped(control, " " * INDENT, width)
     return lines
 
