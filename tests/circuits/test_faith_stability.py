@@ -53,11 +53,11 @@ def test_a_search_starts_anyway_where_it_is_told_to(model: Model, sets: PromptSe
 
 
 def test_seeds_of_the_planted_circuit_agree(model: Model, sets: PromptSets) -> None:
-    """Every seed finds the same nodes: overlap 1, all of them core, and nothing in reserve."""
+    """Both seeds find the same nodes: overlap 1, all of them core, and nothing in reserve."""
     circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS | {"prompts": 2048})
-    found = stability.measure(model, circuit, evidence(model, sets), seeds=3, quiet=True)
-    assert (1, 2, 3) == found.seeds
-    assert (15, 15, 15) == found.sizes
+    found = stability.measure(model, circuit, evidence(model, sets), seeds=2, quiet=True)
+    assert (1, 2) == found.seeds
+    assert (15, 15) == found.sizes
     assert 1.0 == found.overlap == found.shared
     assert (1.0, 1.0) == found.interval
     assert found.random < 0.3
