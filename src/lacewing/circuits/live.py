@@ -23,7 +23,7 @@ from lacewing.kernels.abs_topk import abs_topk, survivors
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
-from lacewing.model.transformer import Block, Transformer, beside, pick
+from lacewing.model.transformer import Block, SiteHook, Transformer, beside, pick
 
 FEW = 24
 """Live channels of a site up to which each is compared with all others, instead of selecting."""
@@ -34,7 +34,11 @@ class LiveCircuit:
     """A model in which only some nodes run freely, ready to be asked for logits."""
 
     def __init__(
-        self, network: Transformer, masks: Mapping[str, Tensor], fills: Mapping[str, Tensor]
+        self,
+        network: Transformer,
+        masks: Mapping[str, Tensor],
+        fills: Mapping[str, Tensor],
+        edits: Mapping[str, SiteHook] | None = None,
     ) -> None:
         """Compile a circuit.
 
@@ -42,11 +46,15 @@ class LiveCircuit:
             network: The model; what is needed of its weights is copied.
             masks: Per site key, which channels run freely.
             fills: Per site key, the values of the others.
+            edits: Per site key, a function from the values of the channels that run freely,
+                [batch token wanted], to those used instead. A batch or token axis along which
+                nothing varies may have length 1.
         """
-        self.network = network
+        self.network, edits = network, edits or {}
         self.final, self.final_fill = masks[FINAL_SITE], fills[FINAL_SITE]
+        self.final_edit = edits.get(FINAL_SITE)
         self.blocks = [
-            _LiveBlock(block, network.config, _sites(network.config, layer, masks, fills))  # type: ignore[arg-type]
+            _LiveBlock(block, network.config, _sites(network.config, layer, masks, fills, edits))  # type: ignore[arg-type]
             for layer, block in enumerate(network.blocks)
         ]
 
@@ -55,12 +63,21 @@ class LiveCircuit:
         self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch vocab"]:
         """Next-token logits, in nats, at one token per sequence."""
+        return self.logits(tokens, at)
+
+    def logits(
+        self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch vocab"]:
+        """The same with gradients, for edits that learn."""
         network = self.network
         x = network.wte(tokens)
         positions = None if network.wpe is None else network.normed_positions(tokens.shape[1])
         for block in self.blocks[:-1]:
             x = block(x, positions, None)
         x = self.blocks[-1](x, positions, at)
+        if self.final_edit is not None:
+            live = self.final.nonzero()[:, 0]
+            x = x.index_copy(-1, live, self.final_edit(x[..., live]))
         x = torch.where(self.final, x, self.final_fill)
         logits: Tensor = network.lm_head(network.ln_f(x))
         if network.bigram is not None:
@@ -78,6 +95,8 @@ class _Site:
     fill: Tensor
     keep: int | None
     """Channels that AbsTopK keeps; None where it does not act."""
+    edit: SiteHook
+    """What the live channels go through."""
 
     @property
     def few(self) -> bool:
@@ -87,10 +106,11 @@ class _Site:
     def of_full(self, full: Tensor) -> Tensor:
         """The live channels of a full-width value."""
         if self.keep is None:
-            return full[..., self.live]
+            return self.edit(full[..., self.live])
         if not self.few:
-            return abs_topk(full, self.keep)[..., self.live]
-        return survivors(full, self.live, self.keep, torch.arange(full.shape[-1]), _nothing())
+            return self.edit(abs_topk(full, self.keep)[..., self.live])
+        every = torch.arange(full.shape[-1])
+        return self.edit(_surviving(full, self.live, self.keep, every, _nothing()))
 
     def add(self, x: Tensor, live: Tensor) -> Tensor:
         """The residual stream with this site's write: what is live, and the fill elsewhere."""
@@ -129,10 +149,10 @@ class _Map:
         """The live channels of the destination."""
         site, y = self.site, self.activation(F.linear(x, self.weight, self.constant))
         if site.keep is None:
-            return y
+            return site.edit(y)
         if not site.few:
-            return abs_topk(y, site.keep)[..., site.live]
-        return survivors(y, self.columns, site.keep, self.index, self.fixed)
+            return site.edit(abs_topk(y, site.keep)[..., site.live])
+        return site.edit(_surviving(y, self.columns, site.keep, self.index, self.fixed))
 
 
 class _LiveBlock:
@@ -208,17 +228,34 @@ class _LiveBlock:
         return self.still[:length]
 
 
+def _surviving(
+    x: Tensor, columns: Tensor, keep: int, index: Tensor, fixed: tuple[Tensor, Tensor]
+) -> Tensor:
+    """`survivors`, with a gradient through what survives where one is wanted."""
+    kept = survivors(x, columns, keep, index, fixed)
+    return torch.where(kept != 0, x[..., columns], 0) if x.requires_grad else kept
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
 def _nothing() -> tuple[Tensor, Tensor]:
     """No fixed entries."""
     return torch.empty(0), torch.empty(0, dtype=torch.long)
 
 
 def _sites(
-    config: ModelConfig, layer: int, masks: Mapping[str, Tensor], fills: Mapping[str, Tensor]
+    config: ModelConfig,
+    layer: int,
+    masks: Mapping[str, Tensor],
+    fills: Mapping[str, Tensor],
+    edits: Mapping[str, SiteHook],
 ) -> dict[str, _Site]:
     sites = {}
     for name in BLOCK_SITES:
-        mask, fill = masks[f"{layer}.{name}"], fills[f"{layer}.{name}"]
-        keep = config.survivors(name, len(mask))
-        sites[name] = _Site(mask, mask.nonzero()[:, 0], fill, keep)
+        key = f"{layer}.{name}"
+        keep = config.survivors(name, len(masks[key]))
+        live, edit = masks[key].nonzero()[:, 0], edits.get(key, _as_it_is)
+        sites[name] = _Site(masks[key], live, fills[key], keep, edit)
     return sites

@@ -26,11 +26,24 @@ class NodeMask:
         means: Mapping[str, Tensor],
         init: Tensor,
         temperature: float,
+        forbidden: Tensor | None = None,
     ) -> None:
+        """A mask as it starts.
+
+        Args:
+            widths: Channels at every site key.
+            means: What stands for nodes that are off.
+            init: tau of every node.
+            temperature: Width of the surrogate for the step.
+            forbidden: Nodes that are always off, as a flat bool; none by default.
+        """
         self.widths, self.temperature = dict(widths), temperature
         # Copies, because means measured in inference mode could not be saved for the backward pass.
         self.means = {key: mean.clone() for key, mean in means.items()}
-        self.tau = init.clamp(-1, 1).requires_grad_()
+        self.forbidden = (
+            torch.zeros(len(init), dtype=torch.bool) if forbidden is None else forbidden
+        )
+        self.tau = init.clamp(-1, 1).masked_fill(self.forbidden, -1).requires_grad_()
 
     def edits(self) -> dict[str, SiteHook]:
         """Hooks that put the mask on every site; gradients reach `tau`."""
@@ -42,17 +55,18 @@ class NodeMask:
         return count
 
     def top(self, k: int) -> dict[str, Bool[Tensor, " channel"]]:
-        """Masks that keep the k nodes of highest tau, ties by position."""
+        """Masks that keep the k nodes of highest tau, ties by position; never a forbidden one."""
         order = torch.sort(self.tau.detach(), descending=True, stable=True).indices
         kept = torch.zeros(len(self.tau), dtype=torch.bool)
         kept[order[:k]] = True
+        kept &= ~self.forbidden
         parts = torch.split(kept, list(self.widths.values()))
         return dict(zip(self.widths, parts, strict=True))
 
     def clamp_(self) -> None:
-        """Bring tau back into [-1, 1]."""
+        """Bring tau back into [-1, 1], and to -1 where nodes are forbidden."""
         with torch.no_grad():
-            self.tau.clamp_(-1, 1)
+            self.tau.clamp_(-1, 1).masked_fill_(self.forbidden, -1)
 
 
 def slope(tau: Tensor, temperature: float) -> Tensor:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_logits, ablated_loss
+from lacewing.circuits.ablate import Masks, ablated_logits, ablated_loss, masks_of
 from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
+from lacewing.circuits.edges import Nodes
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.stress import KINDS, Kind, strained, stress
@@ -36,6 +37,10 @@ class Wanted:
     config: PruneConfig = field(default_factory=PruneConfig)
     sets: PromptSets | None = None
     """The prompts, where they are already made; by default from the model's corpus."""
+    anyway: bool = False
+    """Search even where the full model misses the target."""
+    forbidden: Nodes | None = None
+    """Nodes that may not be kept."""
 
 
 class Head:
@@ -67,7 +72,7 @@ class Search:
         config = wanted.config
         self.number, self.wanted, self.sets = number, wanted, sets
         self.began, self.step = time.monotonic(), 0
-        self.mask = _start(model, config)
+        self.mask = _start(model, wanted)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.optimizer = torch.optim.AdamW(
             [self.mask.tau],
@@ -88,7 +93,7 @@ class Search:
             sets = wanted.sets or prompt_sets(model, wanted.task, config)
         except DataError as error:
             return error
-        full = mean(ablated_loss(model, sets.validation, None))
+        full = 0.0 if wanted.anyway else mean(ablated_loss(model, sets.validation, None))
         if full > config.target_loss:
             return DataError(
                 f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
@@ -161,12 +166,15 @@ def penalty_at(config: PruneConfig, step: int) -> float:
     return float(config.penalty_from * (config.penalty_to / config.penalty_from) ** way)
 
 
-def _start(model: Model, config: PruneConfig) -> NodeMask:
-    widths = site_widths(model.network.config)
+def _start(model: Model, wanted: Wanted) -> NodeMask:
+    config, widths = wanted.config, site_widths(model.network.config)
     generator = torch.Generator().manual_seed(config.seed)
     noise = torch.randn(sum(widths.values()), generator=generator)
     init = config.init_bias + config.init_noise * noise
-    return NodeMask(widths, model.means, init, config.temperature)
+    forbidden = None
+    if wanted.forbidden is not None:
+        forbidden = torch.cat(list(masks_of(model.network, wanted.forbidden).values()))
+    return NodeMask(widths, model.means, init, config.temperature, forbidden)
 
 
 def _draw(pairs: int, batch: int, generator: torch.Generator) -> Tensor:

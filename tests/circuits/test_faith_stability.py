@@ -1,0 +1,111 @@
+"""Seeds against each other, the core they share, and searches in which nodes are forbidden."""
+
+import math
+
+import micro
+import numpy as np
+import pytest
+from test_circuit import make
+from test_faith_controls import SETTINGS, TASK, evidence
+from test_prune import config, kept
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.faith import stability
+from lacewing.circuits.faith.finding import verdict
+from lacewing.circuits.prompts import PromptSets
+from lacewing.circuits.prune import prune_many
+from lacewing.circuits.search import Wanted
+from lacewing.errors import DataError
+from lacewing.model.store import Model
+
+NEVER = {"0.attn_in": [1, 2, 3], "0.attn_q": [0], "0.attn_k": [0], "0.attn_v": [0]}
+"""What only path A has."""
+
+
+def test_forbidden_nodes_are_never_kept(model: Model, sets: PromptSets) -> None:
+    """Without the nodes of one path, the other is found; with those of both, nothing is."""
+    forbidden = micro.nodes_of(NEVER, model.network.config)
+    both = micro.nodes_of(NEVER | {"0.mlp_neuron": [0]}, model.network.config)
+    easy = config(target_loss=0.25, prompts=1024)
+    found, nothing = prune_many(
+        model,
+        [
+            Wanted(TASK, easy, sets, forbidden=forbidden),
+            Wanted(TASK, easy, sets, anyway=True, forbidden=both),
+        ],
+        quiet=True,
+    )
+    assert isinstance(found, Circuit)
+    assert not any(set(kept(found).get(key, ())) & set(some) for key, some in NEVER.items())
+    assert [0] == kept(found)["0.mlp_neuron"]
+    assert found.losses["validation"] <= 0.25
+    assert isinstance(nothing, DataError)
+
+
+def test_a_search_starts_anyway_where_it_is_told_to(model: Model, sets: PromptSets) -> None:
+    """Above the target the full model ends a search before it begins, unless told otherwise."""
+    hard = config(target_loss=1e-4, prompts=64)
+    refused, tried = prune_many(
+        model, [Wanted(TASK, hard, sets), Wanted(TASK, hard, sets, anyway=True)], quiet=True
+    )
+    assert "has not learned" in str(refused)
+    assert "no circuit of first_letter reaches" in str(tried)
+
+
+def test_seeds_of_the_planted_circuit_agree(model: Model, sets: PromptSets) -> None:
+    """Both seeds find the same nodes: overlap 1, all of them core, and nothing in reserve."""
+    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS | {"prompts": 2048})
+    found = stability.measure(model, circuit, evidence(model, sets), seeds=2, quiet=True)
+    assert (1, 2) == found.seeds
+    assert (15, 15) == found.sizes
+    assert 1.0 == found.overlap == found.shared
+    assert (1.0, 1.0) == found.interval
+    assert found.random < 0.3
+    assert circuit.node_names() == list(found.core)
+    assert 15 == found.core_kept
+    assert pytest.approx(math.log(2), abs=0.01) == found.without_core
+    assert found.backup is None
+    finding = stability.finding(found, circuit)
+    assert finding.passed
+    assert "core 15 nodes, 15 of them here" in finding.meaning
+    assert "no circuit reaches 0.05" in finding.meaning
+
+
+def test_overlap_by_hand() -> None:
+    """Shared over either; a circuit with itself is no pair; two empty circuits are alike."""
+    kept = np.array([[1, 1, 1, 0], [0, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)
+    overlaps = stability._jaccard(kept)
+    assert [1.0, 0.5, 1 / 3, 0.0] == overlaps[0].tolist()
+    assert 1.0 == overlaps[3, 3]
+    assert pytest.approx((0.5 + 1 / 3 + 0.0) / 3) == stability._between(overlaps, np.arange(3))
+    assert math.isnan(stability._between(overlaps, np.array([2, 2])))
+
+
+def test_the_interval_holds_the_overlap_and_narrows() -> None:
+    """Resampled circuits: around the mean, and narrower with more of them."""
+    dice = np.random.default_rng(0)
+    overlaps = stability._jaccard(dice.random((40, 60)) < 0.5)
+    wide, narrow = (stability._interval(overlaps[:n, :n], 0) for n in (6, 40))
+    for count, (low, high) in ((6, wide), (40, narrow)):
+        assert low < stability._between(overlaps, np.arange(count)) < high
+    assert narrow[1] - narrow[0] < wide[1] - wide[0]
+
+
+def test_one_circuit_is_no_comparison(model: Model) -> None:
+    """With fewer than two circuits the finding is unresolved and says why."""
+    found = stability.Stability(
+        seeds=(4,),
+        sizes=(15,),
+        overlap=math.nan,
+        interval=(math.nan, math.nan),
+        random=math.nan,
+        shared=1.0,
+        core=(),
+        core_kept=0,
+        without_core=0.1,
+        backup=None,
+    )
+    finding = stability.finding(found, make(model, micro.PLANTED))
+    assert finding.passed is None
+    assert "only 1 of the seeds" in finding.meaning
+    assert "unresolved: stability.overlap" == verdict([finding])
