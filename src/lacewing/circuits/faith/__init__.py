@@ -1,0 +1,1 @@
+"""The faithfulness suite: is the circuit the mechanism, or only something that answers alike?"""

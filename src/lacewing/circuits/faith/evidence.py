@@ -1,0 +1,110 @@
+"""What a circuit is tested on: its saved test pairs, its task's other prompts, and natural text."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.prompts import PromptSets, prompt_sets
+from lacewing.data.corpus import Corpus
+from lacewing.errors import DataError
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.registry import get
+
+WINDOWS = 96
+"""Sequences of natural text."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the tests of one circuit are run on."""
+
+    test: Prompts
+    """The saved test pairs, on which nothing was chosen."""
+    sets: PromptSets
+    """The task's prompts, made again with the circuit's settings; none of `train` and `validation`
+    is a pair of `test`."""
+    text: Int64[Tensor, "sequence token"]
+    """Natural text that the model was not trained on: windows of its context."""
+    corpus: str
+    """Where prompts and text come from, as `Corpus.parse` reads it."""
+    seed: int
+    """Seeds every draw and interval."""
+
+
+def prune_config(circuit: Circuit) -> PruneConfig:
+    """The configuration a circuit was found by; defaults for what it does not say."""
+    known = {field.name for field in dataclasses.fields(PruneConfig)}
+    return PruneConfig(**{k: v for k, v in circuit.settings.items() if k in known})
+
+
+def gather(
+    model: Model, circuit: Circuit, test: Prompts, corpus: str | None = None, seed: int = 0
+) -> Evidence:
+    """Make what a circuit is tested on.
+
+    Args:
+        model: The circuit's model.
+        circuit: The circuit; its settings say how many prompts there are, and how long.
+        test: Its saved test pairs.
+        corpus: Where prompts and text come from; by default the model's corpus.
+        seed: Seeds the choice of text, and later every draw.
+
+    Raises:
+        DataError: the task or its text is not there, or there is no validation text.
+    """
+    config = prune_config(circuit)
+    sets = prompt_sets(model, get(circuit.task), config, corpus)
+    sets = dataclasses.replace(
+        sets,
+        train=_without(sets.train, test, "train"),
+        validation=_without(sets.validation, test, "validation"),
+        test=test,
+    )
+    spec = corpus or model.corpus
+    return Evidence(test, sets, natural_text(model, spec, seed), spec, seed)
+
+
+def natural_text(
+    model: Model, corpus: str, seed: int, windows: int = WINDOWS
+) -> Int64[Tensor, "sequence token"]:
+    """Windows of the model's context from the validation text, each from a file of its own.
+
+    Where there are fewer long enough files than windows, files give several.
+
+    Raises:
+        DataError: no validation file fills a window.
+    """
+    context, generator = model.network.config.context, np.random.default_rng(seed)
+    documents = Corpus.parse(corpus).documents("validation")
+    texts = [d.text for d in documents if len(d.text) >= context]
+    chosen = [texts[i] for i in generator.permutation(len(texts))[: 2 * windows]]
+    encoded = [ids for ids in model.tokenizer.encode_batch(chosen) if len(ids) >= context]
+    if not encoded:
+        raise DataError(
+            f"no validation file of corpus {corpus!r} holds {context} tokens: use a larger corpus"
+        )
+    rows = []
+    for number in range(windows):
+        ids = encoded[number % len(encoded)]
+        start = int(generator.integers(len(ids) - context + 1))
+        rows.append(ids[start : start + context])
+    return torch.tensor(rows)
+
+
+def _without(prompts: Prompts, test: Prompts, name: str) -> Prompts:
+    """The pairs of a set that are no test pairs."""
+    known = {(pair.clean, pair.corrupted) for pair in test.pairs}
+    kept = [i for i, p in enumerate(prompts.pairs) if (p.clean, p.corrupted) not in known]
+    if not kept:
+        raise DataError(
+            f"every {name} prompt is one of the circuit's test prompts: the text it was pruned on "
+            "is not the text given; pass it with --corpus"
+        )
+    return prompts if len(kept) == len(prompts) else prompts.take(kept)
