@@ -156,7 +156,7 @@ class Prune:
 
 @dataclass(frozen=True)
 class Verify:
-    """Test whether a circuit is sufficient and necessary, against random circuits of its size."""
+    """Test whether a circuit is the mechanism: sufficient, necessary, and not by an artefact."""
 
     circuit: Path
     """Folder of the circuit."""
@@ -164,6 +164,12 @@ class Verify:
     """Where its model is now, if it was moved."""
     seed: int = 0
     """Seeds intervals and random circuits."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only the short test: sufficient and necessary under the circuit's own ablation."""
+    corpus: str | None = None
+    """Where prompts and text come from; by default the model's corpus."""
+    task: str | None = None
+    """The circuit's task, where it is a JSONL file of pairs."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
@@ -175,7 +181,8 @@ class Verify:
 
         if self.minimality:
             return verbs.verify_minimality(self.circuit, self.model)
-        return verbs.verify(self.circuit, self.model, self.seed)
+        chosen = {"whole": not self.quick, "corpus": self.corpus, "task": self.task}
+        return verbs.verify(self.circuit, self.model, self.seed, **chosen)
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import count_all
+from lacewing.circuits.faith.suite import examine, short
 from lacewing.circuits.minimal import (
     CERTIFICATE,
     CERTIFICATE_PAIRS,
@@ -164,13 +165,31 @@ def circuit_result(model: Model, circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def verify(folder: Path, source: str | None, seed: int, quiet: bool = False) -> dict[str, Any]:
-    """Verify a saved circuit on its saved test pairs, and save the result beside it."""
+def verify(
+    folder: Path,
+    source: str | None,
+    seed: int,
+    quiet: bool = False,
+    *,
+    whole: bool = False,
+    corpus: str | None = None,
+    task: str | None = None,
+) -> dict[str, Any]:
+    """Verify a saved circuit on its saved test pairs, and save the result beside it.
+
+    With `whole`, by the whole suite, whose prompts come from `corpus` and `task` where given.
+    """
     circuit = circuits.load(folder)
     model = load(source or circuit.model_source)
     circuit.check(model)
     test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
-    result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
+    if whole:
+        chosen: dict[str, Any] = {"seed": seed, "corpus": corpus, "task": task, "quiet": quiet}
+        result = examine(model, circuit, test, folder, **chosen)
+    else:
+        result = short(
+            verify_circuit(model, circuit, test, seed=seed, quiet=quiet), circuit.ablation
+        )
     artifacts.write_json(folder / VERIFICATION, result)
     return result
 

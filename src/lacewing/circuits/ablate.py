@@ -120,7 +120,7 @@ def _resampled(network: Transformer, prompts: Prompts, rows: range, masks: Masks
     piece = prompts.take(rows)
     # Donors of the whole set, not of the piece.
     donors = prompts.take([(row + 1) % len(prompts) for row in rows])
-    with edit(network, _resampling(network, piece, donors, masks)):
+    with edit(network, resampling(network, piece, donors, masks)):
         return _plain(network, piece)
 
 
@@ -138,10 +138,17 @@ def _filling(mask: Tensor, fill: Tensor) -> SiteHook:
     return lambda value: torch.where(mask, value, fill)
 
 
-def _resampling(
+def resampling(
     network: Transformer, prompts: Prompts, donors: Prompts, masks: Masks
 ) -> dict[str, SiteHook]:
-    """Fill from another pair's run, token by token counted from the answer backwards."""
+    """Hooks that fill from other prompts' run, token by token counted from the answer backwards.
+
+    Args:
+        network: Where the hooks will be set.
+        prompts: What will run under them.
+        donors: For every sequence of it the one whose values stand for those of ablated nodes.
+        masks: Nodes that run freely.
+    """
     with record(network, list(masks)) as seen:
         network(donors.tokens, at=donors.last)
     shift = (donors.last - prompts.last)[:, None]

@@ -16,6 +16,7 @@ from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
+from lacewing.tasks.task import Task
 
 WINDOWS = 96
 """Sequences of natural text."""
@@ -32,6 +33,8 @@ class Evidence:
     is a pair of `test`."""
     text: Int64[Tensor, "sequence token"]
     """Natural text that the model was not trained on: windows of its context."""
+    task: Task
+    """What the circuit is for."""
     corpus: str
     """Where prompts and text come from, as `Corpus.parse` reads it."""
     seed: int
@@ -45,7 +48,12 @@ def prune_config(circuit: Circuit) -> PruneConfig:
 
 
 def gather(
-    model: Model, circuit: Circuit, test: Prompts, corpus: str | None = None, seed: int = 0
+    model: Model,
+    circuit: Circuit,
+    test: Prompts,
+    corpus: str | None = None,
+    seed: int = 0,
+    task: str | None = None,
 ) -> Evidence:
     """Make what a circuit is tested on.
 
@@ -55,12 +63,13 @@ def gather(
         test: Its saved test pairs.
         corpus: Where prompts and text come from; by default the model's corpus.
         seed: Seeds the choice of text, and later every draw.
+        task: The circuit's task, where it is a file of pairs; by default the one of its name.
 
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config = prune_config(circuit)
-    sets = prompt_sets(model, get(circuit.task), config, corpus)
+    config, known = prune_config(circuit), get(task or circuit.task)
+    sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,
         train=_without(sets.train, test, "train"),
@@ -68,7 +77,7 @@ def gather(
         test=test,
     )
     spec = corpus or model.corpus
-    return Evidence(test, sets, natural_text(model, spec, seed), spec, seed)
+    return Evidence(test, sets, natural_text(model, spec, seed), known, spec, seed)
 
 
 def natural_text(

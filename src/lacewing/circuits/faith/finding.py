@@ -53,6 +53,10 @@ class LeftOut:
     name: str
     reason: str
 
+    def as_json(self) -> dict[str, str]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
 
 def judge(
     name: str,
