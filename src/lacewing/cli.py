@@ -181,8 +181,14 @@ class Verify:
 
         if self.minimality:
             return verbs.verify_minimality(self.circuit, self.model)
-        chosen = {"whole": not self.quick, "corpus": self.corpus, "task": self.task}
-        return verbs.verify(self.circuit, self.model, self.seed, **chosen)
+        return verbs.verify(
+            self.circuit,
+            self.model,
+            self.seed,
+            whole=not self.quick,
+            corpus=self.corpus,
+            task=self.task,
+        )
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:

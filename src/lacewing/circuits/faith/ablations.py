@@ -63,7 +63,7 @@ def verified(done: Verification, ablation: str) -> list[Finding]:
 
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
     """Sufficiency and necessity under the ablations that `verify` does not use."""
-    found = []
+    found: list[Finding] = []
     ways = [way for way in WAYS if way != circuit.ablation]
     controls = random_nodes(model, circuit, prompts.seed, CONTROLS)
     with progress(f"ablations {circuit.task}", len(ways), "ablations", not quiet) as bar:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing.circuits.ablate import PIECE, Masks, ablated_logits, calibrated, masks_of, resampling
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.trial import cut_model
 from lacewing.errors import DataError
@@ -123,6 +123,13 @@ def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
     own = np.arange(2 * pairs) // 2
     other = (own + generator.integers(1, pairs, 2 * pairs)) % pairs
     return torch.from_numpy(2 * other + generator.integers(0, 2, 2 * pairs))
+
+
+def fills_of(model: Model, ablation: Ablation) -> Mapping[str, Float[Tensor, " channel"]]:
+    """Constants for ablated nodes where values of other prompts will not do: zero, or the mean."""
+    if ablation == "zero":
+        return {key: torch.zeros_like(mean) for key, mean in model.means.items()}
+    return model.means
 
 
 def hooks(masks: Masks, fills: Mapping[str, Tensor]) -> dict[str, SiteHook]:

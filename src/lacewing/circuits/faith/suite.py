@@ -14,7 +14,14 @@ from typing import Any
 import lacewing
 from lacewing import artifacts
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith import ablations
+from lacewing.circuits.faith import (
+    ablations,
+    agreement,
+    attention,
+    complement,
+    interchange,
+    natural,
+)
 from lacewing.circuits.faith.evidence import Evidence, gather
 from lacewing.circuits.faith.finding import Finding, LeftOut, from_json, verdict
 from lacewing.circuits.verify import Verification, verify
@@ -31,6 +38,11 @@ Part = Callable[[Model, Circuit, Evidence, bool], Sequence[Finding | LeftOut]]
 """A group of tests: (model, circuit, prompts, quiet) -> what it found."""
 PARTS: Mapping[str, Part] = {
     "ablations": ablations.run,
+    "complement": complement.run,
+    "interchange": interchange.run,
+    "agreement": agreement.run,
+    "natural": natural.run,
+    "attention": attention.run,
 }
 """In the order they are run and shown."""
 
