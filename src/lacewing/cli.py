@@ -195,13 +195,9 @@ class Verify:
         """The result for people."""
         if "minimal" in result:
             return _show_certificate(result)
-        lines = [
-            f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
-        ]
-        for name in ("sufficient", "necessary"):
-            test = result[name]
-            lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
-        return "\n".join(lines)
+        from lacewing import verbs
+
+        return verbs.show_verification(result)
 
 
 def _show_certificate(result: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import count_all
-from lacewing.circuits.faith.suite import examine, short
+from lacewing.circuits.faith.suite import examine
 from lacewing.circuits.minimal import (
     CERTIFICATE,
     CERTIFICATE_PAIRS,
@@ -192,6 +192,35 @@ def verify(
         )
     artifacts.write_json(folder / VERIFICATION, result)
     return result
+
+
+def show_verification(result: dict[str, Any]) -> str:
+    """The short test in words, or every test of the suite with its numbers, and the verdict."""
+    head = f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
+    lines = [head]
+    if "tests" not in result:
+        for name in ("sufficient", "necessary"):
+            test = result[name]
+            lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
+        return "\n".join(lines)
+    words = {True: "pass", False: "FAIL", None: "unresolved"}
+    for test in result["tests"]:
+        lines.append(f"{words[test['passed']]:11} {test['name']:18} {_measured(test)}")
+        lines.append(f"{'':11} {test['meaning']}")
+    lines += [f"left out    {left['name']:18} {left['reason']}" for left in result["left_out"]]
+    return "\n".join([*lines, f"verdict     {result['verdict']}"])
+
+
+def _measured(test: dict[str, Any]) -> str:
+    """The value of a test with its interval, mark, sample and control."""
+    value = "-" if test["value"] is None else f"{test['value']:.3f}"
+    if test["low"] is not None:
+        value += f" [{test['low']:.3f}, {test['high']:.3f}]"
+    side = "at most" if test["at_most"] else "at least"
+    words = f"{value} {test['unit']}, {side} {test['pass_mark']:.3g}, n {test['n']}"
+    if test["control"] is not None:
+        words += f"; {test['control_name']} {test['control']:.3f}"
+    return words
 
 
 def show_comparison(result: dict[str, Any]) -> str:

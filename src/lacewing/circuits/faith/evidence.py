@@ -33,12 +33,12 @@ class Evidence:
     is a pair of `test`."""
     text: Int64[Tensor, "sequence token"]
     """Natural text that the model was not trained on: windows of its context."""
-    task: Task
-    """What the circuit is for."""
     corpus: str
     """Where prompts and text come from, as `Corpus.parse` reads it."""
     seed: int
     """Seeds every draw and interval."""
+    task: Task | None = None
+    """What the circuit is for; none: the task of its name."""
 
 
 def prune_config(circuit: Circuit) -> PruneConfig:
@@ -77,7 +77,7 @@ def gather(
         test=test,
     )
     spec = corpus or model.corpus
-    return Evidence(test, sets, natural_text(model, spec, seed), known, spec, seed)
+    return Evidence(test, sets, natural_text(model, spec, seed), spec, seed, known)
 
 
 def natural_text(

@@ -18,6 +18,7 @@ from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.pair import Draft
+from lacewing.tasks.registry import get
 from lacewing.tasks.selection import pairs
 from lacewing.tasks.source import SourceFile
 from lacewing.tasks.task import Task
@@ -33,7 +34,7 @@ Kind = Callable[[Model, Circuit, Evidence], Made]
 
 def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Composed prompts for a circuit pruned on natural ones, or the reverse."""
-    task = evidence.task
+    task = task_of(circuit, evidence)
     if task.origin != "mixed":
         return f"all prompts of {task.name} are of one make ({task.origin})"
     config, corpus = prune_config(circuit), Corpus.parse(evidence.corpus)
@@ -50,8 +51,9 @@ def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
 
 def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts from files of another corpus: installed packages, or the standard library."""
-    if isinstance(evidence.task, PairFile):
-        return f"the pairs of {evidence.task.name} come from one file"
+    task = task_of(circuit, evidence)
+    if isinstance(task, PairFile):
+        return f"the pairs of {task.name} come from one file"
     config = prune_config(circuit)
     name = "installed_packages" if "standard_library" in evidence.corpus else "standard_library"
     source = _SomeFiles(tuple(_roots(name)))
@@ -59,7 +61,7 @@ def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     corpus = Corpus(spec, [source], code_only=CODE in evidence.corpus)
     longest = min(config.max_tokens, model.network.config.context)
     tokenizer, seed = model.tokenizer, config.seed
-    made = prompts(evidence.task, corpus, tokenizer, "test", PAIRS, longest, seed)
+    made = prompts(task, corpus, tokenizer, "test", PAIRS, longest, seed)
     return made, f"prompts from {name.replace('_', ' ')}"
 
 
@@ -71,17 +73,22 @@ def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
             f"prompts were up to {min(config.max_tokens, context)} tokens long and the model knows "
             f"no more than {context}"
         )
-    corpus = Corpus.parse(evidence.corpus)
+    task, corpus = task_of(circuit, evidence), Corpus.parse(evidence.corpus)
     tokenizer, seed, longest = model.tokenizer, config.seed, 2 * config.max_tokens
-    made = prompts(evidence.task, corpus, tokenizer, "test", 2 * PAIRS, longest, seed)
+    made = prompts(task, corpus, tokenizer, "test", 2 * PAIRS, longest, seed)
     long = (made.last.view(-1, 2) >= config.max_tokens).all(1).nonzero()[:PAIRS, 0].tolist()
     if not long:
-        return f"no prompt of {evidence.task.name} is longer than {config.max_tokens} tokens"
+        return f"no prompt of {task.name} is longer than {config.max_tokens} tokens"
     return made.take(long), f"prompts of {config.max_tokens + 1} to {2 * config.max_tokens} tokens"
 
 
 KINDS: Mapping[str, Kind] = {"templates": templates, "files": files, "longer": longer}
 """By the last part of their test's name."""
+
+
+def task_of(circuit: Circuit, evidence: Evidence) -> Task:
+    """The circuit's task."""
+    return evidence.task or get(circuit.task)
 
 
 def of_make(task: Task, *, natural: bool) -> Task:

@@ -24,7 +24,7 @@ from lacewing.circuits.faith import (
 )
 from lacewing.circuits.faith.evidence import Evidence, gather
 from lacewing.circuits.faith.finding import Finding, LeftOut, from_json, verdict
-from lacewing.circuits.verify import Verification, verify
+from lacewing.circuits.verify import verify
 from lacewing.errors import ArtifactError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model
@@ -101,12 +101,6 @@ def examine(
             kept.write(name, part)
         found[name] = part
     return _together(found)
-
-
-def short(done: Verification, ablation: str) -> dict[str, Any]:
-    """What the short test alone says, in the same form."""
-    part = _as_part(ablations.verified(done, ablation)) | {"verification": done.as_json()}
-    return _together({SHORT: part})
 
 
 def _together(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
