@@ -9,7 +9,7 @@ from test_circuit import make
 
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.statistics import geometric_mean, interval, pair_means
-from lacewing.circuits.verify import HALF_CHANCE, _necessary, random_nodes, _sufficient, verify
+from lacewing.circuits.verify import HALF_CHANCE, _necessary, _sufficient, random_nodes, verify
 from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model

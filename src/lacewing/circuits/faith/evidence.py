@@ -68,7 +68,7 @@ def gather(
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config, known = prune_config(circuit), get(task or circuit.task)
+    config, known = prune_config(circuit), _task(circuit, task)
     sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,
@@ -78,6 +78,18 @@ def gather(
     )
     spec = corpus or model.corpus
     return Evidence(test, sets, natural_text(model, spec, seed), spec, seed, known)
+
+
+def _task(circuit: Circuit, task: str | None) -> Task:
+    try:
+        return get(task or circuit.task)
+    except DataError as error:
+        if task:
+            raise
+        raise DataError(
+            f"the circuit's task {circuit.task!r} is none that is known by name: pass its file of "
+            "pairs with --task, or run the short test alone with --quick"
+        ) from error
 
 
 def natural_text(
