@@ -18,9 +18,9 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
-from lacewing.circuits.faith.runs import CONTROLS, Way, alone, only, without
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.verify import CONTROL_PAIRS, Test, Verification, random_nodes
+from lacewing.circuits.ways import CONTROLS, Way, alone, only, without
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts

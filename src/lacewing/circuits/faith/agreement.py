@@ -23,9 +23,9 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.faith import others
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, LeftOut, judge
-from lacewing.circuits.faith.runs import CONTROLS, alone, only
 from lacewing.circuits.statistics import interval, pair_means
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import CONTROLS, alone, only
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.progress import progress

@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.circuits.ablate import PIECE, masks_of
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, LeftOut, judge
-from lacewing.circuits.faith.runs import CONTROLS, fills_of, hooks
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.trial import cut_model
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import CONTROLS, hooks
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
@@ -74,6 +74,13 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
             ),
         )
     ]
+
+
+def fills_of(model: Model, ablation: Ablation) -> Mapping[str, Float[Tensor, " channel"]]:
+    """Constants for ablated nodes where values of other prompts will not do: zero, or the mean."""
+    if ablation == "zero":
+        return {key: torch.zeros_like(mean) for key, mean in model.means.items()}
+    return model.means
 
 
 def kept_heads(nodes: Nodes, d_head: int) -> list[Head]:

@@ -18,10 +18,10 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
-from lacewing.circuits.faith.runs import Way, ablated, without
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import Way, ablated, without
 from lacewing.model.hooks import edit
 from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths

@@ -14,9 +14,9 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, judge
-from lacewing.circuits.faith.runs import CONTROLS, interchanged, partners
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import CONTROLS, interchanged, partners
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts

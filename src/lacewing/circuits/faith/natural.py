@@ -21,12 +21,13 @@ from torch import Tensor
 from lacewing.circuits.ablate import Masks, calibrated, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
+from lacewing.circuits.faith.attention import fills_of
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, judge
-from lacewing.circuits.faith.runs import CONTROLS, fills_of, hooks
 from lacewing.circuits.statistics import interval
 from lacewing.circuits.trial import cut_model
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import CONTROLS, hooks
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer

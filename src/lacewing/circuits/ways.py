@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing.circuits.ablate import PIECE, Masks, ablated_logits, calibrated, masks_of, resampling
-from lacewing.circuits.circuit import Ablation, Circuit
+from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.trial import cut_model
 from lacewing.errors import DataError
@@ -99,7 +99,7 @@ def interchanged(
     for start in range(0, len(prompts), PIECE):
         rows = range(start, min(start + PIECE, len(prompts)))
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
-        given = _sequences(prompts, giver)
+        given = sequences(prompts, giver)
         with edit(network, resampling(network, piece, given, masks)):
             found.append(network(piece.tokens, at=piece.last))
     return torch.cat(found)
@@ -123,13 +123,6 @@ def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
     own = np.arange(2 * pairs) // 2
     other = (own + generator.integers(1, pairs, 2 * pairs)) % pairs
     return torch.from_numpy(2 * other + generator.integers(0, 2, 2 * pairs))
-
-
-def fills_of(model: Model, ablation: Ablation) -> Mapping[str, Float[Tensor, " channel"]]:
-    """Constants for ablated nodes where values of other prompts will not do: zero, or the mean."""
-    if ablation == "zero":
-        return {key: torch.zeros_like(mean) for key, mean in model.means.items()}
-    return model.means
 
 
 def hooks(masks: Masks, fills: Mapping[str, Tensor]) -> dict[str, SiteHook]:
@@ -197,7 +190,7 @@ def _on_norms(network: Transformer, set_: Mapping[str, object]) -> Iterator[None
             handle.remove()
 
 
-def _sequences(prompts: Prompts, rows: Tensor | Sequence[int]) -> Prompts:
+def sequences(prompts: Prompts, rows: Tensor | Sequence[int]) -> Prompts:
     """Some sequences of the prompts as donors; what their answers are does not matter."""
     last = prompts.last[rows]
     return Prompts(
