@@ -159,9 +159,16 @@ def correlation(a: Float[Tensor, " sequence"], b: Float[Tensor, " sequence"]) ->
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of every row of one with the same row of the other."""
+    changes = _changes(a) & _changes(b)
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return np.where(size > 0, (a * b).sum(1) / np.maximum(size, 1e-300), 0.0)
+    return np.where(changes, (a * b).sum(1) / np.where(changes, size, 1.0), 0.0)
+
+
+def _changes(rows: np.ndarray) -> np.ndarray:
+    """Whether a row's values differ by more than the rounding of float32."""
+    changes: np.ndarray = np.ptp(rows, axis=1) > 1e-5 * np.abs(rows).max(axis=1)
+    return changes
 
 
 def _correlation_interval(

@@ -38,6 +38,8 @@ MARK = 0.05
 """One foreign position in twenty."""
 FOREIGN = 0.1
 """A position is foreign where the full model gives all of the task's answers less than this."""
+ROUNDING = 1e-3
+"""Nats within which two claims are equal: a circuit that is a constant claims everything."""
 TOGETHER = 16
 """Windows of text run at once."""
 
@@ -126,7 +128,7 @@ def _claimed(
     own = claims(network, prompts.tokens, answers, masks, circuit, fills)
     threshold = own[torch.arange(len(own)), prompts.last].median()
     odds = claims(network, text, answers, masks, circuit, fills)
-    return (odds >= threshold).numpy(), (odds > 0).numpy()
+    return (odds >= threshold - ROUNDING).numpy(), (odds > 0).numpy()
 
 
 def _interval(

@@ -98,7 +98,7 @@ def examine(
                     evidence = gather(model, circuit, test, corpus, seed, task)
                 part = _as_part(parts[name](model, circuit, evidence, quiet))
             part |= {"seconds": round(time.monotonic() - began, 2)}
-            kept.write(name, part)
+            part = kept.write(name, part)
         found[name] = part
     return _together(found)
 
@@ -141,7 +141,9 @@ class _Kept:
         same = isinstance(saved, dict) and saved.get("asked") == self.asked
         return saved["found"] if same else None
 
-    def write(self, name: str, part: Mapping[str, Any]) -> None:
-        """Keep a finished part."""
-        saved = {"asked": self.asked, "found": dict(part)}
-        artifacts.write_json(self.folder / f"{name}.json", saved)
+    def write(self, name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a finished part; what will be read of it."""
+        path = self.folder / f"{name}.json"
+        artifacts.write_json(path, {"asked": self.asked, "found": dict(part)})
+        found: dict[str, Any] = artifacts.read_json(path)["found"]
+        return found
