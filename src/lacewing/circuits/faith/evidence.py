@@ -68,7 +68,7 @@ def gather(
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config, known = prune_config(circuit), _task(circuit, task)
+    config, known = prune_config(circuit), task_of(circuit, task)
     sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,
@@ -80,7 +80,12 @@ def gather(
     return Evidence(test, sets, natural_text(model, spec, seed), spec, seed, known)
 
 
-def _task(circuit: Circuit, task: str | None) -> Task:
+def task_of(circuit: Circuit, task: str | None = None) -> Task:
+    """A circuit's task: the one of its name, or the file of pairs that is given.
+
+    Raises:
+        DataError: its name is not known, or the file cannot be read.
+    """
     try:
         return get(task or circuit.task)
     except DataError as error:

@@ -13,12 +13,11 @@ from pathlib import Path
 from random import Random
 
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.faith.evidence import Evidence, prune_config, task_of
 from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.pair import Draft
-from lacewing.tasks.registry import get
 from lacewing.tasks.selection import pairs
 from lacewing.tasks.source import SourceFile
 from lacewing.tasks.task import Task
@@ -28,13 +27,15 @@ PAIRS = 192
 """Pairs wanted of each kind."""
 FILES = 240
 """Files read of another corpus, chosen by the hash of their path; three in ten are for testing."""
+CORPORA = ("installed_packages", "standard_library")
+"""Corpora that every machine has; the first that is not the circuit's own is the other one."""
 Made = tuple[Prompts, str] | str
 Kind = Callable[[Model, Circuit, Evidence], Made]
 
 
 def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Composed prompts for a circuit pruned on natural ones, or the reverse."""
-    task = task_of(circuit, evidence)
+    task = evidence.task or task_of(circuit)
     if task.origin != "mixed":
         return f"all prompts of {task.name} are of one make ({task.origin})"
     config, corpus = prune_config(circuit), Corpus.parse(evidence.corpus)
@@ -51,14 +52,15 @@ def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
 
 def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts from files of another corpus: installed packages, or the standard library."""
-    task = task_of(circuit, evidence)
+    task = evidence.task or task_of(circuit)
     if isinstance(task, PairFile):
         return f"the pairs of {task.name} come from one file"
-    config = prune_config(circuit)
-    name = "installed_packages" if "standard_library" in evidence.corpus else "standard_library"
-    source = _SomeFiles(tuple(_roots(name)))
-    spec = f"{name}, {FILES} task files"
-    corpus = Corpus(spec, [source], code_only=CODE in evidence.corpus)
+    unknown = [name for name in CORPORA if name not in evidence.corpus]
+    if not unknown:
+        return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
+    config, name, code_only = prune_config(circuit), unknown[0], CODE in evidence.corpus
+    spec = f"{CODE * code_only}{name}, {FILES} task files"
+    corpus = Corpus(spec, [_SomeFiles(tuple(_roots(name)))], code_only=code_only)
     longest = min(config.max_tokens, model.network.config.context)
     tokenizer, seed = model.tokenizer, config.seed
     made = prompts(task, corpus, tokenizer, "test", PAIRS, longest, seed)
@@ -73,7 +75,8 @@ def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
             f"prompts were up to {min(config.max_tokens, context)} tokens long and the model knows "
             f"no more than {context}"
         )
-    task, corpus = task_of(circuit, evidence), Corpus.parse(evidence.corpus)
+    task = evidence.task or task_of(circuit)
+    corpus = Corpus.parse(evidence.corpus)
     tokenizer, seed, longest = model.tokenizer, config.seed, 2 * config.max_tokens
     made = prompts(task, corpus, tokenizer, "test", 2 * PAIRS, longest, seed)
     long = (made.last.view(-1, 2) >= config.max_tokens).all(1).nonzero()[:PAIRS, 0].tolist()
@@ -84,11 +87,6 @@ def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
 
 KINDS: Mapping[str, Kind] = {"templates": templates, "files": files, "longer": longer}
 """By the last part of their test's name."""
-
-
-def task_of(circuit: Circuit, evidence: Evidence) -> Task:
-    """The circuit's task."""
-    return evidence.task or get(circuit.task)
 
 
 def of_make(task: Task, *, natural: bool) -> Task:

@@ -22,7 +22,7 @@ from lacewing.circuits.faith import (
     interchange,
     natural,
 )
-from lacewing.circuits.faith.evidence import Evidence, gather
+from lacewing.circuits.faith.evidence import Evidence, gather, task_of
 from lacewing.circuits.faith.finding import Finding, LeftOut, from_json, verdict
 from lacewing.circuits.verify import verify
 from lacewing.errors import ArtifactError
@@ -81,6 +81,7 @@ def examine(
     """
     keep_pages()
     circuit.check(model)
+    task_of(circuit, task)  # before anything is measured
     kept = _Kept(folder, {"seed": seed, "corpus": corpus or model.corpus, "task": task})
     found: dict[str, dict[str, Any]] = {}
     evidence: Evidence | None = None
