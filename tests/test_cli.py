@@ -97,7 +97,7 @@ def test_prune_prints_the_published_form(
 
 def test_verify_prints_the_published_form(answer: Json, circuit: str) -> None:
     """Verdict, loss, interval and controls of both tests; the same is saved beside the circuit."""
-    found = answer(["verify", "--circuit", circuit])
+    found = answer(["verify", "--circuit", circuit, "--quick"])
     for name in ("sufficient", "necessary"):
         assert {"verdict", "loss", "interval", "random"} <= set(found[name])
         low, high = found[name]["interval"]

@@ -156,7 +156,7 @@ class Prune:
 
 @dataclass(frozen=True)
 class Verify:
-    """Test whether a circuit is sufficient and necessary, against random circuits of its size."""
+    """Test whether a circuit is the mechanism: sufficient, necessary, and not by an artefact."""
 
     circuit: Path
     """Folder of the circuit."""
@@ -164,6 +164,12 @@ class Verify:
     """Where its model is now, if it was moved."""
     seed: int = 0
     """Seeds intervals and random circuits."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only the short test: sufficient and necessary under the circuit's own ablation."""
+    corpus: str | None = None
+    """Where prompts and text come from; by default the model's corpus."""
+    task: str | None = None
+    """The circuit's task, where it is a JSONL file of pairs."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
@@ -175,20 +181,23 @@ class Verify:
 
         if self.minimality:
             return verbs.verify_minimality(self.circuit, self.model)
-        return verbs.verify(self.circuit, self.model, self.seed)
+        return verbs.verify(
+            self.circuit,
+            self.model,
+            self.seed,
+            whole=not self.quick,
+            corpus=self.corpus,
+            task=self.task,
+        )
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """The result for people."""
         if "minimal" in result:
             return _show_certificate(result)
-        lines = [
-            f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
-        ]
-        for name in ("sufficient", "necessary"):
-            test = result[name]
-            lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
-        return "\n".join(lines)
+        from lacewing import verbs
+
+        return verbs.show_verification(result)
 
 
 def _show_certificate(result: dict[str, Any]) -> str:

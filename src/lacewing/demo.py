@@ -37,7 +37,7 @@ COMMANDS = (
     "lacewing train --output {0}/dense --twin-of {0}/sparse",
     "lacewing tasks --model {0}/sparse --run",
     "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
-    "lacewing verify --circuit {0}/sparse/circuits/single_double_quote",
+    "lacewing verify --circuit {0}/sparse/circuits/single_double_quote --quick",
     "lacewing report --run {0}/sparse --output {0}/report",
 )
 

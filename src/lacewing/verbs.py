@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import count_all
+from lacewing.circuits.faith.finding import LeftOut, from_json
+from lacewing.circuits.faith.show import table
+from lacewing.circuits.faith.suite import examine
 from lacewing.circuits.minimal import (
     CERTIFICATE,
     CERTIFICATE_PAIRS,
@@ -164,15 +168,47 @@ def circuit_result(model: Model, circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def verify(folder: Path, source: str | None, seed: int, quiet: bool = False) -> dict[str, Any]:
-    """Verify a saved circuit on its saved test pairs, and save the result beside it."""
+def verify(
+    folder: Path,
+    source: str | None,
+    seed: int,
+    quiet: bool = False,
+    *,
+    whole: bool = False,
+    corpus: str | None = None,
+    task: str | None = None,
+) -> dict[str, Any]:
+    """Verify a saved circuit on its saved test pairs, and save the result beside it.
+
+    With `whole`, by the whole suite, whose prompts come from `corpus` and `task` where given.
+    """
     circuit = circuits.load(folder)
     model = load(source or circuit.model_source)
     circuit.check(model)
     test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
-    result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
+    if whole:
+        chosen: dict[str, Any] = {"seed": seed, "corpus": corpus, "task": task, "quiet": quiet}
+        result = examine(model, circuit, test, folder, **chosen)
+    else:
+        result = short(
+            verify_circuit(model, circuit, test, seed=seed, quiet=quiet), circuit.ablation
+        )
     artifacts.write_json(folder / VERIFICATION, result)
     return result
+
+
+def show_verification(result: dict[str, Any]) -> str:
+    """The short test in words, or every test of the suite with its numbers, and the verdict."""
+    head = f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
+    lines = [head]
+    if "tests" not in result:
+        for name in ("sufficient", "necessary"):
+            test = result[name]
+            lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
+        return "\n".join(lines)
+    findings = [from_json(test) for test in result["tests"]]
+    left_out = [LeftOut(**left) for left in result["left_out"]]
+    return "\n".join([*lines, table(findings, left_out, colour=sys.stdout.isatty())])
 
 
 def show_comparison(result: dict[str, Any]) -> str:

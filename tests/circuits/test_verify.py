@@ -9,7 +9,7 @@ from test_circuit import make
 
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.statistics import geometric_mean, interval, pair_means
-from lacewing.circuits.verify import HALF_CHANCE, _necessary, _random_nodes, _sufficient, verify
+from lacewing.circuits.verify import HALF_CHANCE, _necessary, _sufficient, random_nodes, verify
 from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -40,7 +40,7 @@ def test_half_of_the_circuit_is_not_enough(model: Model, sets: PromptSets) -> No
 def test_a_random_circuit_is_neither(model: Model, sets: PromptSets) -> None:
     """As many nodes per site, but others: chance alone, and the model does without them."""
     planted = make(model, micro.PLANTED)
-    nodes = _random_nodes(model, planted, 1, 1)[0]
+    nodes = random_nodes(model, planted, 1, 1)[0]
     kept = {key: channels.tolist() for key, channels in nodes.items()}
     found = verify(model, make(model, kept), sets.test, random_circuits=3, quiet=True)
     assert not found.sufficient.verdict
@@ -71,7 +71,7 @@ def test_one_seed_gives_one_verification(model: Model, sets: PromptSets) -> None
 def test_random_circuits_have_the_same_size_per_site(model: Model) -> None:
     """As many different channels at every site, sorted; the draws differ."""
     circuit = make(model, micro.PLANTED)
-    drawn = _random_nodes(model, circuit, 0, 20)
+    drawn = random_nodes(model, circuit, 0, 20)
     for nodes in drawn:
         assert {k: len(v) for k, v in circuit.nodes.items()} == {
             k: len(v) for k, v in nodes.items()

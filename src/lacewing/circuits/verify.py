@@ -119,7 +119,7 @@ def verify(
     random_without: list[float] = []
     few = prompts.take(range(min(CONTROL_PAIRS, len(prompts))))
     with progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar:
-        for index, nodes in enumerate(_random_nodes(model, circuit, seed, random_circuits)):
+        for index, nodes in enumerate(random_nodes(model, circuit, seed, random_circuits)):
             for found, complement in ((random_alone, False), (random_without, True)):
                 losses = _losses(model, circuit, few, nodes, complement)
                 found.append(float(losses.mean()))
@@ -145,7 +145,8 @@ def _losses(
     return ablated_loss(model, prompts, masks, circuit.ablation, calibration)
 
 
-def _random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[Nodes]:
+def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[Nodes]:
+    """The nodes of random circuits with as many nodes at every site as a circuit."""
     generator = np.random.default_rng(seed)
     widths = site_widths(model.network.config)
     return [

@@ -122,14 +122,43 @@ def _circuit(circuit: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         for test in ("sufficient", "necessary"):
             verdict = "yes" if found[test]["verdict"] else "NO"
             parts.append(f"<li><b>{test}: {verdict}</b>. {escape(found[test]['reason'])}.</li>")
+        parts.append("</ul>" + _suite(found))
         parts.append(
-            f"</ul><p class=soft>{found['pairs']} test pairs; bootstrap and random circuits seeded {found['seed']}.</p>"
+            f"<p class=soft>{found['pairs']} test pairs; bootstrap and random circuits seeded {found['seed']}.</p>"
         )
     else:
         parts.append(
             f'<p class="missing">Not verified: run <code>lacewing verify --circuit {escape(circuit["folder"])}</code>.</p>'
         )
     return _section(f"Circuit: {escape(name)}", "".join(parts))
+
+
+def _suite(found: Mapping[str, Any]) -> str:
+    """Every test of the faithfulness suite, where it was run; what failed first."""
+    if "tests" not in found:
+        return ""
+    words = {True: "pass", False: "<b>FAIL</b>", None: "unresolved"}
+    rank, rows = {False: 0, None: 1, True: 2}, []
+    for test in sorted(found["tests"], key=lambda test: rank[test["passed"]]):
+        value = "not measured" if test["value"] is None else f"{test['value']:.3f}"
+        if test["low"] is not None:
+            value += f" [{test['low']:.3f}, {test['high']:.3f}]"
+        mark = f"at {'most' if test['at_most'] else 'least'} {test['pass_mark']:.3g}"
+        control = "" if test["control"] is None else f"{test['control']:.3f} {test['control_name']}"
+        rows.append(
+            f"<tr><td><b>{escape(test['name'])}</b><br><span class=soft>{escape(test['meaning'])}</span></td>"
+            f"<td>{words[test['passed']]}</td><td class=n>{value} {escape(test['unit'])}</td><td class=n>{mark}</td>"
+            f"<td>{escape(control)}</td><td class=n>{test['n']}</td></tr>"
+        )
+    left = "".join(
+        f"<li>left out: {escape(one['name'])}, {escape(one['reason'])}</li>"
+        for one in found["left_out"]
+    )
+    head = "<tr><th>test</th><th></th><th>value, 95 % interval</th><th>mark</th><th>control</th><th>n</th></tr>"
+    return (
+        f"<p>The faithfulness suite: <b>{escape(found['verdict'])}</b>.</p>"
+        f'<div class="wide"><table>{head}{"".join(rows)}</table></div><ul class=soft>{left}</ul>'
+    )
 
 
 def _prompts(example: Mapping[str, str]) -> str:

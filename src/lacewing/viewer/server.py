@@ -194,7 +194,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/verify", status_code=202)
     def post_verify(id: str, nothing: answers.Nothing) -> answers.Job:
         session = viewer.session(id)
-        command = ["verify", "--circuit", str(session.found.folder), "--json"]
+        command = ["verify", "--circuit", str(session.found.folder), "--quick", "--json"]
         command += ["--model", session.model.source]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())
 

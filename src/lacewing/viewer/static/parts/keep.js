@@ -87,11 +87,18 @@ async function verified(id, host, session) {
   }
 }
 
+/** What a test measured, with its interval and the mark it had to reach. */
+function number(test) {
+  const said = (value) => (value === null ? "not measured" : value.toFixed(3));
+  const interval = test.low === null ? "" : ` [${said(test.low)}, ${said(test.high)}]`;
+  return `${said(test.value)}${interval} ${test.unit}, at ${test.at_most ? "most" : "least"} ${+test.pass_mark.toPrecision(3)}`;
+}
+
 /** Each test of a verification in words. */
 export function reasons(circuit) {
   const found = circuit.verification;
   if (!found) return null;
-  const named = found.tests?.map((test) => [test.name, test.passed, test.meaning]) ??
+  const named = found.tests?.map((test) => [test.name, test.passed, `${number(test)}; ${test.meaning}`]) ??
     ["sufficient", "necessary"].filter((n) => found[n]).map((n) => [n, found[n].verdict, found[n].reason]);
   return h("ul.tests", {}, named.map(([name, passed, why]) =>
     h("li", {}, h("b", { class: passed ? "good" : "bad" }, `${name}: ${passed === null ? "open" : passed ? "yes" : "NO"}`), " ", why)));

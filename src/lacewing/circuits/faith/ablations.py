@@ -1,0 +1,138 @@
+"""Sufficient and necessary under every ablation: does the verdict hang on one way to ablate?
+
+Under the circuit's own ablation the marks and the verdicts are those of `verify`. Under the others
+the circuit must keep the loss below half of chance, and the model without it must be above. In both
+the circuit must do better than every random circuit with as many nodes at every site. Zero ablation
+often gives far smaller circuits than mean ablation, and norms that are not frozen far smaller ones
+than frozen norms (method section 13, a and f), so a circuit that holds under one alone owes its
+loss to it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.edges import Nodes
+from lacewing.circuits.faith.evidence import Evidence
+from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
+from lacewing.circuits.statistics import pair_means
+from lacewing.circuits.verify import CONTROL_PAIRS, Test, Verification, random_nodes
+from lacewing.circuits.ways import CONTROLS, Way, alone, only, without
+from lacewing.model.store import Model
+from lacewing.progress import progress
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import bootstrap, two_answer_loss
+
+WAYS: tuple[Way, ...] = ("mean", "zero", "resample", "frozen")
+SAID = {
+    "mean": "at its mean over the pretraining text",
+    "zero": "at zero",
+    "resample": "as in a random other prompt",
+    "frozen": "at its mean, norms frozen to the full model's",
+}
+SUFFICIENT = HALF_CHANCE
+"""A circuit found for 0.15 nats under one ablation may lose some under another, but not be nearer
+to a guess than to an answer."""
+NECESSARY = HALF_CHANCE
+"""As in `verify`."""
+
+
+def verified(done: Verification, ablation: str) -> list[Finding]:
+    """The two findings that `verify` has made already, under the circuit's own ablation."""
+    said = SAID[ablation]
+    return [
+        _of_test(
+            done.sufficient,
+            f"sufficient.{ablation}",
+            f"loss of the circuit alone, all else {said}",
+            done.pairs,
+            at_most=True,
+        ),
+        _of_test(
+            done.necessary,
+            f"necessary.{ablation}",
+            f"loss of the model with the circuit {said}",
+            done.pairs,
+            at_most=False,
+        ),
+    ]
+
+
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+    """Sufficiency and necessity under the ablations that `verify` does not use."""
+    found: list[Finding] = []
+    ways = [way for way in WAYS if way != circuit.ablation]
+    controls = random_nodes(model, circuit, prompts.seed, CONTROLS)
+    with progress(f"ablations {circuit.task}", len(ways), "ablations", not quiet) as bar:
+        for done, way in enumerate(ways):
+            found += _judged(model, circuit, prompts, way, controls)
+            bar.update(done + 1, way)
+    return found
+
+
+def _judged(
+    model: Model, circuit: Circuit, evidence: Evidence, way: Way, controls: list[Nodes]
+) -> Iterator[Finding]:
+    test, seed = evidence.test, evidence.seed
+    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+
+    def loss(logits: Tensor, on: Prompts) -> np.ndarray:
+        return pair_means(two_answer_loss(logits, on))
+
+    kept = loss(alone(model, circuit, test, way, seed), test)
+    best = min(loss(only(model, nodes, few, way, seed), few).mean() for nodes in controls)
+    low, high = bootstrap(kept, seed=seed)
+    yield judge(
+        f"sufficient.{way}",
+        float(kept.mean()),
+        SUFFICIENT,
+        at_most=True,
+        unit="nats",
+        n=len(test),
+        low=low,
+        high=high,
+        control=float(best),
+        control_name=f"best of {len(controls)} random circuits",
+        beaten=bool(kept[: len(few)].mean() < best),
+        meaning=f"loss of the circuit alone, all else {SAID[way]}",
+    )
+    lost = loss(without(model, circuit.nodes, test, way, seed), test)
+    worst = max(loss(without(model, nodes, few, way, seed), few).mean() for nodes in controls)
+    low, high = bootstrap(lost, seed=seed)
+    yield judge(
+        f"necessary.{way}",
+        float(lost.mean()),
+        NECESSARY,
+        at_most=False,
+        unit="nats",
+        n=len(test),
+        low=low,
+        high=high,
+        control=float(worst),
+        control_name=f"worst of {len(controls)} random circuits",
+        beaten=bool(lost[: len(few)].mean() > worst),
+        meaning=f"loss of the model with the circuit {SAID[way]}",
+    )
+
+
+def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:
+    """A test of `verify` as a finding, with the verdict that it has there."""
+    low, high = test.interval
+    random = test.random
+    finding = judge(
+        name,
+        test.loss,
+        test.mark,
+        at_most=at_most,
+        unit="nats",
+        n=pairs,
+        low=low,
+        high=high,
+        control=random.lowest if at_most else random.highest,
+        control_name=f"{'best' if at_most else 'worst'} of {random.count} random circuits",
+        meaning=meaning,
+    )
+    return dataclasses.replace(finding, passed=test.verdict)

@@ -1,0 +1,188 @@
+"""What is left out, in part: does the circuit hold when some of the rest runs freely?
+
+`sufficient` ablates all of the rest at once. If the rest holds parts that work against each other,
+they may cancel there and not elsewhere, so the circuit stays in the full model while subsets of the
+rest are ablated: random halves, and the worst subset that a search finds. A loss beyond half of
+chance says that nodes outside the circuit decide what it says (comments on Drori 2026, method
+section 13). Edges that the circuit lacks run as in the full model.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks, ablated_loss, masks_of
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.edges import Nodes
+from lacewing.circuits.faith.evidence import Evidence
+from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
+from lacewing.circuits.masks import NodeMask
+from lacewing.circuits.statistics import pair_means
+from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
+from lacewing.circuits.ways import Way, ablated, without
+from lacewing.model.hooks import edit
+from lacewing.model.layers import sparse_products
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
+from lacewing.progress import Progress, progress
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import bootstrap, two_answer_loss
+
+SUBSETS = 16
+"""Random halves; every other one is resampled instead of at its mean."""
+STEPS, BATCH, RATE = 60, 24, 0.1
+"""The search for the worst subset: steps, pairs a step, step size. A budget, not a guarantee."""
+LOOKS = 4
+"""Points of the search at which its subset is tried on the validation prompts."""
+TRIED = 64
+"""Validation pairs it is tried on."""
+MARK = HALF_CHANCE
+"""With the circuit whole, no choice of the rest should bring the model nearer to a guess than to an
+answer."""
+
+
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+    """Losses of the full model with subsets of what is outside the circuit ablated."""
+    total = SUBSETS + 2 * STEPS
+    with progress(f"complement {circuit.task}", total, "steps", not quiet) as bar:
+        found = _random(model, circuit, prompts, bar)
+        return [found, _worst(model, circuit, prompts, bar)]
+
+
+def random_half(model: Model, kept: Nodes, generator: np.random.Generator) -> Masks:
+    """Masks that ablate half of the channels outside some nodes at every site, drawn at random."""
+    masks = {}
+    for key, free in masks_of(model.network, kept).items():
+        outside = np.flatnonzero(~free.numpy())
+        ablated = generator.permutation(outside)[: len(outside) // 2]
+        masks[key] = torch.ones_like(free)
+        masks[key][torch.from_numpy(ablated)] = False
+    return masks
+
+
+def worst_subset(
+    model: Model,
+    kept: Nodes,
+    train: Prompts,
+    validation: Prompts,
+    seed: int,
+    bar: Progress | None = None,
+    done: int = 0,
+) -> Masks:
+    """Masks that ablate the subset outside some nodes that a search finds to hurt most.
+
+    The mask is trained as in pruning, with tau and a surrogate for the step's slope, but up the
+    loss, from a random half. So every mask on the way is a true subset; the one of largest loss on
+    validation prompts wins, and all of the rest is tried too.
+
+    Args:
+        model: The model.
+        kept: The nodes that always run.
+        train: What the search climbs on.
+        validation: What the subset is chosen on.
+        seed: Draws where the search begins, and its prompts.
+        bar: Told of every step.
+        done: Steps it has already been told of.
+    """
+    widths = site_widths(model.network.config)
+    generator = torch.Generator().manual_seed(seed)
+    init = 0.01 * torch.randn(sum(widths.values()), generator=generator)
+    mask = NodeMask(widths, model.means, init, temperature=1.0)
+    spared = torch.cat(list(masks_of(model.network, kept).values()))
+    optimizer = torch.optim.Adam([mask.tau], lr=RATE)
+    few = validation.take(range(min(TRIED, len(validation))))
+    candidates: list[Masks] = [masks_of(model.network, kept)]
+    with sparse_products(model.network):
+        for step in range(STEPS):
+            _spare(mask, spared)
+            rows = torch.randint(len(train), (min(BATCH, len(train)),), generator=generator)
+            _climb(model, mask, train.take(rows.tolist()))
+            optimizer.step()
+            optimizer.zero_grad()
+            mask.clamp_()
+            if (step + 1) % (STEPS // LOOKS) == 0:
+                _spare(mask, spared)
+                candidates.append(_on(mask))
+            if bar is not None:
+                bar.update(done + step + 1, "searching for the worst subset")
+        return max(candidates, key=lambda masks: float(ablated_loss(model, few, masks).mean()))
+
+
+def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
+    with edit(model.network, mask.edits()):
+        logits = model.network(batch.tokens, at=batch.last)
+    (-two_answer_loss(logits, batch).mean()).backward()  # type: ignore[no-untyped-call]
+
+
+def _spare(mask: NodeMask, spared: Tensor) -> None:
+    with torch.no_grad():
+        mask.tau[spared] = 1.0
+
+
+def _on(mask: NodeMask) -> Masks:
+    parts = torch.split(mask.tau.detach() > 0, list(mask.widths.values()))
+    return dict(zip(mask.widths, (part.clone() for part in parts), strict=True))
+
+
+def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:
+    generator = np.random.default_rng(evidence.seed)
+    few = evidence.test.take(range(min(CONTROL_PAIRS, len(evidence.test))))
+    ways: Sequence[Way] = ("mean", "resample")
+    losses = []
+    for number in range(SUBSETS):
+        masks = random_half(model, circuit.nodes, generator)
+        way, seed = ways[number % len(ways)], evidence.seed + number
+        logits = ablated(model, few, masks, way, seed, model.network)
+        losses.append(pair_means(two_answer_loss(logits, few)))
+        bar.update(number + 1, "random halves")
+    pairs = np.mean(losses, axis=0)
+    low, high = bootstrap(pairs, seed=evidence.seed)
+    lost = two_answer_loss(without(model, circuit.nodes, few, "mean", evidence.seed), few)
+    worst = max(float(loss.mean()) for loss in losses)
+    return judge(
+        "complement.random",
+        float(pairs.mean()),
+        MARK,
+        at_most=True,
+        unit="nats",
+        n=len(few),
+        low=low,
+        high=high,
+        control=float(lost.mean()),
+        control_name="without the circuit",
+        meaning=(
+            f"loss with random halves of all else ablated, mean of {SUBSETS}; the worst "
+            f"of these has {worst:.3f}"
+        ),
+    )
+
+
+def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:
+    sets, test = evidence.sets, evidence.test
+    random = random_nodes(model, circuit, evidence.seed, 1)[0]
+    losses, ablated_nodes = [], 0
+    for number, kept in enumerate((random, circuit.nodes)):
+        done = SUBSETS + number * STEPS
+        chosen = sets.train, sets.validation, evidence.seed, bar, done
+        masks = worst_subset(model, kept, *chosen)
+        losses.append(pair_means(ablated_loss(model, test, masks)))
+        ablated_nodes = sum(int((~mask).sum()) for mask in masks.values())
+    low, high = bootstrap(losses[1], seed=evidence.seed)
+    return judge(
+        "complement.worst",
+        float(losses[1].mean()),
+        MARK,
+        at_most=True,
+        unit="nats",
+        n=len(test),
+        low=low,
+        high=high,
+        control=float(losses[0].mean()),
+        control_name="a random circuit spared instead",
+        meaning=(
+            f"loss with the worst subset of all else that {STEPS} steps of search found, "
+            f"{ablated_nodes} nodes, at its mean"
+        ),
+    )

@@ -1,0 +1,131 @@
+"""Prompts of another make than those a circuit was pruned on.
+
+Each kind gives prompts and what they are, or the reason why the task can have none.
+"""
+
+import dataclasses
+import hashlib
+import site
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts, prompts
+from lacewing.tasks.pair import Draft
+from lacewing.tasks.selection import pairs
+from lacewing.tasks.source import SourceFile
+from lacewing.tasks.task import Task
+from lacewing.tasks.userfile import PairFile
+
+PAIRS = 192
+"""Pairs wanted of each kind."""
+FILES = 240
+"""Files read of another corpus, chosen by the hash of their path; three in ten are for testing."""
+CORPORA = ("installed_packages", "standard_library")
+"""Corpora that every machine has; the first that is not the circuit's own is the other one."""
+Made = tuple[Prompts, str] | str
+Kind = Callable[[Model, Circuit, Evidence], Made]
+
+
+def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
+    """Composed prompts for a circuit pruned on natural ones, or the reverse."""
+    task = evidence.task
+    if task.origin != "mixed":
+        return f"all prompts of {task.name} are of one make ({task.origin})"
+    config, corpus = prune_config(circuit), Corpus.parse(evidence.corpus)
+    longest = min(config.max_tokens, model.network.config.context)
+    drawn = model.tokenizer, longest, config.seed
+    count = config.train_pairs
+    # Natural pairs are used up first, so this is how many of the training pairs were natural.
+    natural = len(pairs(of_make(task, natural=True), corpus, "train", count, *drawn))
+    was_natural = 2 * natural >= len(evidence.sets.train)
+    other = of_make(task, natural=not was_natural)
+    made = prompts(other, corpus, model.tokenizer, "test", PAIRS, longest, config.seed)
+    return made, f"{'composed' if was_natural else 'natural'} prompts"
+
+
+def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
+    """Prompts from files of another corpus: installed packages, or the standard library."""
+    task = evidence.task
+    if isinstance(task, PairFile):
+        return f"the pairs of {task.name} come from one file"
+    unknown = [name for name in CORPORA if name not in evidence.corpus]
+    if not unknown:
+        return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
+    config, name, code_only = prune_config(circuit), unknown[0], CODE in evidence.corpus
+    spec = f"{CODE * code_only}{name}, {FILES} task files"
+    corpus = Corpus(spec, [_SomeFiles(tuple(_roots(name)))], code_only=code_only)
+    longest = min(config.max_tokens, model.network.config.context)
+    tokenizer, seed = model.tokenizer, config.seed
+    made = prompts(task, corpus, tokenizer, "test", PAIRS, longest, seed)
+    return made, f"prompts from {name.replace('_', ' ')}"
+
+
+def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
+    """Prompts longer than any the circuit was pruned on, up to twice as long."""
+    config, context = prune_config(circuit), model.network.config.context
+    if context < 2 * config.max_tokens:
+        return (
+            f"prompts were up to {min(config.max_tokens, context)} tokens long and the model knows "
+            f"no more than {context}"
+        )
+    task = evidence.task
+    corpus = Corpus.parse(evidence.corpus)
+    tokenizer, seed, longest = model.tokenizer, config.seed, 2 * config.max_tokens
+    made = prompts(task, corpus, tokenizer, "test", 2 * PAIRS, longest, seed)
+    long = (made.last.view(-1, 2) >= config.max_tokens).all(1).nonzero()[:PAIRS, 0].tolist()
+    if not long:
+        return f"no prompt of {task.name} is longer than {config.max_tokens} tokens"
+    return made.take(long), f"prompts of {config.max_tokens + 1} to {2 * config.max_tokens} tokens"
+
+
+KINDS: Mapping[str, Kind] = {"templates": templates, "files": files, "longer": longer}
+"""By the last part of their test's name."""
+
+
+def of_make(task: Task, *, natural: bool) -> Task:
+    """A task with its natural drafts alone, or with its composed ones."""
+
+    def generate(file: SourceFile, random: Random) -> Iterable[Draft | tuple[str, str, str, str]]:
+        made = list(task.generate(file, random))
+        return [d for d in made if isinstance(d, Draft) and d.natural is natural]
+
+    return dataclasses.replace(task, generate=generate)
+
+
+@dataclass(frozen=True)
+class _SomeFiles:
+    """Python files below some folders that fall into the task split, no more than needed."""
+
+    roots: tuple[Path, ...]
+
+    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+        found = {}
+        for root in self.roots:
+            for path in root.rglob("*.py"):
+                inside = path.relative_to(root)
+                name = f"{root.name}/{inside.as_posix()}"
+                if split_of(name) == "task" and not TESTS.intersection(inside.parts[:-1]):
+                    found[name] = path
+        for name in sorted(found, key=_hash)[:FILES]:
+            try:
+                yield name, found[name].read_bytes()
+            except OSError:
+                summary.unreadable += 1
+
+
+def _roots(name: str) -> list[Path]:
+    if name == "standard_library":
+        return [Path(sysconfig.get_path("stdlib"))]
+    folders = [*site.getsitepackages(), sysconfig.get_path("purelib")]
+    return [Path(folder) for folder in dict.fromkeys(folders)]
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
