@@ -1,11 +1,11 @@
 """Train the pair of models that ships with the package: resumable, about an hour on two cores.
 
-    python recipes/builtin.py [--output runs/builtin] [--tokens 36000000]
+    python recipes/builtin.py [--output runs/builtin] [--tokens 28000000]
 
 In two parts. First a broad one: the standard library and every package installed beside this
 interpreter, text enough to be read about once. Then, from those weights, the standard library
-alone, which prompts are cut from (its task split, which neither part reads). Either part has its
-dense twin.
+alone, which prompts are cut from (its task split, which neither part reads). In both, training
+files have lines of practice in between (data/practice.py). Either part has its dense twin.
 
 Run it again after an interruption and it goes on. The last step writes
 src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
@@ -24,9 +24,10 @@ from lacewing.training.loop import train
 from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
-BROAD, NARROW = "code:standard_library+installed_packages", "code:standard_library"
-FIRST = TrainConfig(tokens=36_000_000)
-SECOND: dict[str, Any] = {"tokens": 8_000_000, "learning_rate": 0.01}
+NARROW = "practice:code:standard_library"
+BROAD = NARROW + "+installed_packages"
+FIRST = TrainConfig(tokens=28_000_000, expansion=1.75, density=0.03)
+SECOND: dict[str, Any] = {"tokens": 6_000_000, "learning_rate": 0.01}
 TWIN: dict[str, Any] = {"d_model": 192}
 """Narrower than the sparse model, so that 8 MB hold most of its bigram table."""
 FIRST_TWIN: dict[str, Any] = {"learning_rate": 0.002, "tokens": 24_000_000}

@@ -158,8 +158,11 @@ class Corpus:
         """
         empty = True
         for document in self._read():
-            if split is None or split_of(document.path) == split:
+            own = split_of(document.path)
+            if split is None or own == split:
                 empty = False
+                if self._practice and own == "train":
+                    document = Document(document.path, with_practice(document.text, document.path))
                 yield document
         if empty:
             raise DataError(
@@ -176,7 +179,7 @@ class Corpus:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any path, text or split."""
         digest = hashlib.sha256()
-        for document in self._read():
+        for document in self.documents():
             digest.update(f"{split_of(document.path)}:{document.path}".encode())
             digest.update(hashlib.sha256(document.text.encode()).digest())
         return digest.hexdigest()[:16]
@@ -207,8 +210,6 @@ class Corpus:
                 elif text.strip():
                     seen.add(digest)
                     split = split_of(path)
-                    if self._practice and split == "train":
-                        text = with_practice(text, path)
                     summary.files += 1
                     summary.bytes += len(text.encode())
                     summary.per_split[split] = summary.per_split.get(split, 0) + 1
