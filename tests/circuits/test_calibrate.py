@@ -73,14 +73,14 @@ def test_a_calibrated_circuit_is_minimal_with_its_calibration(
 ) -> None:
     """It needs fewer nodes than one without, each of which it needs; test prompts stay unseen."""
     settings = {"target_loss": micro.TARGET, "prompts": 2048, "batch": 16}
-    plain = prune(model, TASK, PruneConfig(**settings), sets=sets, quiet=True)  # type: ignore[arg-type]
+    plain = prune(model, TASK, PruneConfig(**settings, calibrate=False), sets=sets, quiet=True)  # type: ignore[arg-type]
     circuit = prune(model, TASK, PruneConfig(**settings, calibrate=True), sets=sets, quiet=True)  # type: ignore[arg-type]
     smaller, proof = minimise(model, circuit, sets.validation, quiet=True)
     assert proof.minimal
     assert smaller.n_nodes < plain.n_nodes
     final = measured(model, smaller, sets)
     trial = Trial(model.network, final, model.means)
-    assert fit(trial.logits(sets.train), sets.train) == final.calibration
+    assert fit(trial.logits(sets.validation), sets.validation) == final.calibration
     assert proof == certify(trial, sets.validation, micro.TARGET)
     logits = calibrated(trial.logits(sets.test), final.calibration)
     loss = float(two_answer_loss(logits, sets.test).mean())

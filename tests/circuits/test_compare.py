@@ -67,7 +67,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings() -> PruneConfig:
-    return PruneConfig(target_loss=micro.TARGET, prompts=2048, batch=16)
+    return PruneConfig(target_loss=micro.TARGET, prompts=2048, batch=16, calibrate=False)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_circuits_of_something_else_are_refused(
 ) -> None:
     """Other settings, another model, other prompts of a task of that name: each is said."""
     dense = micro.micro(dense=True)
-    other = PruneConfig(target_loss=micro.TARGET, prompts=1024, batch=16)
+    other = PruneConfig(target_loss=micro.TARGET, prompts=1024, batch=16, calibrate=False)
     with pytest.raises(ConfigError, match="prompts 2048, not 1024"):
         compare(model, dense, [str(task)], output, other, quiet=True)
     with pytest.raises(MismatchError, match=model.id):

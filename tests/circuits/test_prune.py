@@ -28,6 +28,7 @@ TASK = Task(name="first_letter", generate=lambda file, random: ())
 
 def config(seed: int = 0, **changes: object) -> PruneConfig:
     settings = {"target_loss": micro.TARGET, "seed": seed, "prompts": 2048, "batch": 16}
+    settings |= {"calibrate": False}  # a scale would let one of two equal paths do
     return PruneConfig(**(settings | changes))  # type: ignore[arg-type]
 
 

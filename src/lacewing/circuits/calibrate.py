@@ -1,4 +1,4 @@
-"""Fit a scale and one bias per answer token to a circuit's logits (paper A.5 and F.2).
+"""Fit a scale, and a bias for each of few answers, to the logits of a circuit (paper A.5 and F.2).
 
 A single shift for all logits would cancel in the softmax, so the bias is per answer token. What is
 left of the logits is the margin of the right answer over the wrong one, so the fit is a logistic
@@ -18,16 +18,18 @@ from lacewing.tasks.scoring import two_answer_loss
 
 STEPS = 30
 """Newton steps at most."""
+FEW = 4
+"""Answer tokens up to which each gets a bias: with hundreds, biases would learn the answers."""
 RIDGE = 1e-3
 """Cost of a scale away from 1 and of a bias, so that answers without error get finite ones."""
 
 
 def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
-    """The scale and biases that minimise the circuit's task loss on some (training) prompts.
+    """The scale and biases that minimise the circuit's task loss on some prompts.
 
     Args:
         model: The model.
-        prompts: Prompts to fit on; never those the circuit is judged on.
+        prompts: Prompts to fit on: those a circuit is chosen on, never those it is judged on.
         masks: The circuit.
     """
     return fit(ablated_logits(model, prompts, masks), prompts)
@@ -48,11 +50,12 @@ def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibratio
         prompts: What they were computed on.
     """
     tokens, seen = torch.unique(torch.stack([prompts.answer, prompts.other]), return_inverse=True)
-    rows, names = torch.arange(len(logits)), tokens.tolist()
+    rows, names = torch.arange(len(logits)), tokens.tolist() if len(tokens) <= FEW else []
     features = torch.zeros(len(logits), 1 + len(names), dtype=torch.float64)
     features[:, 0] = (logits[rows, prompts.answer] - logits[rows, prompts.other]).double()
-    features[rows, 1 + seen[0]] += 1
-    features[rows, 1 + seen[1]] -= 1
+    if names:
+        features[rows, 1 + seen[0]] += 1
+        features[rows, 1 + seen[1]] -= 1
     unknown = _newton(features)
     if unknown[0] < 0:
         features[:, 0] = 0

@@ -35,7 +35,7 @@ class PruneConfig:
     # Mask training (paper Table 2).
     penalty_from: float = 1e-5
     """Cost of a kept node where the path of penalties begins (the paper's k_coef)."""
-    penalty_to: float = 1e-2
+    penalty_to: float = 3e-2
     """Cost of a kept node where it ends; rises geometrically between."""
     stages: int = 3
     """Points of the path, over its later half, at which a circuit is cut out; the smallest wins."""
@@ -57,9 +57,9 @@ class PruneConfig:
     robust: bool = False
     """Find a circuit that also stands resample and zero ablation, norm scales frozen to the full
     model's, and random parts of the rest left running; such circuits are larger."""
-    calibrate: bool = False
-    """Fit a scale and one bias per answer token to the circuit's logits, as the paper does: while
-    the mask is learned, for every cut, and at last on training prompts."""
+    calibrate: bool = True
+    """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
+    paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""
 
     def __post_init__(self) -> None:
         if not 0 < self.target_loss < 0.6931:

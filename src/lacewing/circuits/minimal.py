@@ -117,11 +117,11 @@ def minimise(
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
     """The circuit with the losses of the full model and its own, on test and validation prompts.
 
-    A calibrated circuit is calibrated again, on training prompts.
+    A calibrated circuit is calibrated again, on the validation prompts that it was chosen on.
     """
     trial, calibration = Trial(model.network, circuit, model.means), circuit.calibration
     if calibration is not None:
-        calibration = fit(trial.logits(sets.train), sets.train)
+        calibration = fit(trial.logits(sets.validation), sets.validation)
 
     def loss(prompts: Prompts) -> float:
         return float(

@@ -5,7 +5,7 @@
     2 the penalty rises geometrically along the run: one path instead of one run per penalty
     3 at points of its later half, nodes are ranked by tau and bisection finds how few of the
       highest, less those that no path joins to the answer, reach the target loss on validation
-      prompts; the smallest cut wins
+      prompts; the smallest cut wins, and is thinned by what gradients call its cheapest nodes
     4 losses are measured on test prompts, which nothing was chosen on
 
 Paper section 2.2 and A.5; method section 6. The model's weights never change.
@@ -25,6 +25,7 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import mean
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import Search, Wanted, step_together
+from lacewing.circuits.thin import thin
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
@@ -130,8 +131,9 @@ def _finish(model: Model, search: "Search") -> Circuit | DataError:
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
             f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    masks = search.best.masks
-    calibration = calibrate(model, sets.train, masks) if config.calibrate else None
+    best = thin(model, search.best, sets.validation, config.target_loss, search.measure(model))
+    masks = best.masks
+    calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
     nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
     seconds = round(time.monotonic() - search.began, 2)
     return circuits.make(

@@ -1,0 +1,121 @@
+"""Thin a cut: let go, one handful after the other, the nodes that gradients call cheapest.
+
+A mask ranks its nodes well while it is learned, but those that stay on crowd at its upper end, and
+a threshold can no longer tell them apart. Here they are ranked by what the loss would rise without
+each, to first order; as many of the cheapest go as the target allows, then all are ranked anew. The
+target is measured before anything goes for good.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks
+from lacewing.circuits.cuts import Cut
+from lacewing.circuits.paths import connected
+from lacewing.model.hooks import edit
+from lacewing.model.store import Model
+from lacewing.model.transformer import SiteHook
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
+
+RANKED = 64
+"""Pairs that nodes are ranked on; what goes is decided on all."""
+FAILURES = 12
+"""Single nodes in a row that may turn out to be needed before the rest is taken to be."""
+
+
+def thin(
+    model: Model, cut: Cut, prompts: Prompts, target: float, loss: Callable[[Masks], float]
+) -> Cut:
+    """Remove nodes from a cut as long as it reaches its target.
+
+    Args:
+        model: The model.
+        cut: One that reaches the target.
+        prompts: What nodes are ranked on.
+        target: Nats.
+        loss: Measures a cut, on the prompts that decide.
+
+    Returns:
+        A cut with no more nodes, which reaches the target too.
+    """
+    few = prompts.take(range(min(RANKED, len(prompts))))
+    while True:
+        order = _ranked(model, cut.masks, few)
+        smaller = _without_most(model, cut, order, target, loss)
+        if smaller is None:
+            return _without_single(model, cut, order, target, loss)
+        cut = smaller
+
+
+def _without_most(
+    model: Model,
+    cut: Cut,
+    order: Sequence[tuple[str, int]],
+    target: float,
+    loss: Callable[[Masks], float],
+) -> Cut | None:
+    """Half of the cheapest nodes that could go together; none if it is less than one."""
+    low, high = 0, len(order)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _removed(model, cut, order[:middle], loss).loss <= target:
+            low = middle
+        else:
+            high = middle
+    found = _removed(model, cut, order[: low // 2], loss) if low > 1 else None
+    return found if found is not None and found.loss <= target else None
+
+
+def _without_single(
+    model: Model,
+    cut: Cut,
+    order: Sequence[tuple[str, int]],
+    target: float,
+    loss: Callable[[Masks], float],
+) -> Cut:
+    failures = 0
+    for node in order:
+        if cut.masks[node[0]][node[1]]:
+            tried = _removed(model, cut, [node], loss)
+            cut, failures = (tried, 0) if tried.loss <= target else (cut, failures + 1)
+        if failures == FAILURES:
+            break
+    return cut
+
+
+def _removed(
+    model: Model, cut: Cut, nodes: Sequence[tuple[str, int]], loss: Callable[[Masks], float]
+) -> Cut:
+    """The cut without some nodes, nor any that no path joins to the answer then."""
+    masks = {key: mask.clone() for key, mask in cut.masks.items()}
+    for key, channel in nodes:
+        masks[key][channel] = False
+    masks = connected(model.network, masks)
+    return Cut(masks, sum(int(mask.sum()) for mask in masks.values()), loss(masks))
+
+
+def _ranked(model: Model, masks: Masks, prompts: Prompts) -> list[tuple[str, int]]:
+    """The nodes that are on, those first whose loss would rise least without them."""
+    gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}
+
+    def hook(key: str) -> SiteHook:
+        def mixed(value: Tensor) -> Tensor:
+            mean = model.means[key]
+            return mean + gates[key] * (value - mean)
+
+        return mixed
+
+    with torch.enable_grad(), edit(model.network, {key: hook(key) for key in gates}):
+        logits = model.network(prompts.tokens, at=prompts.last)
+        two_answer_loss(logits, prompts).mean().backward()  # type: ignore[no-untyped-call]
+    rises = [
+        (-float(slope), key, int(channel))
+        for key, gate in gates.items()
+        if gate.grad is not None
+        for channel in masks[key].nonzero()[:, 0]
+        for slope in [gate.grad[channel]]
+    ]
+    return [(key, channel) for _, key, channel in sorted(rises)]
