@@ -190,9 +190,7 @@ def verify(
         chosen: dict[str, Any] = {"seed": seed, "corpus": corpus, "task": task, "quiet": quiet}
         result = examine(model, circuit, test, folder, **chosen)
     else:
-        result = short(
-            verify_circuit(model, circuit, test, seed=seed, quiet=quiet), circuit.ablation
-        )
+        result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
     artifacts.write_json(folder / VERIFICATION, result)
     return result
 

@@ -155,14 +155,22 @@ def test_correlation_by_hand() -> None:
 
 
 def test_natural(model: Model, evidence: Evidence) -> None:
-    """The whole model claims no foreign text as strongly as its prompts; a constant all of it."""
+    """A constant claims all of the text; the whole model what its probabilities say."""
     everything = {k: list(range(w)) for k, w in site_widths(model.network.config).items()}
     (whole,) = natural.run(model, make(model, everything), evidence, True)
     (nothing,) = natural.run(model, make(model, {}), evidence, True)
     assert (1.0, False) == (nothing.value, nothing.passed)
     assert 1.0 == nothing.control
     assert whole.n == nothing.n > 100
-    assert whole.value < 0.5
+    with torch.no_grad():
+        text, own = (
+            model.network(tokens).softmax(-1)[..., [80, 81]].sum(-1)
+            for tokens in (evidence.text, evidence.test.tokens)
+        )
+    middle = own[torch.arange(len(own)), evidence.test.last].median()
+    expected = float((text[text < natural.FOREIGN] >= 0.999 * middle).double().mean())
+    assert pytest.approx(expected, abs=0.01) == whole.value
+    assert 0.05 < whole.value < 0.95
 
 
 def test_claims_by_hand(model: Model, sets: PromptSets) -> None:

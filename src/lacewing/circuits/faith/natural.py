@@ -50,6 +50,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     full = claims(model.network, text, answers, None, circuit)
     foreign = (full.sigmoid() < FOREIGN).numpy()
     test = prompts.test
+    own = claims(model.network, test.tokens, answers, None, circuit)
+    full_claims = _as_strong(full, own, test).numpy()[foreign]
     few = test.take(range(min(CONTROL_PAIRS, len(test))))
     shares = []
     with progress(f"natural text {circuit.task}", CONTROLS, "controls", not quiet) as bar:
@@ -75,7 +77,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
             meaning=(
                 "positions of foreign text where the circuit claims an answer as strongly as on "
                 f"the middle one of its own prompts; above a probability of 0.5 on "
-                f"{likely[foreign].mean():.1%}"
+                f"{likely[foreign].mean():.1%}; the full model, as strongly as on its own middle "
+                f"one, on {full_claims.mean():.1%}"
             ),
         )
     ]
@@ -126,9 +129,14 @@ def _claimed(
     masks, answers = masks_of(model.network, nodes), list(circuit.answers)
     fills = dict(fills_of(model, circuit.ablation))
     own = claims(network, prompts.tokens, answers, masks, circuit, fills)
-    threshold = own[torch.arange(len(own)), prompts.last].median()
     odds = claims(network, text, answers, masks, circuit, fills)
-    return (odds >= threshold - ROUNDING).numpy(), (odds > 0).numpy()
+    return _as_strong(odds, own, prompts).numpy(), (odds > 0).numpy()
+
+
+def _as_strong(odds: Tensor, own: Tensor, prompts: Prompts) -> Tensor:
+    """Where claims are as strong as the median of those at the end of the prompts."""
+    threshold = own[torch.arange(len(own)), prompts.last].median()
+    return odds >= threshold - ROUNDING
 
 
 def _interval(
