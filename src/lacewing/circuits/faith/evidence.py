@@ -33,12 +33,12 @@ class Evidence:
     is a pair of `test`."""
     text: Int64[Tensor, "sequence token"]
     """Natural text that the model was not trained on: windows of its context."""
-    task: Task
-    """What the circuit is for."""
     corpus: str
     """Where prompts and text come from, as `Corpus.parse` reads it."""
     seed: int
     """Seeds every draw and interval."""
+    task: Task | None = None
+    """What the circuit is for; none: the task of its name."""
 
 
 def prune_config(circuit: Circuit) -> PruneConfig:
@@ -68,7 +68,7 @@ def gather(
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config, known = prune_config(circuit), get(task or circuit.task)
+    config, known = prune_config(circuit), task_of(circuit, task)
     sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,
@@ -77,7 +77,24 @@ def gather(
         test=test,
     )
     spec = corpus or model.corpus
-    return Evidence(test, sets, natural_text(model, spec, seed), known, spec, seed)
+    return Evidence(test, sets, natural_text(model, spec, seed), spec, seed, known)
+
+
+def task_of(circuit: Circuit, task: str | None = None) -> Task:
+    """A circuit's task: the one of its name, or the file of pairs that is given.
+
+    Raises:
+        DataError: its name is not known, or the file cannot be read.
+    """
+    try:
+        return get(task or circuit.task)
+    except DataError as error:
+        if task:
+            raise
+        raise DataError(
+            f"the circuit's task {circuit.task!r} is none that is known by name: pass its file of "
+            "pairs with --task, or run the short test alone with --quick"
+        ) from error
 
 
 def natural_text(
