@@ -88,8 +88,11 @@ def test_a_compiled_circuit_with_edits_is_the_masked_model_with_hooks(
         torch.testing.assert_close(*given, rtol=1e-3, atol=1e-3)
 
 
-def test_the_planted_nodes_are_two_valued(model: Model, sets: PromptSets) -> None:
+def test_the_planted_nodes_are_two_valued(
+    model: Model, sets: PromptSets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The planted circuit says X or Y: two values a node are enough for it."""
+    monkeypatch.setattr(features, "STEPS", 100)
     circuit = make(model, micro.PLANTED, seed=0)
     (finding,) = features.run(model, circuit, evidence(model, sets), True)
     assert "features.two_valued" == finding.name

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lacewing.circuits.ablate import ablated_loss
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.faith.evidence import Evidence, prune_config, task_of
 from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune_many
@@ -55,17 +55,18 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         reached.
     """
     config, sets = prune_config(circuit), _fewer(prompts.sets)
+    task = prompts.task or task_of(circuit)
     nonsense, shuffled = exchanged(sets), dealt(sets, prompts.seed)
-    wanted = [Wanted(prompts.task, config, s, anyway=True) for s in (nonsense, shuffled)]
+    wanted = [Wanted(task, config, s, anyway=True) for s in (nonsense, shuffled)]
     # A circuit whose edges were cut one by one is compared with what the search alone finds.
     minimised = has_cut_edges(model.network, circuit)
     if minimised:
-        wanted.append(Wanted(prompts.task, config, prompts.sets))
+        wanted.append(Wanted(task, config, prompts.sets))
     found = prune_many(model, wanted, quiet=quiet)
     true = found[-1] if minimised else circuit
     edges = circuit.n_edges if isinstance(true, DataError) else true.n_edges
     other = without_training(model, prompts.text, prompts.seed)
-    (untrained,) = prune_many(other, [Wanted(prompts.task, config, sets, anyway=True)], quiet=quiet)
+    (untrained,) = prune_many(other, [Wanted(task, config, sets, anyway=True)], quiet=quiet)
     return [
         _finding("nonsense", "on answers that follow no rule", model, nonsense, found[0], edges),
         _finding("shuffled", "on the answers of other prompts", model, shuffled, found[1], edges),

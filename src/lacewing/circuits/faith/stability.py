@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from lacewing.circuits.ablate import ablated_loss, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.faith.evidence import Evidence, prune_config, task_of
 from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.prune import prune_many
 from lacewing.circuits.search import Wanted
@@ -86,11 +86,10 @@ def measure(
     model: Model, circuit: Circuit, prompts: Evidence, *, seeds: int = SEEDS, quiet: bool = False
 ) -> Stability:
     """Prune with other seeds than the circuit's, and once without what they share."""
-    config = prune_config(circuit)
+    config, task = prune_config(circuit), prompts.task or task_of(circuit)
     numbers = [circuit.seed + 1 + i for i in range(seeds)]
     wanted = [
-        Wanted(prompts.task, dataclasses.replace(config, seed=seed), prompts.sets)
-        for seed in numbers
+        Wanted(task, dataclasses.replace(config, seed=seed), prompts.sets) for seed in numbers
     ]
     found = {
         seed: one
@@ -101,7 +100,7 @@ def measure(
     own = _matrix(model, [circuit.nodes])
     core = kept.mean(0) >= CORE - 1e-9 if len(kept) else np.zeros(kept.shape[1], dtype=bool)
     nodes = _split(model, core)
-    again = [Wanted(prompts.task, config, prompts.sets, anyway=True, forbidden=nodes)]
+    again = [Wanted(task, config, prompts.sets, anyway=True, forbidden=nodes)]
     backup = prune_many(model, again, quiet=quiet) if core.any() else []
     ablated = masks_of(model.network, nodes, complement=True)
     shared = _jaccard(np.concatenate([own, kept]))[0, 1:]
