@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lacewing.circuits.ablate import ablated_loss
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith.evidence import Evidence, prune_config, task_of
+from lacewing.circuits.faith.evidence import Evidence, prune_config
 from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune_many
@@ -55,7 +55,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         reached.
     """
     config, sets = prune_config(circuit), _fewer(prompts.sets)
-    task = prompts.task or task_of(circuit)
+    task = prompts.task
     nonsense, shuffled = exchanged(sets), dealt(sets, prompts.seed)
     wanted = [Wanted(task, config, s, anyway=True) for s in (nonsense, shuffled)]
     # A circuit whose edges were cut one by one is compared with what the search alone finds.
