@@ -25,15 +25,15 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.twin import train_twin
 
-CORPUS = "code:standard_library"
-SPARSE = TrainConfig()
-"""The defaults of `lacewing train`, chosen for this demo (docs/log.md says how)."""
+CORPUS = "practice:code:standard_library"
+SPARSE = TrainConfig(tokens=4_000_000)
+"""Else the defaults of `lacewing train`, chosen for this demo (docs/log.md says how)."""
 PRUNE = PruneConfig()
-MOST_TASKS = 4
+MOST_TASKS = 6
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
 PREFERRED = ("single_double_quote", "while_return_true", "var_if", "indent_for", "if_equals")
 COMMANDS = (
-    "lacewing train --output {0}/sparse --corpus code:standard_library",
+    "lacewing train --output {0}/sparse --corpus practice:code:standard_library --tokens 4000000",
     "lacewing train --output {0}/dense --twin-of {0}/sparse",
     "lacewing tasks --model {0}/sparse --run",
     "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
