@@ -175,12 +175,16 @@ def test_ratio_without_control_hits() -> None:
 
 
 def quote_circuit(model: Model) -> Circuit:
-    """Part of the builtin model's quote circuit."""
+    """The builtin model's quote circuit: neurons that see quotes, and the head that finds them."""
     nodes = {
-        "0.attn_in": [2, 26, 246, 279, 281, 309],
-        "0.attn_v": [201, 210, 223],
-        "0.attn_out": [10, 49, 88],
-        "resid_final": [10, 49, 88],
+        "0.mlp_in": [82, 118, 128, 307, 324, 383, 422],
+        "0.mlp_neuron": [258, 867, 1181, 1533],
+        "0.mlp_out": [50, 235, 324, 338],
+        "1.attn_in": [50, 235, 324, 338, 448, 467],
+        "1.attn_k": [419, 421, 429, 430, 435, 446],
+        "1.attn_v": [422, 446, 447],
+        "1.attn_out": [248, 277, 337],
+        "resid_final": [248, 277, 337],
     }
     return circuits.make(
         model.network,
