@@ -76,8 +76,9 @@ def edits(url: str, circuit: str, count: int) -> dict[str, float]:
     """How long a client waits for each of some random cuts and steers, ms."""
     dice = random.Random(0)
     waits: list[float] = []
-    with httpx.Client(base_url=f"{url}/api/circuits/{circuit}", timeout=120) as client:
-        facts = client.get("").json()
+    here = f"/api/circuits/{circuit}"
+    with httpx.Client(base_url=url, timeout=120) as client:
+        facts = client.get(here).json()
         nodes = [node["id"] for node in facts["nodes"]]
         warm = [{"edits": [{"off": nodes[0]}]}] * 3
         asked = [
@@ -86,7 +87,7 @@ def edits(url: str, circuit: str, count: int) -> dict[str, float]:
         ]
         for body in [*warm, *asked]:
             start = time.perf_counter()
-            client.post("/ask", json=body | {"pair": 0}).raise_for_status()
+            client.post(f"{here}/ask", json=body | {"pair": 0}).raise_for_status()
             waits.append(1000 * (time.perf_counter() - start))
     waits = waits[len(warm) :]
     tenths = statistics.quantiles(waits, n=10)

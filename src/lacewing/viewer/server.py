@@ -35,6 +35,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
     app = FastAPI(
         title="lacewing", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
+    app.router.redirect_slashes = False
     _errors(app)
     _reading(app, viewer)
     _text(app, viewer)
