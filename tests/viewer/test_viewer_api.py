@@ -128,7 +128,21 @@ def test_activations(live: Any, opened: Viewer) -> None:
         assert max(example["values"]) == example["values"][example["at"]]
     assert {"clean"} == {e["member"] for e in groups["top"]}  # X is positive, Y negative
     assert {"corrupted"} == {e["member"] for e in groups["bottom"]}
-    assert found["tokens"] == sum(found["histogram"]["counts"])
+    bars = found["histogram"]
+    assert found["tokens"] == sum(bars["counts"]) + bars["zeros"]
+    assert round(found["active"] * found["tokens"]) == sum(bars["counts"])
+
+
+def test_histogram() -> None:
+    """No bin holds both signs, zeros stand apart, and every value is in one bin."""
+    bars = texts.histogram(np.array([-1.0, -0.99, 0.0, 0.0, 0.01, 2.9, 3.0], dtype=np.float32))
+    assert (5, 2) == (sum(bars["counts"]), bars["zeros"])
+    assert 0.0 in bars["edges"]
+    middle = bars["edges"].index(0.0)
+    assert (2, 3) == (sum(bars["counts"][:middle]), sum(bars["counts"][middle:]))
+    assert (2, 2) == (bars["counts"][0], bars["counts"][-1])
+    assert {"edges": [], "counts": [], "zeros": 4} == texts.histogram(np.zeros(4))
+    assert [1] == [n for n in texts.histogram(np.array([-0.25]))["counts"] if n]
 
 
 def test_natural_text(folder: Path, text: Path) -> None:

@@ -20,7 +20,7 @@ from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import Files, index
 from lacewing.viewer.guard import POLICY
-from lacewing.viewer.serve import prepare, static_folder
+from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 
 KIND = "page"
@@ -45,7 +45,6 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
     Raises:
         ArtifactError: there is nothing at `root`, or something else at `output`.
     """
-    prepare()
     files = page_files(static_folder())
     viewer = Viewer(root, corpus)
     try:

@@ -19,8 +19,8 @@ from lacewing.circuits import circuit as circuits
 from lacewing.errors import ArtifactError
 from lacewing.model.store import BUILTIN, folder_of
 
-DEEPEST = 6
-"""Levels of folders searched below the served one."""
+DEEPEST = 8
+"""Levels of folders searched below the served one; a sweep has six of its own."""
 MOST = 5000
 """Folders looked at; a viewer started in a home folder must not walk a disk."""
 FRESH = 2.0
@@ -145,7 +145,7 @@ def read(root: Path) -> Contents:
     return contents
 
 
-SWEEP_FILES = ("sweep.json", "frontier.json", "comparison.json")
+SWEEP_FILES = ("frontier.json", "comparison.json")
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { frontier } from "../parts/frontier.js";
 import { overlap } from "../parts/overlap.js";
+import { mark } from "../parts/tests.js";
 import { buttons, csv } from "../save.js";
 import { address, update } from "../state.js";
 import { onTheme } from "../theme.js";
@@ -74,7 +75,7 @@ function both(host, found) {
       h("tbody", {},
         fact("task", (c) => c.task.replaceAll("_", " ")), fact("model", (c) => c.model_name),
         fact("nodes", (c) => count(c.nodes)), fact("connections", (c) => count(c.edges), ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""),
-        fact("loss, nats", (c) => number(c.loss)), fact("whole model", (c) => number(c.full_loss)), fact("seed", (c) => c.seed), fact("verdict", (c) => c.verdict ?? "not verified")))),
+        fact("loss, nats", (c) => number(c.loss)), fact("whole model", (c) => number(c.full_loss)), fact("seed", (c) => c.seed), fact("verdict", (c) => mark(c.verdict, c.tests))))),
     shared(found),
     h("h2", {}, "Site by site"), h("p.row", {}, colour("left"), colour("right"), found.same_model ? h("span.swatch.both", {}, "in both") : null), sites);
   const figure = () => overlap(found);

@@ -2,6 +2,7 @@
 
 import { get, poll, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
+import { mark } from "../parts/tests.js";
 import { csv } from "../save.js";
 import { address, update } from "../state.js";
 import { count, number, percent, title } from "../words.js";
@@ -104,12 +105,7 @@ function line(circuit) {
     h("td.code", {}, circuit.model_name),
     h("td.n", {}, count(circuit.nodes)), h("td.n", {}, count(circuit.edges)),
     h("td.n", {}, number(circuit.loss)), h("td.n", {}, number(circuit.full_loss)),
-    h("td", {}, h(`span.verdict${mark(circuit.verdict)}`, {}, circuit.verdict ?? "not verified")));
-}
-
-function mark(verdict) {
-  if (verdict === "holds") return ".holds";
-  return verdict?.startsWith("fails") ? ".fails" : "";
+    h("td", {}, mark(circuit.verdict, circuit.tests)));
 }
 
 function broken(home) {

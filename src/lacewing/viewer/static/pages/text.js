@@ -5,9 +5,9 @@ import { fill, h, refill } from "../dom.js";
 import { name } from "../graph/model.js";
 import { attention } from "../parts/attention.js";
 import { heat } from "../parts/heat.js";
+import { histogram } from "../parts/histogram.js";
 import { csv } from "../save.js";
 import { read, update } from "../state.js";
-import { count, number, percent } from "../words.js";
 
 /** Show the chosen node's text, and the attention of a kept head. */
 export function show(main, session) {
@@ -49,8 +49,8 @@ export function show(main, session) {
     const reach = Math.max(Math.abs(answer.minimum), Math.abs(answer.maximum), 1e-9);
     const rows = () => answer.groups.flatMap((g) => g.examples.flatMap((e, i) => e.tokens.map((t, at) => [g.name, i, e.source, at, t, e.values[at]])));
     fill(places.body,
-      h("div.row", {}, h("p.soft", {}, `Nonzero at ${percent(answer.active, 1)} of ${count(answer.tokens)} tokens in ${count(answer.sequences)} pieces of text; from ${number(answer.minimum, 2)} to ${number(answer.maximum, 2)}, mean ${number(answer.mean, 3)}.`),
-        h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
+      histogram(answer, `${session.id}-${id}-${text}`),
+      h("div.row", {}, h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save the examples as CSV")),
       answer.groups.filter((g) => g.examples.length).map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, once(g.examples).map((e) => heat(e, reach))))));
   }
 

@@ -27,15 +27,16 @@ export function list(host, session) {
   host.addEventListener("toggle", () => show());
   const off = ["effects", "cut", "graph"].map((name) => session.on(name, () => host.open && show()));
 
-  const head = () => (kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["connection", "from", "to", "weight", "effect"]);
+  const proven = Boolean(session.circuit.certificate);
+  const head = () => [...(kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["connection", "from", "to", "weight", "effect"]), ...(proven ? ["slack"] : [])];
 
   function rows() {
     const { graph } = session;
     const made = kind === "nodes"
-      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), n.label, n.bias ?? "", session.effect(n.id) ?? ""] }))
+      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), n.label, n.bias ?? "", session.effect(n.id) ?? "", ...(proven ? [n.slack ?? ""] : [])] }))
       : [...graph.edgeIndex.entries()].map(([id, i]) => {
           const [from, to] = [graph.nodes[graph.links.source[i]], graph.nodes[graph.links.destination[i]]];
-          return { id, from, to, cells: [id, from.id, to.id, graph.links.weight[i], session.effect(id) ?? ""] };
+          return { id, from, to, cells: [id, from.id, to.id, graph.links.weight[i], session.effect(id) ?? "", ...(proven ? [session.circuit.edges.slack?.[i] ?? ""] : [])] };
         });
     const kept = words ? made.filter((r) => r.cells.slice(0, 3).join(" ").toLowerCase().includes(words)) : made;
     return kept.sort((a, b) => (b.cells[4] || 0) - (a.cells[4] || 0));
@@ -54,12 +55,12 @@ export function list(host, session) {
 
   function line(row) {
     const choose = (id, content) => h("button.jump", { type: "button", data: { key: `list ${row.id} ${id}` }, on: { click: () => session.choose(id) } }, content);
-    const [id, second, third, value, effect] = row.cells;
+    const [id, second, third, ...numbers] = row.cells;
     const middle = kind === "nodes"
       ? [h("td", {}, second), h("td", {}, third ? h("span.tokenchip", {}, third) : "")]
       : [h("td", {}, choose(row.from.id, nodeText(row.from))), h("td", {}, choose(row.to.id, nodeText(row.to)))];
     return h("tr", {}, h("td.mono", {}, choose(id, id)), middle,
-      h("td.n", {}, value === "" ? "–" : number(value)), h("td.n", {}, effect === "" ? "–" : number(effect)),
+      numbers.map((value) => h("td.n", {}, value === "" ? "–" : number(value))),
       readOnly ? null : h("td", {}, toggle(session, id)));
   }
 

@@ -140,7 +140,7 @@ function fact(words, value) {
 }
 
 function slack(value) {
-  return value === null || value === undefined ? null : fact("certificate slack", signed(value, 3));
+  return value === null || value === undefined ? null : fact("certificate slack: off, it is above the target by", signed(value, 3));
 }
 
 /** Tokens as chips: those it likes, then those it dislikes. */
