@@ -4,7 +4,7 @@ import { get, poll, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
 import { mark } from "../parts/tests.js";
 import { csv } from "../save.js";
-import { address, update } from "../state.js";
+import { address, read, update } from "../state.js";
 import { count, number, percent, title } from "../words.js";
 
 const COLUMNS = [
@@ -16,6 +16,7 @@ const COLUMNS = [
   ["full", "whole model", (c) => c.full_loss],
   ["verdict", "verdict", (c) => c.verdict],
 ];
+const TASK = ["task", "loss", "low", "high", "accuracy", "pairs", "learned"];
 const NUMBERS = new Set(["nodes", "edges", "loss", "full"]);
 
 /** Show what the served folder holds. */
@@ -135,10 +136,16 @@ function model(found, signal) {
     measure.disabled = false;
   });
   const tasks = found.tasks.filter((t) => t.loss != null || t.error);
-  return h("details.model", {},
+  const open = new Set((read().query.open ?? "").split(",").filter(Boolean));
+  const toggled = (event) => {
+    const now = new Set((read().query.open ?? "").split(",").filter(Boolean));
+    event.currentTarget.open ? now.add(found.id) : now.delete(found.id);
+    update({ open: [...now].join(",") });
+  };
+  return h("details.model", { open: open.has(found.id), on: { toggle: toggled } },
     h("summary", {}, h("b", {}, found.name), found.name.includes(found.kind) ? "" : ` ${found.kind}`, h("small", {}, ` ${facts.filter(Boolean).join(" · ")}`)),
     tasks.length ? h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["task", "loss, nats", "95 % interval", "accuracy", "pairs", ""].map((w, i) => h(i && i < 5 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, tasks.map(taskLine)))) : h("p.soft", {}, `${found.tasks.length} tasks, not measured on this model yet.`),
-    readOnly ? null : h("div.row", {}, measure, said));
+    h("div.row", {}, readOnly ? null : measure, tasks.length ? h("button.quiet", { type: "button", on: { click: () => csv(`${found.id}-tasks`, TASK, tasks.map((t) => [t.name, t.loss ?? "", t.interval?.[0] ?? "", t.interval?.[1] ?? "", t.accuracy ?? "", t.pairs ?? "", t.learned == null ? "" : t.learned ? "yes" : "no"])) } }, "Save as CSV") : null, said));
 }
 
 function taskLine(task) {

@@ -5,8 +5,9 @@ import { fill, h, refill } from "../dom.js";
 import { name } from "../graph/model.js";
 import { attention } from "../parts/attention.js";
 import { heat } from "../parts/heat.js";
+import { heatFigure } from "../parts/heatfigure.js";
 import { histogram } from "../parts/histogram.js";
-import { csv } from "../save.js";
+import { buttons, csv } from "../save.js";
 import { read, update } from "../state.js";
 
 /** Show the chosen node's text, and the attention of a kept head. */
@@ -47,11 +48,12 @@ export function show(main, session) {
 
   function groups(answer, id) {
     const reach = Math.max(Math.abs(answer.minimum), Math.abs(answer.maximum), 1e-9);
+    const shown = answer.groups.filter((g) => g.examples.length).map((g) => ({ ...g, examples: once(g.examples) }));
     const rows = () => answer.groups.flatMap((g) => g.examples.flatMap((e, i) => e.tokens.map((t, at) => [g.name, i, e.source, at, t, e.values[at]])));
     fill(places.body,
       histogram(answer, `${session.id}-${id}-${text}`),
-      h("div.row", {}, h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save the examples as CSV")),
-      answer.groups.filter((g) => g.examples.length).map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, once(g.examples).map((e) => heat(e, reach))))));
+      h("div.row", {}, h("b", {}, "Examples"), buttons(() => `${session.id}-${id}-${text}`, () => heatFigure(`${id} of ${session.id}, in the whole model`, shown, reach)), h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
+      shown.map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, g.examples.map((e) => heat(e, reach))))));
   }
 
   const off = [session.on("chosen", () => node() && node().text === undefined && load()), session.on("effects", chooser)];

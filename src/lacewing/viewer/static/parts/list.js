@@ -6,17 +6,19 @@ import { number, place } from "../words.js";
 import { toggle } from "./matters.js";
 import { nodeText } from "./names.js";
 import { csv } from "../save.js";
+import { read, update } from "../state.js";
 
 const PAGE = 100;
 
 /** Fill the list of all nodes and connections. */
 export function list(host, session) {
-  let kind = "nodes";
+  let kind = read().query.list === "edges" ? "edges" : "nodes";
   let words = "";
   let shown = PAGE;
   const body = h("div.table");
   const find = h("input", { type: "search", id: "list-find", placeholder: "part of a name or token" });
-  const pick = (key, text) => h("button", { type: "button", data: { kind: key }, "aria-pressed": String(kind === key), on: { click: () => ((kind = key), (shown = PAGE), show()) } }, text);
+  const pick = (key, text) => h("button", { type: "button", data: { kind: key }, "aria-pressed": String(kind === key), on: { click: () => ((kind = key), (shown = PAGE), keep(), show()) } }, text);
+  const keep = () => update({ list: host.open ? kind : "" });
   const picks = [pick("nodes", "Nodes"), pick("edges", "Connections")];
   const save = h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${kind}`, head(), rows().map((r) => r.cells)) } }, "Save as CSV");
   host.append(
@@ -24,7 +26,8 @@ export function list(host, session) {
     h("div.row", {}, h("span", { role: "group", "aria-label": "what to list" }, picks), h("label", { for: "list-find" }, "Find"), find, save),
     body);
   find.addEventListener("input", () => ((words = find.value.toLowerCase()), (shown = PAGE), show()));
-  host.addEventListener("toggle", () => show());
+  host.open = Boolean(read().query.list);
+  host.addEventListener("toggle", () => (keep(), show()));
   const off = ["effects", "cut", "graph"].map((name) => session.on(name, () => host.open && show()));
 
   const proven = Boolean(session.circuit.certificate);
