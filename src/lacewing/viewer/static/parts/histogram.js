@@ -50,5 +50,5 @@ function markup(edges, counts, name) {
   const axis = `<line x1="${ROOM.left}" x2="${WIDTH - ROOM.right}" y1="${foot}" y2="${foot}" stroke="var(--line)"/>`;
   const title = `How often ${name.replace(/[<>&"]/g, "")} takes which value`;
   const labels = `<text x="${(WIDTH + ROOM.left) / 2}" y="${HEIGHT - 6}" text-anchor="middle">value (zeros left out)</text><text transform="translate(12 ${HEIGHT / 2 - 12}) rotate(-90)" text-anchor="middle">tokens, logarithmic</text>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${title}"><style>${STYLE}</style>${lines.join("")}${bars.join("")}${axis}${zero}${ticks.join("")}${labels}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="${title}"><style>${STYLE}</style><rect width="100%" height="100%" fill="var(--paper)"/>${lines.join("")}${bars.join("")}${axis}${zero}${ticks.join("")}${labels}</svg>`;
 }

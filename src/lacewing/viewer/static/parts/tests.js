@@ -83,11 +83,17 @@ export function table(circuit) {
   const head = ["test", "result", "value", "low", "high", "unit", "n", "side", "mark", "control", "control is", "meaning"];
   const left = Array.isArray(verification.left_out) ? verification.left_out : [];
   return h("div.tests", {},
-    h("p.row", {}, h("b", {}, mark(circuit.verdict)), h("span.soft", {}, `${verification.pairs ?? circuit.pairs} pairs of test prompts, seed ${verification.seed ?? circuit.seed}; ${circuit.model_name}, ${circuit.ablation} ablation.`)),
+    h("p.row", {}, h(`span.verdict${spoken(circuit.verdict).look}`, {}, counted(list)), h("span.soft", {}, `${verification.pairs ?? circuit.pairs} pairs of test prompts, seed ${verification.seed ?? circuit.seed}; ${circuit.model_name}, ${circuit.ablation} ablation.`)),
     h("p.legend", {}, h("span.key.value", {}, "value and 95 % interval"), h("span.key.limit", {}, "mark it has to reach"), h("span.key.control", {}, "control")),
     [...groups].map(([name, tests]) => h("section", {}, h("h3", {}, GROUPS[name] ?? name), h("ul", {}, tests.map(one)))),
     left.length ? h("section", {}, h("h3", {}, "Left out"), h("ul.left", {}, left.map((l) => h("li", {}, h("b", {}, l.name), ` ${l.reason}`)))) : null,
     h("p.row", {}, h("button.quiet", { type: "button", on: { click: () => csv(`${circuit.id}-tests`, head, cells) } }, "Save as CSV")));
+}
+
+/** How many passed, failed, and are unresolved. */
+function counted(list) {
+  const words = ["passed", "failed", "unresolved"].map((word) => [list.filter((t) => said(t.passed) === word).length, word]);
+  return words.filter(([n]) => n).map((pair) => pair.join(" ")).join(", ");
 }
 
 function said(passed) {
