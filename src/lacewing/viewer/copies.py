@@ -64,7 +64,8 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
             files[name] = f"LACEWING.answers[{_script(url)}] = {_inert(body.decode())};\n".encode()
     listed = ",\n".join(f"{_script(url)}: {_inert(text)}" for url, text in small.items())
     kept = sorted(name.removeprefix("export/") for name in files if name.startswith("export/"))
-    data = f"{{ readOnly: true, exports: {_script(kept)}, files: {_script(large)}, answers: {{\n{listed}\n}} }}"
+    head = f"readOnly: true, exports: {_script(kept)}, files: {_script(large)}"
+    data = f"{{ {head}, answers: {{\n{listed}\n}} }}"
     files["data.js"] = f"globalThis.LACEWING = {data};\n".encode()
     artifacts.write_folder(output, KIND, files=files, replace=True)
     size = sum(map(len, files.values()))

@@ -9,8 +9,9 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def read(root: Path) -> Contents:
                 contents.runs[names[folder]] = _run(names[folder], str(folder), folder)
             except (ArtifactError, KeyError, TypeError) as error:
                 contents.broken[_shown(root, folder)] = _line(error)
+    _tell_apart(root, contents.runs)
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
     for folder in sealed:
         if kinds[folder] == circuits.KIND:
@@ -143,6 +145,14 @@ def read(root: Path) -> Contents:
     sweeps = [f / name for f in folders for name in SWEEP_FILES if (f / name).is_file()]
     contents.sweeps.update((name, path) for path, name in _slugs(root, sweeps).items())
     return contents
+
+
+def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
+    """Name runs by their path where several folders have the same name."""
+    names = Counter(run.name for run in runs.values())
+    for id, run in runs.items():
+        if names[run.name] > 1 and not run.source.startswith(BUILTIN):
+            runs[id] = replace(run, name=_shown(root, Path(run.source)))
 
 
 SWEEP_FILES = ("frontier.json", "comparison.json")

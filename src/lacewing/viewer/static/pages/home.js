@@ -53,12 +53,12 @@ function order(circuit) {
   return `${circuit.verdict === "holds" ? 0 : 1} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
 }
 
-/** The circuit a newcomer reads most easily: it opens, it holds, it is small. */
+/** The circuit a newcomer reads most easily: it works, closes a quote, holds, is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error);
-  const works = (c) => (c.verdict === "holds" ? 0 : c.loss <= 1.2 * c.target_loss ? 1 : 2);
-  const rank = (c) => [works(c), c.task === "single_double_quote" ? 0 : 1, c.edges];
-  return usable.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1] || rank(a)[2] - rank(b)[2])[0];
+  const rank = (c) => [c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", c.verdict !== "holds", c.edges];
+  const order = (a, b) => rank(a).map((value, i) => value - rank(b)[i]).find((gap) => gap) ?? 0;
+  return usable.sort(order)[0];
 }
 
 function circuits(host, home, state) {

@@ -16,7 +16,7 @@ export function show(main, session) {
   let stop = new AbortController();
   let text = read().query.over === "natural" ? "natural" : "task";
   fill(main,
-    h("header.plain", {}, h("h1", {}, "Where it acts"), h("p.lead", {}, "Each token is coloured by the node’s value at it in the whole model: ", h("span.swatch.plus", {}, "above zero"), " ", h("span.swatch.minus", {}, "below zero"), ".")),
+    h("header.plain", {}, h("h1", {}, "Where it acts"), h("p.lead", {}, "Each token is coloured by the node’s value at it in the whole model; the deeper, the further from zero.")),
     places.choose, places.body, places.attend);
   const node = () => session.graph.byId.get(session.chosen);
   if (!node() || node().text !== undefined) session.chosen = favourite(session);

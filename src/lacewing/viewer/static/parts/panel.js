@@ -74,7 +74,7 @@ export function panel(host, session) {
     const facts = h("dl.facts");
     fill(host,
       head(kind(node.key), node.id, session),
-      h("p", {}, nodeText(node)),
+      h("p.row", {}, nodeText(node)),
       own, words, facts,
       neighbours(node, "into", "Comes from"), neighbours(node, "out", "Goes to"),
       h("p.row", {}, h("a.button", { href: address(["circuit", session.id, "text"], { ...read().query, node: node.id }) }, "See it in text"),
