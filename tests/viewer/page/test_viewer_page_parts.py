@@ -141,7 +141,7 @@ def test_compare(shown: Callable[..., Any], measured: Any) -> None:
     link = tab.locator(".lists details").first.locator("a").first
     assert "#/circuit/quote?node=" in link.get_attribute("href")
     with tab.expect_download() as figure:
-        tab.get_by_role("button", name="save the figure as SVG").click()
+        tab.get_by_role("button", name="save the figure as SVG").first.click()
     assert "var(--" not in Path(figure.value.path()).read_text()
     tab.locator("#right").select_option("dense")
     tab.wait_for_selector("text=They belong to two models")
@@ -208,14 +208,14 @@ def test_copy_from_disk(
     tab.wait_for_selector(".panel .tokens .tokenchip, .panel h2")
     assert 0 == tab.locator("button.switch").count()
     assert float(tab.locator("#loss").inner_text()) > 0
-    tab.get_by_role("link", name="Text").click()
+    tab.get_by_role("link", name="Text", exact=True).click()
     tab.wait_for_selector(".examples li")
     tab.get_by_role("button", name="Natural text").click()
     tab.wait_for_selector(".histogram >> text=pieces of text")
     tab.wait_for_selector(".attend img")
     tab.get_by_role("link", name="Try it").click()
     tab.wait_for_selector(".side li")
-    tab.get_by_role("link", name="Compare").click()
+    tab.get_by_role("link", name="Compare", exact=True).click()
     tab.wait_for_selector(".figure svg")
 
 

@@ -87,12 +87,12 @@ function both(host, found) {
       h("thead", {}, h("tr", {}, h("td"), h("th.n", { scope: "col" }, link(left)), h("th.n", { scope: "col" }, link(right)), h("td"))),
       h("tbody", {},
         FACTS.map(([words, value, shown]) => fact(words, shown ?? value))))),
-    h("p.row", {}, h("button.quiet", { type: "button", "aria-label": "save the facts as CSV", on: { click: () => csv(`${left.id}-${right.id}-facts`, ["fact", left.id, right.id], facts) } }, "Save as CSV")),
+    h("p.row", {}, h("button.quiet", { type: "button", "aria-label": "Save as CSV: what stands side by side", on: { click: () => csv(`${left.id}-${right.id}-facts`, ["fact", left.id, right.id], facts) } }, "Save as CSV")),
     shared(found),
     h("h2", {}, "Site by site"), h("p.row", {}, colour("left"), colour("right"), found.same_model ? h("span.swatch.both", {}, "in both") : null), sites);
   const figure = () => overlap(found);
   const drawn = figure();
-  const picture = h("div.figure");
+  const picture = h("div.figure", { tabindex: "0", role: "group", "aria-label": "nodes at every site" });
   // The figure is our own text: parsed as XML and taken over element by element.
   const parsed = new DOMParser().parseFromString(drawn.markup.replace(/<style>.*<\/style>/, ""), "image/svg+xml").documentElement;
   picture.append(document.importNode(parsed, true));
