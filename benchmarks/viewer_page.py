@@ -14,7 +14,6 @@ Cuts come first: the dense circuit, once opened, has the server measure its effe
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -203,16 +202,6 @@ def cuts(browser: Any, url: str, times: int) -> list[float]:
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What was measured."""
-
-    edges: int
-    first_paint_ms: dict[str, float]
-    frames: dict[str, dict[str, float]]
-    cut_ms: dict[str, float]
-
-
 def costliest(url: str, seconds: float = 120) -> str:
     """The node that matters most, once the background work on a circuit is done."""
     end = time.monotonic() + seconds
@@ -226,25 +215,23 @@ def costliest(url: str, seconds: float = 120) -> str:
         time.sleep(0.5)
 
 
-def measure(edges: int, times: int) -> Result:
-    """Make, serve, look."""
+def measure(edges: int, times: int) -> Iterator[tuple[str, Any]]:
+    """Make, serve, look; each figure as soon as it is measured."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        count = make(Path(folder), edges)
+        yield "edges of the dense circuit", make(Path(folder), edges)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(Path(folder)) as url:
             node = costliest(f"{url}api/circuits/sparse/effects")
             cut = cuts(browser, f"{url}#/circuit/sparse?node={node}", 4 * times)
+            yield "cut, ms", {"median": statistics.median(cut), "slowest": max(cut)}
             urllib.request.urlopen(f"{url}api/circuits/dense").read()
-            paints = {
-                name: statistics.median(first_paint(browser, f"{url}#/circuit/{name}", times))
-                for name in ("sparse", "dense")
-            }
-            seen = frames(browser, f"{url}#/circuit/dense?show=999999999")
+            for name in ("sparse", "dense"):
+                paints = first_paint(browser, f"{url}#/circuit/{name}", times)
+                yield f"first paint of {name}, ms", statistics.median(paints)
+            yield "frames", frames(browser, f"{url}#/circuit/dense?show=999999999")
         browser.close()
-    halves = {"median": statistics.median(cut), "slowest": max(cut)}
-    return Result(count, paints, seen, halves)
 
 
 def main() -> None:
@@ -253,8 +240,8 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=50_000)
     parser.add_argument("--times", type=int, default=5)
     given = parser.parse_args()
-    found = measure(given.edges, given.times)
-    print(json.dumps(dataclasses.asdict(found), indent=1))
+    for name, found in measure(given.edges, given.times):
+        print(f"{name}: {json.dumps(found)}", flush=True)
     print(f"load of the machine: {os.getloadavg()[0]:.1f} of {os.cpu_count()} cores")
 
 
