@@ -34,7 +34,7 @@ MOST_TASKS = 6
 PREFERRED = ("single_double_quote", "while_return_true", "var_if", "indent_for", "if_equals")
 COMMANDS = (
     "lacewing train --output {0}/sparse --corpus practice:code:standard_library --tokens 4000000",
-    "lacewing train --output {0}/dense --twin-of {0}/sparse",
+    "lacewing train --output {0}/dense --twin-of {0}/sparse --tokens 4000000",
     "lacewing tasks --model {0}/sparse --run",
     "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
     "lacewing verify --circuit {0}/sparse/circuits/single_double_quote --quick",
@@ -53,7 +53,7 @@ def demo(output: Path) -> dict[str, Any]:
     say("1/5 training a weight-sparse model on this interpreter's standard library")
     run = train(SPARSE, Corpus.parse(CORPUS), sparse)
     say("2/5 training its dense twin to the same validation loss")
-    twin = train_twin(sparse, dense)
+    twin = train_twin(sparse, dense, {"tokens": SPARSE.tokens})
     say("3/5 asking both which of the twenty tasks they have learned")
     scores = {side: _scores(folder) for side, folder in (("sparse", sparse), ("dense", dense))}
     say("4/5 pruning both to circuits, and verifying the sparse model's")

@@ -3,8 +3,10 @@
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+import uvicorn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "circuits"))
 
@@ -26,6 +29,9 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, load, model_id
 from lacewing.model.transformer import Transformer
 from lacewing.training.evaluate import site_means
+from lacewing.viewer import serve
+from lacewing.viewer.guard import Guard
+from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 
 PAGE = {
@@ -135,9 +141,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Live:
-    """A server in a process of its own."""
+    """A server, in a process of its own where there is one."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | None"
     url: str
     token: str | None
 
@@ -152,11 +158,35 @@ class Live:
 
     def kill(self) -> None:
         """Kill -9."""
+        assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
 
 
 Starter = Callable[..., Any]
+
+
+@contextmanager
+def serving(root: Path, static: Path) -> Iterator[Live]:
+    """The same server in this process: quick to start, where no process is to be killed."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    app = Guard(application(Viewer(root), static), "127.0.0.1", port, None)
+    config = uvicorn.Config(app, http=serve.Timed, log_level="warning", ws="none")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield Live(None, f"http://127.0.0.1:{port}/", None)
+    finally:
+        running.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def here(page: Path) -> Starter:
+    """Serve a folder, with the small page or another, from this process; ends with the block."""
+    return lambda root, static=page: serving(root, static)
 
 
 @pytest.fixture(scope="session")

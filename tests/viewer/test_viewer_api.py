@@ -14,9 +14,7 @@ from lacewing.model.hooks import record
 from lacewing.viewer import sample, texts
 from lacewing.viewer.answers import CircuitAnswer, NodeDetail
 from lacewing.viewer.attention import attend
-from lacewing.viewer.describe import verdict
 from lacewing.viewer.effects import effect
-from lacewing.viewer.reading import explanations
 from lacewing.viewer.state import Viewer
 from lacewing.viewer.turns import BusyError, Turns, Work
 
@@ -128,7 +126,21 @@ def test_activations(live: Any, opened: Viewer) -> None:
         assert max(example["values"]) == example["values"][example["at"]]
     assert {"clean"} == {e["member"] for e in groups["top"]}  # X is positive, Y negative
     assert {"corrupted"} == {e["member"] for e in groups["bottom"]}
-    assert found["tokens"] == sum(found["histogram"]["counts"])
+    bars = found["histogram"]
+    assert found["tokens"] == sum(bars["counts"]) + bars["zeros"]
+    assert round(found["active"] * found["tokens"]) == sum(bars["counts"])
+
+
+def test_histogram() -> None:
+    """No bin holds both signs, zeros stand apart, and every value is in one bin."""
+    bars = texts.histogram(np.array([-1.0, -0.99, 0.0, 0.0, 0.01, 2.9, 3.0], dtype=np.float32))
+    assert (5, 2) == (sum(bars["counts"]), bars["zeros"])
+    assert 0.0 in bars["edges"]
+    middle = bars["edges"].index(0.0)
+    assert (2, 3) == (sum(bars["counts"][:middle]), sum(bars["counts"][middle:]))
+    assert (2, 2) == (bars["counts"][0], bars["counts"][-1])
+    assert {"edges": [], "counts": [], "zeros": 4} == texts.histogram(np.zeros(4))
+    assert [1] == [n for n in texts.histogram(np.array([-0.25]))["counts"] if n]
 
 
 def test_natural_text(folder: Path, text: Path) -> None:
@@ -226,9 +238,9 @@ def test_steer(live: Any) -> None:
     assert answers["Q"] > answers["P"]
 
 
-def test_save_and_verify(folder: Path, start: Any) -> None:
+def test_save_and_verify(folder: Path, here: Any) -> None:
     """An edited circuit is saved with its own loss, and verified by a job that ends."""
-    with start(folder) as server, server.client() as client:
+    with here(folder) as server, server.client() as client:
         body = {"name": "without_b", "edits": [{"off": "0.attn_v.16"}]}
         saved = client.post(f"{BASE}/save", json=body)
         again = client.post(f"{BASE}/save", json=body)
@@ -288,56 +300,6 @@ def test_proposal(live: Any) -> None:
     groups = {tuple(group["members"]) for group in found}
     assert ("0.attn_q.0", "0.attn_k.0", "0.attn_v.0") in groups
     assert ("0.attn_out.6", "0.mlp_in.6") in groups
-
-
-def test_broken_and_lost(folder: Path) -> None:
-    """A damaged circuit, and one whose model is elsewhere, are shown as what they are."""
-    (folder / "circuits" / "path_a" / "nodes.safetensors").write_bytes(b"x")
-    for part in ("micro",):
-        (folder / part / "manifest.json").unlink()
-    viewer = Viewer(folder)
-    from lacewing.viewer.home import home
-
-    found = home(viewer)
-    rows = {row["id"]: row for row in found["circuits"]}
-    assert ["circuits/path_a"] == [b["folder"] for b in found["broken"]]
-    assert rows["circuits-planted"]["model"] is None
-    assert "not under the served folder" in rows["circuits-planted"]["error"]
-    viewer.close()
-
-
-def test_frontier(folder: Path) -> None:
-    """A comparison's circuits are points that open them; what cannot be read is left out."""
-    import json
-
-    from lacewing.viewer.frontier import frontier
-
-    row = {"task": "t", "seed": 0, "side": "sparse", "edges": 8, "losses": {"circuit": 0.02}}
-    data = {"rows": [row | {"folder": "planted"}], "sparse": "a", "target_loss": 0.05}
-    (folder / "circuits" / "comparison.json").write_text(json.dumps(data))
-    (folder / "busy" / "sweep.json").write_text("{")
-    viewer = Viewer(folder)
-    (sweep,) = frontier(viewer)["sweeps"]
-    (point,) = sweep["points"]
-    viewer.close()
-    assert (0.02, 8.0, ["circuits-planted"]) == (point["x"], point["y"], point["circuits"])
-
-
-def test_verdicts() -> None:
-    """Today's verification file and the coming one are read alike."""
-    yes, no = {"verdict": True}, {"verdict": False}
-    assert "holds" == verdict({"sufficient": yes, "necessary": yes})
-    assert "fails: necessary" == verdict({"sufficient": yes, "necessary": no})
-    assert "unresolved" == verdict({"verdict": "unresolved", "sufficient": yes, "necessary": yes})
-    assert verdict(None) is verdict({}) is verdict([]) is None
-
-
-def test_explanations() -> None:
-    """Explanations are read from a mapping or from rows."""
-    assert {"a": {"text": "x"}} == explanations({"nodes": {"a": {"text": "x"}}})
-    assert {"a": {"text": "x"}} == explanations({"a": "x"})
-    assert {"a": {"node": "a", "text": "x"}} == explanations([{"node": "a", "text": "x"}, 3])
-    assert {} == explanations(None)
 
 
 def test_nobody_waits_for_ever() -> None:

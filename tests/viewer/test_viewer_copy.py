@@ -57,10 +57,11 @@ def answers_of(output: Path) -> dict[str, Any]:
     head = (output / "data.js").read_text(encoding="utf-8")
     body = head.partition("globalThis.LACEWING = ")[2].rstrip().rstrip(";")
     whole = json.loads(
-        re.sub(r"^\{ readOnly: true, files: ", '{ "files": ', body).replace(
-            ", answers: {\n", ', "answers": {\n', 1
-        )
+        re.sub(
+            r"^\{ readOnly: true, exports: (.*), files: ", r'{ "exports": \1, "files": ', body
+        ).replace(", answers: {\n", ', "answers": {\n', 1)
     )
+    assert set(whole["exports"]) == {path.name for path in (output / "export").iterdir()}
     found = dict(whole["answers"])
     for url, name in whole["files"].items():
         script = (output / name).read_text(encoding="utf-8")

@@ -67,7 +67,7 @@ def test_too_many(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 == len(notes.read(place).annotations)
 
 
-def test_killed_server(folder: Path, start: Any) -> None:
+def test_killed_server(folder: Path, start: Any, here: Any) -> None:
     """Kill -9 in the middle of writing: every note that was answered is there, in a whole file."""
     path = folder / "circuits" / "planted" / notes.NAME
     answered: list[str] = []
@@ -95,6 +95,6 @@ def test_killed_server(folder: Path, start: Any) -> None:
     kept = [note["id"] for note in json.loads(path.read_text())["annotations"]]
     assert answered == kept[: len(answered)]
     assert len(kept) <= len(answered) + 1
-    with start(folder) as server, server.client() as client:
+    with here(folder) as server, server.client() as client:
         again = client.get("/api/circuits/circuits-planted/notes").json()["annotations"]
     assert kept == [note["id"] for note in again]

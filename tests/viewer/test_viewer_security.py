@@ -123,10 +123,10 @@ def content(folder: Path) -> dict[str, str]:
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_reading_changes_nothing(folder: Path, start: Any) -> None:
+def test_reading_changes_nothing(folder: Path, here: Any) -> None:
     """No GET writes: after all of them the folder is what it was; changes need other methods."""
     before, base = content(folder), "/api/circuits/circuits-planted"
-    with start(folder) as server, server.client() as client:
+    with here(folder) as server, server.client() as client:
         for path in (
             *("/", "/api/home", "/api/jobs", "/api/frontier", base, f"{base}/effects"),
             *(f"{base}/notes", f"{base}/proposal", f"{base}/prompts", f"{base}/prompts/0"),
@@ -165,12 +165,12 @@ def test_paths(live: Any) -> None:
         assert "root:" not in answer
 
 
-def test_links_are_not_followed(folder: Path, tmp_path: Path, start: Any) -> None:
+def test_links_are_not_followed(folder: Path, tmp_path: Path, here: Any) -> None:
     """A link in the served folder does not bring in what lies elsewhere."""
     elsewhere = tmp_path / "elsewhere"
     (folder / "circuits" / "path_a").rename(elsewhere)
     (folder / "circuits" / "path_a").symlink_to(elsewhere)
-    with start(folder) as server, server.client() as client:
+    with here(folder) as server, server.client() as client:
         found = {row["id"] for row in client.get("/api/home").json()["circuits"]}
     assert {"circuits-planted", "circuits-random"} == found
 

@@ -63,7 +63,9 @@ def export(root: Path, output: Path, corpus: str | None = None) -> dict[str, Any
             name = large[url] = f"data/{len(large)}.js"
             files[name] = f"LACEWING.answers[{_script(url)}] = {_inert(body.decode())};\n".encode()
     listed = ",\n".join(f"{_script(url)}: {_inert(text)}" for url, text in small.items())
-    data = f"{{ readOnly: true, files: {_script(large)}, answers: {{\n{listed}\n}} }}"
+    kept = sorted(name.removeprefix("export/") for name in files if name.startswith("export/"))
+    head = f"readOnly: true, exports: {_script(kept)}, files: {_script(large)}"
+    data = f"{{ {head}, answers: {{\n{listed}\n}} }}"
     files["data.js"] = f"globalThis.LACEWING = {data};\n".encode()
     artifacts.write_folder(output, KIND, files=files, replace=True)
     size = sum(map(len, files.values()))

@@ -28,6 +28,8 @@ from lacewing.viewer.edits import edge_name
 from lacewing.viewer.ends import ends
 from lacewing.viewer.folder import Found
 
+CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")
+"""What is told of a certificate as a whole."""
 QKV = ("attn_q", "attn_k", "attn_v")
 ROWS = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out")
 """Sites of a block that have a row of their own; queries and keys lie in that of the values."""
@@ -73,9 +75,7 @@ def circuit_answer(
     nodes = [node(model, name, certificate, explained) for name in circuit.node_names()]
     index = {n.id: i for i, n in enumerate(nodes)}
     known = (
-        {key: certificate[key] for key in ("target_loss", "loss", "pairs")}
-        if _is(certificate, "target_loss", "loss", "pairs")
-        else None
+        {key: certificate[key] for key in CERTIFICATE} if _is(certificate, *CERTIFICATE) else None
     )
     answer = CircuitAnswer(
         id=found.id,

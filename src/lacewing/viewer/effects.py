@@ -24,9 +24,8 @@ def effect(session: Session, node: str) -> Effect | None:
     if node not in session.circuit.node_names():
         return None
     with session.turns.person():
-        all_of_them = session.prompts, session.pieces
-        base = pair_means(session.losses([], *all_of_them))
-        without = pair_means(session.losses([Edit(off=node)], *all_of_them))
+        base = pair_means(session.unedited())
+        without = pair_means(session.losses([Edit(off=node)], session.prompts, session.pieces))
     low, high = bootstrap(without - base, resamples=400)
     return Effect(
         loss_without=float(without.mean()),

@@ -9,8 +9,9 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from lacewing.circuits import circuit as circuits
 from lacewing.errors import ArtifactError
 from lacewing.model.store import BUILTIN, folder_of
 
-DEEPEST = 6
-"""Levels of folders searched below the served one."""
+DEEPEST = 8
+"""Levels of folders searched below the served one; a sweep has six of its own."""
 MOST = 5000
 """Folders looked at; a viewer started in a home folder must not walk a disk."""
 FRESH = 2.0
@@ -133,6 +134,7 @@ def read(root: Path) -> Contents:
                 contents.runs[names[folder]] = _run(names[folder], str(folder), folder)
             except (ArtifactError, KeyError, TypeError) as error:
                 contents.broken[_shown(root, folder)] = _line(error)
+    _tell_apart(root, contents.runs)
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
     for folder in sealed:
         if kinds[folder] == circuits.KIND:
@@ -145,7 +147,15 @@ def read(root: Path) -> Contents:
     return contents
 
 
-SWEEP_FILES = ("sweep.json", "frontier.json", "comparison.json")
+def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
+    """Name runs by their path where several folders have the same name."""
+    names = Counter(run.name for run in runs.values())
+    for id, run in runs.items():
+        if names[run.name] > 1 and not run.source.startswith(BUILTIN):
+            runs[id] = replace(run, name=_shown(root, Path(run.source)))
+
+
+SWEEP_FILES = ("frontier.json", "comparison.json")
 
 
 def _walk(root: Path) -> Iterator[Path]:

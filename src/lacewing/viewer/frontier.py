@@ -13,11 +13,16 @@ LARGEST = 32 * 2**20
 
 
 def frontier(viewer: Viewer) -> dict[str, Any]:
-    """Every sweep and comparison under the served folder; what cannot be read is left out."""
+    """Every sweep and comparison under the served folder; what cannot be read is left out.
+
+    A point without both numbers cannot be drawn and is told with its reason.
+    """
     contents = viewer.library.contents()
     ids = {found.folder: found.id for found in contents.circuits.values()}
     sweeps = []
     for id, path in contents.sweeps.items():
+        if _summary(path):
+            continue
         try:
             if path.stat().st_size > LARGEST:
                 continue
@@ -25,11 +30,22 @@ def frontier(viewer: Viewer) -> dict[str, Any]:
             points = _comparison(path, data, ids) if "rows" in data else _sweep(path, data, ids)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
+        drawn = [p for p in points if p["x"] is not None and p["y"] is not None]
         if points:
-            x = "target_loss" if "rows" in data else "validation_loss"
+            x = "loss" if "rows" in data else "validation_loss"
             sweep = {"id": id, "name": path.parent.name, "x": x, "y": "edges"}
-            sweeps.append(sweep | {"points": points[:MOST_POINTS]})
+            sweep |= {"points": drawn[:MOST_POINTS], "tasks": data.get("tasks") or []}
+            missing = [
+                {"label": p["label"], "reason": p["reason"]} for p in points if p not in drawn
+            ]
+            sweeps.append(sweep | {"missing": missing[:MOST_POINTS]})
     return {"sweeps": sweeps}
+
+
+def _summary(path: Path) -> bool:
+    """Whether this is the second copy of a frontier that a sweep leaves beside its figures."""
+    above = path.parent.parent / path.name
+    return path.parent.name == "summary" and above.is_file()
 
 
 def _comparison(path: Path, data: Any, ids: dict[Path, str]) -> list[dict[str, Any]]:
@@ -46,39 +62,44 @@ def _comparison(path: Path, data: Any, ids: dict[Path, str]) -> list[dict[str, A
                 "y_interval": None,
                 "model": data.get(row["side"]),
                 "circuits": [ids[folder]] if folder in ids else [],
+                "tasks": [str(row["task"])] if folder in ids else [],
                 "series": row["side"],
                 "target_loss": _number(data.get("target_loss")),
                 "seed": row["seed"],
+                "reason": None,
             }
         )
-    return [p for p in points if p["x"] is not None and p["y"] is not None]
+    return points
 
 
 def _sweep(path: Path, data: Any, ids: dict[Path, str]) -> list[dict[str, Any]]:
-    """The points of a frontier as the sweep wrote them."""
+    """One point per model, as `lacewing sweep` writes them (docs/sweep.md)."""
     points = []
-    for row in data.get("points", []):
-        under = [i for f, i in ids.items() if _of(path, row, f)]
+    for row in data["points"]:
+        folders = [path.parent / name for name in row["circuits"]]
+        opened = [
+            (ids[folder], task)
+            for folder, task in zip(folders, row["reached"], strict=True)
+            if folder in ids
+        ]
+        low, high = _number(row["low"]), _number(row["high"])
         points.append(
             {
-                "label": str(row.get("label") or row.get("name") or ""),
-                "x": _number(row.get("validation_loss")),
-                "y": _number(row.get("edges")),
-                "x_interval": row.get("validation_loss_interval"),
-                "y_interval": row.get("edges_interval") or row.get("interval"),
-                "model": row.get("model"),
-                "circuits": under,
-                "series": str(row.get("series") or row.get("side") or "sweep"),
-                "target_loss": _number(row.get("target_loss")),
-                "seed": row.get("seed"),
+                "label": str(row["label"]),
+                "x": _number(row["validation_loss"]),
+                "y": _number(row["edges"]),
+                "x_interval": None,
+                "y_interval": None if low is None or high is None else [low, high],
+                "model": str(row["model"]),
+                "circuits": [id for id, _ in opened],
+                "tasks": [task for _, task in opened],
+                "series": str(row["side"]),
+                "target_loss": _number(data["target_loss"]),
+                "seed": row["seed"],
+                "reason": row["reason"],
             }
         )
-    return [p for p in points if p["x"] is not None and p["y"] is not None]
-
-
-def _of(path: Path, row: dict[str, Any], folder: Path) -> bool:
-    """Whether a circuit lies under the folder that a point names."""
-    return isinstance(row.get("folder"), str) and folder.is_relative_to(path.parent / row["folder"])
+    return points
 
 
 def _number(value: object) -> float | None:

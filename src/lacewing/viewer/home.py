@@ -48,6 +48,8 @@ def _row(found: Found) -> dict[str, Any]:
         error = " ".join(str(problem).split())
     losses = facts.get("losses") or {}
     notes = beside(found, "annotations.json")
+    verification = beside(found, "verification.json")
+    tests = verification.get("tests") if isinstance(verification, dict) else None
     return {
         "id": found.id,
         "task": str(facts.get("task")),
@@ -61,7 +63,8 @@ def _row(found: Found) -> dict[str, Any]:
         "full_loss": losses.get("full"),
         "ablation": facts.get("ablation"),
         "seed": facts.get("seed"),
-        "verdict": verdict(beside(found, "verification.json")),
+        "verdict": verdict(verification),
+        "tests": len(tests) if isinstance(tests, list) else None,
         "certificate": (found.folder / "certificate.json").is_file(),
         "explained": (found.folder / "explanations.json").is_file(),
         "notes": len(notes.get("annotations", ())) if isinstance(notes, dict) else 0,

@@ -33,7 +33,12 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
         viewer.close()
 
     app = FastAPI(
-        title="lacewing", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="lacewing",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
     )
     _errors(app)
     _reading(app, viewer)

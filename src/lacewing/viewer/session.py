@@ -45,7 +45,8 @@ class Session:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.pieces = prefixes(self.model.network, self.prompts)
+        with self.turns.person():
+            self.pieces = prefixes(self.model.network, self.prompts)
 
     def ask(self, ask: Ask) -> Asked:
         """Measure an edited circuit on the test prompts, and answer the chosen one.
@@ -83,6 +84,10 @@ class Session:
         prepared = prepare(circuit, self.model, self.circuit.ablation, changes)
         logits = self._run(prepared, self.circuit.ablation, prompts, pieces)
         return two_answer_loss(logits, prompts)
+
+    def unedited(self) -> Tensor:
+        """Task loss per test prompt of the circuit as it is; takes no turn."""
+        return two_answer_loss(self._circuit_logits(self.circuit.ablation), self.prompts)
 
     def answer_pair(self, pair: int, member: str) -> Answered:
         """A test prompt, answered by the full model, the circuit, and the model without it."""

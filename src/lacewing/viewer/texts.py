@@ -4,6 +4,7 @@ Values are those of the full model, after AbsTopK. They are computed once for al
 circuit and kept in half precision.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,6 @@ def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) 
     tops = high.argsort(descending=True, stable=True)[:SHOWN]
     bottoms = low.argsort(stable=True)[:SHOWN]
     dice = torch.from_numpy(np.random.default_rng(0).permutation(len(values))[:SHOWN])
-    counts, edges = np.histogram(flat.numpy(), BINS)
     return {
         "node": node,
         "text": kind,
@@ -124,7 +124,7 @@ def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) 
         "minimum": round(float(flat.min()), 5),
         "maximum": round(float(flat.max()), 5),
         "mean": round(float(flat.mean()), 6),
-        "histogram": {"edges": edges.round(5).tolist(), "counts": counts.tolist()},
+        "histogram": histogram(flat.numpy()),
         "groups": [
             group("top", "Largest", tops[high[tops] > 0], high_at),
             group("bottom", "Most negative", bottoms[low[bottoms] < 0], low_at),
@@ -132,6 +132,34 @@ def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) 
             group("q50", "Around the median of peaks", around(0.5), peak_at),
             group("random", "Random (seed 0)", dice, peak_at),
         ],
+    }
+
+
+def histogram(values: np.ndarray) -> dict[str, Any]:
+    """Counts of values in bins of equal width, none of which holds both signs.
+
+    Exact zeros, which AbsTopK makes of most values, are counted apart.
+
+    Args:
+        values: Any number of finite values.
+
+    Returns:
+        "edges" in order, "counts" of the bins between them, and "zeros".
+    """
+    kept = values[values != 0].astype(np.float64)
+    zeros = int(values.size - kept.size)
+    if not kept.size:
+        return {"edges": [], "counts": [], "zeros": zeros}
+    low, high = min(float(kept.min()), 0.0), max(float(kept.max()), 0.0)
+    width = (high - low) / BINS
+    steps = np.arange(math.floor(low / width), math.ceil(high / width) + 1)
+    # By number, not by np.histogram: rounding must move no value across zero or out of the bins.
+    place = np.where(kept > 0, np.ceil(kept / width) - 1, np.floor(kept / width)).astype(int)
+    counts = np.bincount(np.clip(place - steps[0], 0, len(steps) - 2), minlength=len(steps) - 1)
+    return {
+        "edges": [float(f"{edge:.6g}") for edge in steps * width],
+        "counts": counts.tolist(),
+        "zeros": zeros,
     }
 
 

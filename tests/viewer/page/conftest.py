@@ -1,19 +1,21 @@
 """A real circuit, a real server, a real browser for the tests of the viewer's page.
 
 `quote_nodes.json` holds the nodes that `lacewing prune --model builtin:sparse --task
-single_double_quote` found; the prompts are our own. After a change of the builtin model, make it
-anew from the pruned circuit's nodes.
+single_double_quote` found; the prompts are our own. After a change of the builtin model, prune
+again and `python tests/viewer/page/conftest.py CIRCUIT` writes it anew; the tests take names of
+nodes and edges from what the server measures.
 """
 
 import json
 import shutil
-import socket
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -21,11 +23,14 @@ from lacewing.circuits import circuit as circuits
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
 from lacewing.tasks.pair import Pair
+from lacewing.viewer.serve import STATIC
 
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = Path(__file__).parent
 CALLS = ("print(", "log.debug(", "self.fail(", "warn(", "parser.error(", "raise ValueError(")
 PHRASES = ("No reviews", "Unknown name", "Bad value", "Reading the file", "Missing option", "Done")
+ENOUGH = 60
+"""Nodes and edges whose effects are measured before the tests begin."""
 KEPT = Path(__file__).parents[3] / ".pytest_cache" / "screenshots"
 
 
@@ -70,7 +75,57 @@ def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             losses={"full": 0.1, "circuit": 0.12 if thin == 1 else 0.9},
         )
         made.save(root / name, pairs())
+    (root / "smaller" / "verification.json").write_text(json.dumps(verification()))
+    (root / "smaller" / "certificate.json").write_text(json.dumps(certificate(saved)))
+    (root / "frontier.json").write_text(json.dumps(sweep()))
     return root
+
+
+def verification() -> dict[str, Any]:
+    """What the whole suite leaves, with a test of every outcome."""
+
+    def test(name: str, value: float | None, passed: bool | None, **more: Any) -> dict[str, Any]:
+        plain = {"low": None, "high": None, "n": 8, "unit": "nats", "pass_mark": 0.347}
+        plain |= {"at_most": True, "control": None, "control_name": "", "meaning": "in words"}
+        return plain | {"name": name, "value": value, "passed": passed} | more
+
+    interval = {"low": 1.6, "high": 2.0, "n": 64}
+    control = {"control": 2.5, "control_name": "without the circuit"}
+    nonsense = {"unit": "ratio of edges", "at_most": False, "pass_mark": 5.0}
+    return {
+        "verdict": "fails: complement.worst",
+        "pairs": 8,
+        "seed": 0,
+        "tests": [
+            test("sufficient.mean", 0.2, True, low=0.1, high=0.3),
+            test("complement.worst", 1.8, False, **interval, **control),
+            test("agree.files", None, None, unit="share", pass_mark=0.9, at_most=False),
+            test("control.nonsense", None, False, **nonsense),
+        ],
+        "left_out": [{"name": "agree.longer", "reason": "no other corpus"}],
+    }
+
+
+def certificate(saved: dict[str, list[int]]) -> dict[str, Any]:
+    """A certificate's form, for the first node."""
+    first = f"0.attn_in.{saved['0.attn_in'][0]}"
+    plain = {"target_loss": 0.15, "loss": 0.1, "pairs": 8, "minimal": True, "edges": {}}
+    return plain | {"nodes": {first: {"loss_without": 0.27, "slack": 0.12}}}
+
+
+def sweep() -> dict[str, Any]:
+    """What a sweep of three models leaves (docs/sweep.md)."""
+
+    def point(label: str, side: str, edges: float | None, *circuits: str) -> dict[str, Any]:
+        plain = {"label": label, "side": side, "validation_loss": 2.5, "edges": edges, "seed": 0}
+        plain |= {"low": None, "high": None, "nodes": edges, "model": "m", "reason": None}
+        return plain | {"circuits": list(circuits), "reached": [f"task_{c}" for c in circuits]}
+
+    narrow = point("narrow", "sparse", 60.0, "quote", "smaller") | {"low": 40.0, "high": 90.0}
+    dense = point("dense twin", "dense", 900.0, "dense")
+    none = point("wide", "sparse", None) | {"reason": "no task has a circuit"}
+    tasks = ["task_quote", "task_smaller"]
+    return {"target_loss": 0.15, "tasks": tasks, "points": [narrow, dense, none]}
 
 
 @pytest.fixture(scope="session")
@@ -82,25 +137,10 @@ def folder(circuit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def server(folder: Path) -> Iterator[str]:
+def server(folder: Path, here: Callable[..., Any]) -> Iterator[str]:
     """The address of a running server over the folder."""
-    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-    from lacewing.viewer.guard import Guard
-    from lacewing.viewer.serve import STATIC
-    from lacewing.viewer.server import application
-    from lacewing.viewer.state import Viewer
-
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    app = Guard(application(Viewer(folder), STATIC), "127.0.0.1", port, None)
-    running = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/"
-    running.should_exit = True
-    thread.join(timeout=20)
+    with here(folder, STATIC) as running:
+        yield running.url
 
 
 @pytest.fixture(scope="session")
@@ -170,18 +210,43 @@ def outside(url: str, base: str) -> bool:
     return not url.startswith((base.rsplit("/", 1)[0], "data:", "blob:"))
 
 
-@pytest.fixture(scope="session")
-def measured(server: str) -> str:
-    """The server once the effects that matter are measured, so that no test waits."""
-    import httpx
+@dataclass(frozen=True)
+class Known:
+    """What the tests look at in the quote circuit, whatever the model of the day."""
 
+    edge: str
+    """The connection that costs most when it is cut."""
+    node: str
+    """The value channel that costs most."""
+    other: str
+    """Another node that matters."""
+    names: list[str]
+    """All nodes."""
+    heads: list[str]
+    """Kept heads."""
+
+
+@pytest.fixture(scope="session")
+def measured(server: str) -> Known:
+    """The server once the effects that matter are measured, so that no test waits."""
+    here = f"{server}api/circuits/quote"
     for _ in range(600):
-        answer = httpx.get(f"{server}api/circuits/quote/effects", timeout=300).json()
-        if "0.attn_out:210->88" in answer["edges"] and answer["done"] > 5:
-            return server
-        time.sleep(0.3)
-    raise AssertionError(
-        f"effects were not measured in time: {answer['done']} of {answer['total']}"
+        answer = httpx.get(f"{here}/effects", timeout=300).json()
+        if answer["state"] == "ready" or answer["done"] >= ENOUGH:  # the costliest come first
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(f"measured only {answer['done']} of {answer['total']} in time")
+    circuit = httpx.get(here, timeout=300).json()
+    costs = answer["nodes"]
+    ranked = sorted(costs, key=lambda name: -costs[name])
+    node = next(name for name in ranked if ".attn_v." in name)
+    return Known(
+        edge=max(answer["edges"], key=answer["edges"].__getitem__),
+        node=node,
+        other=next(name for name in ranked if name != node),
+        names=[n["id"] for n in circuit["nodes"]],
+        heads=[head["head"] for head in circuit["heads_kept"]],
     )
 
 
@@ -194,3 +259,9 @@ def loss() -> Callable[[Any], float]:
         return float(tab.locator("#loss").inner_text())
 
     return read
+
+
+if __name__ == "__main__":
+    kept = {k: v.tolist() for k, v in circuits.load(Path(sys.argv[1])).nodes.items() if len(v)}
+    lines = ",\n".join(f'    "{key}": {json.dumps(channels)}' for key, channels in kept.items())
+    (HERE / "quote_nodes.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-EDGE = "0.attn_out:210->88"
-NODE = "0.attn_v.210"
 Loss = Callable[[Any], float]
 
 
@@ -29,7 +27,7 @@ def on_canvas(tab: Any, node: str) -> tuple[float, float]:
     return box["x"] + x, box["y"] + y
 
 
-def test_four_clicks(shown: Any, measured: str, loss: Loss) -> None:
+def test_four_clicks(shown: Any, measured: Any, loss: Loss) -> None:
     """From home, two clicks switch off the connection that matters most, and the answer breaks."""
     tab = shown()
     tab.locator("#start").click()
@@ -43,14 +41,14 @@ def test_four_clicks(shown: Any, measured: str, loss: Loss) -> None:
     assert wait_for_loss(tab, loss, before) > before + 0.1
     assert "works" != tab.locator("#standing").inner_text()
     assert "Switch on" == first.locator("button.switch").inner_text()
-    assert f"off={EDGE.replace('>', '%3E')}" in tab.url
+    assert f"off={measured.edge.replace('>', '%3E')}" in tab.url
 
 
-def test_undo_and_redo(shown: Any, measured: str, loss: Loss) -> None:
+def test_undo_and_redo(shown: Any, measured: Any, loss: Loss) -> None:
     """Undo, redo and `All on` lead from one state to the other and back, also by keys."""
-    tab = shown(f"#/circuit/quote?node={NODE}")
+    tab = shown(f"#/circuit/quote?node={measured.node}")
     before = loss(tab)
-    tab.get_by_role("button", name=f"switch off {NODE}").first.click()
+    tab.get_by_role("button", name=f"switch off {measured.node}").first.click()
     after = wait_for_loss(tab, loss, before)
     assert after > before
     tab.get_by_role("button", name="Undo").click()
@@ -66,9 +64,9 @@ def test_undo_and_redo(shown: Any, measured: str, loss: Loss) -> None:
     assert "nothing switched off" == tab.locator("#edits").inner_text()
 
 
-def test_address_holds_everything(shown: Any, measured: str, loss: Loss) -> None:
+def test_address_holds_everything(shown: Any, measured: Any, loss: Loss) -> None:
     """A copied address shows the same cut, choice, prompt and ablation; Back undoes a choice."""
-    cut = f"node={NODE}&off={EDGE}&set=0.attn_v.201=1.5&ablation=zero"
+    cut = f"node={measured.node}&off={measured.edge}&set={measured.other}=1.5&ablation=zero"
     tab = shown(f"#/circuit/quote?{cut}&pair=3&member=corrupted")
     found = loss(tab)
     assert "2 changed" == tab.locator("#edits").inner_text()
@@ -78,30 +76,30 @@ def test_address_holds_everything(shown: Any, measured: str, loss: Loss) -> None
     tab.reload()
     assert found == loss(tab)
     tab.locator(".panel .jump").nth(1).click()
-    assert NODE != tab.locator(".cardhead .code").inner_text()
+    assert measured.node != tab.locator(".cardhead .code").inner_text()
     tab.go_back()
     tab.wait_for_function(
-        "(id) => document.querySelector('.cardhead .code')?.textContent === id", arg=NODE
+        "(id) => document.querySelector('.cardhead .code')?.textContent === id", arg=measured.node
     )
     assert "2 changed" == tab.locator("#edits").inner_text()
 
 
-def test_steering(shown: Any, measured: str, loss: Loss) -> None:
+def test_steering(shown: Any, measured: Any, loss: Loss) -> None:
     """The slider sets a node's value; one slide is one step back; it can be let go again."""
-    tab = shown(f"#/circuit/quote?node={NODE}")
+    tab = shown(f"#/circuit/quote?node={measured.node}")
     before = loss(tab)
-    slider = tab.get_by_label(f"value of {NODE}")
+    slider = tab.get_by_label(f"value of {measured.node}")
     slider.focus()
     for _ in range(8):
         tab.keyboard.press("PageUp")
     after = wait_for_loss(tab, loss, before)
     assert "set to" in tab.locator(".steer output").inner_text()
-    assert re.search(rf"set={NODE}%3D-?[\d.]+", tab.url)
+    assert re.search(rf"set={measured.node}%3D-?[\d.]+", tab.url)
     tab.get_by_role("button", name="Let it run").click()
     assert before == wait_for_loss(tab, loss, after)
 
 
-def test_ablation(shown: Any, measured: str, loss: Loss) -> None:
+def test_ablation(shown: Any, measured: Any, loss: Loss) -> None:
     """Another ablation gives another loss, in the address too."""
     tab = shown("#/circuit/quote")
     before = loss(tab)
@@ -110,19 +108,21 @@ def test_ablation(shown: Any, measured: str, loss: Loss) -> None:
     assert "ablation=zero" in tab.url
 
 
-def test_graph_answers_the_pointer(shown: Any, measured: str) -> None:
+def test_graph_answers_the_pointer(shown: Any, measured: Any) -> None:
     """Hovering names a node, clicking opens it, and its neighbours lead on."""
     tab = shown("#/circuit/quote")
-    x, y = on_canvas(tab, NODE)
+    x, y = on_canvas(tab, measured.node)
     tab.mouse.move(x, y)
     tab.wait_for_selector(".tip:not([hidden])")
-    assert "value, layer 0, head 6, channel 210" in tab.locator(".tip").inner_text()
+    layer, _, channel = measured.node.split(".")
+    told = tab.locator(".tip").inner_text()
+    assert re.search(rf"value, layer {layer}, head \d+, channel {channel}", told)
     tab.mouse.click(x, y)
-    assert NODE == tab.locator(".cardhead .code").inner_text()
+    assert measured.node == tab.locator(".cardhead .code").inner_text()
     tab.wait_for_selector(".panel .tokens .tokenchip")
     assert "Pushes towards" in tab.locator(".panel .tokens").inner_text()
     weights = tab.locator(".near button.weight")
-    assert weights.count() >= 5
+    assert weights.count() >= 2
     weights.first.click()
     assert "A connection" == tab.locator(".cardhead h2").inner_text()
     token = on_canvas(
@@ -132,7 +132,7 @@ def test_graph_answers_the_pointer(shown: Any, measured: str) -> None:
     assert "A token of the prompts" == tab.locator(".cardhead h2").inner_text()
 
 
-def test_zoom_search_and_threshold(shown: Any, measured: str) -> None:
+def test_zoom_search_and_threshold(shown: Any, measured: Any) -> None:
     """Zoom, the number of connections and their measure live in the address; search finds."""
     tab = shown("#/circuit/quote")
     tab.get_by_role("button", name="zoom in").click()
@@ -150,13 +150,15 @@ def test_zoom_search_and_threshold(shown: Any, measured: str) -> None:
     assert "show=" in tab.url
     tab.locator("#measure").select_option("effect")
     assert "by=effect" in tab.url
-    tab.locator("#find").fill("attn_v.2")
-    tab.wait_for_function("() => document.querySelector('#found').textContent === '3 found'")
+    tab.locator("#find").fill(".attn_v.")
+    found = sum(".attn_v." in name for name in measured.names)
+    text = "document.querySelector('#found').textContent"
+    tab.wait_for_function(f"() => {text} === '{found} found'")
     tab.keyboard.press("Enter")
-    assert "0.attn_v" in tab.locator(".cardhead .code").inner_text()
+    assert ".attn_v." in tab.locator(".cardhead .code").inner_text()
 
 
-def test_figure_and_table_are_saved(shown: Any, measured: str, tmp_path: Path) -> None:
+def test_figure_and_table_are_saved(shown: Any, measured: Any, tmp_path: Path) -> None:
     """The graph is saved as whole SVG and PNG, the list as CSV with every node."""
     tab = shown("#/circuit/quote")
     with tab.expect_download() as svg:
@@ -164,7 +166,7 @@ def test_figure_and_table_are_saved(shown: Any, measured: str, tmp_path: Path) -
     svg.value.save_as(tmp_path / "graph.svg")
     text = (tmp_path / "graph.svg").read_text()
     assert "quote-graph.svg" == svg.value.suggested_filename
-    assert 79 == text.count("<circle")
+    assert len(measured.names) == text.count("<circle")
     assert "var(--" not in text
     with tab.expect_download() as png:
         tab.get_by_role("button", name="save the figure as PNG").click()
@@ -176,12 +178,12 @@ def test_figure_and_table_are_saved(shown: Any, measured: str, tmp_path: Path) -
     csv.value.save_as(tmp_path / "nodes.csv")
     lines = (tmp_path / "nodes.csv").read_text().splitlines()
     assert "node,where,about,bias,effect" == lines[0]
-    assert 80 == len(lines)
+    assert len(measured.names) + 1 == len(lines)
 
 
-def test_notes_survive(shown: Any, measured: str, folder: Path) -> None:
+def test_notes_survive(shown: Any, measured: Any, folder: Path) -> None:
     """A note is on disk soon after typing, is there after a reload, and stays text."""
-    tab = shown(f"#/circuit/quote?node={NODE}")
+    tab = shown(f"#/circuit/quote?node={measured.node}")
     words = "carries the quote <img src=x onerror=alert(1)>"
     tab.locator("#note").fill(words)
     tab.wait_for_function("() => document.querySelector('.notes small').textContent === 'saved'")
@@ -193,7 +195,7 @@ def test_notes_survive(shown: Any, measured: str, folder: Path) -> None:
     assert 0 == tab.locator("main img").count()
 
 
-def test_supernodes(shown: Any, measured: str) -> None:
+def test_supernodes(shown: Any, measured: Any) -> None:
     """Groups are proposed, drawn as one node, named, opened and removed."""
     tab = shown("#/circuit/quote")
     count = "document.querySelector('.stage').view.found.nodes.length"
@@ -218,9 +220,9 @@ def test_supernodes(shown: Any, measured: str) -> None:
     tab.get_by_role("button", name=re.compile("^remove the group")).wait_for(state="detached")
 
 
-def test_save_and_verify(shown: Any, measured: str, folder: Path) -> None:
+def test_save_and_verify(shown: Any, measured: Any, folder: Path) -> None:
     """The edited circuit becomes a new one and is verified from the page, with its verdict."""
-    tab = shown(f"#/circuit/quote?off={EDGE}")
+    tab = shown(f"#/circuit/quote?off={measured.edge}")
     tab.get_by_role("button", name="Save and verify").click()
     tab.get_by_label("Name").fill("quote-cut")
     tab.get_by_role("button", name="Save, then verify").click()
@@ -231,7 +233,7 @@ def test_save_and_verify(shown: Any, measured: str, folder: Path) -> None:
     tab.wait_for_function("() => location.hash === '#/circuit/quote-cut'")
 
 
-def test_keyboard_only(shown: Any, measured: str, loss: Loss) -> None:
+def test_keyboard_only(shown: Any, measured: Any, loss: Loss) -> None:
     """Without a mouse: from home to a node of the graph, switched off and on again."""
     tab = shown()
     for _ in range(12):

@@ -1,38 +1,40 @@
 """Home, text, try it, compare, and what holds for every part of the page, in a browser."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-NODE = "0.attn_v.210"
+from lacewing.viewer import copies
+
+NODES = Path(__file__).parent / "quote_nodes.json"
+
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 PARTS = {
-    "home": "#/",
-    "circuit": f"#/circuit/quote?node={NODE}",
-    "ranking": "#/circuit/quote?off=0.attn_out:210->88",
-    "text": f"#/circuit/quote/text?node={NODE}",
-    "try": "#/circuit/quote/try",
-    "compare": "#/compare?left=quote&right=smaller",
+    "home": ("#/", ".start"),
+    "circuit": ("#/circuit/quote?node={node}", ".panel .tokens .tokenchip"),
+    "ranking": ("#/circuit/quote?off={edge}", ".matters li"),
+    "tests": ("#/circuit/smaller?tests=1", "dialog[open] .tests li"),
+    "text": ("#/circuit/quote/text?node={node}", ".examples li"),
+    "try": ("#/circuit/quote/try", ".side li"),
+    "compare": ("#/compare?left=quote&right=smaller", ".figure svg"),
 }
+"""Each part: its address, and the sign that it shows what it has asked for."""
 
 
-def ready(tab: Any, part: str) -> None:
-    """Wait until a part shows what it has asked for."""
-    sign = {
-        "home": ".start",
-        "circuit": ".panel .tokens .tokenchip",
-        "ranking": ".matters li",
-        "text": ".examples li",
-        "try": ".side li",
-        "compare": ".figure svg",
-    }[part]
+def opened(shown: Callable[..., Any], measured: Any, part: str, **settings: Any) -> Any:
+    """A tab with a part that is ready."""
+    place, sign = PARTS[part]
+    tab = shown(place.format(node=measured.node, edge=measured.edge), **settings)
     tab.wait_for_selector(sign, timeout=60_000)
+    return tab
 
 
-def test_home(shown: Callable[..., Any], measured: str) -> None:
+def test_home(shown: Callable[..., Any], measured: Any) -> None:
     """Circuits are filtered and sorted, in the address too; models tell their tasks."""
     tab = shown()
     names = tab.locator("a.open .code")
@@ -57,27 +59,38 @@ def test_home(shown: Callable[..., Any], measured: str) -> None:
     assert "Measure its tasks" in tab.locator(".model[open]").inner_text()
 
 
-def test_text(shown: Callable[..., Any], measured: str) -> None:
-    """A node's values colour the prompts, both signs; another node is another text."""
-    tab = shown(PARTS["text"])
-    ready(tab, "text")
+def test_text(shown: Callable[..., Any], measured: Any) -> None:
+    """A node's values colour the prompts, both signs, beside a histogram of them all."""
+    tab = opened(shown, measured, "text")
     titles = tab.locator(".texts h2").all_inner_texts()
     assert titles[:2] == ["Largest", "Most negative"]
     colours = tab.locator("pre.heat span").evaluate_all(
         "all => all.map(e => e.style.background).filter(Boolean)"
     )
     assert any("minus" in c for c in colours)
-    tab.locator("#node").select_option("resid_final.88")
-    tab.wait_for_function("() => location.hash.includes('node=resid_final.88')")
-    ready(tab, "text")
+    bars = "[fill='var(--{})']".format
+    for sign in ("plus", "minus"):
+        assert tab.locator(f".histogram rect{bars(sign)}").count() > 0
+    assert re.search(r"exactly zero at [\d.]+ %", tab.locator(".histogram").inner_text())
+    with tab.expect_download() as table:
+        tab.get_by_role("button", name="save the histogram as CSV").click()
+    rows = Path(table.value.path()).read_text(encoding="utf-8").splitlines()
+    told = tab.locator(".histogram p").inner_text()
+    count = sum(int(row.rpartition(",")[2]) for row in rows[1:])
+    assert f"{count:,} tokens" in told
+    final = next(name for name in measured.names if name.startswith("resid_final"))
+    tab.locator("#node").select_option(final)
+    tab.wait_for_function(f"() => location.hash.includes('node={final}')")
+    tab.wait_for_selector(PARTS["text"][1])
     assert "final stream" in tab.locator(".choose").inner_text()
 
 
-def test_attention(shown: Callable[..., Any], measured: str) -> None:
+def test_attention(shown: Callable[..., Any], measured: Any) -> None:
     """A kept head's pattern in the whole model and in the circuit, from any token."""
-    tab = shown("#/circuit/quote/text?head=1.1")
+    head = measured.heads[-1]
+    tab = shown(f"#/circuit/quote/text?head={head}")
     tab.wait_for_selector(".attend img")
-    assert "1.1" == tab.locator("#head").input_value()
+    assert head == tab.locator("#head").input_value()
     assert ["Whole model", "Circuit"] == tab.locator(".strip-line b").all_inner_texts()
     assert "the last token" in tab.locator(".attend").inner_text()
     tab.locator("#from").fill("3")
@@ -94,10 +107,9 @@ def test_attention(shown: Callable[..., Any], measured: str) -> None:
     assert all(share <= 1.001 for share in total.values())
 
 
-def test_try_it(shown: Callable[..., Any], measured: str) -> None:
+def test_try_it(shown: Callable[..., Any], measured: Any) -> None:
     """A typed prompt is answered by the whole model, the circuit and the rest, side by side."""
-    tab = shown(PARTS["try"])
-    ready(tab, "try")
+    tab = opened(shown, measured, "try")
     tab.locator("#text").fill("    title = make('No reviews")
     tab.wait_for_function("() => location.hash.includes('reviews')")
     tab.wait_for_function("() => document.querySelector('.tokens').textContent.includes('reviews')")
@@ -110,9 +122,9 @@ def test_try_it(shown: Callable[..., Any], measured: str) -> None:
     tab.wait_for_function("() => document.querySelector('#text').value.includes('def check')")
 
 
-def test_try_it_with_a_cut(shown: Callable[..., Any], measured: str) -> None:
+def test_try_it_with_a_cut(shown: Callable[..., Any], measured: Any) -> None:
     """What is switched off stays off from part to part, and has a column of its own."""
-    tab = shown("#/circuit/quote?off=0.attn_out:210->88")
+    tab = opened(shown, measured, "ranking")
     tab.get_by_role("link", name="Try it").click()
     tab.wait_for_selector("text=The circuit as you cut it")
     assert "off=" in tab.url
@@ -121,20 +133,90 @@ def test_try_it_with_a_cut(shown: Callable[..., Any], measured: str) -> None:
     assert "1 changed" == tab.locator("#edits").inner_text()
 
 
-def test_compare(shown: Callable[..., Any], measured: str) -> None:
+def test_compare(shown: Callable[..., Any], measured: Any) -> None:
     """Two circuits of one model share nodes by name; of two models only sizes are compared."""
-    tab = shown(PARTS["compare"])
-    ready(tab, "compare")
+    tab = opened(shown, measured, "compare")
     assert re.search(r"\d+ nodes and \d+ connections are in both", tab.locator("main").inner_text())
     tab.locator(".lists summary").first.click()
     link = tab.locator(".lists details").first.locator("a").first
     assert "#/circuit/quote?node=" in link.get_attribute("href")
     with tab.expect_download() as figure:
-        tab.get_by_role("button", name="save the figure as SVG").click()
+        tab.get_by_role("button", name="save the figure as SVG").first.click()
     assert "var(--" not in Path(figure.value.path()).read_text()
     tab.locator("#right").select_option("dense")
     tab.wait_for_selector("text=They belong to two models")
     assert "right=dense" in tab.url
+
+
+def test_frontier(shown: Callable[..., Any], measured: Any) -> None:
+    """A point of a sweep opens its circuit, or names its circuits, also by keys and by address."""
+    tab = opened(shown, measured, "compare")
+    plot = tab.locator(".frontier")
+    assert "1 not drawn" in plot.inner_text()
+    several = plot.get_by_role("button", name="narrow")
+    several.focus()
+    tab.keyboard.press("Enter")
+    assert "narrow: 60 connections (95 % interval 40 to 90)" in plot.locator(".about").inner_text()
+    tab.reload()
+    tab.wait_for_selector(".frontier .about a")
+    assert ["#/circuit/quote", "#/circuit/smaller"] == plot.locator(".about a").evaluate_all(
+        "all => all.map(a => a.getAttribute('href'))"
+    )
+    plot.get_by_role("link", name="dense twin").click()
+    tab.wait_for_selector(".stage")
+    assert tab.url.endswith("#/circuit/dense")
+
+
+def test_tests_of_a_circuit(shown: Callable[..., Any], measured: Any) -> None:
+    """Home has the verdict; the circuit lists each test with its numbers, in the address too."""
+    tab = shown("#/")
+    row = tab.locator("tr", has_text="smaller")
+    assert "fails: complement.worst" == row.locator(".verdict").inner_text()
+    row.locator("a.open").click()
+    tab.get_by_role("button", name="passed 1 of 4 tests").click()
+    box = tab.locator("dialog")
+    assert ["passed", "failed", "unresolved", "failed"] == [
+        text.lstrip("✓✕? ") for text in box.locator(".result").all_inner_texts()
+    ]
+    worst = box.locator("li", has_text="complement.worst").inner_text()
+    assert "1.800 nats (1.600 to 2.000)" in worst
+    assert "must be at most 0.347; without the circuit: 2.500; n 64" in worst
+    assert "never reached" in box.locator("li", has_text="control.nonsense").inner_text()
+    assert "no other corpus" in box.inner_text()
+    assert "tests=1" in tab.url
+    tab.keyboard.press("Escape")
+    assert "tests=1" not in tab.url
+    assert "Certified minimal" in tab.locator(".intro").inner_text()
+    name = json.loads(NODES.read_text())["0.attn_in"][0]
+    tab.locator("#find").fill(f"0.attn_in.{name}")
+    tab.keyboard.press("Enter")
+    assert "+0.120" in tab.locator(".panel .facts").inner_text()
+
+
+def test_copy_from_disk(
+    shown: Callable[..., Any], circuit_folder: Path, text: Path, tmp_path: Path
+) -> None:
+    """The read-only copy opens from file://: every part shows its figures, no error, no network."""
+    served = tmp_path / "served"
+    for name in ("quote", "smaller"):
+        shutil.copytree(circuit_folder / name, served / name)
+    copies.export(served, tmp_path / "copy", str(text))
+    tab = shown("#/", base=(tmp_path / "copy" / "index.html").as_uri())
+    assert "read-only copy" in tab.locator("#top").inner_text()
+    tab.locator("#start").click()
+    tab.locator(".matters button.name").first.click()
+    tab.wait_for_selector(".panel .tokens .tokenchip, .panel h2")
+    assert 0 == tab.locator("button.switch").count()
+    assert float(tab.locator("#loss").inner_text()) > 0
+    tab.get_by_role("link", name="Text", exact=True).click()
+    tab.wait_for_selector(".examples li")
+    tab.get_by_role("button", name="Natural text").click()
+    tab.wait_for_selector(".histogram >> text=pieces of text")
+    tab.wait_for_selector(".attend img")
+    tab.get_by_role("link", name="Try it").click()
+    tab.wait_for_selector(".side li")
+    tab.get_by_role("link", name="Compare", exact=True).click()
+    tab.wait_for_selector(".figure svg")
 
 
 def test_unknown_circuit(shown: Callable[..., Any], server: str, browser: Any) -> None:
@@ -148,33 +230,30 @@ def test_unknown_circuit(shown: Callable[..., Any], server: str, browser: Any) -
     tab.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1360])
 @pytest.mark.parametrize("part", PARTS)
-def test_accessible(shown: Callable[..., Any], measured: str, part: str, scheme: str) -> None:
-    """axe-core finds nothing serious in any part, light and dark."""
-    tab = shown(PARTS[part], color_scheme=scheme, bypass_csp=True)
-    ready(tab, part)
+def test_part(shown: Callable[..., Any], measured: Any, part: str, width: int) -> None:
+    """On phone and desk nothing is too wide, the loss stays in view, and axe finds nothing."""
+    tab = opened(shown, measured, part, width=width, height=800, bypass_csp=True)
+    assert width >= tab.evaluate("document.documentElement.scrollWidth")
+    if part not in ("home", "compare", "tests"):
+        tab.evaluate("scrollTo(0, 1e6)")
+        box = tab.locator("#loss").bounding_box()
+        assert 0 <= box["y"] <= 800 - box["height"]
     tab.add_script_tag(path=AXE)
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert [] == serious(tab), scheme
+
+
+def serious(tab: Any) -> list[tuple[str, str, str]]:
+    """What axe-core finds that is serious or worse."""
     found = tab.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
-    serious = [
+    return [
         (f["id"], f["nodes"][0]["html"][:160], f["nodes"][0]["failureSummary"][:200])
         for f in found
         if f["impact"] in ("serious", "critical")
     ]
-    assert [] == serious
-
-
-@pytest.mark.parametrize("width", [390, 1360])
-@pytest.mark.parametrize("part", PARTS)
-def test_widths(shown: Callable[..., Any], measured: str, part: str, width: int) -> None:
-    """On phone and desk nothing is wider than the screen, and the loss stays in view."""
-    tab = shown(PARTS[part], width, 800)
-    ready(tab, part)
-    assert width >= tab.evaluate("document.documentElement.scrollWidth")
-    if part not in ("home", "compare"):
-        tab.evaluate("scrollTo(0, 1e6)")
-        box = tab.locator("#loss").bounding_box()
-        assert 0 <= box["y"] <= 800 - box["height"]
 
 
 def test_theme(shown: Callable[..., Any], server: str) -> None:
@@ -189,10 +268,9 @@ def test_theme(shown: Callable[..., Any], server: str) -> None:
     assert "rgb(255, 255, 255)" == tab.evaluate(colour)
 
 
-def test_reduced_motion(shown: Callable[..., Any], measured: str) -> None:
+def test_reduced_motion(shown: Callable[..., Any], measured: Any) -> None:
     """Who asks for less motion gets none."""
-    tab = shown(PARTS["ranking"], reduced_motion="reduce")
-    ready(tab, "ranking")
+    tab = opened(shown, measured, "ranking", reduced_motion="reduce")
     moving = "document.getAnimations().filter(a => a.playState === 'running').length"
     tab.get_by_role("button", name="All on").click()
     assert 0 == tab.evaluate(moving)

@@ -10,6 +10,9 @@ const copy = globalThis.LACEWING;
 /** Whether this is a read-only copy without a server. */
 export const readOnly = Boolean(copy?.readOnly);
 
+/** Names of the exported files that lie in such a copy. */
+export const copied = copy?.exports ?? [];
+
 /** An answer that is an error, with its one line for people. */
 export class Refused extends Error {
   constructor(status, kind, message) {

@@ -7,7 +7,7 @@ import { route } from "../parts/route.js";
 import { prompt } from "../parts/prompt.js";
 import { stage } from "../parts/stage.js";
 import { count, many, number, title } from "../words.js";
-import { reasons } from "../parts/keep.js";
+import { judged } from "../parts/tests.js";
 
 /** Show the circuit of a session. */
 export function show(main, session) {
@@ -16,13 +16,13 @@ export function show(main, session) {
   const place = h("section.stage", { "aria-label": "the graph" });
   const side = h("aside.panel", { "aria-label": "details" });
   const all = h("details.all");
-  const line = h("p.route");
-  fill(main, h("div.head", {}, intro, strip), line, h("div.work", {}, place, side), all);
+  const way = h("p.route");
+  fill(main, h("div.head", {}, intro, strip), way, h("div.work", {}, place, side), all);
   introduce(intro, session);
   const leave = [
     session.on("verified", () => introduce(intro, session)),
     prompt(strip, session),
-    route(line, session),
+    route(way, session),
     panel(side, session),
     stage(place, session),
     list(all, session),
@@ -44,17 +44,14 @@ function introduce(host, { circuit }) {
       losses.circuit === undefined ? "" : `On their own they lose ${number(losses.circuit)} nats per answer, the whole model ${number(losses.full)}`,
       without === undefined ? ". " : `; without them the model loses ${number(without, 2)}, where guessing loses 0.69. `,
     ),
-    verdict(circuit),
+    judged(circuit),
+    minimal(circuit),
   );
 }
 
-function verdict(circuit) {
-  const kind = circuit.verdict === "holds" ? ".holds" : circuit.verdict ? ".fails" : "";
-  const words = circuit.verdict === "holds" ? "passed every test" : circuit.verdict ?? "not verified yet";
-  const mark = h(`span.verdict${kind}`, {}, words);
-  const tests = reasons(circuit);
-  if (!tests) return h("p.facts", {}, mark);
-  const pairs = circuit.verification.pairs;
-  return h("details.facts", {}, h("summary", {}, mark), tests, h("p.soft", {}, `${pairs} pairs of test prompts; seed ${circuit.verification.seed}; ${circuit.model_name}, ${circuit.ablation} ablation.`));
+/** What a certificate says, where there is one. */
+function minimal({ certificate }) {
+  if (!certificate) return null;
+  const { minimal, target_loss, pairs } = certificate;
+  return h("p.soft", {}, minimal ? `Certified minimal: without any one of its parts the loss on ${pairs} pairs is above ${number(target_loss, 2)} nats.` : `Its certificate finds parts it does not need: without them the loss on ${pairs} pairs stays within ${number(target_loss, 2)} nats.`);
 }
-

@@ -4,10 +4,23 @@ import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { frontier } from "../parts/frontier.js";
 import { overlap } from "../parts/overlap.js";
+import { mark } from "../parts/tests.js";
 import { buttons, csv } from "../save.js";
 import { address, update } from "../state.js";
 import { onTheme } from "../theme.js";
 import { count, number, percent, place, title } from "../words.js";
+
+/** What stands side by side: words, the value, and how it is shown where that is another thing. */
+const FACTS = [
+  ["task", (c) => c.task, (c) => c.task.replaceAll("_", " ")],
+  ["model", (c) => c.model_name],
+  ["nodes", (c) => c.nodes, (c) => count(c.nodes)],
+  ["connections", (c) => c.edges, (c) => count(c.edges)],
+  ["loss, nats", (c) => c.loss, (c) => number(c.loss)],
+  ["whole model", (c) => c.full_loss, (c) => number(c.full_loss)],
+  ["seed", (c) => c.seed],
+  ["verdict", (c) => c.verdict ?? "not verified", (c) => mark(c.verdict, c.tests)],
+];
 
 /** Show the two circuits that the address names. */
 export async function show(main, query, current) {
@@ -65,21 +78,21 @@ function start(usable, query) {
 function both(host, found) {
   const { left, right } = found;
   const colour = (side) => h(`span.swatch.${side}`, {}, side === "left" ? left.id : right.id);
-  const fact = (words, value, better) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, better ?? ""));
+  const facts = FACTS.map(([words, value]) => [words, value(left), value(right)]);
+  const fact = (words, value) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, words === "connections" && ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""));
   const ratio = Math.max(left.edges, right.edges) / Math.max(Math.min(left.edges, right.edges), 1);
   const sites = h("div.table");
   fill(host,
     h("div.table", {}, h("table.facing", {},
       h("thead", {}, h("tr", {}, h("td"), h("th.n", { scope: "col" }, link(left)), h("th.n", { scope: "col" }, link(right)), h("td"))),
       h("tbody", {},
-        fact("task", (c) => c.task.replaceAll("_", " ")), fact("model", (c) => c.model_name),
-        fact("nodes", (c) => count(c.nodes)), fact("connections", (c) => count(c.edges), ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""),
-        fact("loss, nats", (c) => number(c.loss)), fact("whole model", (c) => number(c.full_loss)), fact("seed", (c) => c.seed), fact("verdict", (c) => c.verdict ?? "not verified")))),
+        FACTS.map(([words, value, shown]) => fact(words, shown ?? value))))),
+    h("p.row", {}, h("button.quiet", { type: "button", "aria-label": "Save as CSV: what stands side by side", on: { click: () => csv(`${left.id}-${right.id}-facts`, ["fact", left.id, right.id], facts) } }, "Save as CSV")),
     shared(found),
     h("h2", {}, "Site by site"), h("p.row", {}, colour("left"), colour("right"), found.same_model ? h("span.swatch.both", {}, "in both") : null), sites);
   const figure = () => overlap(found);
   const drawn = figure();
-  const picture = h("div.figure");
+  const picture = h("div.figure", { tabindex: "0", role: "group", "aria-label": "nodes at every site" });
   // The figure is our own text: parsed as XML and taken over element by element.
   const parsed = new DOMParser().parseFromString(drawn.markup.replace(/<style>.*<\/style>/, ""), "image/svg+xml").documentElement;
   picture.append(document.importNode(parsed, true));

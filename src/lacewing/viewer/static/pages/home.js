@@ -2,8 +2,9 @@
 
 import { get, poll, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
+import { mark } from "../parts/tests.js";
 import { csv } from "../save.js";
-import { address, update } from "../state.js";
+import { address, read, update } from "../state.js";
 import { count, number, percent, title } from "../words.js";
 
 const COLUMNS = [
@@ -15,6 +16,7 @@ const COLUMNS = [
   ["full", "whole model", (c) => c.full_loss],
   ["verdict", "verdict", (c) => c.verdict],
 ];
+const TASK = ["task", "loss", "low", "high", "accuracy", "pairs", "learned"];
 const NUMBERS = new Set(["nodes", "edges", "loss", "full"]);
 
 /** Show what the served folder holds. */
@@ -51,12 +53,12 @@ function order(circuit) {
   return `${circuit.verdict === "holds" ? 0 : 1} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
 }
 
-/** The circuit a newcomer reads most easily: it opens, it holds, it is small. */
+/** The circuit a newcomer reads most easily: it works, closes a quote, holds, is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error);
-  const works = (c) => (c.verdict === "holds" ? 0 : c.loss <= 1.2 * c.target_loss ? 1 : 2);
-  const rank = (c) => [works(c), c.task === "single_double_quote" ? 0 : 1, c.edges];
-  return usable.sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1] || rank(a)[2] - rank(b)[2])[0];
+  const rank = (c) => [c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", c.verdict !== "holds", c.edges];
+  const order = (a, b) => rank(a).map((value, i) => value - rank(b)[i]).find((gap) => gap) ?? 0;
+  return usable.sort(order)[0];
 }
 
 function circuits(host, home, state) {
@@ -104,12 +106,7 @@ function line(circuit) {
     h("td.code", {}, circuit.model_name),
     h("td.n", {}, count(circuit.nodes)), h("td.n", {}, count(circuit.edges)),
     h("td.n", {}, number(circuit.loss)), h("td.n", {}, number(circuit.full_loss)),
-    h("td", {}, h(`span.verdict${mark(circuit.verdict)}`, {}, circuit.verdict ?? "not verified")));
-}
-
-function mark(verdict) {
-  if (verdict === "holds") return ".holds";
-  return verdict?.startsWith("fails") ? ".fails" : "";
+    h("td", {}, mark(circuit.verdict, circuit.tests)));
 }
 
 function broken(home) {
@@ -139,10 +136,16 @@ function model(found, signal) {
     measure.disabled = false;
   });
   const tasks = found.tasks.filter((t) => t.loss != null || t.error);
-  return h("details.model", {},
+  const open = new Set((read().query.open ?? "").split(",").filter(Boolean));
+  const toggled = (event) => {
+    const now = new Set((read().query.open ?? "").split(",").filter(Boolean));
+    event.currentTarget.open ? now.add(found.id) : now.delete(found.id);
+    update({ open: [...now].join(",") });
+  };
+  return h("details.model", { open: open.has(found.id), on: { toggle: toggled } },
     h("summary", {}, h("b", {}, found.name), found.name.includes(found.kind) ? "" : ` ${found.kind}`, h("small", {}, ` ${facts.filter(Boolean).join(" · ")}`)),
     tasks.length ? h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["task", "loss, nats", "95 % interval", "accuracy", "pairs", ""].map((w, i) => h(i && i < 5 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, tasks.map(taskLine)))) : h("p.soft", {}, `${found.tasks.length} tasks, not measured on this model yet.`),
-    readOnly ? null : h("div.row", {}, measure, said));
+    h("div.row", {}, readOnly ? null : measure, tasks.length ? h("button.quiet", { type: "button", on: { click: () => csv(`${found.id}-tasks`, TASK, tasks.map((t) => [t.name, t.loss ?? "", t.interval?.[0] ?? "", t.interval?.[1] ?? "", t.accuracy ?? "", t.pairs ?? "", t.learned == null ? "" : t.learned ? "yes" : "no"])) } }, "Save as CSV") : null, said));
 }
 
 function taskLine(task) {

@@ -5,9 +5,10 @@ import { fill, h, refill } from "../dom.js";
 import { name } from "../graph/model.js";
 import { attention } from "../parts/attention.js";
 import { heat } from "../parts/heat.js";
-import { csv } from "../save.js";
+import { heatFigure } from "../parts/heatfigure.js";
+import { histogram } from "../parts/histogram.js";
+import { buttons, csv } from "../save.js";
 import { read, update } from "../state.js";
-import { count, number, percent } from "../words.js";
 
 /** Show the chosen node's text, and the attention of a kept head. */
 export function show(main, session) {
@@ -15,7 +16,7 @@ export function show(main, session) {
   let stop = new AbortController();
   let text = read().query.over === "natural" ? "natural" : "task";
   fill(main,
-    h("header.plain", {}, h("h1", {}, "Where it acts"), h("p.lead", {}, "Each token is coloured by the node’s value at it in the whole model: ", h("span.swatch.plus", {}, "above zero"), " ", h("span.swatch.minus", {}, "below zero"), ".")),
+    h("header.plain", {}, h("h1", {}, "Where it acts"), h("p.lead", {}, "Each token is coloured by the node’s value at it in the whole model; the deeper, the further from zero.")),
     places.choose, places.body, places.attend);
   const node = () => session.graph.byId.get(session.chosen);
   if (!node() || node().text !== undefined) session.chosen = favourite(session);
@@ -47,11 +48,12 @@ export function show(main, session) {
 
   function groups(answer, id) {
     const reach = Math.max(Math.abs(answer.minimum), Math.abs(answer.maximum), 1e-9);
+    const shown = answer.groups.filter((g) => g.examples.length).map((g) => ({ ...g, examples: once(g.examples) }));
     const rows = () => answer.groups.flatMap((g) => g.examples.flatMap((e, i) => e.tokens.map((t, at) => [g.name, i, e.source, at, t, e.values[at]])));
     fill(places.body,
-      h("div.row", {}, h("p.soft", {}, `Nonzero at ${percent(answer.active, 1)} of ${count(answer.tokens)} tokens in ${count(answer.sequences)} pieces of text; from ${number(answer.minimum, 2)} to ${number(answer.maximum, 2)}, mean ${number(answer.mean, 3)}.`),
-        h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
-      answer.groups.filter((g) => g.examples.length).map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, once(g.examples).map((e) => heat(e, reach))))));
+      histogram(answer, `${session.id}-${id}-${text}`),
+      h("div.row", {}, h("b", {}, "Examples"), buttons(() => `${session.id}-${id}-${text}`, () => heatFigure(`${id} of ${session.id}, in the whole model`, shown, reach)), h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
+      shown.map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, g.examples.map((e) => heat(e, reach))))));
   }
 
   const off = [session.on("chosen", () => node() && node().text === undefined && load()), session.on("effects", chooser)];

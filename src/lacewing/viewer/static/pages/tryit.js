@@ -46,17 +46,22 @@ export function show(main, session) {
 
   function render() {
     if (!found) return;
-    const edited = session.cut.empty ? null : session.live.answer?.chosen?.edited;
     fill(seen, h("h3", {}, `${found.tokens.length} tokens`, found.dropped ? `, ${found.dropped} dropped in front` : ""), h("p.strip", {}, found.tokens.map((t) => h("span.tokenchip", { title: `token ${t.id}` }, token(t.text, 40)))));
     fill(out, SIDES.map(([key, words, why]) => {
-      const side = key === "edited" ? edited : found[key];
+      const side = answerOf(key);
       return side ? column(words, why, side, found.answer) : null;
     }));
   }
 
+  /** What one of the four says; the edited circuit only where something is cut. */
+  function answerOf(key) {
+    if (key !== "edited") return found[key];
+    return session.cut.empty ? null : session.live.answer?.chosen?.edited;
+  }
+
   function table() {
     if (!found) return;
-    const rows = SIDES.flatMap(([key, words]) => (found[key]?.top ?? []).map((t, i) => [words, i + 1, t.text, t.p]));
+    const rows = SIDES.flatMap(([key, words]) => (answerOf(key)?.top ?? []).map((t, i) => [words, i + 1, t.text, t.p]));
     csv(`${session.id}-answers`, ["model", "rank", "token", "probability"], rows);
   }
 

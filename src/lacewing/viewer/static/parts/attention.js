@@ -37,7 +37,9 @@ export function attention(host, session) {
     try {
       const found = text === null || readOnly ? await get(["circuits", session.id, "attention"], { head, pair, member }) : await send("POST", ["circuits", session.id, "attention"], { head, text });
       if (mine !== turn) return;
-      from = found.tokens.length - 1;
+      const last = found.tokens.length - 1;
+      const asked = read().query.from;
+      from = asked === undefined ? last : Math.min(Math.max(Number(asked) || 0, 0), last);
       show(found);
     } catch (error) {
       if (mine === turn) fill(body, h("p.error", { role: "alert" }, error.message));
@@ -46,7 +48,7 @@ export function attention(host, session) {
 
   function show(found) {
     const pick = h("input", { type: "range", id: "from", min: 0, max: found.tokens.length - 1, value: from, data: { key: "from" } });
-    pick.addEventListener("input", () => ((from = Number(pick.value)), lines()));
+    pick.addEventListener("input", () => ((from = Number(pick.value)), update({ from: from === found.tokens.length - 1 ? "" : from }), lines()));
     const strips = h("div");
     const lines = () => fill(strips, h("p.soft", {}, "Read from ", h("span.tokenchip", {}, token(found.tokens[from])), from === found.tokens.length - 1 ? ", the last token: here the answer is decided." : `, token ${from + 1}.`),
       h("div.looks", {},

@@ -1,6 +1,6 @@
-/** The circuit as files for other tools; links that the server answers with a download. */
+/** The circuit as files for other tools; links that the server answers with a download, and files of a copy. */
 
-import { at, readOnly } from "../api.js";
+import { at, copied, readOnly } from "../api.js";
 import { h } from "../dom.js";
 
 const FILES = [
@@ -14,16 +14,16 @@ const FILES = [
 
 /** The menu of exports. */
 export function exporting(session) {
-  if (readOnly) return null;
+  const files = readOnly ? FILES.filter(([file]) => copied.includes(`${session.id}.${file}`)) : FILES;
   const link = ([file, words]) => {
     const made = h("a", { download: `${session.id}.${file}` }, words);
     const here = () => {
       const { pair, member } = session.prompt;
-      made.href = at(["circuits", session.id, "export", file], file === "graph.json" ? { pair, member } : {});
+      made.href = readOnly ? `export/${session.id}.${file}` : at(["circuits", session.id, "export", file], file === "graph.json" ? { pair, member } : {});
     };
     here();
     made.addEventListener("click", here);
     return h("li", {}, made);
   };
-  return h("details.groups.upward", {}, h("summary.button", {}, "Export"), h("div.menu", {}, h("ul", {}, FILES.map(link))));
+  return h("details.groups.upward", {}, h("summary.button", {}, "Export"), h("div.menu", {}, h("ul", {}, files.map(link))));
 }

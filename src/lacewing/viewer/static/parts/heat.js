@@ -6,11 +6,15 @@ import { number, signed } from "../words.js";
 const AROUND = 34;
 /** Tokens shown to either side of the one that an example was chosen for. */
 
+/** Which tokens of an example are shown. */
+export function shownPart({ tokens, at }) {
+  return { start: Math.max(at - AROUND, 0), end: Math.min(at + AROUND / 2, tokens.length) };
+}
+
 /** A line of text; `reach` is the value of the deepest colour. */
 export function heat(example, reach) {
   const { tokens, values, at } = example;
-  const start = Math.max(at - AROUND, 0);
-  const end = Math.min(at + AROUND / 2, tokens.length);
+  const { start, end } = shownPart(example);
   return h("li", {},
     h("span.n", { title: `value at the marked token` }, signed(values[at] ?? 0)),
     h("pre.heat", {}, start ? "…" : "", tokens.slice(start, end).map((text, i) => piece(text, values[start + i], reach, start + i === at)), end < tokens.length ? "…" : ""),

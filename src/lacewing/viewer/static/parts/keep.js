@@ -3,6 +3,7 @@
 import { get, poll, send } from "../api.js";
 import { fill, h } from "../dom.js";
 import { address } from "../state.js";
+import { table } from "./tests.js";
 
 /** The button that opens the saving dialog. */
 export function keeper(host, session) {
@@ -27,7 +28,7 @@ function dialog(session) {
     h("h2", { id: "keep-title" }, edited ? "Save as a new circuit" : "Verify this circuit"),
     edited
       ? h("p", {}, h("label", { for: "keep-name" }, "Name"), name)
-      : h("p.soft", {}, "Measures the circuit alone, the model without it, and random circuits of the same size. It takes a minute or two."),
+      : h("p.soft", {}, "Measures the circuit alone, the model without it, and controls such as random circuits of the same size. It takes a few minutes."),
     edited && steered ? h("p.soft", {}, "Values that were set are not part of a circuit; only what is switched off is saved.") : null,
     said,
     h("div.row", {}, act, h("button", { type: "button", on: { click: () => box.close() } }, "Close")),
@@ -76,30 +77,12 @@ async function verified(id, host, session) {
   }, session.stop.signal);
   if (last.state !== "done") throw new Error(last.error ?? `verification was ${last.state}`);
   const circuit = await get(["circuits", id]);
-  const holds = circuit.verdict === "holds";
+  host.closest("dialog").classList.add("wide");
   fill(host,
-    h("p", { id: "kept" }, h(`span.verdict.${holds ? "holds" : "fails"}`, {}, circuit.verdict ?? "no verdict"), " "),
-    reasons(circuit),
+    h("div", { id: "kept" }, table(circuit)),
     id === session.id ? null : h("p", {}, h("a", { href: address(["circuit", id]) }, `Open ${id}`)));
   if (id === session.id) {
     session.circuit = { ...session.circuit, verification: circuit.verification, verdict: circuit.verdict };
     session.tell("verified");
   }
-}
-
-/** What a test measured, with its interval and the mark it had to reach. */
-function number(test) {
-  const said = (value) => (value === null ? "not measured" : value.toFixed(3));
-  const interval = test.low === null ? "" : ` [${said(test.low)}, ${said(test.high)}]`;
-  return `${said(test.value)}${interval} ${test.unit}, at ${test.at_most ? "most" : "least"} ${+test.pass_mark.toPrecision(3)}`;
-}
-
-/** Each test of a verification in words. */
-export function reasons(circuit) {
-  const found = circuit.verification;
-  if (!found) return null;
-  const named = found.tests?.map((test) => [test.name, test.passed, `${number(test)}; ${test.meaning}`]) ??
-    ["sufficient", "necessary"].filter((n) => found[n]).map((n) => [n, found[n].verdict, found[n].reason]);
-  return h("ul.tests", {}, named.map(([name, passed, why]) =>
-    h("li", {}, h("b", { class: passed ? "good" : "bad" }, `${name}: ${passed === null ? "open" : passed ? "yes" : "NO"}`), " ", why)));
 }

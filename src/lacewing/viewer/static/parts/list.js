@@ -6,17 +6,19 @@ import { number, place } from "../words.js";
 import { toggle } from "./matters.js";
 import { nodeText } from "./names.js";
 import { csv } from "../save.js";
+import { read, update } from "../state.js";
 
 const PAGE = 100;
 
 /** Fill the list of all nodes and connections. */
 export function list(host, session) {
-  let kind = "nodes";
+  let kind = read().query.list === "edges" ? "edges" : "nodes";
   let words = "";
   let shown = PAGE;
   const body = h("div.table");
   const find = h("input", { type: "search", id: "list-find", placeholder: "part of a name or token" });
-  const pick = (key, text) => h("button", { type: "button", data: { kind: key }, "aria-pressed": String(kind === key), on: { click: () => ((kind = key), (shown = PAGE), show()) } }, text);
+  const pick = (key, text) => h("button", { type: "button", data: { kind: key }, "aria-pressed": String(kind === key), on: { click: () => ((kind = key), (shown = PAGE), keep(), show()) } }, text);
+  const keep = () => update({ list: host.open ? kind : "" });
   const picks = [pick("nodes", "Nodes"), pick("edges", "Connections")];
   const save = h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${kind}`, head(), rows().map((r) => r.cells)) } }, "Save as CSV");
   host.append(
@@ -24,18 +26,20 @@ export function list(host, session) {
     h("div.row", {}, h("span", { role: "group", "aria-label": "what to list" }, picks), h("label", { for: "list-find" }, "Find"), find, save),
     body);
   find.addEventListener("input", () => ((words = find.value.toLowerCase()), (shown = PAGE), show()));
-  host.addEventListener("toggle", () => show());
+  host.open = Boolean(read().query.list);
+  host.addEventListener("toggle", () => (keep(), show()));
   const off = ["effects", "cut", "graph"].map((name) => session.on(name, () => host.open && show()));
 
-  const head = () => (kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["connection", "from", "to", "weight", "effect"]);
+  const proven = Boolean(session.circuit.certificate);
+  const head = () => [...(kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["connection", "from", "to", "weight", "effect"]), ...(proven ? ["slack"] : [])];
 
   function rows() {
     const { graph } = session;
     const made = kind === "nodes"
-      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), n.label, n.bias ?? "", session.effect(n.id) ?? ""] }))
+      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), n.label, n.bias ?? "", session.effect(n.id) ?? "", ...(proven ? [n.slack ?? ""] : [])] }))
       : [...graph.edgeIndex.entries()].map(([id, i]) => {
           const [from, to] = [graph.nodes[graph.links.source[i]], graph.nodes[graph.links.destination[i]]];
-          return { id, from, to, cells: [id, from.id, to.id, graph.links.weight[i], session.effect(id) ?? ""] };
+          return { id, from, to, cells: [id, from.id, to.id, graph.links.weight[i], session.effect(id) ?? "", ...(proven ? [session.circuit.edges.slack?.[i] ?? ""] : [])] };
         });
     const kept = words ? made.filter((r) => r.cells.slice(0, 3).join(" ").toLowerCase().includes(words)) : made;
     return kept.sort((a, b) => (b.cells[4] || 0) - (a.cells[4] || 0));
@@ -54,12 +58,12 @@ export function list(host, session) {
 
   function line(row) {
     const choose = (id, content) => h("button.jump", { type: "button", data: { key: `list ${row.id} ${id}` }, on: { click: () => session.choose(id) } }, content);
-    const [id, second, third, value, effect] = row.cells;
+    const [id, second, third, ...numbers] = row.cells;
     const middle = kind === "nodes"
       ? [h("td", {}, second), h("td", {}, third ? h("span.tokenchip", {}, third) : "")]
       : [h("td", {}, choose(row.from.id, nodeText(row.from))), h("td", {}, choose(row.to.id, nodeText(row.to)))];
     return h("tr", {}, h("td.mono", {}, choose(id, id)), middle,
-      h("td.n", {}, value === "" ? "–" : number(value)), h("td.n", {}, effect === "" ? "–" : number(effect)),
+      numbers.map((value) => h("td.n", {}, value === "" ? "–" : number(value))),
       readOnly ? null : h("td", {}, toggle(session, id)));
   }
 

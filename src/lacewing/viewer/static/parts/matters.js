@@ -4,13 +4,15 @@ import { readOnly } from "../api.js";
 import { h, refill } from "../dom.js";
 import { edgeId } from "../graph/model.js";
 import { number } from "../words.js";
+import { read, update } from "../state.js";
 import { idText } from "./names.js";
 
 const SHOWN = 8;
 
 /** The ranking, for the panel's start. */
 export function matters(host, session) {
-  let kind = "both";
+  const asked = read().query.rank;
+  let kind = ["nodes", "edges"].includes(asked) ? asked : "both";
   let more = false;
   const show = () => refill(host, ...list());
   const off = ["effects", "cut", "chosen"].map((name) => session.on(name, show));
@@ -18,7 +20,7 @@ export function matters(host, session) {
   function list() {
     const { effects, effectsError } = session;
     const tab = (key, words) =>
-      h("button.quiet", { type: "button", "aria-pressed": String(kind === key), data: { key }, on: { click: () => ((kind = key), show()) } }, words);
+      h("button.quiet", { type: "button", "aria-pressed": String(kind === key), data: { key }, on: { click: () => ((kind = key), update({ rank: key === "both" ? "" : key }), show()) } }, words);
     const head = [
       h("h2", {}, readOnly ? "What matters most" : "Switch one off and see what happens"),
       h("p.soft", {}, "What the loss rises by when only this one is off. The whole rest stays."),

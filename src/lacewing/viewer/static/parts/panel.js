@@ -74,7 +74,7 @@ export function panel(host, session) {
     const facts = h("dl.facts");
     fill(host,
       head(kind(node.key), node.id, session),
-      h("p", {}, nodeText(node)),
+      h("p.row", {}, nodeText(node)),
       own, words, facts,
       neighbours(node, "into", "Comes from"), neighbours(node, "out", "Goes to"),
       h("p.row", {}, h("a.button", { href: address(["circuit", session.id, "text"], { ...read().query, node: node.id }) }, "See it in text"),
@@ -140,7 +140,7 @@ function fact(words, value) {
 }
 
 function slack(value) {
-  return value === null || value === undefined ? null : fact("certificate slack", signed(value, 3));
+  return value === null || value === undefined ? null : fact("certificate slack: off, it is above the target by", signed(value, 3));
 }
 
 /** Tokens as chips: those it likes, then those it dislikes. */

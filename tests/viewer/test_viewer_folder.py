@@ -1,0 +1,120 @@
+"""What is read of a served folder beside circuits: damage, frontiers, verdicts, explanations."""
+
+import json
+import shutil
+from pathlib import Path
+
+from lacewing.viewer import replies
+from lacewing.viewer.describe import verdict
+from lacewing.viewer.frontier import frontier
+from lacewing.viewer.home import home
+from lacewing.viewer.reading import explanations
+from lacewing.viewer.state import Viewer
+
+
+def test_broken_and_lost(folder: Path) -> None:
+    """A damaged circuit, and one whose model is elsewhere, are shown as what they are."""
+    (folder / "circuits" / "path_a" / "nodes.safetensors").write_bytes(b"x")
+    for part in ("micro",):
+        (folder / part / "manifest.json").unlink()
+    viewer = Viewer(folder)
+    found = home(viewer)
+    rows = {row["id"]: row for row in found["circuits"]}
+    assert ["circuits/path_a"] == [b["folder"] for b in found["broken"]]
+    assert rows["circuits-planted"]["model"] is None
+    assert "not under the served folder" in rows["circuits-planted"]["error"]
+    viewer.close()
+
+
+def test_frontier(folder: Path) -> None:
+    """A comparison's circuits are points that open them; what cannot be read is left out."""
+    row = {"task": "t", "seed": 0, "side": "sparse", "edges": 8, "losses": {"circuit": 0.02}}
+    data = {"rows": [row | {"folder": "planted"}], "sparse": "a", "target_loss": 0.05}
+    (folder / "circuits" / "comparison.json").write_text(json.dumps(data))
+    (folder / "busy" / "frontier.json").write_text("{")
+    viewer = Viewer(folder)
+    (sweep,) = frontier(viewer)["sweeps"]
+    (point,) = sweep["points"]
+    viewer.close()
+    assert (0.02, 8.0, ["circuits-planted"]) == (point["x"], point["y"], point["circuits"])
+
+
+def test_frontier_of_a_sweep(made: Path, tmp_path: Path) -> None:
+    """What a sweep writes: each model a point that names its circuits, or told why it has none."""
+    sweep = tmp_path / "sweep"
+    circuit = "jobs/w16/tasks/first_letter/sparse/0.15"
+    shutil.copytree(made / "micro", sweep / "jobs" / "w16" / "model" / "sparse")
+    shutil.copytree(made / "circuits" / "planted", sweep / circuit)
+    common = {"width": 16, "density": 0.5, "activation": 0.25, "seed": 0, "nonzero": 9}
+    rows = [
+        {"label": "one", "side": "sparse", "edges": 8.0, "low": 6.0, "high": 9.0, "reason": None},
+        {"label": "two", "side": "dense", "edges": None, "low": None, "high": None, "reason": "r"},
+    ]
+    found = {"validation_loss": 2.5, "nodes": 15.0, "model": "jobs/w16/model/sparse"}
+    circuits_of = [{"reached": ["first_letter"], "circuits": [circuit]}]
+    circuits_of += [{"reached": [], "circuits": []}]
+    points = [common | found | r | c for r, c in zip(rows, circuits_of, strict=True)]
+    data = {"target_loss": 0.15, "tasks": ["first_letter"], "points": points, "failed": []}
+    for place in (sweep / "frontier.json", sweep / "summary" / "frontier.json"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(json.dumps(data))
+    viewer = Viewer(tmp_path)
+    (shown,) = frontier(viewer)["sweeps"]  # the copy in summary/ is the same frontier
+    (point,) = shown["points"]
+    (id,) = point["circuits"]
+    assert circuit.replace("/", "-").endswith(id.removeprefix("sweep-"))
+    assert 15 == viewer.session(id).circuit.n_nodes
+    viewer.close()
+    assert (2.5, 8.0, [6.0, 9.0]) == (point["x"], point["y"], point["y_interval"])
+    assert (["first_letter"], "sparse") == (point["tasks"], point["series"])
+    assert [{"label": "two", "reason": "r"}] == shown["missing"]
+
+
+def test_verdicts() -> None:
+    """Today's verification file and the coming one are read alike."""
+    yes, no = {"verdict": True}, {"verdict": False}
+    assert "holds" == verdict({"sufficient": yes, "necessary": yes})
+    assert "fails: necessary" == verdict({"sufficient": yes, "necessary": no})
+    assert "unresolved" == verdict({"verdict": "unresolved", "sufficient": yes, "necessary": yes})
+    assert verdict(None) is verdict({}) is verdict([]) is None
+
+
+def test_explanations() -> None:
+    """Explanations are read from a mapping or from rows."""
+    assert {"a": {"text": "x"}} == explanations({"nodes": {"a": {"text": "x"}}})
+    assert {"a": {"text": "x"}} == explanations({"a": "x"})
+    assert {"a": {"node": "a", "text": "x"}} == explanations([{"node": "a", "text": "x"}, 3])
+    assert {} == explanations(None)
+
+
+def test_verification_of_the_suite(folder: Path) -> None:
+    """The whole suite's file: its verdict and number of tests in the list, its tests in full."""
+    place = folder / "circuits" / "planted" / "verification.json"
+    test = {"name": "complement.worst", "value": 0.4, "low": 0.3, "high": 0.5, "n": 64}
+    test |= {"unit": "nats", "pass_mark": 0.347, "at_most": True, "control": 2.0, "passed": None}
+    test |= {"control_name": "without the circuit", "meaning": "the worst subset"}
+    told = {"verdict": "unresolved: complement.worst", "tests": [test], "left_out": []}
+    viewer = Viewer(folder)
+    place.write_text(json.dumps(told))
+    rows = {row["id"]: row for row in home(viewer)["circuits"]}
+    answer = json.loads(replies.circuit_json(viewer, "circuits-planted"))
+    viewer.close()
+    shown = rows["circuits-planted"]
+    assert (told["verdict"], 1) == (shown["verdict"], shown["tests"])
+    assert None is rows["circuits-path_a"]["tests"]
+    assert (told["verdict"], [test]) == (answer["verdict"], answer["verification"]["tests"])
+
+
+def test_certificate(folder: Path) -> None:
+    """A certificate's slack stands at its nodes and edges, and what it says as a whole."""
+    proof = {"target_loss": 0.05, "loss": 0.02, "pairs": 24, "minimal": True}
+    proof["nodes"] = {"0.attn_v.0": {"loss_without": 0.15, "slack": 0.1}}
+    proof["edges"] = {"0.attn_v:1->0": {"loss_without": 0.09, "slack": 0.04}}
+    (folder / "circuits" / "planted" / "certificate.json").write_text(json.dumps(proof))
+    viewer = Viewer(folder)
+    answer = json.loads(replies.circuit_json(viewer, "circuits-planted"))
+    viewer.close()
+    slack = {node["id"]: node["slack"] for node in answer["nodes"]}
+    assert (0.1, None) == (slack["0.attn_v.0"], slack["0.attn_v.16"])
+    assert [0.04] == [one for one in answer["edges"]["slack"] if one is not None]
+    assert (True, 24) == (answer["certificate"]["minimal"], answer["certificate"]["pairs"])
