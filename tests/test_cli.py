@@ -16,7 +16,15 @@ sys.path.insert(0, str(Path(__file__).parent / "circuits"))
 
 import micro
 
-SEARCH = ["--target-loss", str(micro.TARGET), "--prompts", "2048", "--batch", "16"]
+SEARCH = [
+    "--target-loss",
+    str(micro.TARGET),
+    "--prompts",
+    "2048",
+    "--batch",
+    "16",
+    "--no-calibrate",
+]
 Json = Callable[[list[str]], Any]
 Refuse = Callable[[list[str]], str]
 
