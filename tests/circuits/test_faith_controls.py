@@ -16,7 +16,13 @@ from lacewing.model.store import Model
 from lacewing.tasks.task import Task
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
-SETTINGS = {"target_loss": micro.TARGET, "seed": 0, "prompts": 1024, "batch": 16}
+SETTINGS = {
+    "calibrate": False,
+    "target_loss": micro.TARGET,
+    "seed": 0,
+    "prompts": 1024,
+    "batch": 16,
+}
 
 
 def evidence(model: Model, sets: PromptSets) -> Evidence:

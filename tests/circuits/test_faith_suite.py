@@ -25,7 +25,13 @@ from lacewing.tasks.source import SourceFile
 from lacewing.tasks.task import Task
 
 PARTS = {"interchange": interchange.run, "attention": attention.run}
-SIZES = {"max_tokens": 14, "train_pairs": 96, "validation_pairs": 16, "test_pairs": 24}
+SIZES = {
+    "calibrate": False,
+    "max_tokens": 14,
+    "train_pairs": 96,
+    "validation_pairs": 16,
+    "test_pairs": 24,
+}
 
 
 def letters(file: SourceFile, random: Random) -> Iterator[Draft]:
@@ -96,7 +102,7 @@ def test_what_the_suite_says(asked: dict[str, Any]) -> None:
     assert [] == found["left_out"]
     shown = verbs.show_verification(found)
     assert all(name in shown for name in names)
-    assert shown.endswith("verdict     holds")
+    assert "verdict     holds" in shown
 
 
 def test_a_changed_circuit_is_tested_anew(
