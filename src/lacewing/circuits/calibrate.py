@@ -64,7 +64,7 @@ def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibratio
     return Calibration(float(unknown[0]), dict(zip(names, unknown[1:].tolist(), strict=True)))
 
 
-def _newton(features: Float[Tensor, "sequence unknown"]) -> Float[Tensor, " unknown"]:
+def _newton(features: Float[Tensor, "sequence column"]) -> Float[Tensor, " column"]:
     """Minimise  mean softplus(-features x) + ridge / 2 |x - (1, 0, ...)|^2."""
     prior = torch.zeros(features.shape[1], dtype=features.dtype)
     prior[0] = 1
