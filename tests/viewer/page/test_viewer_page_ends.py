@@ -56,7 +56,8 @@ def test_about_and_counts(opened: tuple[Model, Circuit, Prompts]) -> None:
     found = ends(*opened)
     silent = {n for n, t in zip(circuit.node_names(), found["about"], strict=True) if t is None}
     width = model.network.config.d_model
-    assert silent == {n for n in circuit.node_names() if parse_node(n)[1] >= width}
+    reads = [n for n in circuit.node_names() if parse_node(n)[0].endswith("_in")]
+    assert silent == {n for n in reads if parse_node(n)[1] >= width}
     matrices = [
         matrix
         for block in model.network.blocks
