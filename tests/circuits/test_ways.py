@@ -74,7 +74,7 @@ def test_frozen_norms_are_those_of_the_full_model(model: Model, sets: PromptSets
         plain(model, few)
     assert torch.allclose(scale, scales["ln_f"][:, 0], rtol=1e-5)
     nothing = masks_of(network, NOTHING) | {FINAL_SITE: torch.ones(micro.WIDTH, dtype=torch.bool)}
-    hooks = ways.hooks(nothing, model.means)
+    hooks = ways.filling(nothing, model.means)
     with ways.edit(network, hooks), record(network, [FINAL_SITE]) as seen:
         plain(model, few)
     ablated[:, [4, 7]] = seen[FINAL_SITE][:, 0, [4, 7]]

@@ -112,7 +112,7 @@ def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
 def _masked(
     network: Transformer, prompts: Prompts, masks: Masks, fills: Mapping[str, Tensor]
 ) -> Tensor:
-    with edit(network, {key: _filling(mask, fills[key]) for key, mask in masks.items()}):
+    with edit(network, filling(masks, fills)):
         return _plain(network, prompts)
 
 
@@ -134,8 +134,13 @@ def calibrated(logits: Tensor, calibration: Calibration | None) -> Tensor:
     return logits
 
 
-def _filling(mask: Tensor, fill: Tensor) -> SiteHook:
-    return lambda value: torch.where(mask, value, fill)
+def filling(masks: Masks, fills: Mapping[str, Tensor]) -> dict[str, SiteHook]:
+    """Hooks that fill all unmasked nodes with constants."""
+
+    def hook(mask: Tensor, fill: Tensor) -> SiteHook:
+        return lambda value: torch.where(mask, value, fill)
+
+    return {key: hook(mask, fills[key]) for key, mask in masks.items()}
 
 
 def resampling(

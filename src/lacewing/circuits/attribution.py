@@ -8,10 +8,13 @@ Exact only for small changes: it ranks parts, it decides nothing. Source: attrib
 """
 
 import copy
+from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from lacewing.circuits.ablate import Masks
 from lacewing.circuits.edges import writers
 from lacewing.circuits.trial import Part, Trial, ends
 from lacewing.model.hooks import edit
@@ -23,9 +26,32 @@ from lacewing.tasks.scoring import two_answer_loss
 def first_order(trial: Trial, prompts: Prompts) -> dict[Part, float]:
     """Rise of the mean loss without each part that is on, in nats, to first order."""
     network, fills = trial.network, trial.fills
-    gates = {key: mask.float().requires_grad_() for key, mask in trial.masks.items()}
     network.requires_grad_(True)
     network.zero_grad()
+    rises = node_rises(network, trial.masks, fills, prompts)
+    network.requires_grad_(False)
+    found: dict[Part, float] = {node: float(rises[node[0]][node[1]]) for node in trial.nodes_on()}
+    slopes = _slopes(network)
+    for edge in trial.edges_on():
+        (start, source), (key, destination) = ends(edge)
+        weight, bias = slopes[key]
+        moved = float(fills[start][source] * bias[destination] - weight[destination, source])
+        found[edge] = float(trial.written(key)[0][destination, source]) * moved
+    return found
+
+
+def node_rises(
+    network: Transformer, masks: Masks, fills: Mapping[str, Tensor], prompts: Prompts
+) -> dict[str, Float[Tensor, " channel"]]:
+    """Rise of the mean loss without each node, to first order; zero where no gradient arrived.
+
+    Args:
+        network: The model; where its parameters ask for gradients, they get theirs too.
+        masks: The nodes that are on.
+        fills: Per site key, what stands for the values of nodes that are off.
+        prompts: What the loss is measured on.
+    """
+    gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}
 
     def hook(key: str) -> SiteHook:
         def mixed(value: Tensor) -> Tensor:
@@ -37,18 +63,10 @@ def first_order(trial: Trial, prompts: Prompts) -> dict[Part, float]:
     with torch.enable_grad(), edit(network, {key: hook(key) for key in gates}):
         logits = network(prompts.tokens, at=prompts.last)
         two_answer_loss(logits, prompts).mean().backward()  # type: ignore[no-untyped-call]
-    network.requires_grad_(False)
-    found: dict[Part, float] = {}
-    for node in trial.nodes_on():
-        slope = gates[node[0]].grad
-        found[node] = -float(slope[node[1]]) if slope is not None else 0.0
-    slopes = _slopes(network)
-    for edge in trial.edges_on():
-        (start, source), (key, destination) = ends(edge)
-        weight, bias = slopes[key]
-        moved = float(fills[start][source] * bias[destination] - weight[destination, source])
-        found[edge] = float(trial.written(key)[0][destination, source]) * moved
-    return found
+    return {
+        key: torch.zeros_like(gate) if gate.grad is None else -gate.grad
+        for key, gate in gates.items()
+    }
 
 
 def _slopes(network: Transformer) -> dict[str, tuple[Tensor, Tensor]]:

@@ -8,17 +8,12 @@ target is measured before anything goes for good.
 
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor
-
 from lacewing.circuits.ablate import Masks
+from lacewing.circuits.attribution import node_rises
 from lacewing.circuits.cuts import Cut
 from lacewing.circuits.paths import connected
-from lacewing.model.hooks import edit
 from lacewing.model.store import Model
-from lacewing.model.transformer import SiteHook
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import two_answer_loss
 
 RANKED = 64
 """Pairs that nodes are ranked on; what goes is decided on all."""
@@ -99,23 +94,10 @@ def _removed(
 
 def _ranked(model: Model, masks: Masks, prompts: Prompts) -> list[tuple[str, int]]:
     """The nodes that are on, those first whose loss would rise least without them."""
-    gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}
-
-    def hook(key: str) -> SiteHook:
-        def mixed(value: Tensor) -> Tensor:
-            mean = model.means[key]
-            return mean + gates[key] * (value - mean)
-
-        return mixed
-
-    with torch.enable_grad(), edit(model.network, {key: hook(key) for key in gates}):
-        logits = model.network(prompts.tokens, at=prompts.last)
-        two_answer_loss(logits, prompts).mean().backward()  # type: ignore[no-untyped-call]
-    rises = [
-        (-float(slope), key, int(channel))
-        for key, gate in gates.items()
-        if gate.grad is not None
-        for channel in masks[key].nonzero()[:, 0]
-        for slope in [gate.grad[channel]]
+    rises = node_rises(model.network, masks, model.means, prompts)
+    on = [
+        (float(rises[key][channel]), key, int(channel))
+        for key, mask in masks.items()
+        for channel in mask.nonzero()[:, 0]
     ]
-    return [(key, channel) for _, key, channel in sorted(rises)]
+    return [(key, channel) for _, key, channel in sorted(on)]

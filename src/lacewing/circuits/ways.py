@@ -17,7 +17,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import Module
 
-from lacewing.circuits.ablate import PIECE, Masks, ablated_logits, calibrated, masks_of, resampling
+from lacewing.circuits.ablate import (
+    PIECE,
+    Masks,
+    ablated_logits,
+    calibrated,
+    filling,
+    masks_of,
+    resampling,
+)
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.trial import cut_model
@@ -26,7 +34,7 @@ from lacewing.kernels.rms_norm import EPSILON
 from lacewing.model.hooks import edit
 from lacewing.model.layers import RMSNorm
 from lacewing.model.store import Model
-from lacewing.model.transformer import SiteHook, Transformer
+from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 
 Way = Literal["mean", "zero", "resample", "frozen"]
@@ -125,15 +133,6 @@ def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
     return torch.from_numpy(2 * other + generator.integers(0, 2, 2 * pairs))
 
 
-def hooks(masks: Masks, fills: Mapping[str, Tensor]) -> dict[str, SiteHook]:
-    """Hooks that fill all unmasked nodes with constants."""
-
-    def hook(mask: Tensor, fill: Tensor) -> SiteHook:
-        return lambda value: torch.where(mask, value, fill)
-
-    return {key: hook(mask, fills[key]) for key, mask in masks.items()}
-
-
 @contextmanager
 def measured_norms(network: Transformer) -> Iterator[dict[str, Tensor]]:
     """Collect what every norm multiplies by, [batch token 1], while the block runs."""
@@ -165,7 +164,7 @@ def frozen_norms(network: Transformer, scales: Mapping[str, Tensor]) -> Iterator
 
 @torch.no_grad()
 def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Transformer) -> Tensor:
-    found, mean = [], hooks(masks, model.means)
+    found, mean = [], filling(masks, model.means)
     for start in range(0, len(prompts), PIECE):
         piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
         with measured_norms(full) as scales:

@@ -91,6 +91,7 @@ class Corpus:
         self._sources = tuple(sources)
         self._code_only = code_only
         self._practice = practice
+        self._written: dict[int, Document] = {}
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
 
@@ -157,13 +158,11 @@ class Corpus:
             DataError: the corpus, or this split of it, is empty.
         """
         empty = True
-        for document in self._read():
+        for number, document in enumerate(self._read()):
             own = split_of(document.path)
             if split is None or own == split:
                 empty = False
-                if self._practice and own == "train":
-                    document = Document(document.path, with_practice(document.text, document.path))
-                yield document
+                yield self._practised(number) if own == "train" else document
         if empty:
             raise DataError(
                 f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} "
@@ -183,6 +182,16 @@ class Corpus:
             digest.update(f"{split_of(document.path)}:{document.path}".encode())
             digest.update(hashlib.sha256(document.text.encode()).digest())
         return digest.hexdigest()[:16]
+
+    def _practised(self, number: int) -> Document:
+        """A training document, with practice where that is asked for; written once, when needed."""
+        document = self._read()[number]
+        if not self._practice:
+            return document
+        if number not in self._written:
+            text = with_practice(document.text, document.path)
+            self._written[number] = Document(document.path, text)
+        return self._written[number]
 
     def _read(self) -> list[Document]:
         if self._documents is None:

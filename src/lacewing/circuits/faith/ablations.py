@@ -82,40 +82,34 @@ def _judged(
     def loss(logits: Tensor, on: Prompts) -> np.ndarray:
         return pair_means(two_answer_loss(logits, on))
 
+    def judged(
+        name: str, losses: np.ndarray, control: float, word: str, mark: float, meaning: str
+    ) -> Finding:
+        at_most, low_high = word == "best", bootstrap(losses, seed=seed)
+        own = losses[: len(few)].mean()
+        return judge(
+            f"{name}.{way}",
+            float(losses.mean()),
+            mark,
+            at_most=at_most,
+            unit="nats",
+            n=len(test),
+            low=low_high[0],
+            high=low_high[1],
+            control=control,
+            control_name=f"{word} of {len(controls)} random circuits",
+            beaten=bool(own < control if at_most else own > control),
+            meaning=f"{meaning} {SAID[way]}",
+        )
+
     kept = loss(alone(model, circuit, test, way, seed), test)
     best = min(loss(only(model, nodes, few, way, seed), few).mean() for nodes in controls)
-    low, high = bootstrap(kept, seed=seed)
-    yield judge(
-        f"sufficient.{way}",
-        float(kept.mean()),
-        SUFFICIENT,
-        at_most=True,
-        unit="nats",
-        n=len(test),
-        low=low,
-        high=high,
-        control=float(best),
-        control_name=f"best of {len(controls)} random circuits",
-        beaten=bool(kept[: len(few)].mean() < best),
-        meaning=f"loss of the circuit alone, all else {SAID[way]}",
-    )
+    meaning = "loss of the circuit alone, all else"
+    yield judged("sufficient", kept, float(best), "best", SUFFICIENT, meaning)
     lost = loss(without(model, circuit.nodes, test, way, seed), test)
     worst = max(loss(without(model, nodes, few, way, seed), few).mean() for nodes in controls)
-    low, high = bootstrap(lost, seed=seed)
-    yield judge(
-        f"necessary.{way}",
-        float(lost.mean()),
-        NECESSARY,
-        at_most=False,
-        unit="nats",
-        n=len(test),
-        low=low,
-        high=high,
-        control=float(worst),
-        control_name=f"worst of {len(controls)} random circuits",
-        beaten=bool(lost[: len(few)].mean() > worst),
-        meaning=f"loss of the model with the circuit {SAID[way]}",
-    )
+    meaning = "loss of the model with the circuit"
+    yield judged("necessary", lost, float(worst), "worst", NECESSARY, meaning)
 
 
 def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.circuits.ablate import PIECE, masks_of
+from lacewing.circuits.ablate import PIECE, filling, masks_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
@@ -21,7 +21,7 @@ from lacewing.circuits.faith.finding import Finding, LeftOut, judge
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.trial import cut_model
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
-from lacewing.circuits.ways import CONTROLS, hooks
+from lacewing.circuits.ways import CONTROLS
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
@@ -117,7 +117,7 @@ def variation(
     for start in range(0, len(prompts), PIECE):
         piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
         full = _patterns(model.network, piece, heads)
-        with edit(network, hooks(masks, fills_of(model, circuit.ablation))):
+        with edit(network, filling(masks, fills_of(model, circuit.ablation))):
             alone = _patterns(network, piece, heads)
         for head in heads:
             found[head].append((full[head] - alone[head]).abs().sum(1) / 2)

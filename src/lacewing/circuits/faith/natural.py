@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, calibrated, masks_of
+from lacewing.circuits.ablate import Masks, calibrated, filling, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.attention import fills_of
@@ -27,7 +27,7 @@ from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.statistics import interval
 from lacewing.circuits.trial import cut_model
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes
-from lacewing.circuits.ways import CONTROLS, hooks
+from lacewing.circuits.ways import CONTROLS
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -104,7 +104,7 @@ def claims(
         fills: What the other nodes are replaced by.
     """
     found = []
-    edits = {} if masks is None else hooks(masks, fills or {})
+    edits = {} if masks is None else filling(masks, fills or {})
     for rows in torch.split(tokens, TOGETHER):
         with edit(network, edits):
             logits = network(rows).flatten(0, 1)
