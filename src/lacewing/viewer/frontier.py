@@ -33,7 +33,7 @@ def frontier(viewer: Viewer) -> dict[str, Any]:
         drawn = [p for p in points if p["x"] is not None and p["y"] is not None]
         if points:
             x = "loss" if "rows" in data else "validation_loss"
-            sweep = {"id": id, "name": path.parent.name, "x": x, "y": "edges"}
+            sweep: dict[str, Any] = {"id": id, "name": path.parent.name, "x": x, "y": "edges"}
             sweep |= {"points": drawn[:MOST_POINTS], "tasks": data.get("tasks") or []}
             missing = [
                 {"label": p["label"], "reason": p["reason"]} for p in points if p not in drawn
