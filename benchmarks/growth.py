@@ -108,7 +108,7 @@ def _panel(name: str, rows: dict[str, Any], left: float) -> list[str]:
         body.append(svg.path(points, kind))
         body += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.5" class="{fill}"/>' for a, b in points]
         at = points[-1] if rows["x"][-1] > rows["x"][0] else points[0]
-        label = f"{'sparse' if side == 'ours' else side} {round(rows['exponent'][side], 2) + 0.0:+.2f}"
+        label = f"{'sparse' if side == 'ours' else side} {rows['exponent'][side]:+z.2f}"
         # Above the dense line, and below the other as far as it falls under the words.
         place = at[1] - 9 if side == "dense" else max(b for _, b in points[-2:]) + 20
         body.append(svg.text(at[0], place, label, "small", "end"))
