@@ -5,6 +5,8 @@ left of the logits is the margin of the right answer over the wrong one, so the 
 regression with few unknowns; the paper takes 16 steps of LBFGS, here Newton's method ends in fewer.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -38,6 +40,23 @@ def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
 def calibrated_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> float:
     """The mean task loss, in nats, with the calibration that is best for these very prompts."""
     return float(two_answer_loss(calibrated(logits, fit(logits, prompts)), prompts).mean())
+
+
+def refitted_loss(
+    run: Callable[[Prompts], Float[Tensor, "sequence vocab"]], fitted_on: Prompts, prompts: Prompts
+) -> Float[Tensor, " sequence"]:
+    """Loss per sequence, in nats, with the calibration that is best on other prompts.
+
+    What is ablated, and how, shifts all prompts' logits alike. That says nothing of what is known
+    about a prompt, and a handful of numbers fitted elsewhere takes it out again.
+
+    Args:
+        run: Gives the logits at the answer position.
+        fitted_on: Prompts for the calibration.
+        prompts: What the loss is of.
+    """
+    calibration = fit(run(fitted_on), fitted_on)
+    return two_answer_loss(calibrated(run(prompts), calibration), prompts)
 
 
 def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibration:

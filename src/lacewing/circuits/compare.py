@@ -154,26 +154,28 @@ def _learned(
     """The prompts, by side, of every task that both models have learned; why others have not."""
     ready: dict[str, dict[str, PromptSets]] = {}
     skipped: dict[str, str] = {}
+    settings = {(m.tokenizer.to_bytes(), m.network.config.context) for m in sides.values()}
     for task in tasks:
+        made: dict[str, PromptSets] = {}
         try:
-            ready[task.name] = {
-                side: _prompts(model, side, task, config, text) for side, model in sides.items()
-            }
+            for side, model in sides.items():
+                # Twins share a tokenizer, so the prompts of one are those of the other.
+                shared = next(iter(made.values()), None) if len(settings) == 1 else None
+                made[side] = shared or prompt_sets(model, task, config, text)
+                _check_learned(model, side, made[side], config)
+            ready[task.name] = made
         except DataError as error:
             skipped[task.name] = str(error)
     return ready, skipped
 
 
-def _prompts(model: Model, side: str, task: Task, config: PruneConfig, text: str) -> PromptSets:
-    """Prompts of a task, if the model has learned it."""
-    sets = prompt_sets(model, task, config, text)
+def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
     score = evaluate(model, sets.validation)
     if score.loss > config.target_loss:
         raise DataError(
             f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
             f"prompts, target {config.target_loss:g}"
         )
-    return sets
 
 
 def _circuits(

@@ -27,6 +27,7 @@ from lacewing.circuits.edges import Nodes
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.trial import cut_model
 from lacewing.kernels.memory import keep_pages
+from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -118,7 +119,10 @@ def verify(
     random_alone: list[float] = []
     random_without: list[float] = []
     few = prompts.take(range(min(CONTROL_PAIRS, len(prompts))))
-    with progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar:
+    with (
+        progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar,
+        sparse_products(model.network),
+    ):
         for index, nodes in enumerate(random_nodes(model, circuit, seed, random_circuits)):
             for found, complement in ((random_alone, False), (random_without, True)):
                 losses = _losses(model, circuit, few, nodes, complement)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 
@@ -72,7 +73,7 @@ def evaluate(model: Model, prompts: Prompts, batch: int = 128, seed: int = 0) ->
     """
     losses, right = [], []
     device = next(model.network.parameters()).device
-    with torch.inference_mode():
+    with torch.inference_mode(), sparse_products(model.network):
         for start in range(0, len(prompts), batch):
             part = prompts.take(range(start, min(start + batch, len(prompts))))
             logits = model.network(part.tokens.to(device), at=part.last.to(device)).float()

@@ -5,15 +5,18 @@ the circuit must keep the loss below half of chance, and the model without it mu
 the circuit must do better than every random circuit with as many nodes at every site. Zero ablation
 often gives far smaller circuits than mean ablation, and norms that are not frozen far smaller ones
 than frozen norms (method section 13, a and f), so a circuit that holds under one alone owes its
-loss to it.
+loss to it. Every loss here, of circuit, model without it and controls alike, is after a calibration
+fitted to that very ablation on validation prompts: an offset that all prompts share is no evidence.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch import Tensor
 
+from lacewing.circuits.calibrate import refitted_loss
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
@@ -24,7 +27,7 @@ from lacewing.circuits.ways import CONTROLS, Way, alone, only, without
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import bootstrap, two_answer_loss
+from lacewing.tasks.scoring import bootstrap
 
 WAYS: tuple[Way, ...] = ("mean", "zero", "resample", "frozen")
 SAID = {
@@ -76,11 +79,12 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 def _judged(
     model: Model, circuit: Circuit, evidence: Evidence, way: Way, controls: list[Nodes]
 ) -> Iterator[Finding]:
-    test, seed = evidence.test, evidence.seed
+    test, seed, fitted_on = evidence.test, evidence.seed, evidence.fitted_on
     few = test.take(range(min(CONTROL_PAIRS, len(test))))
 
-    def loss(logits: Tensor, on: Prompts) -> np.ndarray:
-        return pair_means(two_answer_loss(logits, on))
+    def loss(run: Callable[..., Tensor], of: Circuit | Nodes, on: Prompts) -> np.ndarray:
+        logits = functools.partial(run, model, of, way=way, seed=seed)
+        return pair_means(refitted_loss(logits, fitted_on, on))
 
     def judged(
         name: str, losses: np.ndarray, control: float, word: str, mark: float, meaning: str
@@ -102,12 +106,12 @@ def _judged(
             meaning=f"{meaning} {SAID[way]}",
         )
 
-    kept = loss(alone(model, circuit, test, way, seed), test)
-    best = min(loss(only(model, nodes, few, way, seed), few).mean() for nodes in controls)
+    kept = loss(alone, circuit, test)
+    best = min(loss(only, nodes, few).mean() for nodes in controls)
     meaning = "loss of the circuit alone, all else"
     yield judged("sufficient", kept, float(best), "best", SUFFICIENT, meaning)
-    lost = loss(without(model, circuit.nodes, test, way, seed), test)
-    worst = max(loss(without(model, nodes, few, way, seed), few).mean() for nodes in controls)
+    lost = loss(without, circuit.nodes, test)
+    worst = max(loss(without, nodes, few).mean() for nodes in controls)
     meaning = "loss of the model with the circuit"
     yield judged("necessary", lost, float(worst), "worst", NECESSARY, meaning)
 

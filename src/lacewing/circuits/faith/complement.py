@@ -4,16 +4,20 @@
 they may cancel there and not elsewhere, so the circuit stays in the full model while subsets of the
 rest are ablated: random halves, and the worst subset that a search finds. A loss beyond half of
 chance says that nodes outside the circuit decide what it says (comments on Drori 2026, method
-section 13). Edges that the circuit lacks run as in the full model.
+section 13). Edges that the circuit lacks run as in the full model. As in `ablations`, every loss is
+after a calibration fitted to the ablation at hand: else the search for the worst subset would only
+collect whatever writes one answer's logit down, the same on every prompt.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_loss, masks_of
+from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, masks_of
+from lacewing.circuits.calibrate import calibrated_loss, fit, refitted_loss
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
@@ -107,13 +111,16 @@ def worst_subset(
                 candidates.append(_on(mask))
             if bar is not None:
                 bar.update(done + step + 1, "searching for the worst subset")
-        return max(candidates, key=lambda masks: float(ablated_loss(model, few, masks).mean()))
+        return max(
+            candidates, key=lambda masks: calibrated_loss(ablated_logits(model, few, masks), few)
+        )
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
     with edit(model.network, mask.edits()):
         logits = model.network(batch.tokens, at=batch.last)
-    (-two_answer_loss(logits, batch).mean()).backward()  # type: ignore[no-untyped-call]
+    best = calibrated(logits, fit(logits.detach(), batch))
+    (-two_answer_loss(best, batch).mean()).backward()  # type: ignore[no-untyped-call]
 
 
 def _spare(mask: NodeMask, spared: Tensor) -> None:
@@ -134,12 +141,13 @@ def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -
     for number in range(SUBSETS):
         masks = random_half(model, circuit.nodes, generator)
         way, seed = ways[number % len(ways)], evidence.seed + number
-        logits = ablated(model, few, masks, way, seed, model.network)
-        losses.append(pair_means(two_answer_loss(logits, few)))
+        run = partial(ablated, model, masks=masks, way=way, seed=seed, full=model.network)
+        losses.append(pair_means(refitted_loss(run, evidence.fitted_on, few)))
         bar.update(number + 1, "random halves")
     pairs = np.mean(losses, axis=0)
     low, high = bootstrap(pairs, seed=evidence.seed)
-    lost = two_answer_loss(without(model, circuit.nodes, few, "mean", evidence.seed), few)
+    rest = partial(without, model, circuit.nodes, way="mean", seed=evidence.seed)
+    lost = refitted_loss(rest, evidence.fitted_on, few)
     worst = max(float(loss.mean()) for loss in losses)
     return judge(
         "complement.random",
@@ -167,7 +175,8 @@ def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) ->
         done = SUBSETS + number * STEPS
         chosen = sets.train, sets.validation, evidence.seed, bar, done
         masks = worst_subset(model, kept, *chosen)
-        losses.append(pair_means(ablated_loss(model, test, masks)))
+        run = partial(ablated_logits, model, masks=masks)
+        losses.append(pair_means(refitted_loss(run, evidence.fitted_on, test)))
         ablated_nodes = sum(int((~mask).sum()) for mask in masks.values())
     low, high = bootstrap(losses[1], seed=evidence.seed)
     return judge(

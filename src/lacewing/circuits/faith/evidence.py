@@ -18,6 +18,8 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
 from lacewing.tasks.task import Task
 
+FITTED_ON = 128
+"""Validation pairs that calibrations are fitted on."""
 WINDOWS = 96
 """Sequences of natural text."""
 
@@ -39,6 +41,12 @@ class Evidence:
     """Seeds every draw and interval."""
     task: Task
     """What the circuit is for."""
+
+    @property
+    def fitted_on(self) -> Prompts:
+        """Prompts for the calibration of an ablation that a circuit was not found under."""
+        validation = self.sets.validation
+        return validation.take(range(min(FITTED_ON, len(validation))))
 
 
 def prune_config(circuit: Circuit) -> PruneConfig:
