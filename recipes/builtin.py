@@ -1,4 +1,4 @@
-"""Train the pair of models that ships with the package: resumable, about an hour on two cores.
+"""Train the pair of models that ships with the package: resumable, some 45 minutes on two cores.
 
     python recipes/builtin.py [--output runs/builtin] [--tokens 18000000]
 
