@@ -175,16 +175,13 @@ def test_ratio_without_control_hits() -> None:
 
 
 def quote_circuit(model: Model) -> Circuit:
-    """The builtin model's quote circuit: neurons that see quotes, and the head that finds them."""
+    """The builtin model's quote circuit: what tells quotes apart, and the head that finds them."""
     nodes = {
-        "0.mlp_in": [82, 118, 128, 307, 324, 383, 422],
-        "0.mlp_neuron": [258, 867, 1181, 1533],
-        "0.mlp_out": [50, 235, 324, 338],
-        "1.attn_in": [50, 235, 324, 338, 448, 467],
-        "1.attn_k": [419, 421, 429, 430, 435, 446],
-        "1.attn_v": [422, 446, 447],
-        "1.attn_out": [248, 277, 337],
-        "resid_final": [248, 277, 337],
+        "0.attn_in": [67, 108, 176, 237, 248, 301, 328, 343, 399],
+        "0.attn_k": [261, 262, 265, 276, 277, 286],
+        "0.attn_v": [267, 270, 275],
+        "0.attn_out": [6, 96],
+        "resid_final": [6, 96, 100],
     }
     return circuits.make(
         model.network,
