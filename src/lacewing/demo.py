@@ -28,7 +28,7 @@ from lacewing.training.twin import train_twin
 CORPUS = "practice:code:standard_library"
 SPARSE = TrainConfig(tokens=2_000_000, learning_rate=0.03, evaluate_every=250)
 """Else the defaults of `lacewing train` (docs/log.md says how both were chosen)."""
-TWIN: dict[str, Any] = {"tokens": SPARSE.tokens, "learning_rate": 0.004}
+TWIN: dict[str, Any] = {"tokens": SPARSE.tokens, "learning_rate": 0.004, "evaluate_every": 100}
 PRUNE = PruneConfig()
 MOST_TASKS = 4
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
@@ -36,7 +36,8 @@ PREFERRED = ("single_double_quote", "while_return_true", "var_if", "if_equals", 
 COMMANDS = (
     "lacewing train --output {0}/sparse --corpus practice:code:standard_library --tokens 2000000 "
     "--learning-rate 0.03 --evaluate-every 250",
-    "lacewing train --output {0}/dense --twin-of {0}/sparse --tokens 2000000 --learning-rate 0.004",
+    "lacewing train --output {0}/dense --twin-of {0}/sparse --tokens 2000000 "
+    "--learning-rate 0.004 --evaluate-every 100",
     "lacewing tasks --model {0}/sparse --run",
     "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
     "lacewing verify --circuit {0}/sparse/circuits/single_double_quote --quick",
