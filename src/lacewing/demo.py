@@ -29,7 +29,7 @@ CORPUS = "practice:code:standard_library"
 SPARSE = TrainConfig(tokens=2_000_000, learning_rate=0.03, evaluate_every=250)
 """Else the defaults of `lacewing train` (docs/log.md says how both were chosen)."""
 TWIN: dict[str, Any] = {"tokens": SPARSE.tokens, "learning_rate": 0.004, "evaluate_every": 100}
-PRUNE = PruneConfig()
+PRUNE = PruneConfig(prompts=3_072)
 MOST_TASKS = 4
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
 PREFERRED = ("single_double_quote", "while_return_true", "var_if", "if_equals", "with_as")
@@ -39,7 +39,8 @@ COMMANDS = (
     "lacewing train --output {0}/dense --twin-of {0}/sparse --tokens 2000000 "
     "--learning-rate 0.004 --evaluate-every 100",
     "lacewing tasks --model {0}/sparse --run",
-    "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison",
+    "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison "
+    "--prompts 3072",
     "lacewing verify --circuit {0}/sparse/circuits/single_double_quote --quick",
     "lacewing report --run {0}/sparse --output {0}/report",
 )
