@@ -1,5 +1,7 @@
 """Products through nonzeros against dense ones, forward and backward, and where they are used."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -93,3 +95,17 @@ def test_a_map_is_told_of_its_nonzeros_only_while_they_hold(
         layer.weight.zero_()
     find_nonzeros(layer)
     torch.testing.assert_close(layer.bias.expand(64, -1), layer(x))
+
+
+def test_nested_blocks_and_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inner block ends without the outer one; a copy of a network is one of ordinary maps."""
+    monkeypatch.setattr("lacewing.model.layers.crossover", lambda: 0.2)
+    layer = Linear(64, 64)
+    with torch.no_grad():
+        layer.weight.copy_(sparse(64, 64))
+    with sparse_products(layer):
+        with sparse_products(layer):
+            assert layer.sparse is not None
+        assert layer.sparse is not None
+        assert copy.deepcopy(layer).sparse is None
+    assert layer.sparse is None

@@ -49,6 +49,10 @@ class SparseWeight:
         self.by_row = _rows(dense)
         self.by_column = _columns(self.by_row)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        """Nothing: a network is copied in order to be changed, and would run on old weights."""
+        return
+
     @property
     def density(self) -> float:
         """Nonzero entries / entries."""

@@ -57,7 +57,10 @@ def forget_nonzeros(network: nn.Module) -> None:
 
 @contextmanager
 def sparse_products(network: nn.Module) -> Iterator[None]:
-    """Products through the nonzeros, while nobody changes the weights."""
+    """Products through the nonzeros, while nobody changes the weights; blocks may be nested."""
+    if any(isinstance(m, Linear) and m.sparse is not None for m in network.modules()):
+        yield
+        return
     find_nonzeros(network)
     try:
         yield

@@ -30,6 +30,7 @@ from lacewing.circuits.faith.finding import Finding, LeftOut, from_json, verdict
 from lacewing.circuits.verify import verify
 from lacewing.errors import ArtifactError
 from lacewing.kernels.memory import keep_pages
+from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import say
 from lacewing.tasks.batch import Prompts
@@ -103,7 +104,8 @@ def examine(
                 if evidence is None:
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
                     evidence = gather(model, circuit, test, corpus, seed, task)
-                part = _as_part(parts[name](model, circuit, evidence, quiet))
+                with sparse_products(model.network):
+                    part = _as_part(parts[name](model, circuit, evidence, quiet))
             part |= {"seconds": round(time.monotonic() - began, 2)}
             part = kept.write(name, part)
         found[name] = part
