@@ -131,7 +131,7 @@ def _finish(model: Model, search: "Search") -> Circuit | DataError:
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
             f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    best = thin(model, search.best, sets.validation, config.target_loss, search.measure(model))
+    best = thin(model, search.best, sets.validation, config.target_loss, search.measure)
     masks = best.masks
     calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
     nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,17 +15,17 @@ from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
-from lacewing.circuits.stress import KINDS, Kind, strained, stress
+from lacewing.circuits.stress.adversary import Adversary
+from lacewing.circuits.stress.conditions import Strain
+from lacewing.circuits.stress.head import Head
+from lacewing.circuits.stress.kinds import KINDS, PLAIN, Demands, Kind, Turn, losses
+from lacewing.circuits.stress.text import ForeignText
 from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
-from lacewing.tasks.batch import Prompts, joined
-from lacewing.tasks.scoring import two_answer_loss
+from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
-
-HEAD_RATE = 0.03
-"""Step size of a calibration that is learned with a mask."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +40,6 @@ class Wanted:
     """Search even where the full model misses the target."""
     forbidden: Nodes | None = None
     """Nodes that may not be kept."""
-
-
-class Head:
-    """A scale and a bias of the logits, learned beside a mask that will be calibrated.
-
-    Without it the mask would keep nodes only to make margins large enough. Forgotten at the end: a
-    cut gets the calibration that is best for itself.
-    """
-
-    def __init__(self, vocab_size: int) -> None:
-        self.log_scale = torch.zeros((), requires_grad=True)
-        self.bias = torch.zeros(vocab_size, requires_grad=True)
-        self.optimizer = torch.optim.Adam([self.log_scale, self.bias], lr=HEAD_RATE)
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """The logits, scaled and shifted."""
-        return logits * self.log_scale.exp() + self.bias
-
-    def follow(self) -> None:
-        """One step along the gradient."""
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 class Search:
@@ -80,7 +57,10 @@ class Search:
             betas=(0.9, config.beta2),
             weight_decay=config.weight_decay,
         )
-        self.head = Head(model.network.config.vocab_size) if config.calibrate else None
+        vocab, kinds = model.network.config.vocab_size, KINDS if config.robust else (PLAIN,)
+        self.heads = {kind: Head(vocab) for kind in kinds} if config.calibrate else {}
+        self.demands: Demands | None = None
+        self.measure = self._measure(model)
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.best: Cut | None = None
@@ -100,7 +80,10 @@ class Search:
                 f"above the target {config.target_loss:g}: the model has not learned this task "
                 "well enough; raise --target-loss or take another task or model"
             )
-        return cls(model, number, wanted, sets)
+        try:
+            return cls(model, number, wanted, sets)
+        except DataError as error:  # no text outside the task
+            return error
 
     @property
     def ended(self) -> bool:
@@ -115,14 +98,20 @@ class Search:
     @property
     def kind(self) -> Kind:
         """What the mask has to stand in the next step."""
-        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else "mean"
+        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else PLAIN
 
-    def measure(self, model: Model) -> Callable[[Masks], float]:
+    @property
+    def head(self) -> Head | None:
+        """The calibration of the next step; what is claimed of text goes by that of the mean."""
+        return self.heads.get("attention" if self.kind == "natural" else self.kind)
+
+    def _measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
         config, prompts = self.wanted.config, self.sets.validation
         if config.robust:
-            target = config.target_loss
-            return lambda masks: strained(model, prompts, masks, target, config.calibrate)
+            text = ForeignText.of(model, self.sets, config.seed)
+            self.demands = Demands(Adversary(model, config.seed), text)
+            return Strain(model, self.sets, self.demands, config)
         if config.calibrate:
             return lambda masks: calibrated_loss(ablated_logits(model, prompts, masks), prompts)
         return lambda masks: mean(ablated_loss(model, prompts, masks))
@@ -135,29 +124,31 @@ class Search:
         follow(self.mask, self.optimizer, config.clip)
         if self.head:
             self.head.follow()
+        if self.demands:
+            self.demands.adversary.follow()
         self.step += 1
         if self.step in self.stages:
-            found = bisect(model, self.mask, config.target_loss, self.measure(model))
+            found = bisect(model, self.mask, config.target_loss, self.measure)
             cuts = filter(None, (self.best, found))
             self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:
     """One step of every search, as one batch; what there is to say of it."""
-    losses = []
+    reached = []
     for kind in dict.fromkeys(search.kind for search in searches):
         alike = [search for search in searches if search.kind == kind]
         batches = [search.draw() for search in alike]
         penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
         masks, heads = [s.mask for s in alike], [s.head for s in alike]
-        random = alike[0].generator
-        losses += gradients(model.network, masks, batches, penalties, heads, kind, random)
+        random, demands = alike[0].generator, [s.demands for s in alike if s.demands]
+        reached += gradients(model.network, masks, batches, penalties, heads, kind, random, demands)
     for search in searches:
         search.learn(model)
     sizes = [s.best.nodes for s in searches if s.best]
     so_far = f", smallest cuts {', '.join(map(str, sizes))}" if sizes else ""
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
-    return f"loss {', '.join(f'{loss:.3f}' for loss in losses)}, {on} nodes on{so_far}"
+    return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on{so_far}"
 
 
 def penalty_at(config: PruneConfig, step: int) -> float:
@@ -189,6 +180,7 @@ def gradients(
     heads: Sequence[Head | None] = (),
     kind: Kind = "mean",
     generator: torch.Generator | None = None,
+    demands: Sequence[Demands] = (),
 ) -> list[float]:
     """Gradients of masks from a batch of prompts each; the task losses, in nats.
 
@@ -200,21 +192,11 @@ def gradients(
         heads: Calibrations that are learned with the masks, where they are wanted.
         kind: What the masks have to stand (see `stress`).
         generator: Draws what a kind leaves to chance.
+        demands: What the kinds that are no plain ablations ask with.
     """
-    together = joined(batches)
-    counts = torch.tensor([2 * len(batch) for batch in batches])
-    device = together.tokens.device
-    circuit = torch.arange(len(masks)).repeat_interleave(counts).to(device)
     random = generator or torch.default_generator
-    with ExitStack() as stack:
-        stack.enter_context(_precision(device))
-        stress(stack, network, masks, circuit, together, kind, random)
-        logits = network(together.tokens, at=together.last).float()
-    if any(heads):
-        parts = zip(heads, logits.split(counts.tolist()), strict=True)
-        logits = torch.cat([head(part) if head else part for head, part in parts])
-    losses = torch.split(two_answer_loss(logits, together), counts.tolist())
-    task_losses = [loss.mean() for loss in losses]
+    heads = heads or [None] * len(masks)
+    task_losses = losses(kind, Turn(network, masks, batches, heads, demands, random))
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
     return [float(loss.detach()) for loss in task_losses]
@@ -228,8 +210,3 @@ def follow(mask: NodeMask, optimizer: torch.optim.Optimizer, clip: float) -> Non
     optimizer.step()
     optimizer.zero_grad()
     mask.clamp_()
-
-
-def _precision(device: torch.device) -> torch.autocast:
-    """bf16 products while tau is learned; every reported loss is in float32."""
-    return torch.autocast(device.type, torch.bfloat16)
