@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,12 +21,16 @@ from lacewing.circuits.stress.conditions import Strain
 from lacewing.circuits.stress.head import Head
 from lacewing.circuits.stress.kinds import KINDS, PLAIN, Demands, Kind, Turn, losses
 from lacewing.circuits.stress.text import ForeignText
+from lacewing.circuits.thin import RANKED, thin
 from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
+
+ATTACKS = 4
+"""Rounds in which a robust cut is attacked and, if that breaks it, made again."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,9 @@ class Search:
         )
         vocab, kinds = model.network.config.vocab_size, KINDS if config.robust else (PLAIN,)
         self.heads = {kind: Head(vocab) for kind in kinds} if config.calibrate else {}
-        self.demands: Demands | None = None
-        self.measure = self._measure(model)
+        self.strain = self._strain(model) if config.robust else None
+        self.demands = self.strain.demands if self.strain else None
+        self.measure = self.strain or self._measure(model)
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.best: Cut | None = None
@@ -102,19 +108,24 @@ class Search:
 
     @property
     def head(self) -> Head | None:
-        """The calibration of the next step; what is claimed of text goes by that of the mean."""
-        return self.heads.get("attention" if self.kind == "natural" else self.kind)
+        """The calibration of the next step."""
+        return self._head(self.kind)
+
+    def _head(self, kind: Kind) -> Head | None:
+        """Of a kind; what is claimed of text goes by that of the mean."""
+        return self.heads.get("attention" if kind == "natural" else kind)
 
     def _measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
         config, prompts = self.wanted.config, self.sets.validation
-        if config.robust:
-            text = ForeignText.of(model, self.sets, config.seed)
-            self.demands = Demands(Adversary(model, config.seed), text)
-            return Strain(model, self.sets, self.demands, config)
         if config.calibrate:
             return lambda masks: calibrated_loss(ablated_logits(model, prompts, masks), prompts)
         return lambda masks: mean(ablated_loss(model, prompts, masks))
+
+    def _strain(self, model: Model) -> Strain:
+        seed = self.wanted.config.seed
+        text = ForeignText.of(model, self.sets, seed)
+        return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
 
     def learn(self, model: Model) -> None:
         """Move the mask along its gradient; at a stage, cut a circuit out."""
@@ -129,8 +140,47 @@ class Search:
         self.step += 1
         if self.step in self.stages:
             found = bisect(model, self.mask, config.target_loss, self.measure)
-            cuts = filter(None, (self.best, found))
-            self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
+            if self.strain and found:  # it stands more than those before it
+                self.best = found
+                self.strain.attack(found.masks)
+            else:
+                cuts = filter(None, (self.best, found))
+                self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
+
+    def thinned(self, model: Model) -> Cut | None:
+        """The best cut without the nodes it can do without; a robust one is attacked, too.
+
+        An attack that breaks the cut is faced by the next one, which is taken from the mask anew.
+        """
+        prompts, target = self.sets.validation, self.wanted.config.target_loss
+        if not self.strain:
+            return self.best and thin(model, self.best, prompts, target, self.measure)
+        for _ in range(ATTACKS):
+            self.best = bisect(model, self.mask, target, self.measure) or self.best
+            if self.best is None:
+                return None
+            rises = partial(self._rises, model)
+            found = thin(model, self.best, prompts, target, self.measure, rises)
+            if not self.strain.attack(found.masks):
+                return found
+        return found
+
+    def _rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
+        """What a cut's losses under all kinds of stress would rise by without each node."""
+        assert self.demands
+        on = torch.cat(list(masks.values()))
+        mask = NodeMask(self.mask.widths, model.means, on.float() - 0.5, self.mask.temperature)
+        few = self.sets.train.take(range(min(RANKED, len(self.sets.train))))
+        for kind in KINDS:
+            head = self._head(kind)
+            random = torch.Generator().manual_seed(self.wanted.config.seed)
+            gradients(model.network, [mask], [few], [0.0], [head], kind, random, [self.demands])
+            if head:
+                head.optimizer.zero_grad()
+        self.demands.adversary.optimizer.zero_grad()
+        assert mask.tau.grad is not None
+        parts = torch.split(-mask.tau.grad, list(mask.widths.values()))
+        return dict(zip(mask.widths, parts, strict=True))
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:

@@ -57,12 +57,14 @@ def forget_nonzeros(network: nn.Module) -> None:
 
 @contextmanager
 def sparse_products(network: nn.Module) -> Iterator[None]:
-    """Products through the nonzeros, while nobody changes the weights."""
+    """Products through the nonzeros, while nobody changes the weights; blocks nest."""
+    before = [(m, m.sparse) for m in network.modules() if isinstance(m, Linear)]
     find_nonzeros(network)
     try:
         yield
     finally:
-        forget_nonzeros(network)
+        for module, sparse in before:
+            module.sparse = sparse
 
 
 def _nonzeros(weight: Tensor) -> SparseWeight | None:

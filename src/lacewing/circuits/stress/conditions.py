@@ -6,7 +6,8 @@ are chosen on few prompts and judged on others. Losses are after a calibration t
 very ablation, if the circuit is to be calibrated at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, filling
 from lacewing.circuits.calibrate import calibrated_loss, fit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.attention import Head, kept_heads, patterns, read_by
+from lacewing.circuits.faith.complement import worst_subset
 from lacewing.circuits.faith.natural import ROUNDING, claims, log_odds
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.stress.kinds import Demands
@@ -137,15 +139,32 @@ class Strain:
             config: The target, and whether logits are calibrated.
         """
         few = sets.validation.take(range(min(PAIRS, len(sets.validation))))
-        self.model, self.prompts, self.config = model, sets.validation, config
+        self.model, self.sets, self.demands, self.config = model, sets, demands, config
+        self.few, self.attacks = few, 0
         others = [Ablated(model, few, way, config.calibrate) for way in OTHER_WAYS]
-        half = _half(site_widths(model.network.config), config.seed)
+        half = functools.partial(_joined, _half(model, config.seed))
         parts = [
             InPart(model, few, spare, config.calibrate) for spare in (demands.adversary.spare, half)
         ]
         text = demands.text.to_choose_on
         claimed = Claims(model, few, text, config.calibrate)
         self.conditions: list[Condition] = [*others, Attentive(model, few), *parts, claimed]
+
+    def attack(self, masks: Masks) -> bool:
+        """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
+
+        The adversary goes on from there. The search is that of the suite, from another start.
+        """
+        nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
+        self.attacks += 1
+        seed = self.config.seed + self.attacks
+        running = worst_subset(self.model, nodes, self.sets.train, self.sets.validation, seed)
+        self.demands.adversary.start_at(running)
+        faced = InPart(
+            self.model, self.few, functools.partial(_joined, running), self.config.calibrate
+        )
+        self.conditions.insert(0, faced)
+        return faced(masks) > 1
 
     def __call__(self, masks: Masks) -> float:
         """At most the target if and only if mean ablation reaches it and every condition holds.
@@ -154,8 +173,8 @@ class Strain:
         that are tried one after the other mostly fail alike.
         """
         target = self.config.target_loss
-        logits = ablated_logits(self.model, self.prompts, masks)
-        worst = loss_of(logits, self.prompts, self.config.calibrate)
+        logits = ablated_logits(self.model, self.sets.validation, masks)
+        worst = loss_of(logits, self.sets.validation, self.config.calibrate)
         for condition in [] if worst > target else list(self.conditions):
             value = condition(masks) * target
             worst = max(worst, value)
@@ -173,8 +192,14 @@ def loss_of(logits: Tensor, prompts: Prompts, calibrate: bool) -> float:
     return float(two_answer_loss(logits, prompts).mean())
 
 
-def _half(widths: Mapping[str, int], seed: int) -> Callable[[Masks], Masks]:
-    """Lets a random half of the rest run, always the same."""
+def _half(model: Model, seed: int) -> Masks:
+    """A random half of all nodes."""
     generator = np.random.default_rng(seed)
-    halves = {key: torch.from_numpy(generator.random(width) < 0.5) for key, width in widths.items()}
-    return lambda masks: {key: mask | halves[key] for key, mask in masks.items()}
+    return {
+        key: torch.from_numpy(generator.random(width) < 0.5)
+        for key, width in site_widths(model.network.config).items()
+    }
+
+
+def _joined(running: Masks, kept: Masks) -> Masks:
+    return {key: mask | running[key] for key, mask in kept.items()}
