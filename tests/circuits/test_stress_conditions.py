@@ -35,7 +35,7 @@ from lacewing.model.store import Model
 from lacewing.tasks.task import Task
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
-CONFIG = PruneConfig(target_loss=micro.TARGET, prompts=1024, batch=16, robust=True, calibrate=False)
+CONFIG = PruneConfig(target_loss=micro.TARGET, prompts=640, batch=16, robust=True, calibrate=False)
 PLANTED = micro.PLANTED
 BLIND = {key: kept for key, kept in PLANTED.items() if key != "0.attn_q"}
 """Head 0 looks at all tokens alike: path A is lost in the mean of them."""
@@ -45,8 +45,8 @@ BLIND = {key: kept for key, kept in PLANTED.items() if key != "0.attn_q"}
 def read(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The micro model, with small letters as the text it was trained on."""
     folder, dice = tmp_path_factory.mktemp("letters"), random.Random(0)
-    for number in range(64):
-        text = "".join(dice.choices(micro.LETTERS, k=200))
+    for number in range(320):
+        text = "".join(dice.choices(micro.LETTERS, k=400))
         (folder / f"{number}.txt").write_text(text)
     return dataclasses.replace(model, corpus=str(Path(folder) / "*.txt"))
 
@@ -84,44 +84,44 @@ def learned(
     return loss, slopes(mask)
 
 
-def test_an_adversary_ablates_what_is_off_and_chosen(read: Model, sets: PromptSets) -> None:
+def test_an_adversary_ablates_what_is_off_and_chosen(
+    read: Model, sets: PromptSets, demands: Demands
+) -> None:
     """The loss it is given is that of the model with its subset, less the circuit, at its mean."""
     adversary = Adversary(read, 3)
     masks = kept(read, BLIND)
-    found, _ = learned(read, sets, masks, "worst", Demands(adversary, None))  # type: ignore[arg-type]
+    found, _ = learned(read, sets, masks, "worst", Demands(adversary, demands.text))
     batch = sets.train.take(range(32))
     logits = ablated_logits(read, batch, adversary.spare(masks))
-    assert loss_of(logits, batch, False) == pytest.approx(found, rel=2e-2)  # bf16 there
+    assert loss_of(logits, batch, False) == pytest.approx(found, rel=2e-2, abs=2e-2)  # bf16 there
 
 
-def test_an_adversary_learns_to_ablate_what_hurts(read: Model, sets: PromptSets) -> None:
-    """One step up: the planted nodes that a circuit lacks are let run less, so the loss rises."""
+def test_an_adversary_learns_to_ablate_what_hurts(
+    read: Model, sets: PromptSets, demands: Demands
+) -> None:
+    """Up the loss: it lets the planted nodes run less and less that a circuit lacks."""
     adversary, nothing = Adversary(read, 0), kept(read, {})
     adversary.start_at(kept(read, PLANTED))
-    before = adversary.mask.tau.detach().clone()
-    first, _ = learned(read, sets, nothing, "worst", Demands(adversary, None))  # type: ignore[arg-type]
-    adversary.follow()
-    moved = dict(
-        zip(
-            adversary.mask.widths,
-            (adversary.mask.tau.detach() - before).split(list(adversary.mask.widths.values())),
-            strict=True,
-        )
-    )
-    assert moved["0.attn_v"][0] < 0
-    assert moved["resid_final"][4] < 0
-    second, _ = learned(read, sets, nothing, "worst", Demands(adversary, None))  # type: ignore[arg-type]
-    assert second > first + 0.1
+    found = []
+    for _ in range(3):
+        loss, _ = learned(read, sets, nothing, "worst", Demands(adversary, demands.text))
+        found.append(loss)
+        adversary.follow()
+    widths = adversary.mask.widths
+    tau = dict(zip(widths, adversary.mask.tau.detach().split(list(widths.values())), strict=True))
+    assert tau["0.attn_v"][0] < 0
+    assert tau["resid_final"][4] < 0
+    assert found[-1] > found[0] + 0.1
 
 
 def test_a_circuit_learns_nothing_of_what_the_adversary_lets_run(
-    read: Model, sets: PromptSets
+    read: Model, sets: PromptSets, demands: Demands
 ) -> None:
     """Of the nodes that are ablated it learns, of the others not."""
     adversary = Adversary(read, 0)
     adversary.start_at(kept(read, BLIND))
-    demands = Demands(adversary, None)  # type: ignore[arg-type]
-    _, slope = learned(read, sets, kept(read, BLIND), "worst", demands)
+    against = Demands(adversary, demands.text)
+    _, slope = learned(read, sets, kept(read, BLIND), "worst", against)
     assert not slope["0.attn_v"][0].any()
     assert slope["0.attn_q"][0] < 0  # off and ablated: more of it, less loss
 
@@ -139,7 +139,7 @@ def test_a_blind_head_costs(read: Model, sets: PromptSets, demands: Demands) -> 
 def test_a_circuit_that_looks_elsewhere_does_not_hold(read: Model, sets: PromptSets) -> None:
     """The attention of the planted circuit is the full model's; of the blind one it is not."""
     condition = Attentive(read, sets.validation)
-    assert condition(kept(read, PLANTED)) < 0.1
+    assert condition(kept(read, PLANTED)) < 0.5
     assert condition(kept(read, BLIND)) > 1
     assert condition(kept(read, {})) == 0
 
@@ -189,12 +189,26 @@ def test_the_worst_condition_decides(read: Model, sets: PromptSets, demands: Dem
 def test_what_failed_last_is_asked_first(read: Model, sets: PromptSets, demands: Demands) -> None:
     """With a target that the blind circuit reaches it fails on attention, which moves up."""
     strain = Strain(read, sets, demands, dataclasses.replace(CONFIG, target_loss=0.6))
-    blind = kept(read, BLIND)
-    strain.conditions = [c for c in strain.conditions if not isinstance(c, InPart)]
-    assert strain(blind) > 0.6
-    first = strain.conditions[0]
-    assert first(blind) > 1
-    assert len(strain.conditions) == len({id(c) for c in strain.conditions}) == 5
+    strain.conditions = [c for c in strain.conditions if isinstance(c, Claims | Attentive)][::-1]
+    assert [type(condition) for condition in strain.conditions] == [Claims, Attentive]
+    assert strain(kept(read, BLIND)) > 0.6
+    assert [type(condition) for condition in strain.conditions] == [Attentive, Claims]
+
+
+def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets) -> None:
+    """Without path A the rest decides: an attack breaks the cut, which no longer holds."""
+    text = ForeignText.of(read, sets, 0)
+    config = dataclasses.replace(CONFIG, target_loss=0.6)
+    strain = Strain(read, sets, Demands(Adversary(read, 0), text), config)
+    strain.conditions = []
+    path = kept(read, micro.PATH_A)
+    alone = strain(path)
+    broken = strain.attack(path)
+    assert [type(condition) for condition in strain.conditions] == [InPart]
+    assert (strain(path) > 0.6) == broken
+    assert strain(path) >= alone
+    everything = {key: torch.ones_like(mask) for key, mask in path.items()}
+    assert not strain.attack(everything)
 
 
 def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -> None:

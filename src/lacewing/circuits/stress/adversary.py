@@ -67,7 +67,7 @@ def opposed(
     chosen = steps([adversary.mask for adversary in adversaries])
     for key, own in steps(masks).items():
         runs = chosen[key].detach() > 0
-        on = (own.detach() > 0) | runs
+        on = ((own.detach() > 0) | runs).contiguous()
         # What runs in any case does not hang on the circuit's mask, so no gradient reaches it.
         hooks[key] = gated(own * ~runs + chosen[key], on, masks[0].means[key], circuit)
     return hooks

@@ -21,7 +21,8 @@ from lacewing.circuits.calibrate import fit
 from lacewing.circuits.circuit import Calibration
 from lacewing.circuits.faith.attention import kept_heads, patterns, read_by
 from lacewing.circuits.faith.natural import log_odds
-from lacewing.circuits.masks import NodeMask, edits
+from lacewing.circuits.live import QKV
+from lacewing.circuits.masks import NodeMask, edits, steps
 from lacewing.circuits.stress.ablations import Stress, put_on
 from lacewing.circuits.stress.adversary import Adversary, opposed
 from lacewing.circuits.stress.head import Head
@@ -36,7 +37,7 @@ PLAIN: Kind = "mean"
 """The only one where nothing more is asked."""
 KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != PLAIN)
 """Those that take turns, one a step; `attention` is mean ablation too."""
-MOVED, MOVED_COST = 0.15, 4.0
+MOVED, MOVED_COST = 0.15, 2.0
 """Share of a head's attention that may lie elsewhere for nothing, and nats for all that is more."""
 MARGIN = 1.0
 """Nats by which claims on foreign text are pushed below those on a circuit's own prompts."""
@@ -79,7 +80,8 @@ class Turn:
 
     def whose(self, counts: Sequence[int]) -> Tensor:
         """Which circuit every sequence belongs to."""
-        return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        return owners.to(self.batches[0].tokens.device)
 
 
 def losses(kind: Kind, turn: Turn) -> list[Tensor]:
@@ -90,10 +92,9 @@ def losses(kind: Kind, turn: Turn) -> list[Tensor]:
 def _ablated(turn: Turn, kind: Stress) -> list[Tensor]:
     """Task losses with what is off ablated."""
     together = turn.together
-    device = together.tokens.device
-    circuit = turn.whose(turn.counts).to(device)
+    circuit = turn.whose(turn.counts)
     with ExitStack() as stack:
-        stack.enter_context(_precision(device))
+        stack.enter_context(_precision(together.tokens.device))
         put_on(stack, turn.network, turn.masks, circuit, together, kind, turn.generator)
         logits = turn.network(together.tokens, at=together.last).float()
     return _task_losses(turn, logits, together)
@@ -108,9 +109,13 @@ def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:
 
 
 def _attentive(turn: Turn) -> list[Tensor]:
-    """Task losses under mean ablation, and a price for heads that look elsewhere."""
+    """Task losses under mean ablation, and a price for kept heads that look elsewhere.
+
+    A head can look where it should, or go: the price is also felt by what is kept of it.
+    """
     network, together = turn.network, turn.together
-    heads = [_heads(mask, network.config.d_head) for mask in turn.masks]
+    size, on = network.config.d_head, steps(turn.masks)
+    heads = [_heads(on, number, size) for number in range(len(turn.masks))]
     every = sorted({head for some in heads for head in some})
     with torch.no_grad(), record(network, read_by(every)) as full:
         network(together.tokens, at=together.last)
@@ -126,17 +131,26 @@ def _attentive(turn: Turn) -> list[Tensor]:
     moved = {head: (wanted[head] - found[head]).abs().sum(1) / 2 for head in every}
     costs = []
     for number, loss in enumerate(_task_losses(turn, logits, together)):
-        own = [moved[head].split(turn.counts)[number].mean() for head in heads[number]]
-        excess = [(share - MOVED).clamp(min=0) for share in own]
-        costs.append(loss + MOVED_COST * sum(excess, loss.new_zeros(())))
+        for head in heads[number]:
+            excess = moved[head].split(turn.counts)[number].mean() - MOVED
+            loss = loss + MOVED_COST * excess.clamp(min=0) * _presence(on, number, head, size)
+        costs.append(loss)
     return costs
 
 
-def _heads(mask: NodeMask, d_head: int) -> list[tuple[int, int]]:
+def _heads(on: Mapping[str, Tensor], number: int, d_head: int) -> list[tuple[int, int]]:
     """The heads of which a mask keeps something."""
-    parts = torch.split(mask.tau.detach() > 0, list(mask.widths.values()))
-    on = {k: part.nonzero()[:, 0].numpy() for k, part in zip(mask.widths, parts, strict=True)}
-    return kept_heads(on, d_head)
+    return kept_heads(
+        {key: step[number].nonzero()[:, 0].numpy() for key, step in on.items()}, d_head
+    )
+
+
+def _presence(on: Mapping[str, Tensor], number: int, head: tuple[int, int], d_head: int) -> Tensor:
+    """1, with the gradient of how much of a head is kept, over what is."""
+    layer, place = head
+    mine = slice(place * d_head, (place + 1) * d_head)
+    kept = sum(on[f"{layer}.{site}"][number, mine].sum() for site in QKV)
+    return kept / kept.detach()
 
 
 def _opposed(turn: Turn) -> list[Tensor]:
