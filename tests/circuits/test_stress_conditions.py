@@ -195,20 +195,14 @@ def test_what_failed_last_is_asked_first(read: Model, sets: PromptSets, demands:
     assert [type(condition) for condition in strain.conditions] == [Attentive, Claims]
 
 
-def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets) -> None:
-    """Without path A the rest decides: an attack breaks the cut, which no longer holds."""
-    text = ForeignText.of(read, sets, 0)
-    config = dataclasses.replace(CONFIG, target_loss=0.6)
-    strain = Strain(read, sets, Demands(Adversary(read, 0), text), config)
+def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets, demands: Demands) -> None:
+    """Outside an empty circuit it finds what breaks it, outside the planted one it does not."""
+    strain = Strain(read, sets, Demands(Adversary(read, 0), demands.text), CONFIG)
     strain.conditions = []
-    path = kept(read, micro.PATH_A)
-    alone = strain(path)
-    broken = strain.attack(path)
-    assert [type(condition) for condition in strain.conditions] == [InPart]
-    assert (strain(path) > 0.6) == broken
-    assert strain(path) >= alone
-    everything = {key: torch.ones_like(mask) for key, mask in path.items()}
-    assert not strain.attack(everything)
+    assert strain.attack(kept(read, {}))
+    assert not strain.attack(kept(read, PLANTED))
+    assert [type(condition) for condition in strain.conditions] == [InPart, InPart]
+    assert max(condition(kept(read, {})) for condition in strain.conditions) > 1
 
 
 def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -> None:
