@@ -144,6 +144,16 @@ def test_a_circuit_that_looks_elsewhere_does_not_hold(read: Model, sets: PromptS
     assert condition(kept(read, {})) == 0
 
 
+def test_a_stray_head_is_left_out(read: Model, sets: PromptSets) -> None:
+    """Of the blind circuit only path B is left; the planted one stays as it is."""
+    condition = Attentive(read, sets.validation)
+    found = condition.without_strays(kept(read, BLIND))
+    assert found["0.attn_v"].nonzero()[:, 0].tolist() == [micro.HEAD]
+    assert found["0.attn_in"].nonzero()[:, 0].tolist() == [5]
+    whole = condition.without_strays(kept(read, PLANTED))
+    assert all(torch.equal(whole[key], mask) for key, mask in kept(read, PLANTED).items())
+
+
 def test_a_circuit_that_claims_everything_does_not_hold(
     read: Model, sets: PromptSets, demands: Demands
 ) -> None:

@@ -29,8 +29,8 @@ from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
-ATTACKS = 4
-"""Rounds in which a robust cut is attacked and, if that breaks it, made again."""
+ATTACKS, THINNINGS = 4, 2
+"""How often a robust cut that an attack breaks is made again, and how often it is thinned again."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Search:
             self.demands.adversary.follow()
         self.step += 1
         if self.step in self.stages:
-            found = bisect(model, self.mask, config.target_loss, self.measure)
+            found = self._cut(model)
             if self.strain and found:  # it stands more than those before it
                 self.best = found
                 self.strain.attack(found.masks)
@@ -147,23 +147,36 @@ class Search:
                 cuts = filter(None, (self.best, found))
                 self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
 
-    def thinned(self, model: Model) -> Cut | None:
-        """The best cut without the nodes it can do without; a robust one is attacked, too.
+    def _cut(self, model: Model) -> Cut | None:
+        mended = self.strain.attention.without_strays if self.strain else None
+        return bisect(model, self.mask, self.wanted.config.target_loss, self.measure, mended)
 
-        An attack that breaks the cut is faced by the next one, which is taken from the mask anew.
+    def thinned(self, model: Model) -> Cut | None:
+        """The best cut without the nodes it can do without.
+
+        A robust one is attacked again. What breaks it is faced from then on, by a new cut; if that
+        happens to every thinned one, the last cut stays as thick as it was when it held.
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
         if not self.strain:
             return self.best and thin(model, self.best, prompts, target, self.measure)
+        whole = self._held(model)
+        for _ in range(THINNINGS):
+            if whole is None:
+                break
+            thinned = thin(model, whole, prompts, target, self.measure, partial(self._rises, model))
+            if not self.strain.attack(thinned.masks):
+                return thinned
+            whole = self._held(model) or whole
+        return whole
+
+    def _held(self, model: Model) -> Cut | None:
+        """A cut that an attack does not break, or the last of some."""
         for _ in range(ATTACKS):
-            self.best = bisect(model, self.mask, target, self.measure) or self.best
-            if self.best is None:
-                return None
-            rises = partial(self._rises, model)
-            found = thin(model, self.best, prompts, target, self.measure, rises)
-            if not self.strain.attack(found.masks):
-                return found
-        return found
+            self.best = self._cut(model) or self.best
+            if self.best is None or not (self.strain and self.strain.attack(self.best.masks)):
+                break
+        return self.best
 
     def _rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
         """What a cut's losses under all kinds of stress would rise by without each node."""

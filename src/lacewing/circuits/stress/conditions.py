@@ -20,6 +20,8 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.attention import Head, kept_heads, patterns, read_by
 from lacewing.circuits.faith.complement import worst_subset
 from lacewing.circuits.faith.natural import ROUNDING, claims, log_odds
+from lacewing.circuits.live import QKV
+from lacewing.circuits.paths import connected
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.stress.kinds import Demands
 from lacewing.circuits.stress.text import ForeignText
@@ -30,10 +32,10 @@ from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
-MARK = 0.3
+MARK = 0.25
 """Nats a cut may have at most under other ablations than the mean: below half of chance (0.347)
 with some room."""
-CLAIMED = 0.04
+CLAIMED = 0.03
 """Share of foreign positions that it may claim."""
 MOVED = 0.22
 """Share of a kept head's attention that may lie elsewhere."""
@@ -89,12 +91,25 @@ class Attentive:
 
     def __call__(self, masks: Masks) -> float:
         """Of a cut."""
+        return max(self.moved(masks).values(), default=0.0) / MOVED
+
+    def moved(self, masks: Masks) -> dict[Head, float]:
+        """Of every kept head, the share of its attention that lies elsewhere."""
         nodes = {key: mask.nonzero()[:, 0].numpy() for key, mask in masks.items()}
         heads = kept_heads(nodes, self.model.network.config.d_head)
         with edit(self.model.network, filling(masks, self.model.means)):
             found = self._patterns(heads)
-        moved = [float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads]
-        return max(moved, default=0.0) / MOVED
+        return {h: float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads}
+
+    def without_strays(self, masks: Masks) -> Masks:
+        """A cut without the heads that look elsewhere: with them it could not hold."""
+        size, masks = self.model.network.config.d_head, dict(masks)
+        for (layer, place), share in self.moved(masks).items():
+            for site in QKV if share > MOVED else ():
+                kept = masks[f"{layer}.{site}"].clone()
+                kept[place * size : (place + 1) * size] = False
+                masks[f"{layer}.{site}"] = kept
+        return connected(self.model.network, masks)
 
     @torch.no_grad()
     def _patterns(self, heads: Sequence[Head]) -> dict[Head, Tensor]:
@@ -148,7 +163,8 @@ class Strain:
         ]
         text = demands.text.to_choose_on
         claimed = Claims(model, few, text, config.calibrate)
-        self.conditions: list[Condition] = [*others, Attentive(model, few), *parts, claimed]
+        self.attention = Attentive(model, few)
+        self.conditions: list[Condition] = [*others, self.attention, *parts, claimed]
 
     def attack(self, masks: Masks) -> bool:
         """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
