@@ -48,13 +48,6 @@ def find_nonzeros(network: nn.Module, sample: slice | None = None) -> None:
                 module.sparse.sample = sample
 
 
-def forget_nonzeros(network: nn.Module) -> None:
-    """Make every map an ordinary one again."""
-    for module in network.modules():
-        if isinstance(module, Linear):
-            module.sparse = None
-
-
 @contextmanager
 def sparse_products(network: nn.Module) -> Iterator[None]:
     """Products through the nonzeros, while nobody changes the weights; blocks nest."""
