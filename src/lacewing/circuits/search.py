@@ -70,6 +70,8 @@ class Search:
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.best: Cut | None = None
+        self.ranking = self.mask.tau.detach().clone()
+        """tau where the best cut was made."""
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
@@ -140,12 +142,10 @@ class Search:
         self.step += 1
         if self.step in self.stages:
             found = self._cut(model)
-            if self.strain and found:  # it stands more than those before it
-                self.best = found
+            if found and (self.best is None or found.nodes < self.best.nodes):
+                self.best, self.ranking = found, self.mask.tau.detach().clone()
+            if found and self.strain:
                 self.strain.attack(found.masks)
-            else:
-                cuts = filter(None, (self.best, found))
-                self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
 
     def _cut(self, model: Model) -> Cut | None:
         mended = self.strain.attention.without_strays if self.strain else None
@@ -158,23 +158,25 @@ class Search:
         happens to every thinned one, the last cut stays as thick as it was when it held.
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
-        if not self.strain:
+        if self.best is None or not self.strain:
             return self.best and thin(model, self.best, prompts, target, self.measure)
+        with torch.no_grad():
+            self.mask.tau.copy_(self.ranking)
         whole = self._held(model)
         for _ in range(THINNINGS):
-            if whole is None:
-                break
             thinned = thin(model, whole, prompts, target, self.measure, partial(self._rises, model))
             if not self.strain.attack(thinned.masks):
                 return thinned
-            whole = self._held(model) or whole
+            whole = self._held(model)
         return whole
 
-    def _held(self, model: Model) -> Cut | None:
+    def _held(self, model: Model) -> Cut:
         """A cut that an attack does not break, or the last of some."""
+        assert self.strain
+        assert self.best
         for _ in range(ATTACKS):
             self.best = self._cut(model) or self.best
-            if self.best is None or not (self.strain and self.strain.attack(self.best.masks)):
+            if not self.strain.attack(self.best.masks):
                 break
         return self.best
 
