@@ -134,7 +134,9 @@ class Claims:
         logits = ablated_logits(model, self.prompts, masks)
         calibration = fit(logits, self.prompts) if self.calibrate else None
         own = log_odds(calibrated(logits, calibration), answers).median()
-        odds = claims(model.network, self.text.tokens, answers, masks, calibration, model.means)
+        odds = claims(
+            model.network, self.text.tokens, answers, masks, calibration, dict(model.means)
+        )
         claimed = odds[self.text.foreign] >= own - ROUNDING
         return float(claimed.float().mean()) / CLAIMED if len(claimed) else 0.0
 

@@ -102,7 +102,7 @@ def _ablated(turn: Turn, kind: Stress) -> list[Tensor]:
 
 def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:
     if any(turn.heads):
-        parts = zip(turn.heads, logits.split(turn.counts), strict=True)
+        parts = zip(turn.heads, torch.split(logits, turn.counts), strict=True)
         logits = torch.cat([head(part) if head else part for head, part in parts])
     parted = torch.split(two_answer_loss(logits, together), turn.counts)
     return [loss.mean() for loss in parted]
@@ -132,7 +132,7 @@ def _attentive(turn: Turn) -> list[Tensor]:
     costs = []
     for number, loss in enumerate(_task_losses(turn, logits, together)):
         for head in heads[number]:
-            excess = moved[head].split(turn.counts)[number].mean() - MOVED
+            excess = torch.split(moved[head], turn.counts)[number].mean() - MOVED
             loss = loss + MOVED_COST * excess.clamp(min=0) * _presence(on, number, head, size)
         costs.append(loss)
     return costs
@@ -149,7 +149,7 @@ def _presence(on: Mapping[str, Tensor], number: int, head: tuple[int, int], d_he
     """1, with the gradient of how much of a head is kept, over what is."""
     layer, place = head
     mine = slice(place * d_head, (place + 1) * d_head)
-    kept = sum(on[f"{layer}.{site}"][number, mine].sum() for site in QKV)
+    kept = torch.cat([on[f"{layer}.{site}"][number, mine] for site in QKV]).sum()
     return kept / kept.detach()
 
 
@@ -165,7 +165,7 @@ def _opposed(turn: Turn) -> list[Tensor]:
     with _precision(together.tokens.device), edit(turn.network, hooks):
         logits = turn.network(together.tokens, at=together.last).float()
     found = []
-    parts = logits.split(turn.counts)
+    parts = torch.split(logits, turn.counts)
     for head, part, batch in zip(turn.heads, parts, turn.batches, strict=True):
         best = calibrated(part, _best(part.detach(), batch)) if head else part
         found.append(two_answer_loss(best, batch).mean())
@@ -189,7 +189,9 @@ def _foreign(turn: Turn) -> list[Tensor]:
         with edit(network, edits(turn.masks, turn.whose(counts))):
             foreign = network(rows).float()
     found = []
-    parts = zip(turn.heads, own.split(turn.counts), foreign.split(counts), texts, strict=True)
+    parts = zip(
+        turn.heads, torch.split(own, turn.counts), torch.split(foreign, counts), texts, strict=True
+    )
     for head, mine, other, text in parts:
         other = other[text.foreign]
         if head:
