@@ -217,7 +217,8 @@ def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets, demands:
 
 def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -> None:
     """It reaches the target under mean ablation and holds under everything else."""
-    circuit = prune(read, TASK, CONFIG, sets=sets, quiet=True)
+    config = dataclasses.replace(CONFIG, prompts=320, stages=1)
+    circuit = prune(read, TASK, config, sets=sets, quiet=True)
     masks = masks_of(read.network, circuit.nodes)
     for way in OTHER_WAYS:
         logits = ablated(read, sets.validation, masks, way, 0, read.network)
