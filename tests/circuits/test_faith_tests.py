@@ -176,8 +176,7 @@ def test_natural(model: Model, evidence: Evidence) -> None:
 def test_claims_by_hand(model: Model, sets: PromptSets) -> None:
     """Log odds of P or Q against all other tokens, at every position."""
     tokens = sets.test.tokens[:5]
-    circuit = make(model, micro.PLANTED)
-    found = natural.claims(model.network, tokens, [80, 81], None, circuit)
+    found = natural.claims(model.network, tokens, [80, 81], None)
     with torch.no_grad():
         p = model.network(tokens).softmax(-1)[..., [80, 81]].sum(-1)
     assert torch.allclose(p, found.sigmoid(), atol=1e-6)

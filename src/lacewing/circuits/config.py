@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from lacewing.errors import ConfigError
 
+ROBUST_PROMPTS = 3
+"""How many times as many prompts a robust search sees: its kinds of stress take turns."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PruneConfig:
@@ -20,7 +23,8 @@ class PruneConfig:
 
     # Budget.
     prompts: int = 4_608
-    """Pairs of prompts seen in all, over the whole path of penalties."""
+    """Pairs of prompts seen in all, over the whole path of penalties; three times as many with
+    `robust`."""
     batch: int = 24
     """Pairs per step (paper: 64)."""
     max_tokens: int = 64
@@ -55,8 +59,9 @@ class PruneConfig:
     """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
 
     robust: bool = False
-    """Find a circuit that also stands resample and zero ablation, norm scales frozen to the full
-    model's, and random parts of the rest left running; such circuits are larger."""
+    """Find a circuit that also stands what `lacewing verify` tests: other ablations, frozen norms,
+    the rest ablated in part (at random, and where it hurts most), natural text outside the task,
+    attention as in the full model. Such circuits are far larger, and take many times as long."""
     calibrate: bool = True
     """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
     paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""
@@ -76,4 +81,5 @@ class PruneConfig:
     @property
     def steps(self) -> int:
         """Steps of mask training."""
-        return max(self.stages, self.prompts // self.batch)
+        prompts = self.prompts * ROBUST_PROMPTS if self.robust else self.prompts
+        return max(self.stages, prompts // self.batch)

@@ -21,16 +21,22 @@ class Cut:
 
 
 def bisect(
-    model: Model, mask: NodeMask, target: float, loss: Callable[[Masks], float]
+    model: Model,
+    mask: NodeMask,
+    target: float,
+    loss: Callable[[Masks], float],
+    mended: Callable[[Masks], Masks] | None = None,
 ) -> Cut | None:
     """How few of the highest-ranked nodes reach the target loss, as `loss` measures it.
 
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
-    target always holds for it.
+    target always holds for it. Where `mended` is given, what it makes of the top-ranked nodes is
+    cut.
     """
 
     def cut(k: int) -> Cut:
-        masks = connected(model.network, mask.top(k))
+        masks: Masks = connected(model.network, mask.top(k))
+        masks = mended(masks) if mended else masks
         return Cut(masks, k, loss(masks))
 
     on = max(1, int((mask.tau > 0).sum()))

@@ -25,7 +25,6 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import mean
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import Search, Wanted, step_together
-from lacewing.circuits.thin import thin
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
@@ -126,12 +125,12 @@ def _title(wanted: Sequence[Wanted]) -> str:
 def _finish(model: Model, search: "Search") -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
     config, sets = search.wanted.config, search.sets
-    if search.best is None:
+    best = search.thinned(model)
+    if best is None:
         return DataError(
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
             f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    best = thin(model, search.best, sets.validation, config.target_loss, search.measure(model))
     masks = best.masks
     calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
     nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,17 +16,21 @@ from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
-from lacewing.circuits.stress import KINDS, Kind, strained, stress
+from lacewing.circuits.stress.adversary import Adversary
+from lacewing.circuits.stress.conditions import Strain
+from lacewing.circuits.stress.head import Head
+from lacewing.circuits.stress.kinds import KINDS, PLAIN, Demands, Kind, Turn, losses
+from lacewing.circuits.stress.text import ForeignText
+from lacewing.circuits.thin import RANKED, thin
 from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
-from lacewing.tasks.batch import Prompts, joined
-from lacewing.tasks.scoring import two_answer_loss
+from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
-HEAD_RATE = 0.03
-"""Step size of a calibration that is learned with a mask."""
+ATTACKS, THINNINGS = 4, 2
+"""How often a robust cut that an attack breaks is made again, and how often it is thinned again."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,6 @@ class Wanted:
     """Search even where the full model misses the target."""
     forbidden: Nodes | None = None
     """Nodes that may not be kept."""
-
-
-class Head:
-    """A scale and a bias of the logits, learned beside a mask that will be calibrated.
-
-    Without it the mask would keep nodes only to make margins large enough. Forgotten at the end: a
-    cut gets the calibration that is best for itself.
-    """
-
-    def __init__(self, vocab_size: int) -> None:
-        self.log_scale = torch.zeros((), requires_grad=True)
-        self.bias = torch.zeros(vocab_size, requires_grad=True)
-        self.optimizer = torch.optim.Adam([self.log_scale, self.bias], lr=HEAD_RATE)
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """The logits, scaled and shifted."""
-        return logits * self.log_scale.exp() + self.bias
-
-    def follow(self) -> None:
-        """One step along the gradient."""
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 class Search:
@@ -80,10 +62,16 @@ class Search:
             betas=(0.9, config.beta2),
             weight_decay=config.weight_decay,
         )
-        self.head = Head(model.network.config.vocab_size) if config.calibrate else None
+        vocab, kinds = model.network.config.vocab_size, KINDS if config.robust else (PLAIN,)
+        self.heads = {kind: Head(vocab) for kind in kinds} if config.calibrate else {}
+        self.strain = self._strain(model) if config.robust else None
+        self.demands = self.strain.demands if self.strain else None
+        self.measure = self.strain or self._measure(model)
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.best: Cut | None = None
+        self.ranking = self.mask.tau.detach().clone()
+        """tau where the best cut was made."""
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
@@ -100,7 +88,10 @@ class Search:
                 f"above the target {config.target_loss:g}: the model has not learned this task "
                 "well enough; raise --target-loss or take another task or model"
             )
-        return cls(model, number, wanted, sets)
+        try:
+            return cls(model, number, wanted, sets)
+        except DataError as error:  # no text outside the task
+            return error
 
     @property
     def ended(self) -> bool:
@@ -115,17 +106,28 @@ class Search:
     @property
     def kind(self) -> Kind:
         """What the mask has to stand in the next step."""
-        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else "mean"
+        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else PLAIN
 
-    def measure(self, model: Model) -> Callable[[Masks], float]:
+    @property
+    def head(self) -> Head | None:
+        """The calibration of the next step."""
+        return self._head(self.kind)
+
+    def _head(self, kind: Kind) -> Head | None:
+        """Of a kind; what is claimed of text goes by that of the mean."""
+        return self.heads.get("attention" if kind == "natural" else kind)
+
+    def _measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
         config, prompts = self.wanted.config, self.sets.validation
-        if config.robust:
-            target = config.target_loss
-            return lambda masks: strained(model, prompts, masks, target, config.calibrate)
         if config.calibrate:
             return lambda masks: calibrated_loss(ablated_logits(model, prompts, masks), prompts)
         return lambda masks: mean(ablated_loss(model, prompts, masks))
+
+    def _strain(self, model: Model) -> Strain:
+        seed = self.wanted.config.seed
+        text = ForeignText.of(model, self.sets, seed)
+        return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
 
     def learn(self, model: Model) -> None:
         """Move the mask along its gradient; at a stage, cut a circuit out."""
@@ -135,29 +137,83 @@ class Search:
         follow(self.mask, self.optimizer, config.clip)
         if self.head:
             self.head.follow()
+        if self.demands:
+            self.demands.adversary.follow()
         self.step += 1
         if self.step in self.stages:
-            found = bisect(model, self.mask, config.target_loss, self.measure(model))
-            cuts = filter(None, (self.best, found))
-            self.best = min(cuts, key=lambda cut: cut.nodes, default=None)
+            found = self._cut(model)
+            if found and (self.best is None or found.nodes < self.best.nodes):
+                self.best, self.ranking = found, self.mask.tau.detach().clone()
+            if found and self.strain:
+                self.strain.attack(found.masks)
+
+    def _cut(self, model: Model) -> Cut | None:
+        mended = self.strain.attention.without_strays if self.strain else None
+        return bisect(model, self.mask, self.wanted.config.target_loss, self.measure, mended)
+
+    def thinned(self, model: Model) -> Cut | None:
+        """The best cut without the nodes it can do without.
+
+        A robust one is attacked again. What breaks it is faced from then on, by a new cut; if that
+        happens to every thinned one, the last cut stays as thick as it was when it held.
+        """
+        prompts, target = self.sets.validation, self.wanted.config.target_loss
+        if self.best is None or not self.strain:
+            return self.best and thin(model, self.best, prompts, target, self.measure)
+        with torch.no_grad():
+            self.mask.tau.copy_(self.ranking)
+        whole = self._held(model)
+        for _ in range(THINNINGS):
+            thinned = thin(model, whole, prompts, target, self.measure, partial(self._rises, model))
+            if not self.strain.attack(thinned.masks):
+                return thinned
+            whole = self._held(model)
+        return whole
+
+    def _held(self, model: Model) -> Cut:
+        """A cut that an attack does not break, or the last of some."""
+        assert self.strain
+        assert self.best
+        for _ in range(ATTACKS):
+            self.best = self._cut(model) or self.best
+            if not self.strain.attack(self.best.masks):
+                break
+        return self.best
+
+    def _rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
+        """What a cut's losses under all kinds of stress would rise by without each node."""
+        assert self.demands
+        on = torch.cat(list(masks.values()))
+        mask = NodeMask(self.mask.widths, model.means, on.float() - 0.5, self.mask.temperature)
+        few = self.sets.train.take(range(min(RANKED, len(self.sets.train))))
+        for kind in KINDS:
+            head = self._head(kind)
+            random = torch.Generator().manual_seed(self.wanted.config.seed)
+            gradients(model.network, [mask], [few], [0.0], [head], kind, random, [self.demands])
+            if head:
+                head.optimizer.zero_grad()
+        self.demands.adversary.optimizer.zero_grad()
+        assert mask.tau.grad is not None
+        parts = torch.split(-mask.tau.grad, list(mask.widths.values()))
+        return dict(zip(mask.widths, parts, strict=True))
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:
     """One step of every search, as one batch; what there is to say of it."""
-    losses = []
+    reached = []
     for kind in dict.fromkeys(search.kind for search in searches):
         alike = [search for search in searches if search.kind == kind]
         batches = [search.draw() for search in alike]
         penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
         masks, heads = [s.mask for s in alike], [s.head for s in alike]
-        random = alike[0].generator
-        losses += gradients(model.network, masks, batches, penalties, heads, kind, random)
+        random, demands = alike[0].generator, [s.demands for s in alike if s.demands]
+        reached += gradients(model.network, masks, batches, penalties, heads, kind, random, demands)
     for search in searches:
         search.learn(model)
     sizes = [s.best.nodes for s in searches if s.best]
     so_far = f", smallest cuts {', '.join(map(str, sizes))}" if sizes else ""
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
-    return f"loss {', '.join(f'{loss:.3f}' for loss in losses)}, {on} nodes on{so_far}"
+    return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on{so_far}"
 
 
 def penalty_at(config: PruneConfig, step: int) -> float:
@@ -189,6 +245,7 @@ def gradients(
     heads: Sequence[Head | None] = (),
     kind: Kind = "mean",
     generator: torch.Generator | None = None,
+    demands: Sequence[Demands] = (),
 ) -> list[float]:
     """Gradients of masks from a batch of prompts each; the task losses, in nats.
 
@@ -200,21 +257,11 @@ def gradients(
         heads: Calibrations that are learned with the masks, where they are wanted.
         kind: What the masks have to stand (see `stress`).
         generator: Draws what a kind leaves to chance.
+        demands: What the kinds that are no plain ablations ask with.
     """
-    together = joined(batches)
-    counts = torch.tensor([2 * len(batch) for batch in batches])
-    device = together.tokens.device
-    circuit = torch.arange(len(masks)).repeat_interleave(counts).to(device)
     random = generator or torch.default_generator
-    with ExitStack() as stack:
-        stack.enter_context(_precision(device))
-        stress(stack, network, masks, circuit, together, kind, random)
-        logits = network(together.tokens, at=together.last).float()
-    if any(heads):
-        parts = zip(heads, logits.split(counts.tolist()), strict=True)
-        logits = torch.cat([head(part) if head else part for head, part in parts])
-    losses = torch.split(two_answer_loss(logits, together), counts.tolist())
-    task_losses = [loss.mean() for loss in losses]
+    heads = heads or [None] * len(masks)
+    task_losses = losses(kind, Turn(network, masks, batches, heads, demands, random))
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
     return [float(loss.detach()) for loss in task_losses]
@@ -228,8 +275,3 @@ def follow(mask: NodeMask, optimizer: torch.optim.Optimizer, clip: float) -> Non
     optimizer.step()
     optimizer.zero_grad()
     mask.clamp_()
-
-
-def _precision(device: torch.device) -> torch.autocast:
-    """bf16 products while tau is learned; every reported loss is in float32."""
-    return torch.autocast(device.type, torch.bfloat16)

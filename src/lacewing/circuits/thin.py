@@ -6,7 +6,9 @@ each, to first order; as many of the cheapest go as the target allows, then all 
 target is measured before anything goes for good.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
 
 from lacewing.circuits.ablate import Masks
 from lacewing.circuits.attribution import node_rises
@@ -22,7 +24,12 @@ FAILURES = 12
 
 
 def thin(
-    model: Model, cut: Cut, prompts: Prompts, target: float, loss: Callable[[Masks], float]
+    model: Model,
+    cut: Cut,
+    prompts: Prompts,
+    target: float,
+    loss: Callable[[Masks], float],
+    rises: Callable[[Masks], Mapping[str, Tensor]] | None = None,
 ) -> Cut:
     """Remove nodes from a cut as long as it reaches its target.
 
@@ -32,13 +39,16 @@ def thin(
         prompts: What nodes are ranked on.
         target: Nats.
         loss: Measures a cut, on the prompts that decide.
+        rises: What the loss of a cut would rise by without each node, to first order; by default
+            the task loss under mean ablation.
 
     Returns:
         A cut with no more nodes, which reaches the target too.
     """
     few = prompts.take(range(min(RANKED, len(prompts))))
+    rises = rises or (lambda masks: node_rises(model.network, masks, model.means, few))
     while True:
-        order = _ranked(model, cut.masks, few)
+        order = _ranked(cut.masks, rises(cut.masks))
         smaller = _without_most(model, cut, order, target, loss)
         if smaller is None:
             return _without_single(model, cut, order, target, loss)
@@ -92,9 +102,8 @@ def _removed(
     return Cut(masks, sum(int(mask.sum()) for mask in masks.values()), loss(masks))
 
 
-def _ranked(model: Model, masks: Masks, prompts: Prompts) -> list[tuple[str, int]]:
+def _ranked(masks: Masks, rises: Mapping[str, Tensor]) -> list[tuple[str, int]]:
     """The nodes that are on, those first whose loss would rise least without them."""
-    rises = node_rises(model.network, masks, model.means, prompts)
     on = [
         (float(rises[key][channel]), key, int(channel))
         for key, mask in masks.items()

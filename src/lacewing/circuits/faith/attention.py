@@ -10,7 +10,7 @@ differs most counts.
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lacewing.circuits.ablate import PIECE, filling, masks_of
@@ -128,18 +128,40 @@ def _patterns(
     network: Transformer, prompts: Prompts, heads: Sequence[Head]
 ) -> dict[Head, Float[Tensor, "sequence token"]]:
     """What the last token of every prompt attends to, and last what the sink takes."""
-    layers = sorted({layer for layer, _ in heads})
-    sites = [f"{layer}.{site}" for layer in layers for site in ("attn_q", "attn_k")]
-    with record(network, sites) as seen:
+    with record(network, read_by(heads)) as seen:
         network(prompts.tokens, at=prompts.last)
+    return patterns(network, seen, prompts.last, heads)
+
+
+def read_by(heads: Sequence[Head]) -> list[str]:
+    """The sites that `patterns` needs."""
+    layers = sorted({layer for layer, _ in heads})
+    return [f"{layer}.{site}" for layer in layers for site in ("attn_q", "attn_k")]
+
+
+def patterns(
+    network: Transformer,
+    seen: Mapping[str, Tensor],
+    last: Int64[Tensor, " sequence"],
+    heads: Sequence[Head],
+) -> dict[Head, Float[Tensor, "sequence token"]]:
+    """What the last token of every sequence attends to, and last what the sink takes.
+
+    Args:
+        network: The model.
+        seen: Values at the sites `read_by` names.
+        last: The last token of each.
+        heads: The heads wanted.
+    """
     size = network.config.d_head
-    beyond = torch.arange(prompts.tokens.shape[1])[None] > prompts.last[:, None]
     found = {}
     for layer, number in heads:
         block: Block = network.blocks[layer]  # type: ignore[assignment]
         mine = slice(number * size, (number + 1) * size)
-        query = pick(seen[f"{layer}.attn_q"], prompts.last)[:, 0, mine]
-        scores = torch.einsum("sc,stc->st", query, seen[f"{layer}.attn_k"][..., mine])
+        keys = seen[f"{layer}.attn_k"][..., mine]
+        query = pick(seen[f"{layer}.attn_q"], last)[:, 0, mine]
+        scores = torch.einsum("sc,stc->st", query, keys)
+        beyond = torch.arange(keys.shape[1])[None] > last[:, None]
         scores = (scores * size**-0.5).masked_fill(beyond, -torch.inf)
         sink = torch.tensor(-torch.inf) if block.sink is None else block.sink[number]
         column = sink.expand(len(scores), 1)

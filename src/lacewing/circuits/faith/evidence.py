@@ -11,7 +11,7 @@ from torch import Tensor
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.prompts import PromptSets, prompt_sets
-from lacewing.data.corpus import Corpus
+from lacewing.data.corpus import Corpus, Split
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
@@ -106,23 +106,28 @@ def task_of(circuit: Circuit, task: str | None = None) -> Task:
 
 
 def natural_text(
-    model: Model, corpus: str, seed: int, windows: int = WINDOWS
+    model: Model,
+    corpus: str,
+    seed: int,
+    windows: int = WINDOWS,
+    split: Split = "validation",
 ) -> Int64[Tensor, "sequence token"]:
-    """Windows of the model's context from the validation text, each from a file of its own.
+    """Windows of the model's context from one split's text, each from a file of its own.
 
-    Where there are fewer long enough files than windows, files give several.
+    Where there are fewer long enough files than windows, files give several. What a circuit is
+    judged on is validation text; what it learned on is training text.
 
     Raises:
-        DataError: no validation file fills a window.
+        DataError: no file of the split fills a window.
     """
     context, generator = model.network.config.context, np.random.default_rng(seed)
-    documents = Corpus.parse(corpus).documents("validation")
+    documents = Corpus.parse(corpus).documents(split)
     texts = [d.text for d in documents if len(d.text) >= context]
     chosen = [texts[i] for i in generator.permutation(len(texts))[: 2 * windows]]
     encoded = [ids for ids in model.tokenizer.encode_batch(chosen) if len(ids) >= context]
     if not encoded:
         raise DataError(
-            f"no validation file of corpus {corpus!r} holds {context} tokens: use a larger corpus"
+            f"no {split} file of corpus {corpus!r} holds {context} tokens: use a larger corpus"
         )
     rows = []
     for number in range(windows):

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lacewing.circuits.ablate import Masks, calibrated, filling, masks_of
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.attention import fills_of
 from lacewing.circuits.faith.evidence import Evidence
@@ -47,10 +47,10 @@ TOGETHER = 16
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
     """The share of foreign positions that the circuit claims as strongly as its own prompts."""
     text, answers = prompts.text, list(circuit.answers)
-    full = claims(model.network, text, answers, None, circuit)
+    full = claims(model.network, text, answers, None)
     foreign = (full.sigmoid() < FOREIGN).numpy()
     test = prompts.test
-    own = claims(model.network, test.tokens, answers, None, circuit)
+    own = claims(model.network, test.tokens, answers, None)
     full_claims = _as_strong(full, own, test).numpy()[foreign]
     few = test.take(range(min(CONTROL_PAIRS, len(test))))
     shares = []
@@ -90,7 +90,7 @@ def claims(
     tokens: Int64[Tensor, "sequence token"],
     answers: list[int],
     masks: Masks | None,
-    circuit: Circuit,
+    calibration: Calibration | None = None,
     fills: dict[str, Tensor] | None = None,
 ) -> Float[Tensor, "sequence token"]:
     """Log odds of the answers together against all other tokens, in nats, at every position.
@@ -100,7 +100,7 @@ def claims(
         tokens: Text.
         answers: Token ids of the task's answers.
         masks: Nodes that run freely; none for the full model.
-        circuit: Gives the calibration.
+        calibration: Of the circuit; none for the full model.
         fills: What the other nodes are replaced by.
     """
     found = []
@@ -108,13 +108,16 @@ def claims(
     for rows in torch.split(tokens, TOGETHER):
         with edit(network, edits):
             logits = network(rows).flatten(0, 1)
-        if masks is not None:
-            logits = calibrated(logits, circuit.calibration)
-        chosen = torch.zeros(logits.shape[1], dtype=torch.bool)
-        chosen[answers] = True
-        odds = logits[:, chosen].logsumexp(1) - logits[:, ~chosen].logsumexp(1)
+        odds = log_odds(calibrated(logits, calibration), answers)
         found.append(odds.view(rows.shape))
     return torch.cat(found)
+
+
+def log_odds(logits: Float[Tensor, "row vocab"], answers: list[int]) -> Float[Tensor, " row"]:
+    """Log odds of some tokens together against all others, in nats."""
+    chosen = torch.zeros(logits.shape[1], dtype=torch.bool)
+    chosen[answers] = True
+    return logits[:, chosen].logsumexp(1) - logits[:, ~chosen].logsumexp(1)
 
 
 def _claimed(
@@ -128,8 +131,8 @@ def _claimed(
     """Where a circuit claims text as strongly as its prompts, and where above one half."""
     masks, answers = masks_of(model.network, nodes), list(circuit.answers)
     fills = dict(fills_of(model, circuit.ablation))
-    own = claims(network, prompts.tokens, answers, masks, circuit, fills)
-    odds = claims(network, text, answers, masks, circuit, fills)
+    own = claims(network, prompts.tokens, answers, masks, circuit.calibration, fills)
+    odds = claims(network, text, answers, masks, circuit.calibration, fills)
     return _as_strong(odds, own, prompts).numpy(), (odds > 0).numpy()
 
 

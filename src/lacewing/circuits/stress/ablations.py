@@ -1,56 +1,38 @@
-"""Stress: what a robust mask has to stand, beside mean ablation, while it is learned.
+"""Masks on every site of a model that is learned on, under one kind of ablation.
 
-    mean      what is off has its mean
-    subset    a random half of what is off runs on, drawn anew for every sequence
-    resample  what is off has the values of another prompt, of either answer
-    zero      what is off is zero
-    frozen    mean, with every norm dividing by what it divides by in the full model
-
-The kinds take turns, one a step. A cut of such a mask has to reach the target under mean ablation
-and to stay below `MARK` under all others. These are the ways in which circuits found under mean
-ablation alone are known to fail (method section 13).
+mean      what is off has its mean
+subset    a random half of what is off runs on, drawn anew for every sequence
+resample  what is off has the values of another prompt, of either answer
+zero      what is off is zero
+frozen    mean, with every norm dividing by what it divides by in the full model
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, resampling
-from lacewing.circuits.calibrate import fit
+from lacewing.circuits.ablate import resampling
 from lacewing.circuits.masks import NodeMask, edits, steps
-from lacewing.circuits.ways import (
-    Way,
-    ablated,
-    frozen_norms,
-    measured_norms,
-    sequences,
-    some_donors,
-)
+from lacewing.circuits.ways import frozen_norms, measured_norms, sequences, some_donors
 from lacewing.kernels.gate import gate
 from lacewing.model.hooks import edit
-from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook, Transformer
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import two_answer_loss
 
-Kind = Literal["mean", "subset", "resample", "zero", "frozen"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-MARK = 0.3
-"""Nats a cut may have at most under other ablations than the mean: below half of chance (0.347)
-with some room, because cuts are chosen on validation prompts and judged on test prompts."""
-OTHER_WAYS: tuple[Way, ...] = ("resample", "zero", "frozen")
+Stress = Literal["mean", "subset", "resample", "zero", "frozen"]
+"""What stands for the nodes that a mask turns off."""
 
 
-def stress(
+def put_on(
     stack: ExitStack,
     network: Transformer,
     masks: Sequence[NodeMask],
     circuit: Tensor,
     together: Prompts,
-    kind: Kind,
+    kind: Stress,
     generator: torch.Generator,
 ) -> None:
     """Put masks on every site of the network, under one kind of stress, until the stack is left.
@@ -77,34 +59,8 @@ def stress(
     stack.enter_context(edit(network, hooks))
 
 
-def strained(
-    model: Model, prompts: Prompts, masks: Masks, target: float, calibrate: bool = False
-) -> float:
-    """The loss of a cut under mean ablation, or what it would be if that were its worst.
-
-    Args:
-        model: The model.
-        prompts: What decides.
-        masks: The cut.
-        target: What it has to reach under mean ablation, nats.
-        calibrate: Whether its logits are calibrated; once, under mean ablation.
-
-    Returns:
-        At most `target` if and only if mean ablation reaches it and no other ablation of
-        `OTHER_WAYS` has more than `MARK`.
-    """
-    plain = ablated_logits(model, prompts, masks)
-    calibration = fit(plain, prompts) if calibrate else None
-
-    def loss(logits: Tensor) -> float:
-        return float(two_answer_loss(calibrated(logits, calibration), prompts).mean())
-
-    others = [ablated(model, prompts, masks, way, 0, model.network) for way in OTHER_WAYS]
-    return max([loss(plain), *(loss(logits) * target / MARK for logits in others)])
-
-
 def _filled(
-    masks: Sequence[NodeMask], circuit: Tensor, kind: Kind, generator: torch.Generator
+    masks: Sequence[NodeMask], circuit: Tensor, kind: Stress, generator: torch.Generator
 ) -> dict[str, SiteHook]:
     """Hooks that put zero where a mask is off, or let a random half of that run on."""
     hooks: dict[str, SiteHook] = {}
@@ -118,11 +74,12 @@ def _filled(
             free = torch.rand(rows.shape, generator=generator) < 0.5
             # What runs on in any case does not hang on the mask, so no gradient reaches it.
             rows, on = rows * ~free, on | free
-        hooks[key] = _gated(rows, on, mean, own)
+        hooks[key] = gated(rows, on, mean, own)
     return hooks
 
 
-def _gated(rows: Tensor, on: Tensor, mean: Tensor, own: Tensor) -> SiteHook:
+def gated(rows: Tensor, on: Tensor, mean: Tensor, own: Tensor) -> SiteHook:
+    """A hook of `gate`: what passes, and what gets its gradient."""
     return lambda value: gate(value, rows, on, mean, own)
 
 
