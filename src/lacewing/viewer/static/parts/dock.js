@@ -90,11 +90,14 @@ function answers(host, { live }) {
   const side = chosen?.edited ?? chosen?.circuit;
   if (!side) return fill(host);
   const right = chosen.answer;
-  const total = side.answers.reduce((sum, a) => sum + a.p, 0);
+  // From logits: among all tokens both answers of a circuit may have no chance to speak of.
+  const most = Math.max(...side.answers.map((a) => a.logit));
+  const odds = (a) => Math.exp(a.logit - most);
+  const total = side.answers.reduce((sum, a) => sum + odds(a), 0);
   return fill(
     host,
     side.answers.map((a) => {
-      const share = a.p / total;
+      const share = odds(a) / total;
       return h("div.choice", { title: `${percent(a.p, 1)} of all tokens; ${percent(share, 1)} of the two answers` },
         h("span.tokenchip", {}, token(a.text)),
         h("span.meter", {}, h(`span.fill.${a.token === right ? "good" : "bad"}`, { style: { width: `${(100 * share).toFixed(1)}%` } })),
