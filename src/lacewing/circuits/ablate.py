@@ -39,6 +39,11 @@ def masks_of(network: Transformer, nodes: Nodes, complement: bool = False) -> di
     return masks
 
 
+def nodes_of(masks: Masks) -> dict[str, np.ndarray]:
+    """The nodes that run freely under masks, as a circuit holds them."""
+    return {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
+
+
 @torch.inference_mode()
 def ablated_loss(
     model: Model,

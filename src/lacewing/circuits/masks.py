@@ -59,8 +59,15 @@ class NodeMask:
         order = torch.sort(self.tau.detach(), descending=True, stable=True).indices
         kept = torch.zeros(len(self.tau), dtype=torch.bool)
         kept[order[:k]] = True
-        kept &= ~self.forbidden
-        parts = torch.split(kept, list(self.widths.values()))
+        return self.by_site(kept & ~self.forbidden)
+
+    def on(self) -> dict[str, Bool[Tensor, " channel"]]:
+        """Masks that keep the nodes that are on."""
+        return self.by_site(self.tau.detach() > 0)
+
+    def by_site(self, nodes: Tensor) -> dict[str, Tensor]:
+        """One value per node of the model, cut into those of each site."""
+        parts = torch.split(nodes, list(self.widths.values()))
         return dict(zip(self.widths, parts, strict=True))
 
     def clamp_(self) -> None:

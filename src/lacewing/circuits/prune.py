@@ -15,10 +15,8 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from lacewing.circuits import circuit as circuits
-from lacewing.circuits.ablate import Masks, ablated_loss
+from lacewing.circuits.ablate import Masks, ablated_loss, nodes_of
 from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
@@ -133,7 +131,7 @@ def _finish(model: Model, search: "Search") -> Circuit | DataError:
         )
     masks = best.masks
     calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
-    nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
+    nodes = nodes_of(masks)
     seconds = round(time.monotonic() - search.began, 2)
     return circuits.make(
         model.network,

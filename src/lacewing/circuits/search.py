@@ -194,8 +194,7 @@ class Search:
                 head.optimizer.zero_grad()
         self.demands.adversary.optimizer.zero_grad()
         assert mask.tau.grad is not None
-        parts = torch.split(-mask.tau.grad, list(mask.widths.values()))
-        return dict(zip(mask.widths, parts, strict=True))
+        return mask.by_site(-mask.tau.grad)
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import PIECE, masks_of
+from lacewing.circuits.ablate import PIECE, masks_of, nodes_of
 from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
@@ -135,13 +135,10 @@ class Trial:
 
     def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Nodes and edges that are on, as a circuit holds them."""
-        nodes = {
-            key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in self.masks.items()
-        }
         edges: dict[str, list[tuple[int, int]]] = {family: [] for family in self.facts.edges}
         for family, source, destination in self.edges_on():
             edges[family].append((source, destination))
-        return nodes, {
+        return nodes_of(self.masks), {
             family: np.array(pairs, dtype=np.int32).reshape(-1, 2)
             for family, pairs in edges.items()
         }

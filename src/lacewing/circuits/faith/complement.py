@@ -108,7 +108,7 @@ def worst_subset(
             mask.clamp_()
             if (step + 1) % (STEPS // LOOKS) == 0:
                 _spare(mask, spared)
-                candidates.append(_on(mask))
+                candidates.append(mask.on())
             if bar is not None:
                 bar.update(done + step + 1, "searching for the worst subset")
         return max(
@@ -126,11 +126,6 @@ def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
 def _spare(mask: NodeMask, spared: Tensor) -> None:
     with torch.no_grad():
         mask.tau[spared] = 1.0
-
-
-def _on(mask: NodeMask) -> Masks:
-    parts = torch.split(mask.tau.detach() > 0, list(mask.widths.values()))
-    return dict(zip(mask.widths, (part.clone() for part in parts), strict=True))
 
 
 def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:

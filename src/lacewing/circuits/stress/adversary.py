@@ -49,8 +49,7 @@ class Adversary:
 
     def spare(self, kept: Masks) -> Masks:
         """What runs when a circuit is whole and the adversary ablates its subset of the rest."""
-        parts = torch.split(self.mask.tau.detach() > 0, list(self.mask.widths.values()))
-        return {key: part | kept[key] for key, part in zip(self.mask.widths, parts, strict=True)}
+        return {key: runs | kept[key] for key, runs in self.mask.on().items()}
 
 
 def opposed(

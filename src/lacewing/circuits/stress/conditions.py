@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, filling
+from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, filling, nodes_of
 from lacewing.circuits.calibrate import calibrated_loss, fit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.attention import Head, kept_heads, patterns, read_by
@@ -95,7 +95,7 @@ class Attentive:
 
     def moved(self, masks: Masks) -> dict[Head, float]:
         """Of every kept head, the share of its attention that lies elsewhere."""
-        nodes = {key: mask.nonzero()[:, 0].numpy() for key, mask in masks.items()}
+        nodes = nodes_of(masks)
         heads = kept_heads(nodes, self.model.network.config.d_head)
         with edit(self.model.network, filling(masks, self.model.means)):
             found = self._patterns(heads)
@@ -173,7 +173,7 @@ class Strain:
 
         The adversary goes on from there. The search is that of the suite, from another start.
         """
-        nodes = {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
+        nodes = nodes_of(masks)
         self.attacks += 1
         seed = self.config.seed + self.attacks
         running = worst_subset(self.model, nodes, self.sets.train, self.sets.validation, seed)

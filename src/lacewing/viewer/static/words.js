@@ -44,6 +44,14 @@ export function percent(value, digits = 0) {
   return `${(100 * value).toFixed(digits)} %`;
 }
 
+/** How some answers share their chance. From logits: among all tokens they may have none to speak of. */
+export function shares(answers) {
+  const most = Math.max(...answers.map((a) => a.logit));
+  const odds = answers.map((a) => Math.exp(a.logit - most));
+  const total = odds.reduce((sum, value) => sum + value, 0);
+  return odds.map((value) => value / total);
+}
+
 const PLACES = {
   attn_in: ["attention reads", "A channel that attention reads"],
   attn_q: ["query", "A query channel: what a head looks for"],

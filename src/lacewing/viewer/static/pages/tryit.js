@@ -3,7 +3,7 @@
 import { get, readOnly, send } from "../api.js";
 import { fill, h, quietly } from "../dom.js";
 import { csv } from "../save.js";
-import { percent, token } from "../words.js";
+import { percent, shares, token } from "../words.js";
 
 const SIDES = [
   ["full", "The whole model", "all of it"],
@@ -83,10 +83,10 @@ export function show(main, session) {
 
 function column(words, why, side, right) {
   const most = Math.max(...side.top.map((t) => t.p), 0.01);
-  const sum = side.answers.reduce((s, a) => s + a.p, 0) || 1;
+  const parts = shares(side.answers);
   return h("section.side", {},
     h("h2", {}, words), h("p.soft", {}, why),
-    side.answers.length ? h("div.two", { role: "img", "aria-label": side.answers.map((a) => `${a.text} ${percent(a.p / sum)}`).join(", ") },
-      side.answers.map((a, i) => h(`span.share.s${i}${a.token === right ? ".right" : ""}`, { style: { "flex-grow": Math.max(a.p / sum, 0.001) }, title: `${percent(a.p / sum, 1)} of the two` }, h("span", {}, `${token(a.text)} ${percent(a.p / sum)}`)))) : null,
+    side.answers.length ? h("div.two", { role: "img", "aria-label": side.answers.map((a, i) => `${a.text} ${percent(parts[i])}`).join(", ") },
+      side.answers.map((a, i) => h(`span.share.s${i}${a.token === right ? ".right" : ""}`, { style: { "flex-grow": Math.max(parts[i], 0.001) }, title: `${percent(parts[i], 1)} of the two` }, h("span", {}, `${token(a.text)} ${percent(parts[i])}`)))) : null,
     h("ol.top", {}, side.top.map((t) => h("li", {}, h(`span.tokenchip${t.token === right ? ".right" : ""}`, {}, token(t.text)), h("span.meter", {}, h("span.fill", { style: { width: `${((100 * t.p) / most).toFixed(1)}%` } })), h("span.n", {}, percent(t.p, 1))))));
 }

@@ -2,7 +2,7 @@
 
 import { readOnly } from "../api.js";
 import { fill, h, refill, say } from "../dom.js";
-import { number, percent, standing, token } from "../words.js";
+import { number, percent, shares, standing, token } from "../words.js";
 import { keeper } from "./keep.js";
 
 const ABLATIONS = [
@@ -90,14 +90,11 @@ function answers(host, { live }) {
   const side = chosen?.edited ?? chosen?.circuit;
   if (!side) return fill(host);
   const right = chosen.answer;
-  // From logits: among all tokens both answers of a circuit may have no chance to speak of.
-  const most = Math.max(...side.answers.map((a) => a.logit));
-  const odds = (a) => Math.exp(a.logit - most);
-  const total = side.answers.reduce((sum, a) => sum + odds(a), 0);
+  const parts = shares(side.answers);
   return fill(
     host,
-    side.answers.map((a) => {
-      const share = odds(a) / total;
+    side.answers.map((a, i) => {
+      const share = parts[i];
       return h("div.choice", { title: `${percent(a.p, 1)} of all tokens; ${percent(share, 1)} of the two answers` },
         h("span.tokenchip", {}, token(a.text)),
         h("span.meter", {}, h(`span.fill.${a.token === right ? "good" : "bad"}`, { style: { width: `${(100 * share).toFixed(1)}%` } })),

@@ -37,7 +37,7 @@ function best(session) {
   const chosen = session.live.answer?.chosen;
   const side = chosen?.edited ?? chosen?.circuit;
   if (!side) return "";
-  const first = side.answers.reduce((a, b) => (b.p > a.p ? b : a));
+  const first = side.answers.reduce((a, b) => (b.logit > a.logit ? b : a));
   const right = chosen.answer === null || chosen.answer === undefined || first.token === chosen.answer;
   return h(right ? "ins" : "del", { title: "the answer of the two that the circuit finds likelier" }, token(first.text));
 }
