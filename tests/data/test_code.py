@@ -1,12 +1,13 @@
 """Source without its prose still means the same."""
 
 import ast
+import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from lacewing.data.code import without_prose
+from lacewing.data.code import _scanned, _tokenized, without_prose
 
 
 class _Undocumented(ast.NodeTransformer):
@@ -61,3 +62,28 @@ def test_strings_keep_their_empty_lines() -> None:
 def test_no_python_is_none() -> None:
     """Text that does not parse gives None."""
     assert without_prose("this is no Python") is None
+
+
+PEP_701 = sys.version_info >= (3, 12)
+STRINGS = [
+    "a = 'it\"s # no' # yes 'quote",
+    "b = '''two",
+    "lines # no\" '' \\''' ' end'''  # yes '''",
+    'c = r"\\\\" # yes, for a raw string may end in two backslashes',
+    'd = "over \\',
+    'the line" \'\' "" """"a""" # yes',
+    'e = rb\'#\' + b"\\"#" \\',
+    "    + b'#'#yes",
+]
+
+
+@pytest.mark.skipif(PEP_701, reason="strings nest in f-strings: the tokenizer is used")
+@pytest.mark.parametrize("name", ["", "tokenize.py", "textwrap.py", "turtle.py"])
+def test_comments_are_those_of_the_tokenizer(name: str) -> None:
+    """One regular expression finds what Python's tokenizer does: comments, and lines in strings."""
+    text = (LIBRARY / name).read_text(encoding="utf-8") if name else "\n".join(STRINGS)
+    ast.parse(text)
+    comments, inside = _tokenized(text)
+    assert len(comments) >= (5 if not name else 1)
+    assert inside
+    assert _scanned(text) == (comments, inside)

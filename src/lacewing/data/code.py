@@ -1,13 +1,17 @@
 """Python source without its prose: comments and docstrings go, everything else stays as it stands.
 
 A small model that reads a few million tokens learns more of the language when no token is spent on
-English. What is removed is found by Python's own parser and tokenizer, so strings that merely look
-like comments stay. Lines that are left empty go; a body that held only a docstring becomes `pass`.
+English. Docstrings are found by Python's own parser and comments between what are no strings, so
+strings that merely look like either stay. Lines that are left empty go; a body that held only a
+docstring becomes `pass`.
 """
 
 import ast
 import io
+import re
+import sys
 import tokenize
+from collections.abc import Iterator
 
 Span = tuple[int, int, int, int]
 """Start line, start column, end line, end column; lines from 1, columns in characters."""
@@ -42,7 +46,7 @@ def _docstrings(text: str) -> list[tuple[Span, bool]]:
     """Where docstrings stand, and whether each is its whole body."""
     lines = text.split("\n")
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in _statements(ast.parse(text)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         first = node.body[0] if node.body else None
@@ -57,8 +61,52 @@ def _docstrings(text: str) -> list[tuple[Span, bool]]:
     return found
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements below it: a tenth of the tree, for expressions hold none."""
+    yield node
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            yield from _statements(child)
+
+
 def _comments(text: str) -> tuple[list[Span], set[int]]:
     """Where comments stand, and the indices of lines that begin inside a token (a long string)."""
+    # From 3.12 on strings nest in f-strings, which no expression matches; its tokenizer is fast.
+    return _scanned(text) if sys.version_info < (3, 12) else _tokenized(text)
+
+
+STRING_OR_COMMENT = re.compile(
+    r"""
+    \#[^\r\n]*
+    | \"{3} [^"\\]* (?: (?: \\. | "(?!"") ) [^"\\]* )* \"{3}
+    | '{3} [^'\\]* (?: (?: \\. | '(?!'') ) [^'\\]* )* '{3}
+    | " [^"\\]* (?: \\. [^"\\]* )* "
+    | ' [^'\\]* (?: \\. [^'\\]* )* '
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""In source that is known to parse, so that every quote that opens a string is closed."""
+
+
+def _scanned(text: str) -> tuple[list[Span], set[int]]:
+    """By one regular expression: ten times as fast as a tokenizer in Python."""
+    comments: list[Span] = []
+    inside: set[int] = set()
+    line, begins, at = 1, 0, 0  # the line that holds the place `at`, and where it begins
+    for match in STRING_OR_COMMENT.finditer(text):
+        line += text.count("\n", at, match.start())
+        begins, at = text.rfind("\n", 0, match.start()) + 1, match.end()
+        if match[0][0] == "#":
+            left = match.start() - begins
+            comments.append((line, left, line, left + len(match[0])))
+        elif more := match[0].count("\n"):
+            inside.update(range(line, line + more))
+            line += more
+    return comments, inside
+
+
+def _tokenized(text: str) -> tuple[list[Span], set[int]]:
+    """By Python's tokenizer."""
     comments: list[Span] = []
     inside: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
