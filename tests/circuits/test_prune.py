@@ -11,11 +11,11 @@ from lacewing.circuits.ablate import ablated_logits, ablated_loss, calibrated, m
 from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.cuts import Cut, smallest
+from lacewing.circuits.cuts import Cut, bisect, smallest
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune, prune_many
-from lacewing.circuits.search import Wanted, penalty_at
+from lacewing.circuits.search import Search, Wanted, penalty_at, step_together
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
@@ -72,13 +72,13 @@ def test_one_seed_gives_one_circuit(model: Model, sets: PromptSets) -> None:
 
 
 def test_many_circuits_at_once_are_those_found_alone(model: Model, sets: PromptSets) -> None:
-    """Six searches, more than run together, one hopeless: the order and the circuits stay."""
-    jobs = [Wanted(TASK, config(seed), sets) for seed in range(5)]
+    """Five searches, more than run together, one hopeless: the order and the circuits stay."""
+    jobs = [Wanted(TASK, config(seed, prompts=1024), sets) for seed in range(4)]
     jobs.insert(2, Wanted(TASK, config(target_loss=0.001), sets))
     found = prune_many(model, jobs, quiet=True)
     assert isinstance(found.pop(2), DataError)
     for seed, circuit in enumerate(found):
-        alone = prune(model, TASK, config(seed), sets=sets, quiet=True)
+        alone = prune(model, TASK, config(seed, prompts=1024), sets=sets, quiet=True)
         assert alone == circuit
         assert isinstance(circuit, Circuit)
         assert circuit.losses == pytest.approx(dict(alone.losses))
@@ -278,3 +278,22 @@ def test_a_calibrated_circuit_says_so(model: Model, sets: PromptSets) -> None:
     used = ablated_loss(model, sets.test, masks, calibration=circuit.calibration)
     assert float(used.mean()) == circuit.losses["circuit"]
     assert float(used.mean()) < float(ablated_loss(model, sets.test, masks).mean())
+
+
+def test_the_smallest_cut_of_all_stages_wins(model: Model, sets: PromptSets) -> None:
+    """Though the last stage is cut first and the others only below it; of equal ones the first."""
+    search = Search.begin(model, 0, Wanted(TASK, config(), sets))
+    assert isinstance(search, Search)
+    while not search.ended:
+        step_together(model, [search])
+    dice, learned = torch.Generator().manual_seed(0), search.mask.tau.detach()
+    noise = [torch.randn(len(learned), generator=dice) for _ in range(6)]
+    search.rankings = [(learned + spread).clamp(-1, 1) for spread in noise]
+    target, losses = micro.TARGET, search.measure
+    masks = [NodeMask(search.mask.widths, model.means, tau, 1.0) for tau in search.rankings]
+    sizes = [cut.nodes for mask in masks if (cut := bisect(model, mask, target, losses))]
+    assert len(set(sizes)) > 1
+    search.cut(model)
+    assert search.best is not None
+    assert min(sizes) == search.best.nodes
+    assert torch.equal(search.mask.tau.detach(), search.rankings[sizes.index(min(sizes))])

@@ -4,7 +4,7 @@ Masks act after AbsTopK, are the same at every token and prompt, and fill with t
 pretraining text, zero, or the values of another prompt (paper A.5, method section 6).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -78,12 +78,25 @@ def ablated_logits(
     Raises:
         DataError: resampling with fewer than two pairs.
     """
+    return torch.cat(list(logits_in_pieces(model, prompts, masks, ablation)))
+
+
+def logits_in_pieces(
+    model: Model, prompts: Prompts, masks: Masks | None, ablation: Ablation = "mean"
+) -> Iterator[Float[Tensor, "sequence vocab"]]:
+    """The same, piece by piece, for those who may not need all.
+
+    Raises:
+        DataError: resampling with fewer than two pairs.
+    """
     count = len(prompts)
     if ablation == "resample" and count < 2:
         raise DataError("resampling fills from another pair, but there is only one: add pairs")
     run = _runner(model, prompts, masks, ablation)
-    pieces = [range(start, min(start + PIECE, count)) for start in range(0, count, PIECE)]
-    return torch.cat([run(piece) for piece in pieces])
+    for start in range(0, count, PIECE):
+        with torch.no_grad():
+            piece = run(range(start, min(start + PIECE, count)))
+        yield piece
 
 
 def _runner(

@@ -7,10 +7,10 @@ regression with few unknowns; the paper takes 16 steps of LBFGS, here Newton's m
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from lacewing.circuits.ablate import Masks, ablated_logits, calibrated
 from lacewing.circuits.circuit import Calibration
@@ -42,6 +42,12 @@ def calibrated_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -
     return float(two_answer_loss(calibrated(logits, fit(logits, prompts)), prompts).mean())
 
 
+def least_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> float:
+    """The least mean task loss, in nats, that any scale and biases give on these very prompts."""
+    features, _ = _features(logits, prompts)
+    return _loss(features, _newton(features, ridge=1e-9))
+
+
 def refitted_loss(
     run: Callable[[Prompts], Float[Tensor, "sequence vocab"]], fitted_on: Prompts, prompts: Prompts
 ) -> Float[Tensor, " sequence"]:
@@ -68,13 +74,7 @@ def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibratio
         logits: At the answer position.
         prompts: What they were computed on.
     """
-    tokens, seen = torch.unique(torch.stack([prompts.answer, prompts.other]), return_inverse=True)
-    rows, names = torch.arange(len(logits)), tokens.tolist() if len(tokens) <= FEW else []
-    features = torch.zeros(len(logits), 1 + len(names), dtype=torch.float64)
-    features[:, 0] = (logits[rows, prompts.answer] - logits[rows, prompts.other]).double()
-    if names:
-        features[rows, 1 + seen[0]] += 1
-        features[rows, 1 + seen[1]] -= 1
+    features, names = _features(logits, prompts)
     unknown = _newton(features)
     if unknown[0] < 0:
         features[:, 0] = 0
@@ -83,22 +83,39 @@ def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibratio
     return Calibration(float(unknown[0]), dict(zip(names, unknown[1:].tolist(), strict=True)))
 
 
-def _newton(features: Float[Tensor, "sequence column"]) -> Float[Tensor, " column"]:
-    """Minimise  mean softplus(-features x) + ridge / 2 |x - (1, 0, ...)|^2."""
-    prior = torch.zeros(features.shape[1], dtype=features.dtype)
-    prior[0] = 1
-    ridge = RIDGE * torch.eye(len(prior), dtype=features.dtype)
+def _features(
+    logits: Float[Tensor, "sequence vocab"], prompts: Prompts
+) -> tuple[Float64[np.ndarray, "sequence column"], list[int]]:
+    """What scale and biases act on: their product is the margin. And the tokens with a bias."""
+    answers = torch.stack([prompts.answer, prompts.other])
+    margin = torch.gather(logits, 1, answers.T).double()
+    tokens, seen = np.unique(answers.numpy(), return_inverse=True)
+    rows, names = np.arange(len(logits)), tokens.tolist() if len(tokens) <= FEW else []
+    features = np.zeros((len(logits), 1 + len(names)))
+    features[:, 0] = (margin[:, 0] - margin[:, 1]).numpy()
+    if names:
+        right, wrong = seen.reshape(2, -1)
+        features[rows, 1 + right] += 1
+        features[rows, 1 + wrong] -= 1
+    return features, names
 
-    def cost(x: Tensor) -> float:
-        fall = softplus(-(features @ x)).mean()
-        return float(fall + 0.5 * RIDGE * (x - prior).square().sum())
+
+def _newton(
+    features: Float64[np.ndarray, "sequence column"], ridge: float = RIDGE
+) -> Float64[np.ndarray, " column"]:
+    """Minimise  mean softplus(-features x) + ridge / 2 |x - (1, 0, ...)|^2."""
+    prior = np.eye(features.shape[1])[0]
+    pull = ridge * np.eye(len(prior))
+
+    def cost(x: Float64[np.ndarray, " column"]) -> float:
+        return _loss(features, x) + 0.5 * ridge * float(np.square(x - prior).sum())
 
     x, now = prior, cost(prior)
     for _ in range(STEPS):
-        wrong = torch.sigmoid(-(features @ x))
-        slope = -(features.T @ wrong) / len(features) + ridge @ (x - prior)
-        bend = (features.T * (wrong * (1 - wrong))) @ features / len(features) + ridge
-        step = torch.linalg.solve(bend, slope)
+        wrong = np.exp(-np.logaddexp(0, features @ x))
+        slope = -(features.T @ wrong) / len(features) + pull @ (x - prior)
+        bend = (features.T * (wrong * (1 - wrong))) @ features / len(features) + pull
+        step = np.linalg.solve(bend, slope)
         share = 1.0
         while (found := cost(x - share * step)) > now and share > 1e-6:
             share /= 2
@@ -106,3 +123,10 @@ def _newton(features: Float[Tensor, "sequence column"]) -> Float[Tensor, " colum
             break
         x, now = x - share * step, found
     return x
+
+
+def _loss(
+    features: Float64[np.ndarray, "sequence column"], x: Float64[np.ndarray, " column"]
+) -> float:
+    """Mean softplus of the negative margin, in nats."""
+    return float(np.logaddexp(0, -(features @ x)).mean())

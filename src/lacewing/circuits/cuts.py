@@ -26,12 +26,13 @@ def bisect(
     target: float,
     loss: Callable[[Masks], float],
     mended: Callable[[Masks], Masks] | None = None,
+    most: int | None = None,
 ) -> Cut | None:
     """How few of the highest-ranked nodes reach the target loss, as `loss` measures it.
 
     Assumes that more nodes mean less loss, as the paper does; the cut returned is measured, so the
     target always holds for it. Where `mended` is given, what it makes of the top-ranked nodes is
-    cut.
+    cut. A cut of more than `most` nodes is not looked for.
     """
 
     def cut(k: int) -> Cut:
@@ -39,8 +40,9 @@ def bisect(
         masks = mended(masks) if mended else masks
         return Cut(masks, k, loss(masks))
 
+    most = most or len(mask.tau)
     on = max(1, int((mask.tau > 0).sum()))
-    return smallest(cut, on, len(mask.tau), target)
+    return smallest(cut, min(on, most), most, target)
 
 
 def smallest(cut: Callable[[int], Cut], likely: int, most: int, target: float) -> Cut | None:

@@ -175,7 +175,7 @@ def _remove_many(trial: Trial, prompts: Prompts, target: float) -> bool:
     low, high = 0, len(ranked)  # the first `low` fit; `high` do not, or are all
     while high - low > 1:
         middle = (low + high) // 2
-        if trial.loss_without(ranked[:middle], prompts) <= target:
+        if trial.loss_without(ranked[:middle], prompts, target) <= target:
             low = middle
         else:
             high = middle
@@ -188,14 +188,14 @@ def _remove_many(trial: Trial, prompts: Prompts, target: float) -> bool:
 def _remove_single(trial: Trial, prompts: Prompts, target: float) -> bool:
     """One round of single removals, the cheapest first; whether any part went."""
     parts: list[Part] = [*trial.nodes_on(), *trial.edges_on()]
-    losses = {part: trial.loss_without([part], prompts) for part in parts}
+    losses = {part: trial.loss_without([part], prompts, target) for part in parts}
     gone = False
     for part in sorted(parts, key=lambda part: (losses[part], part_name(part))):
         if losses[part] > target:
             break
         if not _is_on(trial, part):
             continue
-        if not gone or trial.loss_without([part], prompts) <= target:
+        if not gone or trial.loss_without([part], prompts, target) <= target:
             _remove(trial, [part])
             gone = True
     return gone

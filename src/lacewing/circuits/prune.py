@@ -3,7 +3,7 @@
     1 all nodes start on; tau of every node is trained on  task loss + penalty x nodes on,
       with everything that is off replaced by its mean over the pretraining text
     2 the penalty rises geometrically along the run: one path instead of one run per penalty
-    3 at points of its later half, nodes are ranked by tau and bisection finds how few of the
+    3 as tau stood at points of its later half, nodes are ranked and bisection finds how few of the
       highest, less those that no path joins to the answer, reach the target loss on validation
       prompts; the smallest cut wins, and is thinned by what gradients call its cheapest nodes
     4 losses are measured on test prompts, which nothing was chosen on
@@ -123,7 +123,7 @@ def _title(wanted: Sequence[Wanted]) -> str:
 def _finish(model: Model, search: "Search") -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
     config, sets = search.wanted.config, search.sets
-    best = search.thinned(model)
+    best = search.cut(model)
     if best is None:
         return DataError(
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_logits, ablated_loss, masks_of
-from lacewing.circuits.calibrate import calibrated_loss
+from lacewing.circuits.ablate import Masks, ablated_loss, logits_in_pieces, masks_of
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.edges import Nodes
+from lacewing.circuits.limit import loss_within
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.stress.adversary import Adversary
@@ -69,9 +69,9 @@ class Search:
         self.measure = self.strain or self._measure(model)
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
+        self.rankings: list[Tensor] = []
+        """tau at the stages that were passed."""
         self.best: Cut | None = None
-        self.ranking = self.mask.tau.detach().clone()
-        """tau where the best cut was made."""
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
@@ -120,9 +120,12 @@ class Search:
     def _measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
         config, prompts = self.wanted.config, self.sets.validation
-        if config.calibrate:
-            return lambda masks: calibrated_loss(ablated_logits(model, prompts, masks), prompts)
-        return lambda masks: mean(ablated_loss(model, prompts, masks))
+
+        def measure(masks: Masks) -> float:
+            pieces = logits_in_pieces(model, prompts, masks)
+            return loss_within(config.target_loss, pieces, prompts, config.calibrate)
+
+        return measure
 
     def _strain(self, model: Model) -> Strain:
         seed = self.wanted.config.seed
@@ -130,7 +133,7 @@ class Search:
         return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
 
     def learn(self, model: Model) -> None:
-        """Move the mask along its gradient; at a stage, cut a circuit out."""
+        """Move the mask along its gradient; at a stage, keep where it stands."""
         config = self.wanted.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - 0.9 * self.step / config.steps)
@@ -141,27 +144,41 @@ class Search:
             self.demands.adversary.follow()
         self.step += 1
         if self.step in self.stages:
-            found = self._cut(model)
-            if found and (self.best is None or found.nodes < self.best.nodes):
-                self.best, self.ranking = found, self.mask.tau.detach().clone()
-            if found and self.strain:
+            self.rankings.append(self.mask.tau.detach().clone())
+            if self.strain and (found := self._cut(model)):
                 self.strain.attack(found.masks)
 
-    def _cut(self, model: Model) -> Cut | None:
+    def _cut(self, model: Model, most: int | None = None) -> Cut | None:
         mended = self.strain.attention.without_strays if self.strain else None
-        return bisect(model, self.mask, self.wanted.config.target_loss, self.measure, mended)
+        target = self.wanted.config.target_loss
+        return bisect(model, self.mask, target, self.measure, mended, most)
 
-    def thinned(self, model: Model) -> Cut | None:
-        """The best cut without the nodes it can do without.
+    def cut(self, model: Model) -> Cut | None:
+        """The smallest cut of all stages, without the nodes it can do without.
+
+        The last stage comes first: its cut is mostly the smallest, and then of each earlier one a
+        single cut, as large, shows that none of it is smaller.
+        """
+        ranking = self.mask.tau
+        for earlier in reversed(self.rankings):
+            with torch.no_grad():
+                self.mask.tau.copy_(earlier)
+            found = self._cut(model, self.best.nodes if self.best else None)
+            if found:
+                self.best, ranking = found, earlier
+        with torch.no_grad():
+            self.mask.tau.copy_(ranking)
+        return self.best and self._thinned(model, self.best)
+
+    def _thinned(self, model: Model, best: Cut) -> Cut:
+        """A cut without the nodes it can do without.
 
         A robust one is attacked again. What breaks it is faced from then on, by a new cut; if that
         happens to every thinned one, the last cut stays as thick as it was when it held.
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
-        if self.best is None or not self.strain:
-            return self.best and thin(model, self.best, prompts, target, self.measure)
-        with torch.no_grad():
-            self.mask.tau.copy_(self.ranking)
+        if not self.strain:
+            return thin(model, best, prompts, target, self.measure)
         whole = self._held(model)
         for _ in range(THINNINGS):
             thinned = thin(model, whole, prompts, target, self.measure, partial(self._rises, model))
@@ -209,10 +226,8 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         reached += gradients(model.network, masks, batches, penalties, heads, kind, random, demands)
     for search in searches:
         search.learn(model)
-    sizes = [s.best.nodes for s in searches if s.best]
-    so_far = f", smallest cuts {', '.join(map(str, sizes))}" if sizes else ""
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
-    return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on{so_far}"
+    return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on"
 
 
 def penalty_at(config: PruneConfig, step: int) -> float:

@@ -7,16 +7,17 @@ runs like any other.
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import PIECE, masks_of, nodes_of
-from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
+from lacewing.circuits.limit import loss_within
 from lacewing.circuits.live import LiveCircuit
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -105,12 +106,13 @@ class Trial:
 
     def logits(self, prompts: Prompts) -> Tensor:
         """Logits at the answer position, before any calibration."""
+        return torch.cat(list(self._pieces(prompts)))
+
+    def _pieces(self, prompts: Prompts) -> Iterator[Tensor]:
         live = LiveCircuit(self.network, self.masks, self.fills)
-        found = []
         for start in range(0, len(prompts), PIECE):
             piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
-            found.append(live(piece.tokens, at=piece.last))
-        return torch.cat(found)
+            yield live(piece.tokens, at=piece.last)
 
     def losses(self, prompts: Prompts) -> Tensor:
         """Task loss of every sequence, in nats, before any calibration."""
@@ -118,17 +120,27 @@ class Trial:
 
     def loss(self, prompts: Prompts) -> float:
         """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts."""
-        if self.refit:
-            return calibrated_loss(self.logits(prompts), prompts)
-        return float(self.losses(prompts).mean())
+        return self.loss_within(math.inf, prompts)
 
-    def loss_without(self, parts: Iterable[Part], prompts: Prompts) -> float:
-        """Mean task loss with some parts off too; they are on again afterwards."""
+    def loss_within(self, limit: float, prompts: Prompts) -> float:
+        """The loss if it is at most the limit, else some number above (see `limit`)."""
+        return loss_within(limit, self._pieces(prompts), prompts, self.refit)
+
+    def loss_without(
+        self, parts: Iterable[Part], prompts: Prompts, limit: float = math.inf
+    ) -> float:
+        """Mean task loss with some parts off too; they are on again afterwards.
+
+        Args:
+            parts: Nodes and edges.
+            prompts: Prompts.
+            limit: A loss above it need not be measured to the end.
+        """
         switched = list(parts)
         for part in switched:
             self.switch(part, on=False)
         try:
-            return self.loss(prompts)
+            return self.loss_within(limit, prompts)
         finally:
             for part in reversed(switched):
                 self.switch(part, on=True)

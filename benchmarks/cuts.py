@@ -1,0 +1,190 @@
+"""`python -m benchmarks.cuts`: circuits cut out of a learned mask, against the published way.
+
+A real mask is learned first (`builtin:sparse`, or --model, and a task). Then three ways take turns:
+
+published  at every stage, bisection over all nodes; each cut is run by the masked model, on all
+           prompts
+bisection  the same with compiled circuits
+ours       the last stage first, from its count of nodes; earlier ones only below what is found; a
+           cut stops as soon as it can no longer reach the target
+
+Then one pass over the rows of four thresholds is held against four passes, one threshold each.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import tyro
+from torch import Tensor
+
+from lacewing.circuits.ablate import Masks, ablated_logits, filling
+from lacewing.circuits.calibrate import calibrated_loss
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.cuts import Cut, bisect
+from lacewing.circuits.masks import NodeMask, edits
+from lacewing.circuits.paths import connected
+from lacewing.circuits.search import Search, Wanted, step_together
+from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
+from lacewing.model import store
+from lacewing.model.hooks import edit
+from lacewing.model.layers import sparse_products
+from lacewing.model.store import Model
+from lacewing.tasks import registry
+from lacewing.tasks.batch import Prompts
+
+AT_ONCE = 4
+"""Thresholds in one pass."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What to measure."""
+
+    model: str = "builtin:sparse"
+    """A model."""
+    task: str = "bracket_counting"
+    """A task it has learned."""
+    times: int = 5
+    """Turns of every way."""
+    json: bool = False
+    """End with one line of JSON."""
+
+
+class Counted:
+    """A measure of cuts that counts how often it is asked."""
+
+    def __init__(self, measure: Callable[[Masks], float]) -> None:
+        self.measure, self.cuts = measure, 0
+
+    def __call__(self, masks: Masks) -> float:
+        """The loss."""
+        self.cuts += 1
+        return self.measure(masks)
+
+
+def learned(model: Model, task: str) -> Search:
+    """A search that has walked its path and has not cut yet."""
+    search = Search.begin(model, 0, Wanted(registry.get(task), PruneConfig()))
+    if isinstance(search, DataError):
+        raise search
+    while not search.ended:
+        step_together(model, [search])
+    return search
+
+
+def plain_bisection(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cut | None:
+    """The smallest cut of all stages, each by bisection from nothing to everything."""
+    best = None
+    for ranking in search.rankings:
+        mask = NodeMask(search.mask.widths, model.means, ranking, 1.0)
+        low, high = 0, len(ranking)
+        while high - low > 1:
+            middle = (low + high) // 2
+            masks = connected(model.network, mask.top(middle))
+            found = Cut(masks, middle, loss(masks))
+            if found.loss <= search.wanted.config.target_loss:
+                high = middle
+                if best is None or middle < best.nodes:
+                    best = found
+            else:
+                low = middle
+    return best
+
+
+def our_cuts(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cut | None:
+    """As `Search.cut` does it, before thinning."""
+    best: Cut | None = None
+    for ranking in reversed(search.rankings):
+        mask = NodeMask(search.mask.widths, model.means, ranking, 1.0)
+        target = search.wanted.config.target_loss
+        best = bisect(model, mask, target, loss, most=best.nodes if best else None) or best
+    return best
+
+
+def masked(model: Model, prompts: Prompts, masks: Masks) -> Tensor:
+    """Logits of the masked full model."""
+    with torch.no_grad(), edit(model.network, filling(masks, model.means)):
+        return model.network(prompts.tokens, at=prompts.last)
+
+
+def at_once(model: Model, search: Search) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Four thresholds: one pass over all their rows, and one pass each."""
+    ranking, prompts = search.rankings[-1], search.sets.validation
+    on = int((ranking > 0).sum())
+    order = ranking.sort(descending=True, stable=True).values
+    masks = [
+        NodeMask(
+            search.mask.widths,
+            model.means,
+            ranking - float(order[on * (i + 1) // 4 - 1]) + 1e-6,
+            1.0,
+        )
+        for i in range(AT_ONCE)
+    ]
+    rows = len(prompts.last)
+    whose = torch.arange(AT_ONCE).repeat_interleave(rows)
+    tokens, last = prompts.tokens.repeat(AT_ONCE, 1), prompts.last.repeat(AT_ONCE)
+
+    @torch.no_grad()
+    def together() -> None:
+        with edit(model.network, edits(masks, whose)):
+            model.network(tokens, at=last)
+
+    @torch.no_grad()
+    def alone() -> None:
+        for mask in masks:
+            with edit(model.network, edits([mask], None)):
+                model.network(prompts.tokens, at=prompts.last)
+
+    return together, alone
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Of one run."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def main(bench: Cuts) -> None:
+    """Learn, then let the ways take turns."""
+    keep_pages()
+    model = store.load(bench.model)
+    with sparse_products(model.network):
+        search = learned(model, bench.task)
+        prompts = search.sets.validation
+        ways = {
+            "published": lambda m: calibrated_loss(masked(model, prompts, m), prompts),
+            "bisection": lambda m: calibrated_loss(ablated_logits(model, prompts, m), prompts),
+            "ours": search.measure,
+        }
+        took: dict[str, list[float]] = {name: [] for name in ways}
+        said = {}
+        for _ in range(bench.times):
+            for name, loss in ways.items():
+                counted = Counted(loss)
+                began = time.perf_counter()
+                found = (our_cuts if name == "ours" else plain_bisection)(model, search, counted)
+                took[name].append(time.perf_counter() - began)
+                said[name] = {"cuts": counted.cuts, "nodes": found.nodes if found else math.inf}
+        together, alone = at_once(model, search)
+        pairs = [(seconds(together), seconds(alone)) for _ in range(bench.times)]
+    for name, facts in said.items():
+        ratio = statistics.median(a / b for a, b in zip(took["published"], took[name], strict=True))
+        facts |= {"ms": 1e3 * statistics.median(took[name]), "ratio": ratio}
+        sizes = f"{facts['cuts']:3} cuts, {facts['nodes']} nodes"
+        print(f"{name:10} {facts['ms']:8.0f} ms {ratio:5.1f}x  {sizes}")
+    passes = statistics.median(a / b for a, b in pairs)
+    print(f"{AT_ONCE} thresholds in one pass take {passes:.2f} of the time of {AT_ONCE} passes")
+    if bench.json:
+        print(json.dumps({"cuts": said, "one_pass_of_four": passes}))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Cuts))
