@@ -14,7 +14,7 @@ from lacewing.circuits import circuit as circuits
 from lacewing.circuits.attack import Attacks, Attempt, attack, rate
 from lacewing.circuits.attacks.edits import WHY, Edit, draw, kinds_for, parts_of, put
 from lacewing.circuits.attacks.material import Material, material
-from lacewing.circuits.attacks.search import EACH, Candidate, chosen, matched
+from lacewing.circuits.attacks.search import EACH, Candidate, Scale, chosen, matched
 from lacewing.circuits.attacks.state import read, same_state, starts
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.cli import main
@@ -128,14 +128,26 @@ def candidate(
     base: int, member: int, margin: float, size: int = 5, kind: str = "comment"
 ) -> Candidate:
     """A candidate whose text does not matter."""
-    return Candidate(Edit(kind, (f"# {base} {margin}",), base, IF), member, float(margin), size)
+    made = Edit(kind, (f"# {base} {margin}",), base, IF)
+    return Candidate(made, member, float(margin), float(margin), size)
 
 
 def test_chosen_are_flips_one_a_pair() -> None:
-    """The surest first, only where the circuit was right before, one of every pair."""
+    """The surest first, only where circuit and model were right before, one of every pair."""
     pool = [candidate(0, 0, -1), candidate(0, 1, -3), candidate(1, 0, -2), candidate(2, 0, 1)]
-    before = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, 1.0]])
-    assert [-3] == [c.margin for c in chosen(pool, before, 10)]
+    circuit = np.array([[1.0, 1.0], [-1.0, 1.0], [1.0, 1.0]])
+    assert [-3] == [c.margin for c in chosen(pool, Scale(circuit, abs(circuit)), 10)]
+    wrong = np.array([[1.0, -1.0], [1.0, 1.0], [1.0, 1.0]])
+    assert [-1] == [c.margin for c in chosen(pool, Scale(circuit, wrong), 10)]
+
+
+def test_scale_moves_the_models_margin() -> None:
+    """A model of twice the circuit's margins loses two nats where the circuit loses one."""
+    circuit = np.array([[1.0, 2.0], [3.0, -1.0]])
+    scale = Scale(circuit, 2 * circuit + 0.5)
+    assert pytest.approx(2.0) == scale.slope
+    assert pytest.approx(2 * -4.0 + 4.5) == scale.predicted((0, 1), -2.0)
+    assert 7.0 == Scale(np.ones((2, 2)), np.full((2, 2), 7.0)).predicted((1, 1), -9.0)
 
 
 def test_matched_controls() -> None:
@@ -153,7 +165,8 @@ def test_matched_controls() -> None:
 
 def attempt(before: float, after: float) -> Attempt:
     """An attempt of which only the full model's margins matter."""
-    return Attempt("comment", ("#",), "", "a", "b", 1, 1.0, -1.0, float(before), float(after), "f")
+    margins = 1.0, -1.0, -1.0, float(before), float(after)
+    return Attempt("comment", ("#",), "", "a", "b", 1, *margins, "f")
 
 
 def test_rates() -> None:
@@ -205,7 +218,7 @@ def prompts(count: int) -> list[Pair]:
     made = []
     for i in range(count):
         above = f"{names[i % 4]} = {i}\nif {names[(i + 1) % 4]} == {i % 3}:\n"
-        text = f"{words[i % 4]} {names[(i + i // 4) % 4]}"
+        text = " ".join((*words[: 1 + i % 4], *names, names[(i + i // 4) % 4]))
         made.append(
             Pair(f'{above}    print("{text}', f"{above}    print('{text}", '")', "')", f"f{i}.py")
         )
@@ -217,13 +230,14 @@ def test_attack_is_repeatable(text: Path) -> None:
     model = load("builtin:sparse")
     circuit = quote_circuit(model)
     made = [
-        attack(model, circuit, prompts(24), budget=80, tests=8, corpus=str(text), quiet=True)
+        attack(model, circuit, prompts(24), budget=400, tests=8, corpus=str(text), quiet=True)
         for _ in range(2)
     ]
     assert made[0].as_json() == made[1].as_json()
     first = made[0]
     assert first.attacks
     assert all(a.circuit < 0 < a.circuit_before for a in first.attacks)
+    assert all(a.predicted < 0 < a.before for a in first.attacks)
     assert len(first.attacks) == len({a.source for a in first.attacks})
     assert first.predicted >= len(first.attacks)
     for group in (first.random, first.same_kind, first.same_prompt):

@@ -12,7 +12,7 @@ from lacewing.circuits.ablate import masks_of
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import gradients
-from lacewing.circuits.stress.ablations import Stress, put_on
+from lacewing.circuits.stress.ablations import Ablations, put_on
 from lacewing.circuits.ways import ablated, some_donors
 from lacewing.model.hooks import record
 from lacewing.model.sites import site_widths
@@ -35,7 +35,7 @@ def parts(mask: NodeMask) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["mean", "zero", "frozen", "resample"])
-def test_a_stress_is_the_ablation_of_its_name(busy: Model, kind: Stress) -> None:
+def test_a_stress_is_the_ablation_of_its_name(busy: Model, kind: Ablations) -> None:
     """The logits under it are those of the model ablated in that way, donors and all."""
     sets = micro.prompt_sets(busy)
     mask, prompts = half_on(busy), sets.train.take(range(8))
@@ -72,8 +72,8 @@ def test_a_subset_lets_half_of_the_rest_run(busy: Model) -> None:
     assert 8 < len({tuple(row.tolist()) for row in filled})
 
 
-@pytest.mark.parametrize("kind", get_args(Stress))
-def test_every_stress_teaches_the_mask(model: Model, sets: PromptSets, kind: Stress) -> None:
+@pytest.mark.parametrize("kind", get_args(Ablations))
+def test_every_stress_teaches_the_mask(model: Model, sets: PromptSets, kind: Ablations) -> None:
     """With everything off but the planted nodes, losing one of them is felt under each."""
     widths = site_widths(model.network.config)
     nodes = masks_of(model.network, micro.nodes_of(micro.PLANTED, model.network.config))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import Masks, ablated_logits, masks_of
-from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.config import STRESS, PruneConfig, Stress
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune
@@ -27,9 +27,10 @@ from lacewing.circuits.stress.conditions import (
     Strain,
     loss_of,
 )
-from lacewing.circuits.stress.kinds import KINDS, Demands, Kind
+from lacewing.circuits.stress.kinds import Demands, Kind, turns
 from lacewing.circuits.stress.text import ForeignText
 from lacewing.circuits.ways import ablated
+from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.task import Task
@@ -236,10 +237,32 @@ def test_every_kind_has_a_head_of_its_own(read: Model, sets: PromptSets) -> None
     search = Search(read, 0, Wanted(TASK, config), sets)
     step_together(read, [search])
     moved = {kind for kind, head in search.heads.items() if head.log_scale != 0}
-    assert {KINDS[0]} == moved
-    assert set(KINDS) == set(search.heads)
+    assert {STRESS[0]} == moved
+    assert set(STRESS) == set(search.heads)
 
 
 def test_a_robust_search_sees_more_prompts() -> None:
     """Three times as many steps."""
     assert 3 * dataclasses.replace(CONFIG, robust=False).steps == CONFIG.steps
+    assert CONFIG.steps > dataclasses.replace(CONFIG, stress=("zero",)).steps > CONFIG.steps / 3
+
+
+def test_a_part_of_the_stress(read: Model, sets: PromptSets) -> None:
+    """A circuit is asked for what was chosen, and for mean ablation always."""
+    config = dataclasses.replace(CONFIG, stress=("zero", "subset"), prompts=320, stages=1)
+    search = Search(read, 0, Wanted(TASK, config), sets)
+    assert ("mean", "zero", "subset") == search.kinds
+    assert search.strain is not None
+    assert [Ablated, InPart] == [type(c) for c in search.strain.conditions]
+    assert search.strain.mended is None
+    assert not search.strain.attack(kept(read, {}))
+    assert ("attention", "worst") == turns(("attention", "worst"))
+    circuit = prune(read, TASK, config, sets=sets, quiet=True)
+    assert circuit.losses["validation"] <= micro.TARGET
+
+
+@pytest.mark.parametrize("stress", [(), ("zero", "zero")])
+def test_stress_that_there_is_not(stress: tuple[Stress, ...]) -> None:
+    """The message has the kinds there are."""
+    with pytest.raises(ConfigError, match=r"some of attention, .* natural, each once"):
+        dataclasses.replace(CONFIG, stress=stress)

@@ -5,7 +5,8 @@
     controls                      -> random edits of the same size: of any kind; of the same kind;
                                      of the same kind on the same prompts
 
-The search sees the circuit alone. The edits keep the right answer right by construction (see
+The search sees the full model's margins on the prompts as they are, and what the circuit says of
+every edit. The edits keep the right answer right by construction (see
 `attacks/edits`). The paper's two attacks, longer lists and an unmatched bracket in a comment, are
 of these kinds (method section 9.6).
 """
@@ -21,10 +22,12 @@ from lacewing.circuits.attacks.edits import WHY
 from lacewing.circuits.attacks.material import material
 from lacewing.circuits.attacks.search import (
     Candidate,
+    Scale,
     Search,
     answer_margins,
     chosen,
     matched,
+    turns,
 )
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.programs.reference import Reference
@@ -61,6 +64,8 @@ class Attempt:
     """The circuit's margin for the right answer on the prompt as it was, nats."""
     circuit: float
     """And on the edited one."""
+    predicted: float
+    """What the full model's margin on it should be by that, nats."""
     before: float
     """The full model's margin on the prompt as it was, nats."""
     after: float
@@ -99,7 +104,7 @@ class Attacks:
     proposals: int
     """Edited prompts that the circuit was asked about."""
     predicted: int
-    """Of these, on how many the circuit turns from right to wrong."""
+    """Of these, on how many the circuit turns from right to wrong, and the model with it."""
     attacks: tuple[Attempt, ...]
     random: tuple[Attempt, ...]
     """Random edits of other prompts, of any kind: same member and size."""
@@ -179,7 +184,8 @@ def attack(
     reference = Reference(model, circuit)
     longest = model.network.config.context
     pieces = material(corpus or model.corpus, seed)
-    search = Search(tuple(pairs), reference, model.tokenizer, longest, pieces, seed)
+    full = _full_margins(model, list(pairs))
+    search = Search(tuple(pairs), reference, model.tokenizer, longest, pieces, full, seed)
     if not search.usable:
         raise DataError(
             f"none of the {len(pairs)} test pairs of {circuit.task} can be edited: the lines above "
@@ -189,10 +195,9 @@ def attack(
         pool = search.random(budget // 2, bar.update)
         rest = budget - budget // 2
         more = search.guided(pool, rest, lambda done: bar.update(budget // 2 + done))
-    before = search.before()
-    found = chosen([*pool, *more], before, tests)
     every = [*pool, *more]
-    predicted = sum(c.margin < 0 < before[c.place] for c in every)
+    found = chosen(every, search.scale, tests)
+    predicted = sum(turns(c, search.scale) for c in every)
     taken = {c.edit for c in found}
     spare = [c for c in pool if c.edit not in taken]
     others = {
@@ -200,10 +205,9 @@ def attack(
         for name in ("random", "same_kind")
     }
     same = search.alike(found)
-    full = _full_margins(model, list(pairs))
 
     def tried(candidates: Sequence[Candidate]) -> tuple[Attempt, ...]:
-        return _attempts(model, candidates, before, full)
+        return _attempts(model, candidates, search.scale)
 
     return Attacks(
         task=circuit.task,
@@ -218,9 +222,7 @@ def attack(
     )
 
 
-def _attempts(
-    model: Model, candidates: Sequence[Candidate], before: np.ndarray, full: np.ndarray
-) -> tuple[Attempt, ...]:
+def _attempts(model: Model, candidates: Sequence[Candidate], scale: Scale) -> tuple[Attempt, ...]:
     """The full model's margins on some edited prompts."""
     if not candidates:
         return ()
@@ -237,9 +239,10 @@ def _attempts(
                 right=answers[candidate.member],
                 wrong=answers[1 - candidate.member],
                 size=candidate.size,
-                circuit_before=float(before[candidate.place]),
+                circuit_before=float(scale.circuit[candidate.place]),
                 circuit=candidate.margin,
-                before=float(full[candidate.place]),
+                predicted=candidate.predicted,
+                before=float(scale.full[candidate.place]),
                 after=float(margins[candidate.member]),
                 source=pair.source,
             )

@@ -1,11 +1,15 @@
 """How a circuit is searched for. Plain values only; no torch is imported here."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from lacewing.errors import ConfigError
 
+Stress = Literal["attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
+"""What a robust circuit can be asked to stand (see `stress`)."""
+STRESS: tuple[Stress, ...] = get_args(Stress)
 ROBUST_PROMPTS = 3
-"""How many times as many prompts a robust search sees: its kinds of stress take turns."""
+"""How many times as many prompts a robust search sees whose seven kinds of stress take turns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,8 @@ class PruneConfig:
 
     # Budget.
     prompts: int = 4_608
-    """Pairs of prompts seen in all, over the whole path of penalties; three times as many with
-    `robust`."""
+    """Pairs of prompts seen in all, over the whole path of penalties; with `robust` up to three
+    times as many."""
     batch: int = 24
     """Pairs per step (paper: 64)."""
     max_tokens: int = 64
@@ -62,6 +66,8 @@ class PruneConfig:
     """Find a circuit that also stands what `lacewing verify` tests: other ablations, frozen norms,
     the rest ablated in part (at random, and where it hurts most), natural text outside the task,
     attention as in the full model. Such circuits are far larger, and take many times as long."""
+    stress: tuple[Stress, ...] = STRESS
+    """Which of these a robust circuit is to stand; all by default."""
     calibrate: bool = True
     """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
     paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""
@@ -78,8 +84,15 @@ class PruneConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
 
+        object.__setattr__(self, "stress", tuple(self.stress))  # settings on disk have lists
+        unknown = [kind for kind in self.stress if kind not in STRESS]
+        if unknown or not self.stress or len(set(self.stress)) != len(self.stress):
+            raise ConfigError(
+                f"stress must be some of {', '.join(STRESS)}, each once, not {list(self.stress)}"
+            )
+
     @property
     def steps(self) -> int:
         """Steps of mask training."""
-        prompts = self.prompts * ROBUST_PROMPTS if self.robust else self.prompts
-        return max(self.stages, prompts // self.batch)
+        more = (ROBUST_PROMPTS - 1) * len(self.stress) / len(STRESS) if self.robust else 0
+        return max(self.stages, round(self.prompts * (1 + more)) // self.batch)

@@ -14,20 +14,21 @@ Paper section 2.2 and A.5; method section 6. The model's weights never change.
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from lacewing.circuits import circuit as circuits
 from lacewing.circuits.ablate import Masks, ablated_loss, nodes_of
 from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.cuts import mean
+from lacewing.circuits.cuts import Cut, mean
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import Search, Wanted, step_together
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
-from lacewing.progress import progress
+from lacewing.progress import Progress, progress
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
@@ -110,7 +111,9 @@ def prune_many(
             bar.update(min(walked, total), told)
             for search in [s for s in running if s.ended]:
                 running.remove(search)
-                found = results[search.number] = _finish(model, search)
+                ended = min(walked, total - 1)  # said at times, not at each cut
+                tell = partial(_told, bar, ended, search)
+                found = results[search.number] = _finish(model, search, tell)
                 if done and isinstance(found, Circuit):
                     done(search.number, found)
     return [results[number] for number in range(len(wanted))]
@@ -120,10 +123,15 @@ def _title(wanted: Sequence[Wanted]) -> str:
     return f"prune {wanted[0].task.name}" if len(wanted) == 1 else f"prune {len(wanted)} circuits"
 
 
-def _finish(model: Model, search: "Search") -> Circuit | DataError:
+def _told(bar: Progress, done: int, search: Search, cut: Cut) -> None:
+    """Say how small the cut is by now: under stress it takes longer than the mask."""
+    bar.update(done, f"cut {search.wanted.task.name}: {cut.nodes} nodes")
+
+
+def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
     config, sets = search.wanted.config, search.sets
-    best = search.cut(model)
+    best = search.cut(model, tell)
     if best is None:
         return DataError(
             f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "

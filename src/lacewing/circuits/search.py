@@ -19,7 +19,7 @@ from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.stress.adversary import Adversary
 from lacewing.circuits.stress.conditions import Strain
 from lacewing.circuits.stress.head import Head
-from lacewing.circuits.stress.kinds import KINDS, PLAIN, Demands, Kind, Turn, losses
+from lacewing.circuits.stress.kinds import PLAIN, Demands, Kind, Turn, losses, turns
 from lacewing.circuits.stress.text import ForeignText
 from lacewing.circuits.thin import RANKED, thin
 from lacewing.errors import DataError
@@ -62,8 +62,9 @@ class Search:
             betas=(0.9, config.beta2),
             weight_decay=config.weight_decay,
         )
-        vocab, kinds = model.network.config.vocab_size, KINDS if config.robust else (PLAIN,)
-        self.heads = {kind: Head(vocab) for kind in kinds} if config.calibrate else {}
+        vocab = model.network.config.vocab_size
+        self.kinds = turns(config.stress) if config.robust else (PLAIN,)
+        self.heads = {kind: Head(vocab) for kind in self.kinds} if config.calibrate else {}
         self.strain = self._strain(model) if config.robust else None
         self.demands = self.strain.demands if self.strain else None
         self.measure = self.strain or self._measure(model)
@@ -106,7 +107,7 @@ class Search:
     @property
     def kind(self) -> Kind:
         """What the mask has to stand in the next step."""
-        return KINDS[self.step % len(KINDS)] if self.wanted.config.robust else PLAIN
+        return self.kinds[self.step % len(self.kinds)]
 
     @property
     def head(self) -> Head | None:
@@ -115,7 +116,8 @@ class Search:
 
     def _head(self, kind: Kind) -> Head | None:
         """Of a kind; what is claimed of text goes by that of the mean."""
-        return self.heads.get("attention" if kind == "natural" else kind)
+        mean = "attention" if "attention" in self.kinds else PLAIN
+        return self.heads.get(mean if kind == "natural" else kind)
 
     def _measure(self, model: Model) -> Callable[[Masks], float]:
         """The loss of a cut on validation prompts: what decides."""
@@ -129,7 +131,8 @@ class Search:
 
     def _strain(self, model: Model) -> Strain:
         seed = self.wanted.config.seed
-        text = ForeignText.of(model, self.sets, seed)
+        asked = "natural" in self.wanted.config.stress
+        text = ForeignText.of(model, self.sets, seed) if asked else None
         return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
 
     def learn(self, model: Model) -> None:
@@ -149,12 +152,14 @@ class Search:
                 self.strain.attack(found.masks)
 
     def _cut(self, model: Model, most: int | None = None) -> Cut | None:
-        mended = self.strain.attention.without_strays if self.strain else None
+        mended = self.strain.mended if self.strain else None
         target = self.wanted.config.target_loss
         return bisect(model, self.mask, target, self.measure, mended, most)
 
-    def cut(self, model: Model) -> Cut | None:
+    def cut(self, model: Model, tell: Callable[[Cut], None] = lambda cut: None) -> Cut | None:
         """The smallest cut of all stages, without the nodes it can do without.
+
+        `tell` is called with every cut on the way.
 
         The last stage comes first: its cut is mostly the smallest, and then of each earlier one a
         single cut, as large, shows that none of it is smaller.
@@ -166,11 +171,12 @@ class Search:
             found = self._cut(model, self.best.nodes if self.best else None)
             if found:
                 self.best, ranking = found, earlier
+                tell(found)
         with torch.no_grad():
             self.mask.tau.copy_(ranking)
-        return self.best and self._thinned(model, self.best)
+        return self.best and self._thinned(model, self.best, tell)
 
-    def _thinned(self, model: Model, best: Cut) -> Cut:
+    def _thinned(self, model: Model, best: Cut, tell: Callable[[Cut], None]) -> Cut:
         """A cut without the nodes it can do without.
 
         A robust one is attacked again. What breaks it is faced from then on, by a new cut; if that
@@ -178,10 +184,11 @@ class Search:
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
         if not self.strain:
-            return thin(model, best, prompts, target, self.measure)
+            return thin(model, best, prompts, target, self.measure, tell=tell)
         whole = self._held(model)
         for _ in range(THINNINGS):
-            thinned = thin(model, whole, prompts, target, self.measure, partial(self._rises, model))
+            rises = partial(self._rises, model)
+            thinned = thin(model, whole, prompts, target, self.measure, rises, tell, roughly=True)
             if not self.strain.attack(thinned.masks):
                 return thinned
             whole = self._held(model)
@@ -203,7 +210,7 @@ class Search:
         on = torch.cat(list(masks.values()))
         mask = NodeMask(self.mask.widths, model.means, on.float() - 0.5, self.mask.temperature)
         few = self.sets.train.take(range(min(RANKED, len(self.sets.train))))
-        for kind in KINDS:
+        for kind in self.kinds:
             head = self._head(kind)
             random = torch.Generator().manual_seed(self.wanted.config.seed)
             gradients(model.network, [mask], [few], [0.0], [head], kind, random, [self.demands])

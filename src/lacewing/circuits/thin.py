@@ -19,6 +19,8 @@ from lacewing.tasks.batch import Prompts
 
 RANKED = 64
 """Pairs that nodes are ranked on; what goes is decided on all."""
+LITTLE = 0.02
+"""Share of the nodes that a round must let go, where only that is wanted which goes quickly."""
 FAILURES = 12
 """Single nodes in a row that may turn out to be needed before the rest is taken to be."""
 
@@ -30,6 +32,8 @@ def thin(
     target: float,
     loss: Callable[[Masks], float],
     rises: Callable[[Masks], Mapping[str, Tensor]] | None = None,
+    tell: Callable[[Cut], None] = lambda cut: None,
+    roughly: bool = False,
 ) -> Cut:
     """Remove nodes from a cut as long as it reaches its target.
 
@@ -41,6 +45,9 @@ def thin(
         loss: Measures a cut, on the prompts that decide.
         rises: What the loss of a cut would rise by without each node, to first order; by default
             the task loss under mean ablation.
+        tell: Called with every smaller cut.
+        roughly: End when a round lets go of less than a fiftieth, instead of trying single nodes:
+            for losses that take long.
 
     Returns:
         A cut with no more nodes, which reaches the target too.
@@ -51,7 +58,10 @@ def thin(
         order = _ranked(cut.masks, rises(cut.masks))
         smaller = _without_most(model, cut, order, target, loss)
         if smaller is None:
-            return _without_single(model, cut, order, target, loss)
+            return cut if roughly else _without_single(model, cut, order, target, loss)
+        tell(smaller)
+        if roughly and smaller.nodes > (1 - LITTLE) * cut.nodes:
+            return smaller
         cut = smaller
 
 

@@ -1,6 +1,7 @@
 """Home, text, try it, compare, and what holds for every part of the page, in a browser."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -123,6 +124,20 @@ def test_try_it(shown: Callable[..., Any], measured: Any) -> None:
     assert shares.startswith('")')
     tab.locator("#pick").select_option("1 corrupted")
     tab.wait_for_function("() => document.querySelector('#text').value.includes('def check')")
+
+
+def test_shares_of_answers_without_chance(shown: Callable[..., Any]) -> None:
+    """Two answers that no probability is left for still share it, by their logits."""
+    tab = shown()
+    found = tab.evaluate(
+        """async () => {
+            const { shares } = await import(new URL("static/words.js", document.baseURI));
+            const two = (a, b) => shares([{ logit: a, p: 0 }, { logit: b, p: 0 }]);
+            return [two(-900, -902), two(3, 3), shares([])];
+        }"""
+    )
+    assert pytest.approx([1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))]) == found[0]
+    assert [[0.5, 0.5], []] == found[1:]
 
 
 def test_try_it_with_a_cut(shown: Callable[..., Any], measured: Any) -> None:

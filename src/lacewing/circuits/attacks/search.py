@@ -1,10 +1,13 @@
 """Search for edits on which a circuit's own arithmetic gives the wrong answer.
 
+What the circuit says of an edit is a change of margin. The prediction for the full model is its
+margin on the prompt as it was, moved by that change in the full model's scale (see `Scale`).
+
 The first half of the budget is random edits of random prompts; they are the pool that controls are
 drawn from, too. The second half tries the kinds of edit again that the circuit bears worst on
 average, prompt by prompt. The attacks are taken from the worst of these: not the texts on which
 the circuit errs most, because a circuit's extremes are its own noise and not the model's. The full
-model is asked nothing here.
+model is asked about no edited prompt here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +46,8 @@ class Candidate:
     """0 for the clean prompt, 1 for the corrupted one."""
     margin: float
     """Right answer's logit minus the wrong one's in the circuit, nats; below 0 it errs."""
+    predicted: float
+    """What the full model's margin should be by that, nats."""
     size: int
     """Tokens of what was put in."""
 
@@ -50,6 +55,26 @@ class Candidate:
     def place(self) -> tuple[int, int]:
         """The prompt it was made of."""
         return self.edit.base, self.member
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Margins on the prompts as they are, and how far the full model's follow the circuit's."""
+
+    circuit: np.ndarray
+    """The circuit's, [pair, member], nats."""
+    full: np.ndarray
+    """The full model's, [pair, member], nats."""
+
+    @property
+    def slope(self) -> float:
+        """The full model's spread over the circuit's."""
+        spread = float(self.circuit.std())
+        return float(self.full.std()) / spread if spread else 0.0
+
+    def predicted(self, place: tuple[int, int], margin: float) -> float:
+        """The full model's margin where the circuit's on an edited prompt is `margin`."""
+        return float(self.full[place] + self.slope * (margin - self.circuit[place]))
 
 
 class Search:
@@ -62,6 +87,7 @@ class Search:
         tokenizer: Tokenizer,
         longest: int,
         material: Material,
+        full: np.ndarray,
         seed: int,
     ) -> None:
         """Take the pairs apart.
@@ -72,6 +98,7 @@ class Search:
             tokenizer: Of its model.
             longest: Most tokens of a prompt.
             material: What edits are made of.
+            full: The full model's margins on the pairs as they are, [pair, member], nats.
             seed: Of all dice.
         """
         self.reference, self.tokenizer, self.longest = reference, tokenizer, longest
@@ -79,6 +106,7 @@ class Search:
         self.parts = [parts_of(i, pair) for i, pair in enumerate(pairs)]
         self.kinds = {parts.base: kinds_for(parts) for parts in self.parts}
         self.usable = [parts for parts in self.parts if self.kinds[parts.base]]
+        self.scale = Scale(self._margins(encode(pairs, tokenizer, longest)), full)
 
     def random(self, count: int, tell: Callable[[int], None] = lambda _: None) -> list[Candidate]:
         """Random edits of random prompts, every kind as often as the prompts allow it."""
@@ -127,15 +155,14 @@ class Search:
             return []
         margins = self._margins(encode([e.pair for e in fitting], self.tokenizer, self.longest))
         return [
-            Candidate(edit, member, float(pair[member]), self._size(edit))
+            self._candidate(edit, member, float(pair[member]))
             for edit, pair in zip(fitting, margins, strict=True)
             for member in (0, 1)
         ]
 
-    def before(self) -> np.ndarray:
-        """The circuit's margins on the prompts as they are, [pair, member]."""
-        pairs = [parts.pair for parts in self.parts]
-        return self._margins(encode(pairs, self.tokenizer, self.longest))
+    def _candidate(self, edit: Edit, member: int, margin: float) -> Candidate:
+        predicted = self.scale.predicted((edit.base, member), margin)
+        return Candidate(edit, member, margin, predicted, self._size(edit))
 
     def _margins(self, prompts: Prompts) -> np.ndarray:
         return answer_margins(self.reference.logits(prompts), prompts)
@@ -208,12 +235,12 @@ def group(candidate: Candidate) -> Group:
 
 
 def average(pool: Sequence[Candidate]) -> dict[Group, float]:
-    """The circuit's mean margin per prompt and kind, few edits drawn towards the kind's mean."""
+    """The mean prediction per prompt and kind, few edits drawn towards the kind's mean."""
     kinds: dict[str, list[float]] = {}
     groups: dict[Group, list[float]] = {}
     for candidate in pool:
-        kinds.setdefault(candidate.edit.kind, []).append(candidate.margin)
-        groups.setdefault(group(candidate), []).append(candidate.margin)
+        kinds.setdefault(candidate.edit.kind, []).append(candidate.predicted)
+        groups.setdefault(group(candidate), []).append(candidate.predicted)
     means = {kind: sum(margins) / len(margins) for kind, margins in kinds.items()}
     return {
         key: (sum(margins) + PRIOR * means[key[2]]) / (len(margins) + PRIOR)
@@ -221,21 +248,28 @@ def average(pool: Sequence[Candidate]) -> dict[Group, float]:
     }
 
 
-def chosen(pool: Sequence[Candidate], before: np.ndarray, count: int) -> list[Candidate]:
-    """The attacks: edits that turn the circuit from right to wrong, one a pair.
+def turns(candidate: Candidate, scale: Scale) -> bool:
+    """Whether the circuit turns from right to wrong, and says so of the full model too."""
+    place = candidate.place
+    by_itself = candidate.margin < 0 < scale.circuit[place]
+    return bool(by_itself and candidate.predicted < 0 < scale.full[place])
 
-    From the prompts and kinds with the worst average; of each the edit with the middle margin
-    among those on which the circuit errs.
+
+def chosen(pool: Sequence[Candidate], scale: Scale, count: int) -> list[Candidate]:
+    """The attacks: edits that turn the circuit, and by it the model, from right to wrong.
+
+    One a pair, from the prompts and kinds with the worst average; of each the edit with the middle
+    prediction among those that turn.
     """
     flips: dict[Group, list[Candidate]] = {}
     for candidate in pool:
-        if candidate.margin < 0 < before[candidate.place]:
+        if turns(candidate, scale):
             flips.setdefault(group(candidate), []).append(candidate)
     means = average(pool)
     found: dict[int, Candidate] = {}
     for key in sorted(flips, key=lambda key: (means[key], key)):
         if key[0] not in found and len(found) < count:
-            ranked = sorted(flips[key], key=lambda c: (c.margin, c.edit.pieces))
+            ranked = sorted(flips[key], key=lambda c: (c.predicted, c.edit.pieces))
             found[key[0]] = ranked[len(ranked) // 2]
     return list(found.values())
 

@@ -22,7 +22,7 @@ from lacewing.model.hooks import edit
 from lacewing.model.transformer import SiteHook, Transformer
 from lacewing.tasks.batch import Prompts
 
-Stress = Literal["mean", "subset", "resample", "zero", "frozen"]
+Ablations = Literal["mean", "subset", "resample", "zero", "frozen"]
 """What stands for the nodes that a mask turns off."""
 
 
@@ -32,7 +32,7 @@ def put_on(
     masks: Sequence[NodeMask],
     circuit: Tensor,
     together: Prompts,
-    kind: Stress,
+    kind: Ablations,
     generator: torch.Generator,
 ) -> None:
     """Put masks on every site of the network, under one kind of stress, until the stack is left.
@@ -60,7 +60,7 @@ def put_on(
 
 
 def _filled(
-    masks: Sequence[NodeMask], circuit: Tensor, kind: Stress, generator: torch.Generator
+    masks: Sequence[NodeMask], circuit: Tensor, kind: Ablations, generator: torch.Generator
 ) -> dict[str, SiteHook]:
     """Hooks that put zero where a mask is off, or let a random half of that run on."""
     hooks: dict[str, SiteHook] = {}

@@ -158,29 +158,50 @@ class Strain:
         few = sets.validation.take(range(min(PAIRS, len(sets.validation))))
         self.model, self.sets, self.demands, self.config = model, sets, demands, config
         self.few, self.attacks = few, 0
-        others = [Ablated(model, few, way, config.calibrate) for way in OTHER_WAYS]
-        half = functools.partial(_joined, _half(model, config.seed))
-        parts = [
-            InPart(model, few, spare, config.calibrate) for spare in (demands.adversary.spare, half)
+        ask = {kind: getattr(self, f"_{kind}") for kind in config.stress if kind not in OTHER_WAYS}
+        others = [way for way in OTHER_WAYS if way in config.stress]
+        self.conditions: list[Condition] = [
+            *(Ablated(model, few, way, config.calibrate) for way in others),
+            *(ask[kind]() for kind in ("attention", "worst", "subset", "natural") if kind in ask),
         ]
-        text = demands.text.to_choose_on
-        claimed = Claims(model, few, text, config.calibrate)
-        self.attention = Attentive(model, few)
-        self.conditions: list[Condition] = [*others, self.attention, *parts, claimed]
+
+    @property
+    def mended(self) -> Callable[[Masks], Masks] | None:
+        """What a cut's masks go through before it is measured."""
+        found = [c for c in self.conditions if isinstance(c, Attentive)]
+        return found[0].without_strays if found else None
+
+    def _attention(self) -> Condition:
+        return Attentive(self.model, self.few)
+
+    def _worst(self) -> Condition:
+        return self._in_part(self.demands.adversary.spare)
+
+    def _subset(self) -> Condition:
+        return self._in_part(functools.partial(_joined, _half(self.model, self.config.seed)))
+
+    def _natural(self) -> Condition:
+        assert self.demands.text
+        text = self.demands.text.to_choose_on
+        return Claims(self.model, self.few, text, self.config.calibrate)
+
+    def _in_part(self, spare: Callable[[Masks], Masks]) -> Condition:
+        return InPart(self.model, self.few, spare, self.config.calibrate)
 
     def attack(self, masks: Masks) -> bool:
         """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
 
-        The adversary goes on from there. The search is that of the suite, from another start.
+        The adversary goes on from there. The search is that of the suite, from another start. Where
+        nobody asks for `worst`, nothing is searched.
         """
+        if "worst" not in self.config.stress:
+            return False
         nodes = nodes_of(masks)
         self.attacks += 1
         seed = self.config.seed + self.attacks
         running = worst_subset(self.model, nodes, self.sets.train, self.sets.validation, seed)
         self.demands.adversary.start_at(running)
-        faced = InPart(
-            self.model, self.few, functools.partial(_joined, running), self.config.calibrate
-        )
+        faced = self._in_part(functools.partial(_joined, running))
         self.conditions.insert(0, faced)
         return faced(masks) > 1
 

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,11 +19,12 @@ from torch.nn.functional import softplus
 from lacewing.circuits.ablate import calibrated
 from lacewing.circuits.calibrate import fit
 from lacewing.circuits.circuit import Calibration
+from lacewing.circuits.config import Stress
 from lacewing.circuits.faith.attention import kept_heads, patterns, read_by
 from lacewing.circuits.faith.natural import log_odds
 from lacewing.circuits.live import QKV
 from lacewing.circuits.masks import NodeMask, edits, steps
-from lacewing.circuits.stress.ablations import Stress, put_on
+from lacewing.circuits.stress.ablations import Ablations, put_on
 from lacewing.circuits.stress.adversary import Adversary, opposed
 from lacewing.circuits.stress.head import Head
 from lacewing.circuits.stress.text import ForeignText
@@ -32,11 +33,9 @@ from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts, joined
 from lacewing.tasks.scoring import two_answer_loss
 
-Kind = Literal["mean", "attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
+Kind = Literal["mean", Stress]
 PLAIN: Kind = "mean"
 """The only one where nothing more is asked."""
-KINDS: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if kind != PLAIN)
-"""Those that take turns, one a step; `attention` is mean ablation too."""
 MOVED, MOVED_COST = 0.15, 2.0
 """Share of a head's attention that may lie elsewhere for nothing, and nats for all that is more."""
 MARGIN = 1.0
@@ -45,12 +44,18 @@ LEAST = 0.1
 """Smallest scale while learning under `worst`: with none, nobody would learn anything."""
 
 
+def turns(stress: Sequence[Stress]) -> tuple[Kind, ...]:
+    """The kinds that take turns, one a step; `attention` is mean ablation too."""
+    return tuple(stress) if "attention" in stress else (PLAIN, *stress)
+
+
 @dataclass(frozen=True)
 class Demands:
     """What one robust search asks with, beside its prompts."""
 
     adversary: Adversary
-    text: ForeignText
+    text: ForeignText | None
+    """Asked for by `natural` alone."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def losses(kind: Kind, turn: Turn) -> list[Tensor]:
     return LOSSES[kind](turn)
 
 
-def _ablated(turn: Turn, kind: Stress) -> list[Tensor]:
+def _ablated(turn: Turn, kind: Ablations) -> list[Tensor]:
     """Task losses with what is off ablated."""
     together = turn.together
     circuit = turn.whose(turn.counts)
@@ -180,7 +185,7 @@ def _best(logits: Tensor, batch: Prompts) -> Calibration:
 def _foreign(turn: Turn) -> list[Tensor]:
     """How far claims on foreign text reach up to those at the ends of the circuits' own prompts."""
     together, network = turn.together, turn.network
-    texts = [demand.text.draw(turn.generator) for demand in turn.demands]
+    texts = [demand.text.draw(turn.generator) for demand in turn.demands if demand.text]
     rows = torch.cat([text.tokens for text in texts])
     counts = [len(text.tokens) for text in texts]
     with _precision(rows.device):
