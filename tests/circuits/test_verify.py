@@ -69,7 +69,7 @@ def test_one_seed_gives_one_verification(model: Model, sets: PromptSets) -> None
 
 
 def test_random_circuits_have_the_same_size_per_site(model: Model) -> None:
-    """As many different channels at every site, sorted; the draws differ."""
+    """As many different channels at every site, sorted, none the circuit's; the draws differ."""
     circuit = make(model, micro.PLANTED)
     drawn = random_nodes(model, circuit, 0, 20)
     for nodes in drawn:
@@ -77,6 +77,7 @@ def test_random_circuits_have_the_same_size_per_site(model: Model) -> None:
             k: len(v) for k, v in nodes.items()
         }
         assert all(np.all(np.diff(channels) > 0) for channels in nodes.values())
+        assert not any(set(nodes[key]) & set(kept) for key, kept in circuit.nodes.items())
     assert 20 == len({tuple(np.concatenate(list(nodes.values())).tolist()) for nodes in drawn})
 
 

@@ -63,11 +63,12 @@ class PruneConfig:
     """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
 
     robust: bool = False
-    """Find a circuit that also stands what `lacewing verify` tests: other ablations, frozen norms,
-    the rest ablated in part (at random, and where it hurts most), natural text outside the task,
-    attention as in the full model. Such circuits are far larger, and take many times as long."""
-    stress: tuple[Stress, ...] = STRESS
-    """Which of these a robust circuit is to stand; all by default."""
+    """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
+    times larger, and takes several times as long."""
+    stress: tuple[Stress, ...] = tuple(kind for kind in STRESS if kind != "worst")
+    """What a robust circuit is to stand: other ablations, frozen norms, a random part of the rest
+    ablated, natural text outside the task, attention as in the full model; on request also the
+    worst part of the rest ablated, which takes thousands of nodes and many minutes."""
     calibrate: bool = True
     """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
     paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""

@@ -53,7 +53,7 @@ export function judged(circuit) {
   const list = rows(circuit.verification);
   if (!list.length) return h("p.judged", {}, mark(circuit.verdict));
   const passed = list.filter((t) => t.passed === true).length;
-  const words = passed === list.length ? `passed all ${passed} tests` : `passed ${passed} of ${list.length} tests`;
+  const words = passed === list.length ? (passed === 2 ? "passed both tests" : `passed all ${passed} tests`) : `passed ${passed} of ${list.length} tests`;
   const open = () => show(circuit);
   if (read().query.tests && !document.querySelector("dialog")) queueMicrotask(open);
   const { look } = spoken(circuit.verdict);
