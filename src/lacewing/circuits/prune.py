@@ -130,20 +130,23 @@ def _told(bar: Progress, done: int, search: Search, cut: Cut) -> None:
 
 def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
-    config, sets = search.wanted.config, search.sets
-    best = search.cut(model, tell)
+    config, best = search.wanted.config, search.cut(model, tell)
     if best is None:
         return DataError(
-            f"no circuit of {sets.name} reaches {config.target_loss:g} nats: the penalties from "
-            f"{config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
+            f"no circuit of {search.sets.name} reaches {config.target_loss:g} nats: the penalties "
+            f"from {config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
         )
-    masks = best.masks
+    return as_circuit(model, search, best)
+
+
+def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:
+    """A cut as a circuit, with its losses on test and validation prompts."""
+    config, sets, masks = search.wanted.config, search.sets, cut.masks
     calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
-    nodes = nodes_of(masks)
     seconds = round(time.monotonic() - search.began, 2)
     return circuits.make(
         model.network,
-        nodes,
+        nodes_of(masks),
         model_id=model.id,
         model_source=model.source,
         task=search.wanted.task.name,
