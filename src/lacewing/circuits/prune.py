@@ -132,9 +132,10 @@ def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circui
     """The circuit of a search that has ended, measured on test prompts."""
     config, best = search.wanted.config, search.cut(model, tell)
     if best is None:
+        penalties = f"{config.penalty_from:g} to {config.penalty_to:g}"
         return DataError(
             f"no circuit of {search.sets.name} reaches {config.target_loss:g} nats: the penalties "
-            f"from {config.penalty_from:g} to {config.penalty_to:g} remove too much; lower penalty_to"
+            f"from {penalties} remove too much; lower penalty_to"
         )
     return as_circuit(model, search, best)
 
