@@ -15,6 +15,7 @@ from lacewing.viewer import sample, texts
 from lacewing.viewer.answers import CircuitAnswer, NodeDetail
 from lacewing.viewer.attention import attend
 from lacewing.viewer.effects import effect
+from lacewing.viewer.jobs import Jobs
 from lacewing.viewer.state import Viewer
 from lacewing.viewer.turns import BusyError, Turns, Work
 
@@ -265,6 +266,25 @@ def test_save_and_verify(folder: Path, here: Any) -> None:
         pytest.approx(circuit.losses["circuit"], abs=1e-5)
         == (shown["verification"]["sufficient"]["loss"])
     )
+
+
+def test_which_tests_are_run(folder: Path, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short ones unless all are asked for; nothing else is an answer."""
+    asked: list[list[str]] = []
+    add = Jobs.add
+
+    def noted(self: Jobs, kind: Any, subject: str, arguments: Any, then: Any) -> Any:
+        asked.append(list(arguments))
+        return add(self, kind, subject, arguments, then)
+
+    monkeypatch.setattr(Jobs, "add", noted)
+    with here(folder) as server, server.client() as client:
+        for body in ({}, {"all": True}):
+            job = client.post(f"{BASE}/verify", json=body).json()
+            client.post(f"/api/jobs/{job['id']}/cancel", json={})
+        assert 422 == client.post(f"{BASE}/verify", json={"all": "some"}).status_code
+    assert ["--quick" in arguments for arguments in asked] == [True, False]
+    assert all("verify" == arguments[0] for arguments in asked)
 
 
 def test_cancelled_job(live: Any) -> None:

@@ -77,6 +77,13 @@ class Nothing(Strict):
     """An empty body."""
 
 
+class Tests(Strict):
+    """Which tests of a circuit to run."""
+
+    all: bool = False
+    """The whole suite, for minutes; else whether it is sufficient and necessary."""
+
+
 class Annotation(BaseModel):
     """A saved remark."""
 

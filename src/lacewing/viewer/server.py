@@ -197,10 +197,10 @@ def _noted(viewer: Viewer, written: Any) -> Any:
 
 def _jobs(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/verify", status_code=202)
-    def post_verify(id: str, nothing: answers.Nothing) -> answers.Job:
+    def post_verify(id: str, tests: answers.Tests) -> answers.Job:
         session = viewer.session(id)
-        command = ["verify", "--circuit", str(session.found.folder), "--quick", "--json"]
-        command += ["--model", session.model.source]
+        command = ["verify", "--circuit", str(session.found.folder), "--json"]
+        command += ["--model", session.model.source, *([] if tests.all else ["--quick"])]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())
 
     @app.post("/api/models/{id}/tasks", status_code=202)

@@ -22,13 +22,17 @@ function dialog(session) {
   const edited = session.cut.now.off.length > 0;
   const steered = Object.keys(session.cut.now.values).length > 0;
   const name = h("input", { type: "text", id: "keep-name", value: suggestion(session), pattern: "[A-Za-z0-9_\\-]{1,64}", maxlength: 64, required: true });
+  const tests = h("select", { id: "keep-tests" },
+    h("option", { value: "two" }, "is it sufficient and necessary (seconds)"),
+    h("option", { value: "all" }, "everything that lacewing verify asks (minutes)"));
   const said = h("div.progress", { role: "status" });
   const act = h("button.main", { type: "submit" }, edited ? "Save, then verify" : "Verify this circuit");
   const form = h("form", { method: "dialog" },
     h("h2", { id: "keep-title" }, edited ? "Save as a new circuit" : "Verify this circuit"),
     edited
       ? h("p", {}, h("label", { for: "keep-name" }, "Name"), name)
-      : h("p.soft", {}, "Measures the circuit alone, the model without it, and controls such as random circuits of the same size. It takes a few minutes."),
+      : h("p.soft", {}, "Measures the circuit alone, the model without it, and random circuits of the same size as controls."),
+    h("p", {}, h("label", { for: "keep-tests" }, "Tests"), tests),
     edited && steered ? h("p.soft", {}, "Values that were set are not part of a circuit; only what is switched off is saved.") : null,
     said,
     h("div.row", {}, act, h("button", { type: "button", on: { click: () => box.close() } }, "Close")),
@@ -38,7 +42,7 @@ function dialog(session) {
     act.disabled = true;
     try {
       const id = edited ? await saved(session, name.value.trim()) : session.id;
-      await verified(id, said, session);
+      await verified(id, { all: tests.value === "all" }, said, session);
     } catch (error) {
       fill(said, h("p.error", { role: "alert" }, error.message));
       act.disabled = false;
@@ -62,8 +66,8 @@ async function saved(session, name) {
 }
 
 /** Start a verification and show how far it is. */
-async function verified(id, host, session) {
-  const job = await send("POST", ["circuits", id, "verify"]);
+async function verified(id, tests, host, session) {
+  const job = await send("POST", ["circuits", id, "verify"], tests);
   const bar = h("progress", { max: 100, value: 0, "aria-label": "verification" });
   const note = h("small");
   const cancel = h("button.quiet", { type: "button", on: { click: () => send("POST", ["jobs", job.id, "cancel"]).catch(() => {}) } }, "Cancel");
