@@ -1,6 +1,7 @@
 """Robust pruning: the adversary, foreign text, attention, and what a cut has to hold under."""
 
 import dataclasses
+import json
 import random
 from pathlib import Path
 
@@ -274,3 +275,11 @@ def test_stress_that_there_is_not(stress: tuple[Stress, ...]) -> None:
     """The message has the kinds there are."""
     with pytest.raises(ConfigError, match=r"some of attention, .* natural, each once"):
         dataclasses.replace(CONFIG, stress=stress)
+
+
+def test_settings_come_back() -> None:
+    """Through JSON, from circuits with settings of later or earlier versions too."""
+    saved = json.loads(json.dumps(CONFIG.settings() | {"seconds": 3.0}))
+    assert CONFIG == PruneConfig.of(saved)
+    del saved["stress"]
+    assert PruneConfig().stress == PruneConfig.of(saved).stress

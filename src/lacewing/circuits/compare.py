@@ -6,7 +6,6 @@ dense / sparse gets an interval by resampling tasks, and seeds within each task.
 kept in the output folder, so an interrupted comparison goes on.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,10 +225,11 @@ def _stored(folder: Path, model: Model, wanted: Wanted) -> Circuit | None:
     assert sets is not None
     circuit = circuits.load(folder)
     circuit.check(model)
-    for key, value in dataclasses.asdict(config).items():
-        if circuit.settings.get(key) != value:
+    before = PruneConfig.of(circuit.settings).settings()
+    for key, value in config.settings().items():
+        if before[key] != value:
             raise ConfigError(
-                f"{folder} was pruned with {key} {circuit.settings.get(key)!r}, not {value!r}: "
+                f"{folder} was pruned with {key} {before[key]!r}, not {value!r}: "
                 "choose another --output"
             )
     if circuits.load_pairs(folder) != list(sets.test.pairs):

@@ -1,7 +1,8 @@
 """How a circuit is searched for. Plain values only; no torch is imported here."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
 from lacewing.errors import ConfigError
 
@@ -85,12 +86,24 @@ class PruneConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
 
-        object.__setattr__(self, "stress", tuple(self.stress))  # settings on disk have lists
         unknown = [kind for kind in self.stress if kind not in STRESS]
         if unknown or not self.stress or len(set(self.stress)) != len(self.stress):
             raise ConfigError(
                 f"stress must be some of {', '.join(STRESS)}, each once, not {list(self.stress)}"
             )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "PruneConfig":
+        """The configuration that a circuit was found by; defaults for what it does not say."""
+        known = {field.name for field in fields(cls)}
+        said: dict[str, Any] = {key: value for key, value in settings.items() if key in known}
+        if "stress" in said:
+            said["stress"] = tuple(said["stress"])  # JSON has lists
+        return cls(**said)
+
+    def settings(self) -> dict[str, Any]:
+        """Plain values, as a circuit keeps them."""
+        return asdict(self) | {"stress": list(self.stress)}
 
     @property
     def steps(self) -> int:

@@ -11,7 +11,6 @@
 Paper section 2.2 and A.5; method section 6. The model's weights never change.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -157,7 +156,7 @@ def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:
         target_loss=config.target_loss,
         losses=_losses(model, sets, masks, calibration),
         calibration=calibration,
-        settings=dataclasses.asdict(config) | {"seconds": seconds},
+        settings=config.settings() | {"seconds": seconds},
     )
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from lacewing.circuits.ablate import ablated_loss
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune_many
@@ -54,7 +55,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         One finding for each control: its edges over the circuit's, infinite if the target is never
         reached.
     """
-    config, sets = prune_config(circuit), _fewer(prompts.sets)
+    config, sets = PruneConfig.of(circuit.settings), _fewer(prompts.sets)
     task = prompts.task
     nonsense, shuffled = exchanged(sets), dealt(sets, prompts.seed)
     wanted = [Wanted(task, config, s, anyway=True) for s in (nonsense, shuffled)]

@@ -49,12 +49,6 @@ class Evidence:
         return validation.take(range(min(FITTED_ON, len(validation))))
 
 
-def prune_config(circuit: Circuit) -> PruneConfig:
-    """The configuration a circuit was found by; defaults for what it does not say."""
-    known = {field.name for field in dataclasses.fields(PruneConfig)}
-    return PruneConfig(**{k: v for k, v in circuit.settings.items() if k in known})
-
-
 def gather(
     model: Model,
     circuit: Circuit,
@@ -76,7 +70,7 @@ def gather(
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config, known = prune_config(circuit), task_of(circuit, task)
+    config, known = PruneConfig.of(circuit.settings), task_of(circuit, task)
     sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,

@@ -13,7 +13,8 @@ from pathlib import Path
 from random import Random
 
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.faith.evidence import Evidence
 from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts, prompts
@@ -38,7 +39,7 @@ def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     task = evidence.task
     if task.origin != "mixed":
         return f"all prompts of {task.name} are of one make ({task.origin})"
-    config, corpus = prune_config(circuit), Corpus.parse(evidence.corpus)
+    config, corpus = PruneConfig.of(circuit.settings), Corpus.parse(evidence.corpus)
     longest = min(config.max_tokens, model.network.config.context)
     drawn = model.tokenizer, longest, config.seed
     count = config.train_pairs
@@ -58,7 +59,7 @@ def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     unknown = [name for name in CORPORA if name not in evidence.corpus]
     if not unknown:
         return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
-    config, name, code_only = prune_config(circuit), unknown[0], CODE in evidence.corpus
+    config, name, code_only = PruneConfig.of(circuit.settings), unknown[0], CODE in evidence.corpus
     spec = f"{CODE * code_only}{name}, {FILES} task files"
     corpus = Corpus(spec, [_SomeFiles(tuple(_roots(name)))], code_only=code_only)
     longest = min(config.max_tokens, model.network.config.context)
@@ -69,7 +70,7 @@ def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
 
 def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts longer than any the circuit was pruned on, up to twice as long."""
-    config, context = prune_config(circuit), model.network.config.context
+    config, context = PruneConfig.of(circuit.settings), model.network.config.context
     if context < 2 * config.max_tokens:
         return (
             f"prompts were up to {min(config.max_tokens, context)} tokens long and the model knows "

@@ -20,8 +20,9 @@ from jaxtyping import Bool, Float
 
 from lacewing.circuits.ablate import ablated_loss, masks_of
 from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import Nodes
-from lacewing.circuits.faith.evidence import Evidence, prune_config
+from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, judge
 from lacewing.circuits.prune import prune_many
 from lacewing.circuits.search import Wanted
@@ -86,7 +87,7 @@ def measure(
     model: Model, circuit: Circuit, prompts: Evidence, *, seeds: int = SEEDS, quiet: bool = False
 ) -> Stability:
     """Prune with other seeds than the circuit's, and once without what they share."""
-    config, task = prune_config(circuit), prompts.task
+    config, task = PruneConfig.of(circuit.settings), prompts.task
     numbers = [circuit.seed + 1 + i for i in range(seeds)]
     wanted = [
         Wanted(task, dataclasses.replace(config, seed=seed), prompts.sets) for seed in numbers
