@@ -93,10 +93,12 @@ def _labels(shown: Sequence[Row], x: Place, y: Place) -> list[str]:
 
 
 def _short(point: Row) -> str:
-    density = "dense" if point["side"] == "dense" else f"1/{1 / point['density']:.3g}"
-    words = [f"w{point['width']}", density]
-    if point["side"] == "sparse":
-        words.append("no AbsTopK" if point["activation"] == 1 else f"a{point['activation']:g}")
+    if point["side"] == "dense":  # it has neither: its label says whose twin it is
+        density = point["label"].partition("density ")[2].partition(",")[0]
+        words = ["twin of", f"w{point['width']}", density]
+    else:
+        kept = "no AbsTopK" if point["activation"] == 1 else f"a{point['activation']:g}"
+        words = [f"w{point['width']}", f"1/{1 / point['density']:.3g}", kept]
     return " ".join(words) + (f" s{point['seed']}" if point["seed"] else "")
 
 
@@ -195,7 +197,7 @@ def correlation(losses: Mapping[str, np.ndarray], row: Row, label: str) -> str:
     body += _facts(row, label, frame.right + 24)
     if least < floor:
         note = f"under {floor:g} nats: drawn there"
-        body.append(svg.text(frame.right, frame.bottom + 36, note, "soft small", "end"))
+        body.append(svg.text(frame.right + 24, frame.bottom, note, "soft small"))
     return svg.figure(WIDTH, 548, body, f"Token losses of {label} and of its dense twin")
 
 
