@@ -264,7 +264,7 @@ def test_a_part_of_the_stress(read: Model, sets: PromptSets) -> None:
     assert search.strain is not None
     assert [Ablated, InPart] == [type(c) for c in search.strain.conditions]
     assert search.strain.mended is None
-    assert not search.strain.attack(kept(read, {}))
+    assert not search.strain.opposed
     assert ("attention", "worst") == turns(("attention", "worst"))
     circuit = prune(read, TASK, config, sets=sets, quiet=True)
     assert circuit.losses["validation"] <= micro.TARGET

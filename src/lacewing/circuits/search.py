@@ -148,7 +148,7 @@ class Search:
         self.step += 1
         if self.step in self.stages:
             self.rankings.append(self.mask.tau.detach().clone())
-            if self.strain and (found := self._cut(model)):
+            if self.strain and self.strain.opposed and (found := self._cut(model)):
                 self.strain.attack(found.masks)
 
     def _cut(self, model: Model, most: int | None = None) -> Cut | None:
@@ -179,17 +179,18 @@ class Search:
     def _thinned(self, model: Model, best: Cut, tell: Callable[[Cut], None]) -> Cut:
         """A cut without the nodes it can do without.
 
-        A robust one is attacked again. What breaks it is faced from then on, by a new cut; if that
-        happens to every thinned one, the last cut stays as thick as it was when it held.
+        One that is to stand the worst is attacked again. What breaks it is faced from then on, by a
+        new cut; if that happens to every thinned one, the last cut stays as thick as it was when it
+        held.
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
         if not self.strain:
             return thin(model, best, prompts, target, self.measure, tell=tell)
-        whole = self._held(model)
+        whole = self._held(model) if self.strain.opposed else best
         for _ in range(THINNINGS):
             rises = partial(self._rises, model)
             thinned = thin(model, whole, prompts, target, self.measure, rises, tell, roughly=True)
-            if not self.strain.attack(thinned.masks):
+            if not (self.strain.opposed and self.strain.attack(thinned.masks)):
                 return thinned
             whole = self._held(model)
         return whole

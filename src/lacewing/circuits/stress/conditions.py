@@ -166,6 +166,11 @@ class Strain:
         ]
 
     @property
+    def opposed(self) -> bool:
+        """Whether cuts have an adversary, who attacks them too."""
+        return "worst" in self.config.stress
+
+    @property
     def mended(self) -> Callable[[Masks], Masks] | None:
         """What a cut's masks go through before it is measured."""
         found = [c for c in self.conditions if isinstance(c, Attentive)]
@@ -191,11 +196,8 @@ class Strain:
     def attack(self, masks: Masks) -> bool:
         """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
 
-        The adversary goes on from there. The search is that of the suite, from another start. Where
-        nobody asks for `worst`, nothing is searched.
+        The adversary goes on from there. The search is that of the suite, from another start.
         """
-        if "worst" not in self.config.stress:
-            return False
         nodes = nodes_of(masks)
         self.attacks += 1
         seed = self.config.seed + self.attacks
