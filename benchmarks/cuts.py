@@ -25,7 +25,7 @@ from torch import Tensor
 from lacewing.circuits.ablate import Masks, ablated_logits, filling
 from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.cuts import Cut, bisect
+from lacewing.circuits.cuts import Cut
 from lacewing.circuits.masks import NodeMask, edits
 from lacewing.circuits.paths import connected
 from lacewing.circuits.search import Search, Wanted, step_together
@@ -68,9 +68,9 @@ class Counted:
         return self.measure(masks)
 
 
-def learned(model: Model, task: str) -> Search:
+def learned(model: Model, task: str, config: PruneConfig) -> Search:
     """A search that has walked its path and has not cut yet."""
-    search = Search.begin(model, 0, Wanted(registry.get(task), PruneConfig()))
+    search = Search.begin(model, 0, Wanted(registry.get(task), config))
     if isinstance(search, DataError):
         raise search
     while not search.ended:
@@ -98,13 +98,9 @@ def plain_bisection(model: Model, search: Search, loss: Callable[[Masks], float]
 
 
 def our_cuts(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cut | None:
-    """As `Search.cut` does it, before thinning."""
-    best: Cut | None = None
-    for ranking in reversed(search.rankings):
-        mask = NodeMask(search.mask.widths, model.means, ranking, 1.0)
-        target = search.wanted.config.target_loss
-        best = bisect(model, mask, target, loss, most=best.nodes if best else None) or best
-    return best
+    """What a search does, before it thins."""
+    search.measure, search.best = loss, None
+    return search.smallest(model)
 
 
 def masked(model: Model, prompts: Prompts, masks: Masks) -> Tensor:
@@ -157,7 +153,7 @@ def main(bench: Cuts) -> None:
     keep_pages()
     model = store.load(bench.model)
     with sparse_products(model.network):
-        search = learned(model, bench.task)
+        search = learned(model, bench.task, PruneConfig())
         prompts = search.sets.validation
         ways = {
             "published": lambda m: calibrated_loss(masked(model, prompts, m), prompts),

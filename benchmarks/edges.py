@@ -12,18 +12,17 @@ from typing import Any
 import numpy as np
 import tyro
 
+from benchmarks.cuts import learned
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.minimal import measured, minimise
 from lacewing.circuits.prune import as_circuit
-from lacewing.circuits.search import Search, Wanted, step_together
 from lacewing.circuits.statistics import geometric_mean, interval
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
-from lacewing.tasks import registry
 
 TASKS = (
     "single_double_quote",
@@ -53,12 +52,11 @@ class Edges:
 
 def three(model: Model, task: str, config: PruneConfig) -> dict[str, Circuit] | None:
     """The circuits of one task; none if no cut reaches the target."""
-    search = Search.begin(model, 0, Wanted(registry.get(task), config))
-    if isinstance(search, DataError):
-        return None
     with sparse_products(model.network):
-        while not search.ended:
-            step_together(model, [search])
+        try:
+            search = learned(model, task, config)
+        except DataError:
+            return None
         thinned = search.cut(model)
     if search.best is None or thinned is None:
         return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import Masks, ablated_logits, masks_of
+from lacewing.circuits.calibrate import loss_of
 from lacewing.circuits.config import STRESS, PruneConfig, Stress
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
@@ -26,7 +27,6 @@ from lacewing.circuits.stress.conditions import (
     Claims,
     InPart,
     Strain,
-    loss_of,
 )
 from lacewing.circuits.stress.kinds import Demands, Kind, turns
 from lacewing.circuits.stress.text import ForeignText

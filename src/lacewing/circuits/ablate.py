@@ -93,10 +93,15 @@ def logits_in_pieces(
     if ablation == "resample" and count < 2:
         raise DataError("resampling fills from another pair, but there is only one: add pairs")
     run = _runner(model, prompts, masks, ablation)
-    for start in range(0, count, PIECE):
+    for rows in in_pieces(count):
         with torch.no_grad():
-            piece = run(range(start, min(start + PIECE, count)))
+            piece = run(rows)
         yield piece
+
+
+def in_pieces(count: int) -> Iterator[range]:
+    """The rows of some pairs, as many at a time as are run at once."""
+    return (range(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
 def _runner(

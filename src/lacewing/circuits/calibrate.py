@@ -42,6 +42,13 @@ def calibrated_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -
     return float(two_answer_loss(calibrated(logits, fit(logits, prompts)), prompts).mean())
 
 
+def loss_of(logits: Float[Tensor, "sequence vocab"], prompts: Prompts, calibrate: bool) -> float:
+    """The mean task loss, in nats; with the calibration that is best for it, where asked for."""
+    if calibrate:
+        return calibrated_loss(logits, prompts)
+    return float(two_answer_loss(logits, prompts).mean())
+
+
 def least_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> float:
     """The least mean task loss, in nats, that any scale and biases give on these very prompts."""
     features, _ = _features(logits, prompts)

@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.circuits.calibrate import calibrated_loss, least_loss
+from lacewing.circuits.calibrate import least_loss, loss_of
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import two_answer_loss
 
 SLACK = 1e-4
 """Nats above the limit from which a loss is called certain: more than rounding makes."""
@@ -41,14 +40,9 @@ def loss_within(
         if rows == len(logits) or math.isinf(limit):
             continue
         share, first = rows / len(logits), prompts.take(range(rows // 2))
-        least = share * _plain(logits[:rows], first)
+        least = share * loss_of(logits[:rows], first, calibrate=False)  # not less than the best
         if calibrate and least > enough:
             least = share * least_loss(logits[:rows], first)
         if least > enough:
             return least
-    return calibrated_loss(logits, prompts) if calibrate else _plain(logits, prompts)
-
-
-def _plain(logits: Tensor, prompts: Prompts) -> float:
-    """Without any calibration: never less than with the best."""
-    return float(two_answer_loss(logits, prompts).mean())
+    return loss_of(logits, prompts, calibrate)

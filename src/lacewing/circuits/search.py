@@ -160,6 +160,12 @@ class Search:
         """The smallest cut of all stages, without the nodes it can do without.
 
         `tell` is called with every cut on the way.
+        """
+        best = self.smallest(model, tell)
+        return best and self._thinned(model, best, tell)
+
+    def smallest(self, model: Model, tell: Callable[[Cut], None] = lambda cut: None) -> Cut | None:
+        """The smallest cut of all stages; the mask is where it was made.
 
         The last stage comes first: its cut is mostly the smallest, and then of each earlier one a
         single cut, as large, shows that none of it is smaller.
@@ -174,7 +180,7 @@ class Search:
                 tell(found)
         with torch.no_grad():
             self.mask.tau.copy_(ranking)
-        return self.best and self._thinned(model, self.best, tell)
+        return self.best
 
     def _thinned(self, model: Model, best: Cut, tell: Callable[[Cut], None]) -> Cut:
         """A cut without the nodes it can do without.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import PIECE, masks_of, nodes_of
+from lacewing.circuits.ablate import in_pieces, masks_of, nodes_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
 from lacewing.circuits.limit import loss_within
@@ -110,8 +110,8 @@ class Trial:
 
     def _pieces(self, prompts: Prompts) -> Iterator[Tensor]:
         live = LiveCircuit(self.network, self.masks, self.fills)
-        for start in range(0, len(prompts), PIECE):
-            piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
+        for rows in in_pieces(len(prompts)):
+            piece = prompts.take(rows)
             yield live(piece.tokens, at=piece.last)
 
     def losses(self, prompts: Prompts) -> Tensor:

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing.circuits.ablate import (
-    PIECE,
     Masks,
     ablated_logits,
     calibrated,
     filling,
+    in_pieces,
     masks_of,
     resampling,
 )
@@ -104,8 +104,7 @@ def interchanged(
         masks: Nodes that run freely.
     """
     found = []
-    for start in range(0, len(prompts), PIECE):
-        rows = range(start, min(start + PIECE, len(prompts)))
+    for rows in in_pieces(len(prompts)):
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
         given = sequences(prompts, giver)
         with edit(network, resampling(network, piece, given, masks)):
@@ -165,8 +164,8 @@ def frozen_norms(network: Transformer, scales: Mapping[str, Tensor]) -> Iterator
 @torch.no_grad()
 def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Transformer) -> Tensor:
     found, mean = [], filling(masks, model.means)
-    for start in range(0, len(prompts), PIECE):
-        piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
+    for rows in in_pieces(len(prompts)):
+        piece = prompts.take(rows)
         with measured_norms(full) as scales:
             full(piece.tokens, at=piece.last)
         with frozen_norms(model.network, scales), edit(model.network, mean):

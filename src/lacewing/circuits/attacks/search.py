@@ -10,6 +10,7 @@ the circuit errs most, because a circuit's extremes are its own noise and not th
 model is asked about no edited prompt here.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -66,7 +67,7 @@ class Scale:
     full: np.ndarray
     """The full model's, [pair, member], nats."""
 
-    @property
+    @functools.cached_property
     def slope(self) -> float:
         """The full model's spread over the circuit's."""
         spread = float(self.circuit.std())

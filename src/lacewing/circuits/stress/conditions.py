@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.ablate import Masks, ablated_logits, calibrated, filling, nodes_of
-from lacewing.circuits.calibrate import calibrated_loss, fit
+from lacewing.circuits.calibrate import fit, loss_of
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.attention import Head, kept_heads, patterns, read_by
 from lacewing.circuits.faith.complement import worst_subset
@@ -30,7 +30,6 @@ from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import two_answer_loss
 
 MARK = 0.25
 """Nats a cut may have at most under other ablations than the mean: below half of chance (0.347)
@@ -224,13 +223,6 @@ class Strain:
                 self.conditions.insert(0, condition)
                 break
         return worst
-
-
-def loss_of(logits: Tensor, prompts: Prompts, calibrate: bool) -> float:
-    """The mean task loss, in nats; with the calibration that is best for it, where asked for."""
-    if calibrate:
-        return calibrated_loss(logits, prompts)
-    return float(two_answer_loss(logits, prompts).mean())
 
 
 def _half(model: Model, seed: int) -> Masks:
