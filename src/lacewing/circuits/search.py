@@ -195,7 +195,7 @@ class Search:
         whole = self._held(model) if self.strain.opposed else best
         for _ in range(THINNINGS):
             rises = partial(self._rises, model)
-            thinned = thin(model, whole, prompts, target, self.measure, rises, tell, roughly=True)
+            thinned = thin(model, whole, prompts, target, self.measure, rises, tell)
             if not (self.strain.opposed and self.strain.attack(thinned.masks)):
                 return thinned
             whole = self._held(model)

@@ -19,10 +19,10 @@ from lacewing.tasks.batch import Prompts
 
 RANKED = 64
 """Pairs that nodes are ranked on; what goes is decided on all."""
-LITTLE = 0.02
-"""Share of the nodes that a round must let go, where only that is wanted which goes quickly."""
 FAILURES = 12
 """Single nodes in a row that may turn out to be needed before the rest is taken to be."""
+TRIES = 256
+"""Runs of nodes tried at the end: a bound on the time where hundreds could go only one by one."""
 
 
 def thin(
@@ -33,7 +33,6 @@ def thin(
     loss: Callable[[Masks], float],
     rises: Callable[[Masks], Mapping[str, Tensor]] | None = None,
     tell: Callable[[Cut], None] = lambda cut: None,
-    roughly: bool = False,
 ) -> Cut:
     """Remove nodes from a cut as long as it reaches its target.
 
@@ -46,8 +45,6 @@ def thin(
         rises: What the loss of a cut would rise by without each node, to first order; by default
             the task loss under mean ablation.
         tell: Called with every smaller cut.
-        roughly: End when a round lets go of less than a fiftieth, instead of trying single nodes:
-            for losses that take long.
 
     Returns:
         A cut with no more nodes, which reaches the target too.
@@ -58,10 +55,8 @@ def thin(
         order = _ranked(cut.masks, rises(cut.masks))
         smaller = _without_most(model, cut, order, target, loss)
         if smaller is None:
-            return cut if roughly else _without_single(model, cut, order, target, loss)
+            return _without_runs(model, cut, order, target, loss, tell)
         tell(smaller)
-        if roughly and smaller.nodes > (1 - LITTLE) * cut.nodes:
-            return smaller
         cut = smaller
 
 
@@ -84,20 +79,28 @@ def _without_most(
     return found if found is not None and found.loss <= target else None
 
 
-def _without_single(
+def _without_runs(
     model: Model,
     cut: Cut,
     order: Sequence[tuple[str, int]],
     target: float,
     loss: Callable[[Masks], float],
+    tell: Callable[[Cut], None],
 ) -> Cut:
-    failures = 0
-    for node in order:
-        if cut.masks[node[0]][node[1]]:
-            tried = _removed(model, cut, [node], loss)
-            cut, failures = (tried, 0) if tried.loss <= target else (cut, failures + 1)
-        if failures == FAILURES:
+    """Without the nodes that can go one by one, tried in runs: twice as many after one that can."""
+    at, size, failures = 0, 1, 0
+    for _ in range(TRIES):
+        if at >= len(order) or failures == FAILURES:
             break
+        run = [(key, channel) for key, channel in order[at : at + size] if cut.masks[key][channel]]
+        tried = _removed(model, cut, run, loss) if run else cut
+        if tried.loss <= target:
+            cut, at, size, failures = tried, at + size, 2 * size, 0
+            tell(cut)
+        elif size > 1:
+            size //= 2
+        else:
+            at, failures = at + 1, failures + 1
     return cut
 
 
