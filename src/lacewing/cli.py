@@ -77,7 +77,7 @@ class Tasks:
     """List the tasks with an example pair each; with --run, a model's loss and accuracy on them."""
 
     model: Model | None = None
-    """Run folder or builtin:sparse / builtin:dense; gives the tokenizer."""
+    """Run folder, or builtin:sparse, :dense or :small; gives the tokenizer."""
     run_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="run")] = False
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Prune:
     """Prune a model to the smallest circuit that does a task at the target loss."""
 
     model: Model
-    """Run folder or builtin:sparse / builtin:dense."""
+    """Run folder, or builtin:sparse, :dense or :small."""
     task: str
     """A task's name, or a JSONL file of pairs."""
     output: Path
@@ -308,7 +308,7 @@ class View:
     """Look at circuits in a browser: cut them, steer them, type at them; Ctrl-C ends it."""
 
     run_: Annotated[Path, tyro.conf.arg(name="run")] = Path()
-    """A run, a circuit, or any folder above them; builtin:sparse and builtin:dense come along."""
+    """A run, a circuit, or any folder above them; the builtin models come along."""
     port: int = 8517
     """Port; 0 for a free one."""
     browser: bool = True

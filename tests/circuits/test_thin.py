@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
+import micro
 import torch
-from tests.circuits.micro import PLANTED
 from torch import Tensor
 
 from lacewing.circuits import thin as thinning
@@ -49,7 +49,7 @@ def test_all_that_is_not_needed_goes_though_the_ranking_is_blind(
     model: Model, sets: PromptSets
 ) -> None:
     """A needed node at the front ends the handfuls; runs find their way around it and others."""
-    needed = [(key, channel) for key, channels in PLANTED.items() for channel in channels]
+    needed = [(key, channel) for key, channels in micro.PLANTED.items() for channel in channels]
     cut, loss, told = whole(model), Counted(needed), list[int]()
     found = thinning.thin(
         model,
@@ -60,7 +60,7 @@ def test_all_that_is_not_needed_goes_though_the_ranking_is_blind(
         lambda masks: shuffled(masks, needed[0]),
         lambda smaller: told.append(smaller.nodes),
     )
-    assert {k: v.tolist() for k, v in nodes_of(found.masks).items() if len(v)} == PLANTED
+    assert {k: v.tolist() for k, v in nodes_of(found.masks).items() if len(v)} == micro.PLANTED
     assert found.loss == 0.0
     assert told == sorted(told, reverse=True), "only smaller cuts are told of"
     assert loss.asked < cut.nodes / 4, "far fewer questions than nodes"
