@@ -3,8 +3,8 @@
     python recipes/small.py [--output runs/small] [--tokens 12000000]
 
 One layer, 256 channels, a hundredth of the weights, and no floor to speak of: a channel may read a
-single other one. So its circuits are the smallest of all models here, and nothing beside them has
-much to say: they hold under the whole suite (docs/models.md, docs/verify.md). It has no twin.
+single other one. So its circuits are the smallest of all models here, and little stands beside
+them: that of the quotes holds under the whole suite (docs/verify.md). It has no twin.
 
 Run it again after an interruption and it goes on. The last step writes src/lacewing/builtin/small.
 """
