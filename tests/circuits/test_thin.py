@@ -62,7 +62,7 @@ def test_all_that_is_not_needed_goes_though_the_ranking_is_blind(
     )
     assert {k: v.tolist() for k, v in nodes_of(found.masks).items() if len(v)} == micro.PLANTED
     assert found.loss == 0.0
-    assert told == sorted(told, reverse=True), "only smaller cuts are told of"
+    assert told == sorted(set(told), reverse=True), "only smaller cuts are told of"
     assert loss.asked < cut.nodes / 4, "far fewer questions than nodes"
 
 

@@ -69,7 +69,7 @@ class PruneConfig:
     stress: tuple[Stress, ...] = tuple(kind for kind in STRESS if kind != "worst")
     """What a robust circuit is to stand: other ablations, frozen norms, a random part of the rest
     ablated, natural text outside the task, attention as in the full model; on request also the
-    worst part of the rest ablated, which takes thousands of nodes and many minutes."""
+    worst part of the rest ablated, which can take thousands of nodes and many minutes."""
     calibrate: bool = True
     """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
     paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""

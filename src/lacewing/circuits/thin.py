@@ -96,7 +96,8 @@ def _without_runs(
         tried = _removed(model, cut, run, loss) if run else cut
         if tried.loss <= target:
             cut, at, size, failures = tried, at + size, 2 * size, 0
-            tell(cut)
+            if run:
+                tell(cut)
         elif size > 1:
             size //= 2
         else:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.circuits.ablate import PIECE, filling, masks_of
+from lacewing.circuits.ablate import filling, in_pieces, masks_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
@@ -114,8 +114,8 @@ def variation(
     """
     masks = masks_of(model.network, nodes)
     found: dict[Head, list[Tensor]] = {head: [] for head in heads}
-    for start in range(0, len(prompts), PIECE):
-        piece = prompts.take(range(start, min(start + PIECE, len(prompts))))
+    for rows in in_pieces(len(prompts)):
+        piece = prompts.take(rows)
         full = _patterns(model.network, piece, heads)
         with edit(network, filling(masks, fills_of(model, circuit.ablation))):
             alone = _patterns(network, piece, heads)

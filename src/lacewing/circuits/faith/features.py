@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.circuits.ablate import PIECE, calibrated, masks_of
+from lacewing.circuits.ablate import calibrated, in_pieces, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
@@ -295,6 +295,5 @@ def _alone(two: TwoValued, levels: Levels, test: Prompts, tried: list[int]) -> l
 @torch.no_grad()
 def _pieces(two: TwoValued, prompts: Prompts, levels: Levels, on: Tensor) -> Tensor:
     """Losses of every sequence with some nodes two-valued, some pairs at a time."""
-    starts = range(0, len(prompts), PIECE)
-    pieces = [prompts.take(range(s, min(s + PIECE, len(prompts)))) for s in starts]
-    return torch.cat([two.losses(piece, levels, on) for piece in pieces])
+    pieces = in_pieces(len(prompts))
+    return torch.cat([two.losses(prompts.take(rows), levels, on) for rows in pieces])
