@@ -1,17 +1,18 @@
-"""Train the small model that ships with the package: resumable, some four minutes on two cores.
+"""Train the small models that ship with the package: resumable, minutes each on two cores.
 
-    python recipes/small.py [--output runs/small] [--tokens 12000000]
+    python recipes/small.py [--model small] [--output runs/small] [--tokens 12000000]
 
-One layer, 256 channels, a hundredth of the weights, and no floor to speak of: a channel may read a
-single other one. So its circuits are the smallest of all models here, and little stands beside
-them: that of the quotes holds under the whole suite (docs/verify.md). It has no twin.
+One layer, few channels, and no floor to speak of: a channel may read a single other one. So their
+circuits are the smallest of all models here, and little stands beside them: those that hold under
+the whole suite are theirs (docs/verify.md). They have no twins.
 
-Run it again after an interruption and it goes on. The last step writes src/lacewing/builtin/small.
+Run it again after an interruption and it goes on. The last step writes src/lacewing/builtin/MODEL.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -21,36 +22,41 @@ from lacewing.training.loop import train
 from lacewing.training.release import release
 
 CORPUS = "practice:code:standard_library"
-SMALL = TrainConfig(
+TINY = TrainConfig(
     n_layer=1,
-    expansion=1.0,
+    expansion=0.5,
     d_head=16,
-    density=0.01,
+    density=0.02,
     floor=1,
     vocab_size=1024,
-    tokens=12_000_000,
+    tokens=10_000_000,
     learning_rate=0.03,
-    anneal_end=0.5,
 )
+SMALL = dataclasses.replace(TINY, expansion=1.0, density=0.01, tokens=12_000_000, anneal_end=0.5)
+MODELS = {"small": SMALL, "tiny": TINY}
 BIGRAM_ENTRIES = 200_000
-"""Kept of its bigram table, which would be most of the file; it costs 0.002 nats."""
-SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin" / "small"
+"""Kept of the bigram table, which would be most of the file; it costs 0.002 nats."""
+SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The small model."""
+    """One of the small models."""
 
-    output: Path = Path("runs/small")
-    """Where the run is kept."""
-    tokens: int = SMALL.tokens
+    model: Literal["small", "tiny"] = "small"
+    """256 channels and quotes of eight nodes, or 128 channels and several circuits that hold."""
+    output: Path | None = None
+    """Where the run is kept; by default runs/MODEL."""
+    tokens: int | None = None
     """Training tokens."""
 
 
 def main(recipe: Recipe) -> None:
     """Train it, then write its compact form into the package."""
-    train(dataclasses.replace(SMALL, tokens=recipe.tokens), Corpus.parse(CORPUS), recipe.output)
-    print(release(recipe.output, SHIPPED, BIGRAM_ENTRIES))
+    config, output = MODELS[recipe.model], recipe.output or Path("runs") / recipe.model
+    config = dataclasses.replace(config, tokens=recipe.tokens or config.tokens)
+    train(config, Corpus.parse(CORPUS), output)
+    print(release(output, SHIPPED / recipe.model, BIGRAM_ENTRIES))
 
 
 if __name__ == "__main__":

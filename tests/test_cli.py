@@ -176,6 +176,12 @@ def test_a_circuit_of_another_model(refused: Refuse, runs: dict[str, str], circu
     assert runs["dense"] in line
 
 
+def test_one_seed_is_no_comparison(refused: Refuse, circuit: str) -> None:
+    """Stability compares circuits of several seeds."""
+    line = refused(["verify", "--circuit", circuit, "--seeds", "1"])
+    assert "seeds must be at least 2, to compare, not 1" in line
+
+
 def test_damaged_circuits(refused: Refuse, circuit: str, tmp_path: Path) -> None:
     """Truncated or foreign tensors and a missing manifest are told apart."""
     for name, words in (

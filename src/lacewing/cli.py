@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from lacewing.circuits.command import Attack, Program
-from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.config import SEEDS, PruneConfig
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
 from lacewing.sweep.command import Sweep
@@ -170,6 +170,8 @@ class Verify:
     """Where prompts and text come from; by default the model's corpus."""
     task: str | None = None
     """The circuit's task, where it is a JSONL file of pairs."""
+    seeds: int = SEEDS
+    """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
@@ -188,6 +190,7 @@ class Verify:
             whole=not self.quick,
             corpus=self.corpus,
             task=self.task,
+            seeds=self.seeds,
         )
 
     @staticmethod

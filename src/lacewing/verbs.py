@@ -11,7 +11,7 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.config import SEEDS, PruneConfig
 from lacewing.circuits.edges import count_all
 from lacewing.circuits.faith.finding import LeftOut, from_json
 from lacewing.circuits.faith.show import table
@@ -29,7 +29,7 @@ from lacewing.circuits.verify import verify as verify_circuit
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import tokenizer_for
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ArtifactError, DataError
+from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import BUILTIN, Model, load
 from lacewing.progress import progress
 from lacewing.tasks.batch import encode, prompts
@@ -177,17 +177,25 @@ def verify(
     whole: bool = False,
     corpus: str | None = None,
     task: str | None = None,
+    seeds: int = SEEDS,
 ) -> dict[str, Any]:
     """Verify a saved circuit on its saved test pairs, and save the result beside it.
 
-    With `whole`, by the whole suite, whose prompts come from `corpus` and `task` where given.
+    With `whole`, by the whole suite, whose prompts come from `corpus` and `task` where given, and
+    whose `stability` compares circuits of `seeds` other seeds.
+
+    Raises:
+        ConfigError: fewer than two seeds.
     """
+    if seeds < 2:
+        raise ConfigError(f"seeds must be at least 2, to compare, not {seeds}")
     circuit = circuits.load(folder)
     model = load(source or circuit.model_source)
     circuit.check(model)
     test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
     if whole:
         chosen: dict[str, Any] = {"seed": seed, "corpus": corpus, "task": task, "quiet": quiet}
+        chosen["seeds"] = seeds
         result = examine(model, circuit, test, folder, **chosen)
     else:
         result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()

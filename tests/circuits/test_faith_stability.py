@@ -1,6 +1,9 @@
 """Seeds against each other, the core they share, and searches in which nodes are forbidden."""
 
+import dataclasses
 import math
+from pathlib import Path
+from typing import Any
 
 import micro
 import numpy as np
@@ -12,6 +15,7 @@ from test_prune import config, kept
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.faith import stability
 from lacewing.circuits.faith.finding import verdict
+from lacewing.circuits.faith.kept import Kept
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune_many
 from lacewing.circuits.search import Wanted
@@ -55,7 +59,8 @@ def test_a_search_starts_anyway_where_it_is_told_to(model: Model, sets: PromptSe
 def test_seeds_of_the_planted_circuit_agree(model: Model, sets: PromptSets) -> None:
     """Both seeds find the same nodes: overlap 1, all of them core, and nothing in reserve."""
     circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS | {"prompts": 2048})
-    found = stability.measure(model, circuit, evidence(model, sets), seeds=2, quiet=True)
+    two = dataclasses.replace(evidence(model, sets), seeds=2)
+    found = stability.measure(model, circuit, two, quiet=True)
     assert (1, 2) == found.seeds
     assert (15, 15) == found.sizes
     assert 1.0 == found.overlap == found.shared
@@ -69,6 +74,43 @@ def test_seeds_of_the_planted_circuit_agree(model: Model, sets: PromptSets) -> N
     assert finding.passed
     assert "core 15 nodes, 15 of them here" in finding.meaning
     assert "no circuit reaches 0.05" in finding.meaning
+
+
+def test_more_seeds_go_on_from_those_that_were_kept(
+    model: Model, sets: PromptSets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each seed's circuit is kept as it is found; asked for more, only new ones are searched."""
+    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS | {"prompts": 2048})
+    circuit.save(tmp_path, sets.test.pairs)
+    asked: list[int] = []
+
+    def counted(model: Model, wanted: list[Wanted], **more: Any) -> list[Circuit | DataError]:
+        asked.extend(one.config.seed for one in wanted if one.forbidden is None)
+        return prune_many(model, wanted, **more)
+
+    monkeypatch.setattr(stability, "prune_many", counted)
+    found = []
+    for seeds in (2, 3, 3):
+        kept = Kept(tmp_path, {})  # read anew, as by the next command
+        some = dataclasses.replace(evidence(model, sets), seeds=seeds, kept=kept)
+        found.append(stability.measure(model, circuit, some, quiet=True))
+    assert [1, 2, 3] == asked
+    assert (1, 2, 3) == found[1].seeds
+    assert found[1] == found[2]
+
+
+def test_a_seed_without_a_circuit_is_not_asked_again(
+    model: Model, sets: PromptSets, tmp_path: Path
+) -> None:
+    """That it found none is kept too, and it is none of those that are compared."""
+    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
+    circuit.save(tmp_path, sets.test.pairs)
+    prompts = dataclasses.replace(evidence(model, sets), seeds=2, kept=Kept(tmp_path, {}))
+    for seed, nodes in ((1, circuit.nodes), (2, stability.NONE)):
+        stability._write(prompts.kept, seed, nodes)
+    found = stability._other_seeds(model, circuit, prompts, True)
+    assert [1] == list(found)
+    assert micro.PLANTED == {key: some.tolist() for key, some in found[1].items() if len(some)}
 
 
 def test_overlap_by_hand() -> None:

@@ -16,6 +16,7 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.faith import agreement, attention, evidence, interchange, others, suite
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, LeftOut
+from lacewing.circuits.faith.kept import FOLDER
 from lacewing.circuits.prompts import PromptSets
 from lacewing.data.corpus import Corpus, CorpusSummary
 from lacewing.errors import DataError
@@ -111,11 +112,11 @@ def test_a_changed_circuit_is_tested_anew(
     """Parts of a circuit that stood here before are not taken for this one's."""
     before = suite.examine(**asked, parts=PARTS)
     smaller = make(model, micro.PATH_A, settings=SIZES)
-    kept = {p.name: p.read_bytes() for p in (asked["folder"] / suite.FOLDER).iterdir()}
+    kept = {p.name: p.read_bytes() for p in (asked["folder"] / FOLDER).iterdir()}
     smaller.save(asked["folder"], sets.test.pairs, replace=True)
-    (asked["folder"] / suite.FOLDER).mkdir()
+    (asked["folder"] / FOLDER).mkdir()
     for name, content in kept.items():
-        (asked["folder"] / suite.FOLDER / name).write_bytes(content)
+        (asked["folder"] / FOLDER / name).write_bytes(content)
     after = suite.examine(**(asked | {"circuit": smaller}), parts=PARTS)
     assert before["sufficient"]["loss"] < after["sufficient"]["loss"]
     assert after["verdict"].startswith("fails: sufficient.mean, necessary.mean")
@@ -139,13 +140,31 @@ def test_prompts_of_the_other_make(model: Model, elsewhere: Evidence) -> None:
     circuit = make(model, micro.PLANTED, settings=SIZES)
     made = others.templates(model, circuit, elsewhere)
     assert not isinstance(made, str)
-    assert "composed prompts" == made[1]
+    assert f"composed prompts ({len(made[0])} pairs of {elsewhere.corpus})" == made[1]
     composed = others.of_make(task(), natural=False)
     known = Corpus.parse(elsewhere.corpus)
     drafts = {c.draft.clean for c in composed.draw(known, "test", 0)}
     assert {pair.clean for pair in made[0].pairs} <= drafts
     alike = dataclasses.replace(elsewhere, task=task("composed"))
     assert isinstance(others.templates(model, circuit, alike), str)
+
+
+def test_where_one_corpus_has_few_places_the_next_helps_out(
+    model: Model, elsewhere: Evidence, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All prompts of the first corpus, then those of the next; none at all is said."""
+    known, other = Corpus.parse(elsewhere.corpus), Corpus("other", [others._SomeFiles((text,))])
+    drawn, natural = (model.tokenizer, 14, 0), others.of_make(task(), natural=True)
+    alone, _ = others._first(natural, [known], drawn)
+    monkeypatch.setattr(others, "PAIRS", len(alone) + 5)
+    both, sizes = others._first(natural, [known, other], drawn)
+    assert f"{len(alone)} pairs of {known.spec}, 5 pairs of other" == sizes
+    assert alone.pairs == both.pairs[: len(alone)]
+    empty = Corpus("empty", [])
+    monkeypatch.setattr(others, "PAIRS", 5)
+    assert "5 pairs of other" == others._first(natural, [empty, other], drawn)[1]
+    with pytest.raises(DataError, match="no test file of empty has a place"):
+        others._first(natural, [empty], drawn)
 
 
 def test_longer_prompts(model: Model, elsewhere: Evidence) -> None:

@@ -12,6 +12,9 @@ STRESS: tuple[Stress, ...] = get_args(Stress)
 ROBUST_PROMPTS = 3
 """How many times as many prompts a robust search sees whose seven kinds of stress take turns."""
 
+SEEDS = 10
+"""Circuits of other seeds that `verify` compares one with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PruneConfig:

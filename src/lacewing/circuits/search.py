@@ -185,21 +185,41 @@ class Search:
     def _thinned(self, model: Model, best: Cut, tell: Callable[[Cut], None]) -> Cut:
         """A cut without the nodes it can do without.
 
-        One that is to stand the worst is attacked again. What breaks it is faced from then on, by a
-        new cut; if that happens to every thinned one, the last cut stays as thick as it was when it
-        held.
+        One that is to stand the worst is attacked again. Where that breaks it, it is thinned anew
+        from the smallest on the way that it does not break; what broke it is faced from then on.
         """
         prompts, target = self.sets.validation, self.wanted.config.target_loss
         if not self.strain:
             return thin(model, best, prompts, target, self.measure, tell=tell)
-        whole = self._held(model) if self.strain.opposed else best
+        whole, rises = best, partial(self._rises, model)
+        if self.strain.opposed:
+            whole = self._held(model)
         for _ in range(THINNINGS):
-            rises = partial(self._rises, model)
-            thinned = thin(model, whole, prompts, target, self.measure, rises, tell)
+            way = [whole]
+
+            def keep(cut: Cut, way: list[Cut] = way) -> None:
+                way.append(cut)
+                tell(cut)
+
+            thinned = thin(model, whole, prompts, target, self.measure, rises, keep)
             if not (self.strain.opposed and self.strain.attack(thinned.masks)):
                 return thinned
-            whole = self._held(model)
+            whole = self._standing(way) or self._held(model)
         return whole
+
+    def _standing(self, way: Sequence[Cut]) -> Cut | None:
+        """The smallest cut on the way that an attack does not break, if more nodes stand more."""
+        assert self.strain
+        found = None
+        low, high = 0, len(way)  # before `low` all stand, from `high` on none does
+        while low < high:
+            middle = (low + high) // 2
+            stands = self.strain(way[middle].masks) <= self.wanted.config.target_loss
+            if stands and not self.strain.attack(way[middle].masks):
+                found, low = way[middle], middle + 1
+            else:
+                high = middle
+        return found
 
     def _held(self, model: Model) -> Cut:
         """A cut that an attack does not break, or the last of some."""

@@ -9,7 +9,8 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.config import SEEDS, PruneConfig
+from lacewing.circuits.faith.kept import Kept
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.data.corpus import Corpus, Split
 from lacewing.errors import DataError
@@ -41,6 +42,10 @@ class Evidence:
     """Seeds every draw and interval."""
     task: Task
     """What the circuit is for."""
+    seeds: int = SEEDS
+    """How many circuits of other seeds it is compared with."""
+    kept: Kept | None = None
+    """Where long tests keep what they have so far."""
 
     @property
     def fitted_on(self) -> Prompts:

@@ -7,7 +7,8 @@ import dataclasses
 import hashlib
 import site
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,9 +17,11 @@ from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import DataError
 from lacewing.model.store import Model
-from lacewing.tasks.batch import Prompts, prompts
-from lacewing.tasks.pair import Draft
+from lacewing.tasks.batch import Prompts, encode, prompts
+from lacewing.tasks.pair import Draft, Pair
 from lacewing.tasks.selection import pairs
 from lacewing.tasks.source import SourceFile
 from lacewing.tasks.task import Task
@@ -44,28 +47,59 @@ def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     drawn = model.tokenizer, longest, config.seed
     count = config.train_pairs
     # Natural pairs are used up first, so this is how many of the training pairs were natural.
-    natural = len(pairs(of_make(task, natural=True), corpus, "train", count, *drawn))
-    was_natural = 2 * natural >= len(evidence.sets.train)
-    other = of_make(task, natural=not was_natural)
-    made = prompts(other, corpus, model.tokenizer, "test", PAIRS, longest, config.seed)
-    return made, f"{'composed' if was_natural else 'natural'} prompts"
+    natural = 0
+    with suppress(DataError):  # no natural place at all
+        natural = len(pairs(of_make(task, natural=True), corpus, "train", count, *drawn))
+    if 2 * natural >= len(evidence.sets.train):
+        made, sizes = _first(of_make(task, natural=False), [corpus], drawn)
+        return made, f"composed prompts ({sizes})"
+    made, sizes = _first(of_make(task, natural=True), [corpus, *_other(evidence)], drawn)
+    return made, f"natural prompts ({sizes})"
+
+
+def _first(
+    task: Task, corpora: Sequence[Corpus], drawn: tuple[Tokenizer, int, int]
+) -> tuple[Prompts, str]:
+    """Prompts from the first corpus, and what is missing from the next; how many of each."""
+    tokenizer, longest, _ = drawn
+    found: dict[str, list[Pair]] = {}
+    for corpus in corpora:
+        missing = PAIRS - sum(map(len, found.values()))
+        if missing:
+            with suppress(DataError):  # no such place in that corpus
+                found[corpus.spec] = pairs(task, corpus, "test", missing, *drawn)
+    if not found:
+        names = " or ".join(corpus.spec for corpus in corpora)
+        raise DataError(f"no test file of {names} has a place of that kind for {task.name}")
+    sizes = ", ".join(f"{len(some)} pairs of {spec}" for spec, some in found.items())
+    together = [pair for some in found.values() for pair in some]
+    return encode(together, tokenizer, longest), sizes
 
 
 def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts from files of another corpus: installed packages, or the standard library."""
-    task = evidence.task
-    if isinstance(task, PairFile):
-        return f"the pairs of {task.name} come from one file"
-    unknown = [name for name in CORPORA if name not in evidence.corpus]
-    if not unknown:
+    if isinstance(evidence.task, PairFile):
+        return f"the pairs of {evidence.task.name} come from one file"
+    if not (other := _other(evidence)):
         return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
-    config, name, code_only = PruneConfig.of(circuit.settings), unknown[0], CODE in evidence.corpus
-    spec = f"{CODE * code_only}{name}, {FILES} task files"
-    corpus = Corpus(spec, [_SomeFiles(tuple(_roots(name)))], code_only=code_only)
+    config = PruneConfig.of(circuit.settings)
     longest = min(config.max_tokens, model.network.config.context)
-    tokenizer, seed = model.tokenizer, config.seed
-    made = prompts(task, corpus, tokenizer, "test", PAIRS, longest, seed)
-    return made, f"prompts from {name.replace('_', ' ')}"
+    made = prompts(evidence.task, other[0], model.tokenizer, "test", PAIRS, longest, config.seed)
+    return made, f"prompts from {other[0].spec}"
+
+
+def _other(evidence: Evidence) -> list[Corpus]:
+    """Some task files of the corpora that every machine has and the circuit's is not."""
+    code_only = CODE in evidence.corpus
+    return [
+        Corpus(
+            f"{CODE * code_only}{name}, {FILES} task files",
+            [_SomeFiles(tuple(_roots(name)))],
+            code_only=code_only,
+        )
+        for name in CORPORA
+        if name not in evidence.corpus
+    ]
 
 
 def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:

@@ -1,6 +1,6 @@
 """Does another seed find the same circuit, and what happens where the shared nodes are forbidden?
 
-    overlap     nodes two circuits share / nodes either has (Jaccard), over all pairs of ten seeds
+    overlap     nodes two circuits share / nodes either has (Jaccard), over all pairs
     core        the nodes of at least nine in ten of them
     redundancy  the search once more, with the core forbidden: what the model has in reserve
 
@@ -24,13 +24,17 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, judge
+from lacewing.circuits.faith.kept import Kept
 from lacewing.circuits.prune import prune_many
 from lacewing.circuits.search import Wanted
 from lacewing.circuits.statistics import interval
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 
-SEEDS = 10
+KEPT = "stability_{}"
+"""Where the circuit of a seed is kept."""
+NONE: Nodes = {}
+"""Of a seed that finds no circuit."""
 OVERLAP = 0.5
 """Two circuits of equal size that share two of three nodes."""
 CORE = 0.9
@@ -40,7 +44,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Stability:
-    """What ten seeds say of each other."""
+    """What the seeds say of each other."""
 
     seeds: tuple[int, ...]
     """Seeds whose search found a circuit."""
@@ -69,7 +73,7 @@ class Stability:
 
 
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
-    """Prune with ten seeds, and once without what they share.
+    """Prune with other seeds, and once without what they share.
 
     Args:
         model: The circuit's model.
@@ -83,33 +87,22 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     return [finding(measure(model, circuit, prompts, quiet=quiet), circuit)]
 
 
-def measure(
-    model: Model, circuit: Circuit, prompts: Evidence, *, seeds: int = SEEDS, quiet: bool = False
-) -> Stability:
+def measure(model: Model, circuit: Circuit, prompts: Evidence, *, quiet: bool = False) -> Stability:
     """Prune with other seeds than the circuit's, and once without what they share."""
-    config, task = PruneConfig.of(circuit.settings), prompts.task
-    numbers = [circuit.seed + 1 + i for i in range(seeds)]
-    wanted = [
-        Wanted(task, dataclasses.replace(config, seed=seed), prompts.sets) for seed in numbers
-    ]
-    found = {
-        seed: one
-        for seed, one in zip(numbers, prune_many(model, wanted, quiet=quiet), strict=True)
-        if isinstance(one, Circuit)
-    }
-    kept = _matrix(model, [one.nodes for one in found.values()])
+    found = _other_seeds(model, circuit, prompts, quiet)
+    kept = _matrix(model, list(found.values()))
     own = _matrix(model, [circuit.nodes])
     core = kept.mean(0) >= CORE - 1e-9 if len(kept) else np.zeros(kept.shape[1], dtype=bool)
     nodes = _split(model, core)
-    again = [Wanted(task, config, prompts.sets, anyway=True, forbidden=nodes)]
+    again = [_wanted(circuit, prompts, circuit.seed, anyway=True, forbidden=nodes)]
     backup = prune_many(model, again, quiet=quiet) if core.any() else []
     ablated = masks_of(model.network, nodes, complement=True)
     shared = _jaccard(np.concatenate([own, kept]))[0, 1:]
     between = _jaccard(kept)
-    drawn = _random(model, [one.nodes for one in found.values()], prompts.seed)
+    drawn = _random(model, list(found.values()), prompts.seed)
     return Stability(
         seeds=tuple(found),
-        sizes=tuple(one.n_nodes for one in found.values()),
+        sizes=tuple(int(row.sum()) for row in kept),
         overlap=_between(between, np.arange(len(found))),
         interval=_interval(between, prompts.seed),
         random=_between(_jaccard(drawn), np.arange(len(found))),
@@ -119,6 +112,43 @@ def measure(
         without_core=float(ablated_loss(model, prompts.test, ablated).mean()),
         backup=next((one.n_nodes for one in backup if isinstance(one, Circuit)), None),
     )
+
+
+def _other_seeds(
+    model: Model, circuit: Circuit, prompts: Evidence, quiet: bool
+) -> dict[int, Nodes]:
+    """The nodes of the circuits of other seeds; each is kept, and not searched for again."""
+    numbers = [circuit.seed + 1 + i for i in range(prompts.seeds)]
+    known = {seed: _read(prompts.kept, seed) for seed in numbers}
+    missing = [seed for seed in numbers if known[seed] is None]
+
+    def keep(place: int, one: Circuit) -> None:
+        known[missing[place]] = one.nodes
+        _write(prompts.kept, missing[place], one.nodes)
+
+    wanted = [_wanted(circuit, prompts, seed) for seed in missing]
+    found = prune_many(model, wanted, done=keep, quiet=quiet)
+    for seed, one in zip(missing, found, strict=True):
+        if not isinstance(one, Circuit):
+            _write(prompts.kept, seed, NONE)
+    return {seed: nodes for seed, nodes in known.items() if nodes}
+
+
+def _wanted(circuit: Circuit, prompts: Evidence, seed: int, **more: Any) -> Wanted:
+    config = dataclasses.replace(PruneConfig.of(circuit.settings), seed=seed)
+    return Wanted(prompts.task, config, prompts.sets, **more)
+
+
+def _read(kept: Kept | None, seed: int) -> Nodes | None:
+    """The circuit that a seed found before; no nodes if it found none, None if it was not asked."""
+    part = kept.read(KEPT.format(seed)) if kept else None
+    return part and {key: np.array(some, dtype=np.int32) for key, some in part["nodes"].items()}
+
+
+def _write(kept: Kept | None, seed: int, nodes: Nodes) -> None:
+    if kept:
+        plain = {key: channels.tolist() for key, channels in nodes.items()}
+        kept.write(KEPT.format(seed), {"nodes": plain})
 
 
 def finding(found: Stability, circuit: Circuit) -> Finding:

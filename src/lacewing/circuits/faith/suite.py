@@ -1,19 +1,18 @@
 """The whole suite on one saved circuit: every test in turn, kept as it ends, and one verdict.
 
-What a part finds is written to DIR/verification/PART.json when it ends, with what it was found
-under; the same command goes on from there, and another circuit, seed, corpus or version begins
-anew.
+What a part finds is kept when it ends (see `kept`); the same command goes on from there, and
+another circuit, seed, corpus or version begins anew. `stability` keeps every one of its seeds:
+asked for more of them, it only searches those.
 """
 
-import hashlib
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lacewing
-from lacewing import artifacts
 from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import SEEDS
 from lacewing.circuits.faith import (
     ablations,
     agreement,
@@ -27,17 +26,18 @@ from lacewing.circuits.faith import (
 )
 from lacewing.circuits.faith.evidence import Evidence, gather, task_of
 from lacewing.circuits.faith.finding import Finding, LeftOut, from_json, verdict
+from lacewing.circuits.faith.kept import Kept
 from lacewing.circuits.verify import verify
-from lacewing.errors import ArtifactError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import say
 from lacewing.tasks.batch import Prompts
 
-FOLDER = "verification"
 SHORT = "short"
 """The part that `verify` is."""
+STABILITY = "stability"
+"""The part that has a number of seeds."""
 Part = Callable[[Model, Circuit, Evidence, bool], Sequence[Finding | LeftOut]]
 """A group of tests: (model, circuit, prompts, quiet) -> what it found."""
 PARTS: Mapping[str, Part] = {
@@ -49,7 +49,7 @@ PARTS: Mapping[str, Part] = {
     "attention": attention.run,
     "features": features.run,
     "controls": controls.run,
-    "stability": stability.run,
+    STABILITY: stability.run,
 }
 """In the order they are run and shown."""
 
@@ -63,6 +63,7 @@ def examine(
     seed: int = 0,
     corpus: str | None = None,
     task: str | None = None,
+    seeds: int = SEEDS,
     parts: Mapping[str, Part] = PARTS,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def examine(
         seed: Seeds every draw and interval.
         corpus: Where prompts and text come from; by default the model's corpus.
         task: The circuit's task, where it is a file of pairs.
+        seeds: How many circuits `stability` compares.
         parts: The tests beyond `verify`, by name.
         quiet: Report no progress.
 
@@ -89,11 +91,12 @@ def examine(
     keep_pages()
     circuit.check(model)
     task_of(circuit, task)  # before anything is measured
-    kept = _Kept(folder, {"seed": seed, "corpus": corpus or model.corpus, "task": task})
+    kept = Kept(folder, {"seed": seed, "corpus": corpus or model.corpus, "task": task})
     found: dict[str, dict[str, Any]] = {}
     evidence: Evidence | None = None
     for name in (SHORT, *parts):
-        part = kept.read(name)
+        more = {"seeds": seeds} if name == STABILITY else {}
+        part = kept.read(name, **more)
         if part is None:
             began = time.monotonic()
             if name == SHORT:
@@ -104,10 +107,11 @@ def examine(
                 if evidence is None:
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
                     evidence = gather(model, circuit, test, corpus, seed, task)
+                    evidence = dataclasses.replace(evidence, seeds=seeds, kept=kept)
                 with sparse_products(model.network):
                     part = _as_part(parts[name](model, circuit, evidence, quiet))
             part |= {"seconds": round(time.monotonic() - began, 2)}
-            part = kept.write(name, part)
+            part = kept.write(name, part, **more)
         found[name] = part
     return _together(found)
 
@@ -128,31 +132,3 @@ def _as_part(found: Sequence[Finding | LeftOut]) -> dict[str, Any]:
         "tests": [f.as_json() for f in found if isinstance(f, Finding)],
         "left_out": [f.as_json() for f in found if isinstance(f, LeftOut)],
     }
-
-
-class _Kept:
-    """The finished parts of one suite."""
-
-    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
-        circuit = (folder / artifacts.MANIFEST).read_bytes()
-        self.folder = folder / FOLDER
-        self.asked = {
-            "circuit": hashlib.sha256(circuit).hexdigest()[:16],
-            "lacewing": lacewing.__version__,
-        } | dict(asked)
-
-    def read(self, name: str) -> dict[str, Any] | None:
-        """A part that was finished under the same conditions."""
-        try:
-            saved = artifacts.read_json(self.folder / f"{name}.json")
-        except ArtifactError:
-            return None
-        same = isinstance(saved, dict) and saved.get("asked") == self.asked
-        return saved["found"] if same else None
-
-    def write(self, name: str, part: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep a finished part; what will be read of it."""
-        path = self.folder / f"{name}.json"
-        artifacts.write_json(path, {"asked": self.asked, "found": dict(part)})
-        found: dict[str, Any] = artifacts.read_json(path)["found"]
-        return found
