@@ -13,6 +13,7 @@ from torch import Tensor
 from lacewing.circuits.ablate import Masks, ablated_logits, masks_of
 from lacewing.circuits.calibrate import loss_of
 from lacewing.circuits.config import STRESS, PruneConfig, Stress
+from lacewing.circuits.cuts import Cut
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.prune import prune
@@ -62,7 +63,7 @@ def read(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def demands(read: Model, sets: PromptSets) -> Demands:
-    return Demands(Adversary(read, 0), ForeignText.of(read, sets, 0))
+    return Demands(Adversary(read, 0), ForeignText.of(read, sets))
 
 
 def kept(model: Model, nodes: dict[str, list[int]]) -> Masks:
@@ -224,6 +225,16 @@ def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets, demands:
     assert max(condition(kept(read, {})) for condition in strain.conditions) > 1
 
 
+def test_a_broken_cut_grows_back_no_further_than_it_must(read: Model, sets: PromptSets) -> None:
+    """Of the cuts on the way down, the smallest that no attack breaks; none if all break."""
+    search = Search(read, 0, Wanted(TASK, CONFIG), sets)
+    whole = {key: torch.ones(w, dtype=torch.bool) for key, w in search.mask.widths.items()}
+    way = [whole, kept(read, PLANTED), kept(read, BLIND), kept(read, {})]
+    cuts = [Cut(masks, sum(int(mask.sum()) for mask in masks.values()), 0.0) for masks in way]
+    assert cuts[1] == search._standing(cuts)
+    assert search._standing(cuts[2:]) is None
+
+
 def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -> None:
     """It reaches the target under mean ablation and holds under everything else."""
     config = dataclasses.replace(CONFIG, prompts=320, stages=1)
@@ -233,7 +244,7 @@ def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -
         logits = ablated(read, sets.validation, masks, way, 0, read.network)
         assert loss_of(logits, sets.validation, False) <= MARK
     assert Attentive(read, sets.validation)(masks) <= 1
-    text = ForeignText.of(read, sets, CONFIG.seed).to_choose_on
+    text = ForeignText.of(read, sets).to_choose_on
     assert Claims(read, sets.validation, text, False)(masks) <= 1
     assert circuit.losses["validation"] <= micro.TARGET
     assert circuit.settings["robust"] is True

@@ -132,7 +132,7 @@ class Search:
     def _strain(self, model: Model) -> Strain:
         seed = self.wanted.config.seed
         asked = "natural" in self.wanted.config.stress
-        text = ForeignText.of(model, self.sets, seed) if asked else None
+        text = ForeignText.of(model, self.sets) if asked else None
         return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
 
     def learn(self, model: Model) -> None:

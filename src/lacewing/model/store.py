@@ -83,7 +83,7 @@ def folder_of(source: str | Path) -> Path:
 
 
 def load(source: str | Path) -> Model:
-    """Load a model from a run folder, or from the package (`builtin:sparse`, `:dense`, `:small`).
+    """Load a model from a run folder, or from the package (`builtin:NAME`).
 
     Raises:
         ArtifactError: the folder is missing, unfinished, of another kind, or its files are

@@ -26,7 +26,7 @@ MOST = 5000
 """Folders looked at; a viewer started in a home folder must not walk a disk."""
 FRESH = 2.0
 """Seconds for which what was read of the folder is taken to be so still."""
-SHIPPED = ("builtin:sparse", "builtin:dense", "builtin:small")
+SHIPPED = ("builtin:sparse", "builtin:dense", "builtin:small", "builtin:tiny")
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "tokens", "checkpoint"}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lacewing.circuits.config import SEEDS, PruneConfig
 from lacewing.circuits.faith.kept import Kept
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.data.corpus import Corpus, Split
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
@@ -119,11 +121,22 @@ def natural_text(
     Raises:
         DataError: no file of the split fills a window.
     """
-    context, generator = model.network.config.context, np.random.default_rng(seed)
+    return _windows(model.tokenizer, model.network.config.context, corpus, seed, windows, split)
+
+
+@lru_cache(maxsize=8)  # a search of other seeds asks for the same; files are taken not to change
+def _windows(
+    tokenizer: Tokenizer, context: int, corpus: str, seed: int, windows: int, split: Split
+) -> Int64[Tensor, "sequence token"]:
+    generator = np.random.default_rng(seed)
     documents = Corpus.parse(corpus).documents(split)
     texts = [d.text for d in documents if len(d.text) >= context]
     chosen = [texts[i] for i in generator.permutation(len(texts))[: 2 * windows]]
-    encoded = [ids for ids in model.tokenizer.encode_batch(chosen) if len(ids) >= context]
+    encoded: list[list[int]] = []
+    while chosen and len(encoded) < windows:  # whole files take long
+        missing = windows - len(encoded)
+        some, chosen = chosen[:missing], chosen[missing:]
+        encoded += [ids for ids in tokenizer.encode_batch(some) if len(ids) >= context]
     if not encoded:
         raise DataError(
             f"no {split} file of corpus {corpus!r} holds {context} tokens: use a larger corpus"

@@ -31,13 +31,13 @@ class ForeignText:
     """Token ids of the task's answers."""
 
     @classmethod
-    def of(cls, model: Model, sets: PromptSets, seed: int) -> "ForeignText":
-        """Windows of the model's training text.
+    def of(cls, model: Model, sets: PromptSets) -> "ForeignText":
+        """Windows of the model's training text, the same for every seed.
 
         Raises:
             DataError: the text is not there, or no file fills a window.
         """
-        tokens = natural_text(model, model.corpus, seed, LEARNED + CHOSEN, "train")
+        tokens = natural_text(model, model.corpus, 0, LEARNED + CHOSEN, "train")
         answers = sorted(set(sets.train.answer.tolist()) | set(sets.test.answer.tolist()))
         full = claims(model.network, tokens, answers, None)
         return cls(tokens, full.sigmoid() < FOREIGN, answers)

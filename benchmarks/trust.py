@@ -1,0 +1,85 @@
+"""`python -m benchmarks.trust`: how many nodes a circuit needs that stands this or that.
+
+One circuit of a task for every kind of stress, for all that `--robust` asks, and for the worst
+subset too: its size, the search's seconds, and what it fails of the suite, of which `controls` and
+`stability` are left out (they say nothing of one circuit, but of searches like it).
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lacewing.circuits.config import STRESS, PruneConfig, Stress
+from lacewing.circuits.faith.suite import PARTS, examine
+from lacewing.circuits.prompts import prompt_sets
+from lacewing.circuits.prune import prune
+from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
+from lacewing.model import store
+from lacewing.model.store import Model
+from lacewing.tasks.registry import get
+
+SEARCHES = ("controls", "stability")
+ASKED: dict[str, tuple[Stress, ...]] = {
+    "nothing but the target": (),
+    **{kind: (kind,) for kind in STRESS if kind != "worst"},
+    "all six (`--robust`)": PruneConfig().stress,
+    "these and `worst`": STRESS,
+}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What to measure."""
+
+    model: str = "builtin:tiny"
+    """A model."""
+    task: str = "indent_for"
+    """One of its tasks."""
+    worst: bool = True
+    """Ask for the worst subset too, which may take long."""
+
+
+def row(model: Model, task: str, stress: tuple[Stress, ...]) -> str:
+    """One circuit: nodes, edges, test loss, seconds, and the tests that it does not pass."""
+    known = get(task)
+    config = PruneConfig(robust=True, stress=stress) if stress else PruneConfig()
+    sets, began = prompt_sets(model, known, config), time.perf_counter()
+    try:
+        circuit = prune(model, known, config, sets=sets, quiet=True)
+    except DataError:
+        return f"no circuit | | | {time.perf_counter() - began:.0f} | "
+    seconds = time.perf_counter() - began
+    parts = {name: part for name, part in PARTS.items() if name not in SEARCHES}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "circuit"
+        circuit.save(place, sets.test.pairs)
+        tests = examine(model, circuit, sets.test, place, parts=parts, quiet=True)["tests"]
+    failed = ", ".join(
+        test["name"] + " (unresolved)" * (test["passed"] is None)
+        for test in tests
+        if not test["passed"]
+    )
+    loss, passed = circuit.losses["circuit"], sum(bool(test["passed"]) for test in tests)
+    return (
+        f"{circuit.n_nodes} | {circuit.n_edges} | {loss:.3f} | {seconds:.0f} | "
+        f"{passed} of {len(tests)} | {failed or 'nothing'}"
+    )
+
+
+def main(bench: Trust) -> None:
+    """One line per kind of stress, as a table."""
+    keep_pages()
+    model = store.load(bench.model)
+    print("| asked to stand | nodes | edges | test loss | seconds | passes | fails |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, stress in ASKED.items():
+        if bench.worst or "worst" not in stress:
+            print(f"| {name} | {row(model, bench.task, stress)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Trust))
