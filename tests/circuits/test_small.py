@@ -1,6 +1,9 @@
-"""The small model that ships: its quote circuit, found anew."""
+"""The small models that ship: a minimal circuit and a robust one, found anew."""
+
+from pathlib import Path
 
 from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.faith.suite import PARTS, examine
 from lacewing.circuits.minimal import measured, minimise
 from lacewing.circuits.prompts import prompt_sets
 from lacewing.circuits.prune import prune
@@ -25,3 +28,17 @@ def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
     assert len(certificate.nodes) == circuit.n_nodes
     assert len(certificate.edges) == circuit.n_edges
     assert min(without) > config.target_loss
+
+
+def test_a_robust_circuit_of_the_narrower_one_stands_the_suite(tmp_path: Path) -> None:
+    """Other ablations, the worst subset, foreign text, attention: nothing fails."""
+    model, task = store.load("builtin:tiny"), get("indent_for")
+    config = PruneConfig(robust=True, prompts=2304)
+    sets = prompt_sets(model, task, config)
+    circuit = prune(model, task, config, sets=sets, quiet=True)
+    circuit.save(tmp_path / "circuit", sets.test.pairs)
+    parts = {name: PARTS[name] for name in ("ablations", "complement", "natural", "attention")}
+    found = examine(model, circuit, sets.test, tmp_path / "circuit", parts=parts, quiet=True)
+    assert "holds" == found["verdict"]
+    assert 12 == len(found["tests"])
+    assert circuit.n_nodes <= 40

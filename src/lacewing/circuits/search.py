@@ -188,24 +188,27 @@ class Search:
         One that is to stand the worst is attacked again. Where that breaks it, it is thinned anew
         from the smallest on the way that it does not break; what broke it is faced from then on.
         """
-        prompts, target = self.sets.validation, self.wanted.config.target_loss
         if not self.strain:
+            prompts, target = self.sets.validation, self.wanted.config.target_loss
             return thin(model, best, prompts, target, self.measure, tell=tell)
-        whole, rises = best, partial(self._rises, model)
-        if self.strain.opposed:
-            whole = self._held(model)
+        whole = self._held(model) if self.strain.opposed else best
         for _ in range(THINNINGS):
-            way = [whole]
-
-            def keep(cut: Cut, way: list[Cut] = way) -> None:
-                way.append(cut)
-                tell(cut)
-
-            thinned = thin(model, whole, prompts, target, self.measure, rises, keep)
-            if not (self.strain.opposed and self.strain.attack(thinned.masks)):
-                return thinned
+            way = self._way_down(model, whole, tell)
+            if not (self.strain.opposed and self.strain.attack(way[-1].masks)):
+                return way[-1]
             whole = self._standing(way) or self._held(model)
         return whole
+
+    def _way_down(self, model: Model, whole: Cut, tell: Callable[[Cut], None]) -> list[Cut]:
+        """A robust cut, and the smaller ones that thinning finds on its way down."""
+        prompts, target, way = self.sets.validation, self.wanted.config.target_loss, [whole]
+
+        def keep(cut: Cut) -> None:
+            way.append(cut)
+            tell(cut)
+
+        thin(model, whole, prompts, target, self.measure, partial(self._rises, model), keep)
+        return way
 
     def _standing(self, way: Sequence[Cut]) -> Cut | None:
         """The smallest cut on the way that an attack does not break, if more nodes stand more."""
