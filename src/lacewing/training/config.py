@@ -174,4 +174,5 @@ class TrainConfig:
         """One line for people."""
         kind = f"density 1/{1 / self.density:.0f}" if self.sparse else "dense"
         millions = math.ceil(self.tokens / 1e5) / 10
-        return f"{self.n_layer} layers, width {self.width}, {kind}, {millions:g} M tokens"
+        layers = "1 layer" if self.n_layer == 1 else f"{self.n_layer} layers"
+        return f"{layers}, width {self.width}, {kind}, {millions:g} M tokens"

@@ -119,7 +119,7 @@ function allModels(host, home, signal) {
 }
 
 function model(found, signal) {
-  const facts = [`${found.layers} layers`, `${count(found.channels)} channels`, found.density == null ? null : `${percent(found.density, 1)} of the weights are not zero`, found.validation_loss == null ? null : `validation loss ${number(found.validation_loss, 2)} nats per token`, found.corpus];
+  const facts = [`${found.layers} ${found.layers === 1 ? "layer" : "layers"}`, `${count(found.channels)} channels`, found.density == null ? null : `${percent(found.density, 1)} of the weights are not zero`, found.validation_loss == null ? null : `validation loss ${number(found.validation_loss, 2)} nats per token`, found.corpus];
   const said = h("span.soft", { role: "status" });
   const measure = h("button", { type: "button" }, "Measure its tasks");
   measure.addEventListener("click", async () => {
