@@ -196,24 +196,10 @@ class Verify:
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """The result for people."""
-        if "minimal" in result:
-            return _show_certificate(result)
         from lacewing import verbs
 
-        return verbs.show_verification(result)
-
-
-def _show_certificate(result: dict[str, Any]) -> str:
-    """The verdict, and the parts whose loss comes nearest to the target."""
-    parts = {"node": result["nodes"], "edge": result["edges"]}
-    slack = sorted((p["slack"], f"{kind} {n}") for kind, of in parts.items() for n, p in of.items())
-    verdict = "minimal" if result["minimal"] else "NOT minimal"
-    lines = [
-        f"{result['task']}: {verdict}; {len(result['nodes'])} nodes, {len(result['edges'])} edges, "
-        f"{result['loss']:.4f} nats on {result['pairs']} pairs, target {result['target_loss']:g}"
-    ]
-    lines += [f"  without {name}: {value:+.4f} nats from the target" for value, name in slack[:5]]
-    return "\n".join(lines)
+        show = verbs.show_certificate if "minimal" in result else verbs.show_verification
+        return show(result)
 
 
 @dataclass(frozen=True)

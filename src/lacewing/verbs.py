@@ -217,6 +217,19 @@ def show_verification(result: dict[str, Any]) -> str:
     return "\n".join([*lines, table(findings, left_out, colour=sys.stdout.isatty())])
 
 
+def show_certificate(result: dict[str, Any]) -> str:
+    """The verdict, and the parts whose loss comes nearest to the target."""
+    parts = {"node": result["nodes"], "edge": result["edges"]}
+    slack = sorted((p["slack"], f"{kind} {n}") for kind, of in parts.items() for n, p in of.items())
+    verdict = "minimal" if result["minimal"] else "NOT minimal"
+    lines = [
+        f"{result['task']}: {verdict}; {len(result['nodes'])} nodes, {len(result['edges'])} edges, "
+        f"{result['loss']:.4f} nats on {result['pairs']} pairs, target {result['target_loss']:g}"
+    ]
+    lines += [f"  without {name}: {value:+.4f} nats from the target" for value, name in slack[:5]]
+    return "\n".join(lines)
+
+
 def show_comparison(result: dict[str, Any]) -> str:
     """The comparison as a table with the ratio under it."""
     lines = [f"{'task':28} {'sparse':>16} {'dense':>16}   nodes / edges, seed by seed"]

@@ -81,7 +81,7 @@ def test_more_seeds_go_on_from_those_that_were_kept(
 ) -> None:
     """Each seed's circuit is kept as it is found; asked for more, only new ones are searched."""
     circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
-    circuit.save(tmp_path, sets.test.pairs)
+    circuit.save(tmp_path / "circuit", sets.test.pairs)
     asked: list[int] = []
 
     def counted(model: Model, wanted: list[Wanted], **more: Any) -> list[Circuit | DataError]:
@@ -91,7 +91,7 @@ def test_more_seeds_go_on_from_those_that_were_kept(
     monkeypatch.setattr(stability, "prune_many", counted)
     found = []
     for seeds in (2, 3, 3):
-        kept = Kept(tmp_path, {})  # read anew, as by the next command
+        kept = Kept(tmp_path / "circuit", {})  # read anew, as by the next command
         some = dataclasses.replace(evidence(model, sets), seeds=seeds, kept=kept)
         found.append(stability._other_seeds(model, circuit, some, True))
     assert [1, 2, 3] == asked
@@ -105,8 +105,10 @@ def test_a_seed_without_a_circuit_is_not_asked_again(
 ) -> None:
     """That it found none is kept too, and it is none of those that are compared."""
     circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
-    circuit.save(tmp_path, sets.test.pairs)
-    prompts = dataclasses.replace(evidence(model, sets), seeds=2, kept=Kept(tmp_path, {}))
+    circuit.save(tmp_path / "circuit", sets.test.pairs)
+    prompts = dataclasses.replace(
+        evidence(model, sets), seeds=2, kept=Kept(tmp_path / "circuit", {})
+    )
     for seed, nodes in ((1, circuit.nodes), (2, stability.NONE)):
         stability._write(prompts.kept, seed, nodes)
     found = stability._other_seeds(model, circuit, prompts, True)
