@@ -29,8 +29,8 @@ def one() -> Pool:
 
 
 @pytest.fixture(scope="session")
-def done(place: Path, one: Pool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep; read only."""
     output = tmp_path_factory.mktemp("sweeps") / "done"
-    sweep(letters.config(place), output, one, quiet=True)
+    sweep(letters.config(place), output, Pool(processes=2, threads=1), quiet=True)
     return output
