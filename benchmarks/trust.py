@@ -14,13 +14,14 @@ import tyro
 
 from lacewing.circuits.config import STRESS, PruneConfig, Stress
 from lacewing.circuits.faith.suite import PARTS, examine
-from lacewing.circuits.prompts import prompt_sets
+from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.prune import prune
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.store import Model
 from lacewing.tasks.registry import get
+from lacewing.tasks.task import Task
 
 SEARCHES = ("controls", "stability")
 ASKED: dict[str, tuple[Stress, ...]] = {
@@ -43,15 +44,14 @@ class Trust:
     """Ask for the worst subset too, which may take long."""
 
 
-def row(model: Model, task: str, stress: tuple[Stress, ...]) -> str:
+def row(model: Model, task: Task, sets: PromptSets, stress: tuple[Stress, ...]) -> str:
     """One circuit: nodes, edges, test loss, seconds, and the tests that it does not pass."""
-    known = get(task)
     config = PruneConfig(robust=True, stress=stress) if stress else PruneConfig()
-    sets, began = prompt_sets(model, known, config), time.perf_counter()
+    began = time.perf_counter()
     try:
-        circuit = prune(model, known, config, sets=sets, quiet=True)
+        circuit = prune(model, task, config, sets=sets, quiet=True)
     except DataError:
-        return f"no circuit | | | {time.perf_counter() - began:.0f} | "
+        return f"no circuit | | | {time.perf_counter() - began:.0f} | | "
     seconds = time.perf_counter() - began
     parts = {name: part for name, part in PARTS.items() if name not in SEARCHES}
     with tempfile.TemporaryDirectory() as folder:
@@ -73,12 +73,13 @@ def row(model: Model, task: str, stress: tuple[Stress, ...]) -> str:
 def main(bench: Trust) -> None:
     """One line per kind of stress, as a table."""
     keep_pages()
-    model = store.load(bench.model)
+    model, task = store.load(bench.model), get(bench.task)
+    sets = prompt_sets(model, task, PruneConfig())
     print("| asked to stand | nodes | edges | test loss | seconds | passes | fails |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, stress in ASKED.items():
         if bench.worst or "worst" not in stress:
-            print(f"| {name} | {row(model, bench.task, stress)} |", flush=True)
+            print(f"| {name} | {row(model, task, sets, stress)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Tasks:
     """List the tasks with an example pair each; with --run, a model's loss and accuracy on them."""
 
     model: Model | None = None
-    """Run folder, or builtin:sparse, :dense or :small; gives the tokenizer."""
+    """Run folder, or builtin:sparse, :dense, :small or :tiny; gives the tokenizer."""
     run_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="run")] = False
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()

@@ -194,9 +194,17 @@ def verify(
     circuit.check(model)
     test = encode(circuits.load_pairs(folder), model.tokenizer, model.network.config.context)
     if whole:
-        chosen: dict[str, Any] = {"seed": seed, "corpus": corpus, "task": task, "quiet": quiet}
-        chosen["seeds"] = seeds
-        result = examine(model, circuit, test, folder, **chosen)
+        result = examine(
+            model,
+            circuit,
+            test,
+            folder,
+            seed=seed,
+            corpus=corpus,
+            task=task,
+            seeds=seeds,
+            quiet=quiet,
+        )
     else:
         result = verify_circuit(model, circuit, test, seed=seed, quiet=quiet).as_json()
     artifacts.write_json(folder / VERIFICATION, result)

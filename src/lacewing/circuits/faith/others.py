@@ -63,14 +63,19 @@ def _first(
     """Prompts from the first corpus, and what is missing from the next; how many of each."""
     tokenizer, longest, _ = drawn
     found: dict[str, list[Pair]] = {}
+    reasons: dict[str, DataError] = {}
     for corpus in corpora:
         missing = PAIRS - sum(map(len, found.values()))
         if missing:
-            with suppress(DataError):  # no such place in that corpus
+            try:
                 found[corpus.spec] = pairs(task, corpus, "test", missing, *drawn)
+            except DataError as error:
+                reasons[corpus.spec] = error
     if not found:
-        names = " or ".join(corpus.spec for corpus in corpora)
-        raise DataError(f"no test file of {names} has a place of that kind for {task.name}")
+        raise DataError(
+            f"no test file of {' or '.join(reasons)} has a place of that kind for {task.name}: "
+            + "; ".join(map(str, reasons.values()))
+        )
     sizes = ", ".join(f"{len(some)} pairs of {spec}" for spec, some in found.items())
     together = [pair for some in found.values() for pair in some]
     return encode(together, tokenizer, longest), sizes
