@@ -13,6 +13,7 @@ from lacewing.circuits.edges import Nodes
 from lacewing.circuits.live import LiveCircuit
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.search import follow, gradients
+from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import edit
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.sites import site_widths
@@ -119,7 +120,8 @@ class _Published:
         return float(loss.detach())
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.tokens.device.type, torch.bfloat16)
+        device = self.tokens.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=half_pays(device))
 
     def _gate(self, key: str) -> Callable[[torch.Tensor], torch.Tensor]:
         def hook(x: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from lacewing.kernels.precision import half_pays
 from lacewing.kernels.sparse_linear import SparseWeight, multiply
 
 TOKENS, WIDTH, ROWS, TIMES = 2048, 512, 1024, 7
@@ -54,7 +55,7 @@ def _machine() -> str:
         processor = {line for line in lines if line.startswith(("model", "cpu family", "flags"))}
     except OSError:
         processor = {platform.processor(), platform.machine()}
-    facts = [*sorted(processor), torch.__version__]
+    facts = [*sorted(processor), torch.__version__, f"half: {half_pays('cpu')}"]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
@@ -90,11 +91,12 @@ def _keep(path: Path, density: float) -> None:
 
 def _measure() -> float:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(TOKENS, WIDTH, generator=generator).bfloat16()
+    used = torch.bfloat16 if half_pays("cpu") else torch.float32
+    x = torch.randn(TOKENS, WIDTH, generator=generator).to(used)
     weight = torch.randn(ROWS, WIDTH, generator=generator)
     chance = torch.rand(ROWS, WIDTH, generator=generator)
     sparse = [SparseWeight(weight * (chance < density)).by_row for density in (LOW, HIGH)]
-    dense = weight.bfloat16()
+    dense = weight.to(used)
     ways: tuple[Callable[[], object], ...] = (
         lambda: F.linear(x, dense),
         lambda: multiply(x, sparse[0]),

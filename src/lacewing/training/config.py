@@ -100,8 +100,9 @@ class TrainConfig:
     exact; 1 is exact."""
 
     # Running.
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the matrix products; weights and optimizer stay float32."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of the matrix products; `auto` is bf16 where the device is fast at it. Weights and
+    optimizer stay float32."""
     seed: int = 0
     """Seeds weights and batches."""
     evaluate_every: int = 100

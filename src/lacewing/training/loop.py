@@ -27,6 +27,7 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError, MismatchError
 from lacewing.kernels.cross_entropy import cross_entropy
 from lacewing.kernels.memory import keep_pages
+from lacewing.kernels.precision import half_pays
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
@@ -98,10 +99,11 @@ def train(
     check_run(folder, config, corpus.spec, tokenizer)
     if finished(folder):
         return _read_run(folder)
+    cpu = not torch.accelerator.is_available()
     accelerator = Accelerator(
         # Left to itself, Accelerate joins processes without a GPU to no group: each trains alone.
-        cpu=not torch.accelerator.is_available(),
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        cpu=cpu,
+        mixed_precision=mixed_precision(config.precision, "cpu" if cpu else "cuda"),
         gradient_accumulation_steps=config.accumulate,
         log_with=list(config.trackers) or None,
         project_dir=folder,
@@ -265,6 +267,12 @@ def _read_run(folder: Path) -> Run:
     artifacts.read_manifest(folder, "run")
     summary = artifacts.read_json(folder / "summary.json")
     return Run(folder, summary["steps"], summary["validation_loss"], summary["seconds"])
+
+
+def mixed_precision(precision: str, device: str) -> str:
+    """What Accelerate calls the arithmetic that a configuration asks for."""
+    half = precision == "bf16" or (precision == "auto" and half_pays(device))
+    return "bf16" if half else "no"
 
 
 def _begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) -> None:

@@ -28,6 +28,7 @@ from lacewing.circuits.stress.ablations import Ablations, put_on
 from lacewing.circuits.stress.adversary import Adversary, opposed
 from lacewing.circuits.stress.head import Head
 from lacewing.circuits.stress.text import ForeignText
+from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import edit, record
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts, joined
@@ -207,8 +208,8 @@ def _foreign(turn: Turn) -> list[Tensor]:
 
 
 def _precision(device: torch.device) -> torch.autocast:
-    """bf16 products while tau is learned; every reported loss is in float32."""
-    return torch.autocast(device.type, torch.bfloat16)
+    """bf16 products while tau is learned, where they pay; every reported loss is in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=half_pays(device.type))
 
 
 LOSSES: Mapping[Kind, Callable[[Turn], list[Tensor]]] = {
