@@ -62,7 +62,7 @@ def search(
     nothing. Several have prompts of up to 64 tokens, as `lacewing prune` takes them by default;
     the published way pads them to the context, and takes one circuit after the other.
     """
-    (network, means), settings = model(config, device), PruneConfig()
+    (network, means), settings = model(config, device), PruneConfig(learning_rate=1e-3)
     network.requires_grad_(False)
     pairs, longest = config.batch // 2, config.context if circuits == 1 else 64
     batches = [prompts(config, pairs, longest, seed, device) for seed in range(circuits)]
@@ -74,7 +74,7 @@ def search(
     def ours() -> list[float]:
         losses = gradients(network, masks, batches, [1e-4] * circuits)
         for mask, optimizer in zip(masks, optimizers, strict=True):
-            follow(mask, optimizer, settings.clip)
+            follow(mask, optimizer, settings, 0.0)
         return losses
 
     def published() -> list[float]:

@@ -122,7 +122,7 @@ class Prune:
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
     minimal: bool = False
-    """Then remove nodes and edges until none can go, and save the certificate."""
+    """Prune edges too, then remove nodes and edges until none can go, and save the certificate."""
     config: tyro.conf.OmitArgPrefixes[PruneConfig] = field(default_factory=PruneConfig)
     json: Json = False
     """End with one JSON object on standard output."""
@@ -139,11 +139,12 @@ class Prune:
         """The result for people."""
         edges, loss = result["edges"], result["loss"]
         before = ""
-        if "before" in result:
-            old = result["before"]
-            word = "none of them can go" if result["minimal"] else "NOT minimal"
-            before = (
-                f"; {word} (before: {old['nodes']} nodes, {old['edges']} edges, test loss "
+        if "minimal" in result:
+            before = "; none of them can go" if result["minimal"] else "; NOT minimal"
+        if "nodes_only" in result:
+            old = result["nodes_only"]
+            before += (
+                f" (nodes alone: {old['nodes']} nodes, {old['edges']} edges, test loss "
                 f"{old['loss']:.3f})"
             )
         return (

@@ -24,6 +24,7 @@ from lacewing.circuits.minimal import (
     recertify,
 )
 from lacewing.circuits.prompts import prompt_sets
+from lacewing.circuits.prune import nodes_only
 from lacewing.circuits.prune import prune as find_circuit
 from lacewing.circuits.verify import verify as verify_circuit
 from lacewing.data.corpus import Corpus
@@ -119,8 +120,11 @@ def prune(
 ) -> dict[str, Any]:
     """Prune a model for a task and save the circuit with its test pairs.
 
-    With `minimal`, then remove nodes and edges until none can go, and save the certificate too.
+    With `minimal`, also prune edges, as far as the search can, then remove nodes and edges until
+    none can go, and save the certificate too.
     """
+    if minimal and not config.robust:
+        config = dataclasses.replace(config, edges=True)
     if output.exists():
         raise ArtifactError(
             f"{output} exists already: choose another --output; nothing was overwritten"
@@ -131,18 +135,18 @@ def prune(
     if not minimal:
         circuit.save(output, sets.test.pairs)
         return circuit_result(model, circuit)
-    began, first = time.monotonic(), circuit
+    began, before = time.monotonic(), nodes_only(circuit)
     smaller, proof = minimise(model, circuit, sets.validation)
     circuit = measured(model, smaller, sets)
     seconds = round(circuit.settings["seconds"] + time.monotonic() - began, 2)
-    circuit = dataclasses.replace(circuit, settings={**circuit.settings, "seconds": seconds})
+    settings = {**circuit.settings, "seconds": seconds, "nodes_only": before}
+    circuit = dataclasses.replace(circuit, settings=settings)
     beside = {
         CERTIFICATE: json.dumps(proof.as_json(), indent=2).encode(),
         CERTIFICATE_PAIRS: circuits.pair_lines(sets.validation.pairs),
     }
     circuit.save(output, sets.test.pairs, beside=beside)
-    before = {"nodes": first.n_nodes, "edges": first.n_edges, "loss": first.losses["circuit"]}
-    return circuit_result(model, circuit) | {"before": before, "minimal": proof.minimal}
+    return circuit_result(model, circuit) | {"minimal": proof.minimal}
 
 
 def verify_minimality(folder: Path, source: str | None) -> dict[str, Any]:
@@ -154,18 +158,19 @@ def verify_minimality(folder: Path, source: str | None) -> dict[str, Any]:
 
 def circuit_result(model: Model, circuit: Circuit) -> dict[str, Any]:
     """What is said of a circuit."""
+    before = circuit.settings.get("nodes_only")
     return {
         "task": circuit.task,
         "nodes": circuit.n_nodes,
         "edges": {
             "paper": circuit.n_edges,
-            "all": count_all(model.network, circuit.nodes, circuit.answers),
+            "all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         },
         "loss": {"full": circuit.losses["full"], "circuit": circuit.losses["circuit"]},
         "target_loss": circuit.target_loss,
         "seed": circuit.seed,
         "seconds": circuit.settings["seconds"],
-    }
+    } | ({"nodes_only": before} if before else {})
 
 
 def verify(

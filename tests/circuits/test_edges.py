@@ -73,7 +73,7 @@ def test_all_edges_equal_the_loops(busy: Model) -> None:
         expected += sum(float(network.wte.weight[token, c]) != 0 for c in read)
     for token in answers:
         expected += sum(float(network.lm_head.weight[token, c]) != 0 for c in nodes["resid_final"])
-    assert expected == count_all(network, nodes, answers)
+    assert expected == count_all(network, nodes, edges_between(network, nodes), answers)
 
 
 def test_edges_of_the_planted_circuit(model: Model) -> None:
@@ -81,7 +81,9 @@ def test_edges_of_the_planted_circuit(model: Model) -> None:
     nodes = micro.nodes_of(micro.PLANTED, model.network.config)
     answers = [model.tokenizer.single(c) for c in "PQ"]
     assert 8 == sum(map(len, edges_between(model.network, nodes).values()))
-    assert micro.ALL_EDGES == count_all(model.network, nodes, answers)
+    assert micro.ALL_EDGES == count_all(
+        model.network, nodes, edges_between(model.network, nodes), answers
+    )
     dense = micro.micro(dense=True)
     assert micro.DENSE_EDGES == sum(map(len, edges_between(dense.network, nodes).values()))
 

@@ -209,7 +209,7 @@ def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:
         "seed": circuit.seed,
         "side": side,
         "edges": circuit.n_edges,
-        "edges_all": count_all(model.network, circuit.nodes, circuit.answers),
+        "edges_all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         "nodes": circuit.n_nodes,
         "losses": dict(circuit.losses),
         "seconds": circuit.settings["seconds"],

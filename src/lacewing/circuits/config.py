@@ -66,6 +66,9 @@ class PruneConfig:
     clip: float = 1.0
     """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
 
+    edges: bool = False
+    """After the nodes, prune single weights too, by a mask of nodes and edges learned around the
+    circuit; not together with `robust`."""
     robust: bool = False
     """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
     times larger, and takes several times as long."""
@@ -89,6 +92,11 @@ class PruneConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
 
+        if self.edges and self.robust:
+            raise ConfigError(
+                "edges cannot be pruned under stress: take --edges or --robust, not both; robust "
+                "circuits lose edges with --minimal, which asks for the target loss alone"
+            )
         unknown = [kind for kind in self.stress if kind not in STRESS]
         if unknown or not self.stress or len(set(self.stress)) != len(self.stress):
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -9,6 +10,18 @@ from lacewing.circuits.ablate import Masks
 from lacewing.circuits.masks import NodeMask
 from lacewing.circuits.paths import connected
 from lacewing.model.store import Model
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """Anything whose loss was measured."""
+
+    @property
+    def loss(self) -> float:
+        """Nats."""
+
+
+Measured = TypeVar("Measured", bound=HasLoss)
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,9 @@ def bisect(
     return smallest(cut, min(on, most), most, target)
 
 
-def smallest(cut: Callable[[int], Cut], likely: int, most: int, target: float) -> Cut | None:
+def smallest(
+    cut: Callable[[int], Measured], likely: int, most: int, target: float
+) -> Measured | None:
     """The least k whose cut reaches the target: growing strides from `likely`, then bisection."""
     tried, stride = cut(likely), max(1, likely // 16)
     best = tried if tried.loss <= target else None

@@ -71,9 +71,11 @@ def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
     return found
 
 
-def count_all(network: Transformer, nodes: Nodes, answers: Iterable[int]) -> int:
+def count_all(
+    network: Transformer, nodes: Nodes, edges: Mapping[str, np.ndarray], answers: Iterable[int]
+) -> int:
     """Edges of a circuit in full: the paper's, embedding, unembedding and biases."""
-    paper = sum(len(pairs) for pairs in edges_between(network, nodes).values())
+    paper = sum(len(pairs) for pairs in edges.values())
     return (
         paper
         + _embedding(network, nodes)

@@ -142,7 +142,8 @@ class _Map:
         self.weight, self.constant = weight[self.index][:, source.live], constant[self.index]
         self.columns = torch.searchsorted(self.index, site.live)
         rest = (~varying).nonzero()[:, 0]
-        magnitude, order = activation(constant[rest]).abs().sort(descending=True, stable=True)
+        fixed = activation(constant[rest]).detach()  # only who is larger counts
+        magnitude, order = fixed.abs().sort(descending=True, stable=True)
         self.fixed = magnitude, rest[order]
 
     def __call__(self, x: Tensor) -> Tensor:

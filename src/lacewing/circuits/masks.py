@@ -8,6 +8,7 @@ A.5, method section 6). Masks of several circuits can run as one batch, each on 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -51,14 +52,12 @@ class NodeMask:
 
     def count(self) -> Float[Tensor, ""]:
         """Number of nodes that are on; its gradient passes through the surrogate too."""
-        count: Tensor = _Step.apply(self.tau, self.temperature).sum()  # type: ignore[no-untyped-call]
-        return count
+        return step(self.tau, self.temperature).sum()
 
     def top(self, k: int) -> dict[str, Bool[Tensor, " channel"]]:
         """Masks that keep the k nodes of highest tau, ties by position; never a forbidden one."""
-        order = torch.sort(self.tau.detach(), descending=True, stable=True).indices
         kept = torch.zeros(len(self.tau), dtype=torch.bool)
-        kept[order[:k]] = True
+        kept[ranked(self.tau)[:k]] = True
         return self.by_site(kept & ~self.forbidden)
 
     def on(self) -> dict[str, Bool[Tensor, " channel"]]:
@@ -76,10 +75,31 @@ class NodeMask:
             self.tau.clamp_(-1, 1).masked_fill_(self.forbidden, -1)
 
 
+@runtime_checkable
+class Mask(Protocol):
+    """What is learned: tau, and how it is kept in its bounds."""
+
+    tau: Tensor
+
+    def clamp_(self) -> None:
+        """Bring tau back into its bounds."""
+
+
+def step(tau: Tensor, temperature: float) -> Tensor:
+    """1 where tau is above 0, else 0; with the surrogate's slope."""
+    on: Tensor = _Step.apply(tau, temperature)  # type: ignore[no-untyped-call]
+    return on
+
+
 def slope(tau: Tensor, temperature: float) -> Tensor:
     """Derivative of the sigmoid at tau / T: what the backward pass takes for the step's."""
     p = torch.sigmoid(tau / temperature)
     return p * (1 - p)
+
+
+def ranked(tau: Tensor) -> Tensor:
+    """Places of tau from the highest to the lowest, ties by place."""
+    return torch.sort(tau.detach(), descending=True, stable=True).indices
 
 
 def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHook]:
@@ -96,8 +116,8 @@ def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHo
 def steps(masks: Sequence[NodeMask]) -> dict[str, Float[Tensor, "circuit channel"]]:
     """Per site key 1 where a mask is on and 0 elsewhere; gradients reach `tau`."""
     first = masks[0]
-    step = _Step.apply(torch.stack([mask.tau for mask in masks]), first.temperature)  # type: ignore[no-untyped-call]
-    return dict(zip(first.widths, step.split(list(first.widths.values()), dim=1), strict=True))
+    on = step(torch.stack([mask.tau for mask in masks]), first.temperature)
+    return dict(zip(first.widths, torch.split(on, list(first.widths.values()), dim=1), strict=True))
 
 
 def _hook(step: Tensor, mean: Tensor, circuit: Tensor | None) -> SiteHook:

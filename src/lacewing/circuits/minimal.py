@@ -107,9 +107,8 @@ def minimise(
     with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
         while _remove_many(trial, prompts, target):
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
-        while _remove_single(trial, prompts, target):
+        while _remove_single(trial, proof := certify(trial, prompts, target), prompts):
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
-        proof = certify(trial, prompts, target)
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
 
@@ -185,13 +184,13 @@ def _remove_many(trial: Trial, prompts: Prompts, target: float) -> bool:
     return True
 
 
-def _remove_single(trial: Trial, prompts: Prompts, target: float) -> bool:
+def _remove_single(trial: Trial, proof: Certificate, prompts: Prompts) -> bool:
     """One round of single removals, the cheapest first; whether any part went."""
     parts: list[Part] = [*trial.nodes_on(), *trial.edges_on()]
-    losses = {part: trial.loss_without([part], prompts, target) for part in parts}
+    losses, target = {**proof.nodes, **proof.edges}, proof.target_loss
     gone = False
-    for part in sorted(parts, key=lambda part: (losses[part], part_name(part))):
-        if losses[part] > target:
+    for part in sorted(parts, key=lambda part: (losses[part_name(part)], part_name(part))):
+        if losses[part_name(part)] > target:
             break
         if not _is_on(trial, part):
             continue

@@ -4,6 +4,8 @@ They are left over where the rest of their path was pruned away. Their value may
 so the loss is always measured without them.
 """
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,18 +15,20 @@ from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Transformer
 
 
-def connected(network: Transformer, masks: Masks) -> dict[str, Tensor]:
+def connected(
+    network: Transformer, masks: Masks, edges: Mapping[str, Sequence[tuple[int, int]]] | None = None
+) -> dict[str, Tensor]:
     """The kept nodes whose output can still reach the answer logits.
 
     Walks from the answer back to the embedding. A write counts if a later kept read (or the final
-    residual) has its channel; a key or query if the layer keeps any value channel.
+    residual) has its channel; a key or query if the layer keeps any value channel. By default all
+    weights between kept nodes are edges; `edges` names them by family, as source and destination.
     """
     alive = {key: mask.clone() for key, mask in masks.items()}
     width = network.config.d_model
     read = alive[FINAL_SITE].clone()
     for layer in reversed(range(network.config.n_layer)):
-        block = network.blocks[layer]
-        weights = {site: weight != 0 for site, (weight, _) in writers(block).items()}  # type: ignore[arg-type]
+        weights = _joined(network, layer, edges)
         for part in (("mlp_neuron-mlp_out", "mlp_in-mlp_neuron"), ("attn_v-attn_out",)):
             written = part[0].split("-")[1]
             alive[f"{layer}.{written}"] &= read
@@ -37,6 +41,20 @@ def connected(network: Transformer, masks: Masks) -> dict[str, Tensor]:
         _attention(alive, weights, layer, network.config.d_head)
         read |= alive[f"{layer}.attn_in"][:width]
     return alive
+
+
+def _joined(
+    network: Transformer, layer: int, edges: Mapping[str, Sequence[tuple[int, int]]] | None
+) -> dict[str, Tensor]:
+    """Per written site, [destination, source]: whether an edge joins them."""
+    block = network.blocks[layer]
+    joined = {site: weight != 0 for site, (weight, _) in writers(block).items()}  # type: ignore[arg-type]
+    if edges is not None:
+        for family, site in FAMILIES.items():
+            joined[site].fill_(False)
+            for source, destination in edges[f"{layer}.{family}"]:
+                joined[site][destination, source] = True
+    return joined
 
 
 def _attention(

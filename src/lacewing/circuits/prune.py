@@ -11,9 +11,11 @@
 Paper section 2.2 and A.5; method section 6. The model's weights never change.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from lacewing.circuits import circuit as circuits
 from lacewing.circuits.ablate import Masks, ablated_loss, nodes_of
@@ -21,6 +23,8 @@ from lacewing.circuits.calibrate import calibrate
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, mean
+from lacewing.circuits.minimal import measured
+from lacewing.circuits.part_search import fewest_edges
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import Search, Wanted, step_together
 from lacewing.errors import DataError
@@ -136,7 +140,20 @@ def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circui
             f"no circuit of {search.sets.name} reaches {config.target_loss:g} nats: the penalties "
             f"from {penalties} remove too much; lower penalty_to"
         )
-    return as_circuit(model, search, best)
+    circuit = as_circuit(model, search, best)
+    if not config.edges:
+        return circuit
+    fewer = measured(model, fewest_edges(model, search, circuit), search.sets)
+    seconds = round(time.monotonic() - search.began, 2)
+    settings = {**circuit.settings, "seconds": seconds, "nodes_only": nodes_only(circuit)}
+    return dataclasses.replace(fewer, settings=settings)
+
+
+def nodes_only(circuit: Circuit) -> dict[str, Any]:
+    """What a circuit was before its edges were pruned."""
+    known: dict[str, Any] | None = circuit.settings.get("nodes_only")
+    now = {"nodes": circuit.n_nodes, "edges": circuit.n_edges, "loss": circuit.losses["circuit"]}
+    return known or now
 
 
 def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:

@@ -14,7 +14,7 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.limit import loss_within
-from lacewing.circuits.masks import NodeMask
+from lacewing.circuits.masks import Mask, NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
 from lacewing.circuits.stress.adversary import Adversary
 from lacewing.circuits.stress.conditions import Strain
@@ -56,12 +56,7 @@ class Search:
         self.began, self.step = time.monotonic(), 0
         self.mask = _start(model, wanted)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.optimizer = torch.optim.AdamW(
-            [self.mask.tau],
-            lr=config.learning_rate,
-            betas=(0.9, config.beta2),
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = mask_optimizer(self.mask, config)
         vocab = model.network.config.vocab_size
         self.kinds = turns(config.stress) if config.robust else (PLAIN,)
         self.heads = {kind: Head(vocab) for kind in self.kinds} if config.calibrate else {}
@@ -101,8 +96,7 @@ class Search:
 
     def draw(self) -> Prompts:
         """The prompts of the next step."""
-        rows = _draw(len(self.sets.train), self.wanted.config.batch, self.generator)
-        return self.sets.train.take(rows.tolist())
+        return drawn(self.sets.train, self.wanted.config.batch, self.generator)
 
     @property
     def kind(self) -> Kind:
@@ -138,9 +132,7 @@ class Search:
     def learn(self, model: Model) -> None:
         """Move the mask along its gradient; at a stage, keep where it stands."""
         config = self.wanted.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * (1 - 0.9 * self.step / config.steps)
-        follow(self.mask, self.optimizer, config.clip)
+        follow(self.mask, self.optimizer, config, self.step / config.steps)
         if self.head:
             self.head.follow()
         if self.demands:
@@ -284,8 +276,10 @@ def _start(model: Model, wanted: Wanted) -> NodeMask:
     return NodeMask(widths, model.means, init, config.temperature, forbidden)
 
 
-def _draw(pairs: int, batch: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(pairs, (min(batch, pairs),), generator=generator)
+def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:
+    """Some pairs by chance, as one step sees them."""
+    count = len(prompts)
+    return prompts.take(torch.randint(count, (min(batch, count),), generator=generator).tolist())
 
 
 def gradients(
@@ -318,11 +312,26 @@ def gradients(
     return [float(loss.detach()) for loss in task_losses]
 
 
-def follow(mask: NodeMask, optimizer: torch.optim.Optimizer, clip: float) -> None:
-    """One optimizer step of a mask, its gradient scaled down to an RMS of at most `clip`."""
+def mask_optimizer(mask: Mask, config: PruneConfig) -> torch.optim.Optimizer:
+    """What moves a mask's tau."""
+    return torch.optim.AdamW(
+        [mask.tau],
+        lr=config.learning_rate,
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+    )
+
+
+def follow(mask: Mask, optimizer: torch.optim.Optimizer, config: PruneConfig, way: float) -> None:
+    """One optimizer step of a mask, its gradient scaled down to an RMS of at most `clip`.
+
+    The learning rate decays along the way, a share from 0 to 1, to a tenth.
+    """
     assert mask.tau.grad is not None
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * (1 - 0.9 * way)
     rms = mask.tau.grad.square().mean().sqrt()
-    mask.tau.grad.mul_(clip / rms.clamp(min=clip))
+    mask.tau.grad.mul_(config.clip / rms.clamp(min=config.clip))
     optimizer.step()
     optimizer.zero_grad()
     mask.clamp_()

@@ -70,7 +70,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
         "nodes": circuit.n_nodes,
         "edges": {
             "paper": circuit.n_edges,
-            "all": count_all(model.network, circuit.nodes, circuit.answers),
+            "all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         },
         "node_names": circuit.node_names(),
         "losses": dict(circuit.losses),

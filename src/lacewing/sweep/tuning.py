@@ -136,7 +136,7 @@ def _try(
     trial = Trial(
         settings={},
         edges=circuit.n_edges,
-        edges_all=count_all(model.network, circuit.nodes, circuit.answers),
+        edges_all=count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         nodes=circuit.n_nodes,
         losses=dict(circuit.losses),
         seconds=circuit.settings["seconds"],

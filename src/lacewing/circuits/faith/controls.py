@@ -55,7 +55,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         One finding for each control: its edges over the circuit's, infinite if the target is never
         reached.
     """
-    config, sets = PruneConfig.of(circuit.settings), _fewer(prompts.sets)
+    config = dataclasses.replace(PruneConfig.of(circuit.settings), edges=False)
+    sets = _fewer(prompts.sets)
     task = prompts.task
     nonsense, shuffled = exchanged(sets), dealt(sets, prompts.seed)
     wanted = [Wanted(task, config, s, anyway=True) for s in (nonsense, shuffled)]

@@ -135,7 +135,7 @@ def _other_seeds(
 
 
 def _wanted(circuit: Circuit, prompts: Evidence, seed: int, **more: Any) -> Wanted:
-    config = dataclasses.replace(PruneConfig.of(circuit.settings), seed=seed)
+    config = dataclasses.replace(PruneConfig.of(circuit.settings), seed=seed, edges=False)
     return Wanted(prompts.task, config, prompts.sets, **more)
 
 

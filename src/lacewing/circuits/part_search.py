@@ -1,0 +1,145 @@
+"""Prune single weights: a mask of nodes and edges, learned around a circuit of nodes.
+
+    1 around the cut that the mask of nodes gave, up to ten times as many of its best-ranked nodes
+    2 tau of every node and edge among them is trained on  task loss + penalty x edges on;  all
+      edges together cost what all nodes there would have cost in the search for nodes
+    3 at points of the path's later half, bisection finds how few of the highest-ranked parts reach
+      the target on validation prompts; the cut with the fewest edges wins
+
+What is left is no minimal circuit yet: `minimal` goes on from there.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lacewing.circuits.ablate import Masks, masks_of, nodes_of
+from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.cuts import smallest
+from lacewing.circuits.edges import edges_between
+from lacewing.circuits.masks import ranked
+from lacewing.circuits.part_mask import PartMask
+from lacewing.circuits.paths import connected
+from lacewing.circuits.prompts import PromptSets
+from lacewing.circuits.search import Search, drawn, follow, mask_optimizer, penalty_at
+from lacewing.circuits.stress.head import Head
+from lacewing.circuits.trial import Part, Trial, ends
+from lacewing.model.store import Model
+from lacewing.tasks.scoring import two_answer_loss
+
+AROUND, MOST_EDGES = 10, 16_384
+"""Nodes that may be kept for each of the cut, and edges between them, at most."""
+NODE = 0.3
+"""What a node costs, in edges: something, or idle ones would stay."""
+LONGER = 2
+"""Steps for each of the search for nodes; one costs a fraction."""
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A cut of the mask, and its loss on validation prompts."""
+
+    circuit: Circuit
+    loss: float
+
+
+def fewest_edges(model: Model, search: Search, circuit: Circuit) -> Circuit:
+    """A circuit with fewer edges than one of nodes alone, if its surroundings have one.
+
+    Args:
+        model: The model.
+        search: The search that found the circuit, at its end.
+        circuit: One of nodes, with all edges between them.
+
+    Returns:
+        The smaller circuit, with losses and calibration of the other still, or the other itself.
+    """
+    config, sets = search.wanted.config, search.sets
+    found = [circuit]
+    for parts in learned(model, around(model, search), sets, config):
+        cut = _cut(model, circuit, parts, sets)
+        found += [cut] if cut else []
+    return min(found, key=lambda one: (one.n_edges, one.n_nodes))
+
+
+def around(model: Model, search: Search) -> Masks:
+    """The nodes that ranked highest when the search's first stage was passed, and its cut's."""
+    assert search.best
+    count, best, order = AROUND * search.best.nodes, search.best.masks, ranked(search.rankings[0])
+    while True:
+        top = torch.zeros(len(order), dtype=torch.bool)
+        top[order[:count]] = True
+        masks = search.mask.by_site(top & ~search.mask.forbidden)
+        masks = connected(model.network, {key: mask | best[key] for key, mask in masks.items()})
+        edges = sum(len(pairs) for pairs in edges_between(model.network, nodes_of(masks)).values())
+        if edges <= MOST_EDGES or count <= search.best.nodes:
+            return masks
+        count = round(0.8 * count)
+
+
+def learned(model: Model, around: Masks, sets: PromptSets, config: PruneConfig) -> list[list[Part]]:
+    """The parts of a surrounding, ranked by masks at points of the path's later half."""
+    steps, generator = LONGER * config.steps, torch.Generator().manual_seed(config.seed)
+    mask = PartMask(
+        model, around, config.temperature, config.init_bias, config.init_noise, generator
+    )
+    share = len(mask.nodes) / max(1, len(mask.edges))
+    head = Head(model.network.config.vocab_size) if config.calibrate else None
+    optimizer = mask_optimizer(mask, config)
+    stages = {round(point) for point in np.linspace(steps / 2, steps, config.stages)}
+    rankings = []
+    for at in range(steps):
+        batch = drawn(sets.train, config.batch, generator)
+        logits = mask.logits(batch.tokens, batch.last)
+        loss = two_answer_loss(head(logits) if head else logits, batch).mean()
+        cost = share * penalty_at(config, at // LONGER) * mask.cost(NODE)
+        (loss + cost).backward()  # type: ignore[no-untyped-call]
+        follow(mask, optimizer, config, at / steps)
+        if head:
+            head.follow()
+        if at + 1 in stages:
+            rankings.append(mask.ranked())
+    return rankings
+
+
+def _cut(model: Model, circuit: Circuit, parts: Sequence[Part], sets: PromptSets) -> Circuit | None:
+    """How few of the highest-ranked parts reach the circuit's target."""
+
+    def tried(count: int) -> _Tried:
+        cut = _of(model, circuit, parts[:count])
+        trial = Trial(model.network, cut, model.means)
+        return _Tried(cut, trial.loss_within(circuit.target_loss, sets.validation))
+
+    likely = min(len(parts), circuit.n_nodes + circuit.n_edges)
+    found = smallest(tried, likely, len(parts), circuit.target_loss)
+    return None if found is None else found.circuit
+
+
+def _of(model: Model, circuit: Circuit, parts: Sequence[Part]) -> Circuit:
+    """The circuit of some parts, less those that no path joins to the answer."""
+    empty = {key: np.zeros(0, dtype=np.int32) for key in circuit.nodes}
+    masks = masks_of(model.network, empty)
+    edges: dict[str, list[tuple[int, int]]] = {family: [] for family in circuit.edges}
+    for part in parts:
+        if len(part) == 2:
+            masks[part[0]][part[1]] = True
+        else:
+            edges[part[0]].append(part[1:])
+    masks = connected(model.network, masks, edges)
+    kept = {
+        family: [
+            (source, destination)
+            for source, destination in sorted(pairs, key=lambda pair: pair[::-1])
+            if all(masks[key][channel] for key, channel in ends((family, source, destination)))
+        ]
+        for family, pairs in edges.items()
+    }
+    return dataclasses.replace(
+        circuit,
+        nodes=nodes_of(masks),
+        edges={f: np.array(pairs, dtype=np.int32).reshape(-1, 2) for f, pairs in kept.items()},
+    )
