@@ -116,6 +116,10 @@ class PartMask:
         nodes, edges = self._on()
         return (edges * nodes[self.ends].prod(1)).sum() + node * nodes.sum()
 
+    def edges_on(self) -> int:
+        """How many edges are on, wherever they lead."""
+        return int((self.tau[len(self.nodes) :] > 0).sum())
+
     def ranked(self) -> list[Part]:
         """All parts, those of highest tau first, ties by place."""
         parts: list[Part] = [*self.nodes, *self.edges]

@@ -10,7 +10,7 @@ What is left is no minimal circuit yet: `minimal` goes on from there.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,20 +47,26 @@ class _Tried:
     loss: float
 
 
-def fewest_edges(model: Model, search: Search, circuit: Circuit) -> Circuit:
+def fewest_edges(
+    model: Model,
+    search: Search,
+    circuit: Circuit,
+    say: Callable[[str], None] = lambda words: None,
+) -> Circuit:
     """A circuit with fewer edges than one of nodes alone, if its surroundings have one.
 
     Args:
         model: The model.
         search: The search that found the circuit, at its end.
         circuit: One of nodes, with all edges between them.
+        say: Called after every step with how far it is.
 
     Returns:
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
     config, sets = search.wanted.config, search.sets
     found = [circuit]
-    for parts in learned(model, around(model, search), sets, config):
+    for parts in learned(model, around(model, search), sets, config, say):
         cut = _cut(model, circuit, parts, sets)
         found += [cut] if cut else []
     return min(found, key=lambda one: (one.n_edges, one.n_nodes))
@@ -81,7 +87,13 @@ def around(model: Model, search: Search) -> Masks:
         count = round(0.8 * count)
 
 
-def learned(model: Model, around: Masks, sets: PromptSets, config: PruneConfig) -> list[list[Part]]:
+def learned(
+    model: Model,
+    around: Masks,
+    sets: PromptSets,
+    config: PruneConfig,
+    say: Callable[[str], None] = lambda words: None,
+) -> list[list[Part]]:
     """The parts of a surrounding, ranked by masks at points of the path's later half."""
     steps, generator = LONGER * config.steps, torch.Generator().manual_seed(config.seed)
     mask = PartMask(
@@ -101,6 +113,7 @@ def learned(model: Model, around: Masks, sets: PromptSets, config: PruneConfig) 
         follow(mask, optimizer, config, at / steps)
         if head:
             head.follow()
+        say(f"edges of {sets.name}: {mask.edges_on()} on, step {at + 1} of {steps}")
         if at + 1 in stages:
             rankings.append(mask.ranked())
     return rankings

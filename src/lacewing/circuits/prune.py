@@ -31,7 +31,7 @@ from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
-from lacewing.progress import Progress, progress
+from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
@@ -114,9 +114,8 @@ def prune_many(
             bar.update(min(walked, total), told)
             for search in [s for s in running if s.ended]:
                 running.remove(search)
-                ended = min(walked, total - 1)  # said at times, not at each cut
-                tell = partial(_told, bar, ended, search)
-                found = results[search.number] = _finish(model, search, tell)
+                say = partial(bar.update, min(walked, total - 1))  # said at times, not at each cut
+                found = results[search.number] = _finish(model, search, say)
                 if done and isinstance(found, Circuit):
                     done(search.number, found)
     return [results[number] for number in range(len(wanted))]
@@ -126,14 +125,10 @@ def _title(wanted: Sequence[Wanted]) -> str:
     return f"prune {wanted[0].task.name}" if len(wanted) == 1 else f"prune {len(wanted)} circuits"
 
 
-def _told(bar: Progress, done: int, search: Search, cut: Cut) -> None:
-    """Say how small the cut is by now: under stress it takes longer than the mask."""
-    bar.update(done, f"cut {search.wanted.task.name}: {cut.nodes} nodes")
-
-
-def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circuit | DataError:
+def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
-    config, best = search.wanted.config, search.cut(model, tell)
+    config, name = search.wanted.config, search.wanted.task.name
+    best = search.cut(model, lambda cut: say(f"cut {name}: {cut.nodes} nodes"))
     if best is None:
         penalties = f"{config.penalty_from:g} to {config.penalty_to:g}"
         return DataError(
@@ -143,7 +138,7 @@ def _finish(model: Model, search: Search, tell: Callable[[Cut], None]) -> Circui
     circuit = as_circuit(model, search, best)
     if not config.edges:
         return circuit
-    fewer = measured(model, fewest_edges(model, search, circuit), search.sets)
+    fewer = measured(model, fewest_edges(model, search, circuit, say), search.sets)
     seconds = round(time.monotonic() - search.began, 2)
     settings = {**circuit.settings, "seconds": seconds, "nodes_only": nodes_only(circuit)}
     return dataclasses.replace(fewer, settings=settings)

@@ -119,7 +119,8 @@ class Pool:
                     f"no Ray cluster answers at {self.cluster!r} ({error}): start one with "
                     "`ray start --head`"
                 ) from error
-        register_ray()  # type: ignore[no-untyped-call]
+        register: Any = register_ray  # untyped where Ray is installed, unknown where it is not
+        register()
 
 
 def cores() -> int:
@@ -132,8 +133,8 @@ def cores() -> int:
 def _cluster_cores() -> int:
     import ray
 
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(resources.get("CPU", 1))
+    untyped: Any = ray.cluster_resources
+    return int(untyped().get("CPU", 1))
 
 
 def _joblib() -> Any:
