@@ -47,13 +47,13 @@ def _joined(
     network: Transformer, layer: int, edges: Mapping[str, Sequence[tuple[int, int]]] | None
 ) -> dict[str, Tensor]:
     """Per written site, [destination, source]: whether an edge joins them."""
-    block = network.blocks[layer]
-    joined = {site: weight != 0 for site, (weight, _) in writers(block).items()}  # type: ignore[arg-type]
-    if edges is not None:
-        for family, site in FAMILIES.items():
-            joined[site].fill_(False)
-            for source, destination in edges[f"{layer}.{family}"]:
-                joined[site][destination, source] = True
+    weights = {site: weight for site, (weight, _) in writers(network.blocks[layer]).items()}  # type: ignore[arg-type]
+    if edges is None:
+        return {site: weight != 0 for site, weight in weights.items()}
+    joined = {site: torch.zeros_like(weight, dtype=torch.bool) for site, weight in weights.items()}
+    for family, site in FAMILIES.items():
+        for source, destination in edges[f"{layer}.{family}"]:
+            joined[site][destination, source] = True
     return joined
 
 
