@@ -12,6 +12,7 @@ from torch import Tensor
 from lacewing.circuits.faith import features
 from lacewing.circuits.faith.finding import HALF_CHANCE
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places
 from lacewing.circuits.prompts import PromptSets
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
@@ -79,7 +80,7 @@ def test_a_compiled_circuit_with_edits_is_the_masked_model_with_hooks(
     with edit(busy.network, {key: masked(key) for key in masks}):
         expected = busy.network(tokens, at=at)
     compiled = LiveCircuit(busy.network, masks, busy.means, {key: live(key) for key in masks})
-    actual = compiled.logits(tokens, at)
+    actual = compiled.logits(Places.every(tokens, at))
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(compiled(tokens, at), actual.detach())
     for key, a, b in zip(masks, gradients(actual), gradients(expected), strict=True):

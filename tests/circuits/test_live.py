@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -96,3 +97,47 @@ def test_nothing_live_is_a_constant_and_the_bigram_table(busy: Model) -> None:
     logits = LiveCircuit(busy.network, masks, busy.means)(tokens, at)
     rest = logits - busy.network.bigram[tokens[torch.arange(6), at]]
     torch.testing.assert_close(rest, rest[:1].expand_as(rest), rtol=1e-5, atol=1e-5)
+
+
+def beginnings(model: Model) -> tuple[Tensor, Tensor]:
+    """Twelve sequences that share beginnings, in pairs and across them, as prompts do."""
+    tokens, at = prompts(model)
+    tokens = torch.cat([tokens, tokens])
+    tokens[6:, 5] = (tokens[6:, 5] + 1) % model.network.config.vocab_size
+    tokens[1, :4] = tokens[0, :4]
+    return tokens, torch.cat([at, at])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4, 1.0])
+@pytest.mark.parametrize("attends", [True, False])
+def test_each_beginning_once(busy: Model, share: float, attends: bool) -> None:
+    """Shared beginnings, known reads and wanted tokens change no logit that is asked for."""
+    masks, (tokens, at) = drawn(busy, share, 4), beginnings(busy)
+    if not attends:  # the first block is the last that looks around
+        masks |= {key: masks[key] & False for key in ("1.attn_q", "1.attn_k", "1.attn_v")}
+    expected = masked(busy.network, masks, busy.means, tokens, at)
+    places = Places.shared(tokens, at)
+    live, wanted = LiveCircuit(busy.network, masks, busy.means), torch.tensor([1, 4])
+    assert live.turn == (1 if attends and live.blocks[1].varies else 0)
+    channels = masks["0.attn_in"].nonzero()[:, 0]
+    for there in (places, places.keeping(busy.network), places.keeping(busy.network, channels)):
+        torch.testing.assert_close(live.logits(there), expected, rtol=1e-4, atol=1e-4)
+        few = live.logits(there, wanted)
+        torch.testing.assert_close(few[:, wanted], expected[:, wanted], rtol=1e-4, atol=1e-4)
+        assert few.isnan().sum() == few.numel() - 2 * len(few)
+
+
+def test_shared_places_are_the_different_beginnings(busy: Model) -> None:
+    """As many as the sets of tokens before, and every token finds its own."""
+    tokens, at = beginnings(busy)
+    texts = [
+        tuple(row[: t + 1])
+        for row, last in zip(tokens.tolist(), at.tolist(), strict=True)
+        for t in range(last + 1)
+    ]
+    places = Places.shared(tokens, at)
+    assert len(places.tokens) == len(set(texts)) < len(texts)
+    real = torch.arange(tokens.shape[1])[None] <= at[:, None]
+    assert torch.equal(places.by_sequence(places.tokens.float())[real], tokens[real].float())
+    assert torch.equal(places.by_place(tokens.float()), places.tokens.float())
+    assert torch.equal(places.position[places.ends], at)

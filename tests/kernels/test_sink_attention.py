@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lacewing.kernels.sink_attention import sink_attention, sink_attention_reference
+from lacewing.kernels.sink_attention import (
+    sink_attention,
+    sink_attention_at,
+    sink_attention_reference,
+)
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
 
@@ -79,3 +83,23 @@ def test_no_token_sees_a_later_one() -> None:
     after = sink_attention(q, k, v, sink)
     torch.testing.assert_close(after[:, :, :-1], before[:, :, :-1], atol=1e-13, rtol=0)
     assert not torch.equal(before[:, :, -1], after[:, :, -1])
+
+
+@pytest.mark.parametrize("sink", [True, False])
+def test_one_query_per_sequence(sink: bool) -> None:
+    """What is asked at one token only is what the whole pattern says there, gradients too."""
+    at, rows, results = torch.tensor([8, 3]), torch.arange(2), []
+    for single in (False, True):
+        q, k, v, logits = (
+            None if t is None else t.clone().requires_grad_()
+            for t in inputs(torch.float64, 9, sink)
+        )
+        out = (
+            sink_attention_at(q[rows, :, at], k, v, logits, at)
+            if single
+            else sink_attention_reference(q, k, v, logits)[rows, :, at]
+        )
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        results.append([out.detach(), *(t.grad for t in (q, k, v, logits) if t is not None)])
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)

@@ -8,12 +8,12 @@ import torch
 from lacewing.circuits.ablate import ablated_logits, masks_of
 from lacewing.circuits.edges import writers
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import shared_places
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.viewer.answers import Ask, Edit
 from lacewing.viewer.edits import Changes, edge_name, edited, parse_edge, prepare
-from lacewing.viewer.prefixes import logits, prefixes
 from lacewing.viewer.session import NO_CHANGES, Session
 from lacewing.viewer.state import Viewer
 
@@ -40,8 +40,9 @@ def test_shared_beginnings(session: Session) -> None:
     prepared = prepare(session.circuit, session.model, "mean", NO_CHANGES)
     live = LiveCircuit(session.model.network, dict(prepared.masks), session.model.means)
     expected = ablated_logits(session.model, session.prompts, prepared.masks, "mean")
-    pieces = prefixes(session.model.network, session.prompts)
-    assert torch.allclose(expected, logits(live, pieces), atol=1e-5)
+    pieces = shared_places(session.model.network, session.prompts)
+    found = torch.cat([live.logits(piece) for piece in pieces])
+    assert torch.allclose(expected, found, atol=1e-5)
     assert sum(len(p.tokens) for p in pieces) < int((session.prompts.last + 1).sum())
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lacewing.circuits.circuit import Ablation, Calibration
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places, in_pieces
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
@@ -24,9 +25,6 @@ from lacewing.tasks.scoring import two_answer_loss
 
 Masks = Mapping[str, Bool[Tensor, " channel"]]
 """Per site key, which channels run freely."""
-
-PIECE = 64
-"""Pairs run at once."""
 
 
 def masks_of(network: Transformer, nodes: Nodes, complement: bool = False) -> dict[str, Tensor]:
@@ -99,11 +97,6 @@ def logits_in_pieces(
         yield piece
 
 
-def in_pieces(count: int) -> Iterator[range]:
-    """The rows of some pairs, as many at a time as are run at once."""
-    return (range(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
-
-
 def _runner(
     model: Model, prompts: Prompts, masks: Masks | None, ablation: Ablation
 ) -> Callable[[range], Tensor]:
@@ -119,7 +112,7 @@ def _runner(
     }
     if masks.keys() == site_widths(network.config).keys() and _few(masks):
         live = LiveCircuit(network, masks, fills)
-        return lambda rows: _plain(live, prompts.take(rows))
+        return lambda rows: live.logits(_places(prompts.take(rows)))
     return lambda rows: _masked(network, prompts.take(rows), masks, fills)
 
 
@@ -130,6 +123,10 @@ def _few(masks: Masks) -> bool:
 
 def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
     return network(prompts.tokens, at=prompts.last)
+
+
+def _places(prompts: Prompts) -> Places:
+    return Places.shared(prompts.tokens, prompts.last)
 
 
 def _masked(

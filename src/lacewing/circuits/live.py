@@ -7,6 +7,7 @@ What is ablated is a constant, so it is multiplied only once:
                  channel reaches are ranked once, and a few live values are compared, not sorted
     head         without a live query, key or value it is a function of the position alone
     write        of a site where nothing is live it is the fill, and what leads there is skipped
+    token        after the last attention that varies, only those matter whose logits are asked for
 
 Equal to the masked model up to the order of sums. What a mask means: paper A.5, method section 6.
 """
@@ -19,11 +20,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.circuits.places import Places
 from lacewing.kernels.abs_topk import abs_topk, survivors
-from lacewing.kernels.sink_attention import sink_attention
+from lacewing.kernels.sink_attention import sink_attention, sink_attention_at
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
-from lacewing.model.transformer import Block, SiteHook, Transformer, beside, pick
+from lacewing.model.transformer import Block, SiteHook, Transformer, beside
 
 FEW = 24
 """Live channels of a site up to which each is compared with all others, instead of selecting."""
@@ -47,42 +49,64 @@ class LiveCircuit:
             masks: Per site key, which channels run freely.
             fills: Per site key, the values of the others.
             edits: Per site key, a function from the values of the channels that run freely,
-                [batch token wanted], to those used instead. A batch or token axis along which
-                nothing varies may have length 1.
+                [place wanted], to those used instead. A place axis along which nothing varies
+                has length 1; after the last attention that varies, places are ends of sequences.
         """
         self.network, edits = network, edits or {}
         self.final, self.final_fill = masks[FINAL_SITE], fills[FINAL_SITE]
         self.final_edit = edits.get(FINAL_SITE)
         self.blocks = [
-            _LiveBlock(block, network.config, _sites(network.config, layer, masks, fills, edits))  # type: ignore[arg-type]
+            LiveBlock(block, network.config, _sites(network.config, layer, masks, fills, edits))  # type: ignore[arg-type]
             for layer, block in enumerate(network.blocks)
         ]
+        self.turn = max([n for n, block in enumerate(self.blocks) if block.varies], default=0)
+        """The block that goes over to the ends of sequences: no later attention varies."""
 
     @torch.no_grad()
     def __call__(
         self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch vocab"]:
         """Next-token logits, in nats, at one token per sequence."""
-        return self.logits(tokens, at)
+        return self.logits(Places.every(tokens, at))
 
     def logits(
-        self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch vocab"]:
-        """The same with gradients, for edits that learn."""
-        network = self.network
-        x = network.wte(tokens)
-        positions = None if network.wpe is None else network.normed_positions(tokens.shape[1])
-        for block in self.blocks[:-1]:
-            x = block(x, positions, None)
-        x = self.blocks[-1](x, positions, at)
+        self, places: Places, wanted: Int[Tensor, " answer"] | None = None
+    ) -> Float[Tensor, "sequence vocab"]:
+        """Next-token logits, in nats, at the ends of sequences; with gradients for edits.
+
+        Args:
+            places: Where to run.
+            wanted: The tokens whose logits are asked for; those of others are NaN. By default all.
+        """
+        network, ends = self.network, places.ends
+        at_ends = self.turn == 0 and (places.read is not None or not self.blocks[0].varies)
+        x = network.wte(places.tokens[ends] if at_ends else places.tokens)
+        positions = None
+        if network.wpe is not None:
+            positions = network.normed_positions(places.width)[places.position]
+        for number, block in enumerate(self.blocks):
+            update = block.attended(x, positions, places, number >= self.turn, number == 0)
+            if number == self.turn:
+                x = x if at_ends else x[ends]
+                positions = None if positions is None else positions[ends]
+            x = block(x, positions, update)
         if self.final_edit is not None:
             live = self.final.nonzero()[:, 0]
             x = x.index_copy(-1, live, self.final_edit(x[..., live]))
         x = torch.where(self.final, x, self.final_fill)
-        logits: Tensor = network.lm_head(network.ln_f(x))
-        if network.bigram is not None:
-            logits = logits + F.embedding(pick(tokens, at), network.bigram)
-        return logits.squeeze(1)
+        return self._unembedded(network.ln_f(x), places.tokens[ends], wanted)
+
+    def _unembedded(self, x: Tensor, current: Tensor, wanted: Tensor | None) -> Tensor:
+        network, table = self.network, self.network.bigram
+        if wanted is None:
+            logits: Tensor = network.lm_head(x)
+            return logits if table is None else logits + F.embedding(current, table)
+        few = F.linear(x, network.lm_head.weight[wanted])
+        if table is not None:
+            few = few + table[current[:, None], wanted]
+        return few.new_full((len(x), len(network.lm_head.weight)), torch.nan).index_copy(
+            1, wanted, few
+        )
 
 
 @dataclass(frozen=True)
@@ -156,8 +180,11 @@ class _Map:
         return site.edit(_surviving(y, self.columns, site.keep, self.index, self.fixed))
 
 
-class _LiveBlock:
+class LiveBlock:
+    """One block of a live circuit."""
+
     def __init__(self, block: Block, config: ModelConfig, sites: Mapping[str, _Site]) -> None:
+        """Compile it."""
         self.block, self.config, self.sites = block, config, sites
         weights, biases = block.c_attn.weight.chunk(3), block.c_attn.bias.chunk(3)
         self.qkv = {
@@ -174,45 +201,79 @@ class _LiveBlock:
         self.attn_proj = block.attn_proj.weight[:, self.columns]
         self.still = torch.empty(0, 0)
 
-    def __call__(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
+    @property
+    def varies(self) -> bool:
+        """Whether what attention writes depends on more than the position."""
+        return bool(self.heads.any()) and len(self.sites["attn_out"].live) > 0
+
+    def attended(
+        self, x: Tensor, positions: Tensor | None, places: Places, ends: bool, first: bool
+    ) -> Tensor:
+        """The live channels of what attention writes, at all places or at ends of sequences.
+
+        Args:
+            x: The residual stream at all places; ignored where nothing varies, or it is known.
+            positions: The position channels there.
+            places: Where the circuit runs.
+            ends: Whether only ends are wanted.
+            first: Whether this is the first block, what it reads may be known.
+        """
         site = self.sites["attn_out"]
-        update = self._attention(x, positions, at) if len(site.live) else x.new_zeros(0)
-        if at is not None:
-            x = pick(x, at)
-            positions = None if positions is None else positions[at].unsqueeze(1)
-        x = site.add(x, update)
+        if not len(site.live):
+            return x.new_zeros(0)
+        where = places.position[places.ends] if ends else places.position
+        written = self._still_heads(places.width)[where]
+        if self.varies:
+            known = first and places.read is not None
+            read = self._known(places) if known else self._read(x, positions)
+            written = F.linear(self._mixed(read, places, ends), self.attn_proj) + written
+        return site.of_full(written)
+
+    def __call__(self, x: Tensor, positions: Tensor | None, update: Tensor) -> Tensor:
+        """The residual stream after the block, given what attention writes."""
+        x = self.sites["attn_out"].add(x, update)
         site = self.sites["mlp_out"]
         return site.add(x, self._mlp(x, positions) if len(site.live) else x.new_zeros(0))
 
-    def _attention(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
-        """The live channels of what attention writes."""
-        written = self._still_heads(x.shape[1])
-        written = written.expand(len(x), -1, -1) if at is None else written[at].unsqueeze(1)
-        if bool(self.heads.any()):
-            read = self.sites["attn_in"].of_full(beside(self.block.ln_1(x), positions))
-            q, k, v = (self._heads(name, read) for name in QKV)
-            sink = None if self.block.sink is None else self.block.sink[self.heads]
-            mixed = sink_attention(q, k, v, sink).transpose(1, 2).flatten(2)
-            mixed = mixed if at is None else pick(mixed, at)
-            written = F.linear(mixed, self.attn_proj) + written
-        return self.sites["attn_out"].of_full(written)
+    def _read(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        return self.sites["attn_in"].of_full(beside(self.block.ln_1(x), positions))
+
+    def _known(self, places: Places) -> Tensor:
+        """The live channels of what the first block reads, out of those that are kept."""
+        assert places.read is not None
+        assert places.channels is not None
+        site = self.sites["attn_in"]
+        return site.edit(places.read[:, torch.searchsorted(places.channels, site.live)])
+
+    def _mixed(self, read: Tensor, places: Places, ends: bool) -> Tensor:
+        """What the live heads see, heads side by side, at all places or at ends of sequences."""
+        sink = None if self.block.sink is None else self.block.sink[self.heads]
+        k, v = (
+            places.by_sequence(self._heads(name, read)).transpose(1, 2)
+            for name in ("attn_k", "attn_v")
+        )
+        if ends:
+            q = self._heads("attn_q", read[places.ends])
+            return sink_attention_at(q, k, v, sink, places.last).flatten(1)
+        q = places.by_sequence(self._heads("attn_q", read)).transpose(1, 2)
+        return places.by_place(sink_attention(q, k, v, sink).transpose(1, 2)).flatten(1)
 
     def _mlp(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        """The live channels of what the MLP writes."""
+        """The live channels of what the MLP writes; one row where no neuron is live."""
         if not len(self.sites["mlp_neuron"].live):
-            return self.mlp_proj(x.new_zeros(1, 1, 0))
+            return self.mlp_proj(x.new_zeros(1, 0))
         read = self.sites["mlp_in"].of_full(beside(self.block.ln_2(x), positions))
         return self.mlp_proj(self.c_fc(read))
 
     def _heads(self, name: str, read: Tensor) -> Tensor:
-        """Queries, keys or values of the heads that are live, [batch, head, token, channel]."""
-        site, shape = self.sites[name], read.shape[:2]
-        whole = site.fill[self.columns].expand(*shape, -1)
+        """Queries, keys or values of the heads that are live, [place head channel]."""
+        site = self.sites[name]
+        whole = site.fill[self.columns].expand(len(read), -1)
         if len(site.live):
             whole = whole.clone()
             place = self.columns.cumsum(0) - 1  # of a channel among those of live heads
-            whole[..., place[site.live]] = self.qkv[name](read)
-        return whole.view(*shape, -1, self.config.d_head).transpose(1, 2)
+            whole[:, place[site.live]] = self.qkv[name](read)
+        return whole.view(len(read), -1, self.config.d_head)
 
     def _still_heads(self, length: int) -> Tensor:
         """What the heads with nothing live write at every position, and the bias, [token, row]."""

@@ -20,6 +20,7 @@ from lacewing.circuits.ablate import Masks, nodes_of
 from lacewing.circuits.edges import FAMILIES, edges_between
 from lacewing.circuits.live import LiveCircuit
 from lacewing.circuits.masks import ranked, step
+from lacewing.circuits.places import Places
 from lacewing.circuits.trial import Edge, Node, Part, ends
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
@@ -109,7 +110,7 @@ class PartMask:
         for weights in self.weights:
             weights.put(edges)
         live = LiveCircuit(self.network, self.masks, self.fills, self._edits(nodes))
-        return live.logits(tokens, at)
+        return live.logits(Places.shared(tokens, at))
 
     def cost(self, node: float) -> Float[Tensor, ""]:
         """Edges that are on, as are both their ends, and `node` for every node that is."""

@@ -8,17 +8,18 @@ runs like any other.
 import copy
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import in_pieces, masks_of, nodes_of
+from lacewing.circuits.ablate import masks_of, nodes_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import FAMILIES, edges_between, writers
 from lacewing.circuits.limit import loss_within
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places, shared_places
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
@@ -45,6 +46,10 @@ def ends(edge: Edge) -> tuple[Node, Node]:
     return (f"{layer}.{start}", source), (f"{layer}.{end}", destination)
 
 
+REMEMBERED = 2
+"""Sets of prompts whose places a trial keeps: what parts are ranked on, and what decides."""
+
+
 class Trial:
     """A circuit whose parts can be switched."""
 
@@ -66,6 +71,8 @@ class Trial:
         }
         self._held: dict[Edge, float] = {}
         self.edges = sorted(_edges(circuit.edges))
+        self._reads = torch.from_numpy(circuit.nodes["0.attn_in"].astype(np.int64))
+        self._known: dict[int, tuple[Prompts, Sequence[Places]]] = {}
 
     def switch(self, part: Part, on: bool) -> None:
         """Turn one node or edge on or off."""
@@ -108,11 +115,20 @@ class Trial:
         """Logits at the answer position, before any calibration."""
         return torch.cat(list(self._pieces(prompts)))
 
-    def _pieces(self, prompts: Prompts) -> Iterator[Tensor]:
+    def _pieces(self, prompts: Prompts, wanted: Tensor | None = None) -> Iterator[Tensor]:
         live = LiveCircuit(self.network, self.masks, self.fills)
-        for rows in in_pieces(len(prompts)):
-            piece = prompts.take(rows)
-            yield live(piece.tokens, at=piece.last)
+        for places in self._places(prompts):
+            with torch.no_grad():
+                logits = live.logits(places, wanted)
+            yield logits
+
+    def _places(self, prompts: Prompts) -> Sequence[Places]:
+        """Where some prompts run, kept for those that were asked for last."""
+        if id(prompts) not in self._known:
+            if len(self._known) == REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[id(prompts)] = prompts, shared_places(self.network, prompts, self._reads)
+        return self._known[id(prompts)][1]
 
     def losses(self, prompts: Prompts) -> Tensor:
         """Task loss of every sequence, in nats, before any calibration."""
@@ -124,7 +140,8 @@ class Trial:
 
     def loss_within(self, limit: float, prompts: Prompts) -> float:
         """The loss if it is at most the limit, else some number above (see `limit`)."""
-        return loss_within(limit, self._pieces(prompts), prompts, self.refit)
+        answers = torch.unique(torch.cat([prompts.answer, prompts.other]))
+        return loss_within(limit, self._pieces(prompts, answers), prompts, self.refit)
 
     def loss_without(
         self, parts: Iterable[Part], prompts: Prompts, limit: float = math.inf

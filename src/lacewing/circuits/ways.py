@@ -22,12 +22,12 @@ from lacewing.circuits.ablate import (
     ablated_logits,
     calibrated,
     filling,
-    in_pieces,
     masks_of,
     resampling,
 )
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.edges import Nodes
+from lacewing.circuits.places import in_pieces
 from lacewing.circuits.trial import cut_model
 from lacewing.errors import DataError
 from lacewing.kernels.rms_norm import EPSILON

@@ -12,7 +12,7 @@ Then plain causal attention is exact, gradients included; row 0 is dropped (pape
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,6 +61,31 @@ def sink_attention(
     v = F.pad(v, (0, 1, 1, 0))
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     return mixed[:, :, 1:, :width]
+
+
+def sink_attention_at(
+    q: Float[Tensor, "batch head channel"],
+    k: Float[Tensor, "batch head token channel"],
+    v: Float[Tensor, "batch head token channel"],
+    sink: Float[Tensor, " head"] | None,
+    at: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch head channel"]:
+    """The same of one query per sequence: what is asked there looks at no later token.
+
+    Args:
+        q: A query for each sequence.
+        k: Keys.
+        v: Values.
+        sink: Logit, in nats, that joins each head's softmax denominator; none for no sink.
+        at: The token of each query.
+    """
+    scores = (k @ q[..., None])[..., 0] * q.shape[-1] ** -0.5
+    later = torch.arange(k.shape[2], device=k.device) > at[:, None]
+    scores = scores.masked_fill(later[:, None], -torch.inf)
+    if sink is not None:
+        scores = torch.cat([scores, sink[None, :, None].expand(len(q), -1, 1)], dim=-1)
+    shares = scores.softmax(-1)[..., : k.shape[2]]
+    return (shares[..., None, :] @ v)[..., 0, :]
 
 
 LANES = 16

@@ -3,12 +3,12 @@
 from typing import Any
 
 from lacewing.circuits.circuit import Circuit
+from lacewing.circuits.places import shared_places
 from lacewing.circuits.statistics import pair_means
 from lacewing.tasks.scoring import bootstrap
 from lacewing.viewer.answers import Edit, Effect
 from lacewing.viewer.edits import base_fills
 from lacewing.viewer.estimate import estimates
-from lacewing.viewer.prefixes import prefixes
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
 
@@ -43,7 +43,7 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     with session.turns.background():
         few = prompts.take(range(min(GUESSED_ON, len(prompts))))
         every = _best_first(circuit, estimates(session.model, circuit, few, fills))
-        pieces = prefixes(session.model.network, prompts)
+        pieces = shared_places(session.model.network, prompts)
         base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}

@@ -11,6 +11,7 @@ from torch import Tensor
 from lacewing.circuits.ablate import ablated_logits, calibrated, masks_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places, shared_places
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import parse_node
@@ -21,8 +22,6 @@ from lacewing.tasks.scoring import bootstrap, is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, base_fills, edited, prepare
 from lacewing.viewer.folder import Found
-from lacewing.viewer.prefixes import Prefixes, prefixes
-from lacewing.viewer.prefixes import logits as prefix_logits
 from lacewing.viewer.turns import Turns
 
 TOP = 10
@@ -39,14 +38,14 @@ class Session:
     prompts: Prompts
     """Its test pairs."""
     turns: Turns
-    pieces: list[Prefixes] = field(init=False, repr=False)
+    pieces: list[Places] = field(init=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict)
     """Logits at the answers: of the full model, and of the circuit under each ablation."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         with self.turns.person():
-            self.pieces = prefixes(self.model.network, self.prompts)
+            self.pieces = shared_places(self.model.network, self.prompts)
 
     def ask(self, ask: Ask) -> Asked:
         """Measure an edited circuit on the test prompts, and answer the chosen one.
@@ -77,7 +76,7 @@ class Session:
             milliseconds=1000 * (time.perf_counter() - start),
         )
 
-    def losses(self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Prefixes]) -> Tensor:
+    def losses(self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Places]) -> Tensor:
         """Task loss per sequence of the edited circuit under its own ablation; takes no turn."""
         changes = Changes.of(edits, self.model)
         circuit = edited(self.circuit, self.model, changes)
@@ -162,14 +161,16 @@ class Session:
         prepared: Prepared,
         ablation: Ablation,
         prompts: Prompts | None = None,
-        pieces: list[Prefixes] | None = None,
+        pieces: list[Places] | None = None,
     ) -> Tensor:
         """Calibrated logits at the answers of the test prompts, or of others."""
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
         if ablation != "resample":
             live = LiveCircuit(model.network, masks, model.means)
-            logits = prefix_logits(live, self.pieces if pieces is None else pieces)
+            with torch.inference_mode():
+                found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
+            logits = torch.cat(found)
         else:
             hooks: dict[str, SiteHook] = {}
             for node in prepared.values:  # held values are no prompt's: they are set by a hook

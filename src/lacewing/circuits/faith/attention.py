@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.circuits.ablate import filling, in_pieces, masks_of
+from lacewing.circuits.ablate import filling, masks_of
 from lacewing.circuits.circuit import Ablation, Circuit
 from lacewing.circuits.edges import Nodes
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import Finding, LeftOut, judge
+from lacewing.circuits.places import in_pieces
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.trial import cut_model
 from lacewing.circuits.verify import CONTROL_PAIRS, random_nodes

@@ -24,11 +24,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.circuits.ablate import calibrated, in_pieces, masks_of
+from lacewing.circuits.ablate import calibrated, masks_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.faith.evidence import Evidence
 from lacewing.circuits.faith.finding import HALF_CHANCE, Finding, judge
 from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import Places, in_pieces
 from lacewing.circuits.statistics import pair_means
 from lacewing.circuits.trial import cut_model
 from lacewing.model.store import Model
@@ -109,7 +110,10 @@ class TwoValued:
 
     @torch.no_grad()
     def observed(self, prompts: Prompts) -> list[Float[Tensor, " sample"]]:
-        """Every node's values at all tokens of some prompts."""
+        """Every node's values at the different beginnings of some prompts.
+
+        After the last attention that varies, at the ends of prompts only.
+        """
         seen: dict[str, Tensor] = {}
 
         def keep(key: str, x: Tensor) -> Tensor:
@@ -117,21 +121,14 @@ class TwoValued:
             return x
 
         self._run(prompts, keep)
-        real = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
-        found = []
-        for key in self.places:
-            values = seen[key]
-            # Where an axis has length 1, there is no padding to leave out.
-            rows = values[real] if values.shape[:2] == real.shape else values.flatten(0, -2)
-            found += list(rows.T)
-        return found
+        return [values for key in self.places for values in seen[key].T]
 
     def _edit(self, key: str) -> SiteHook:
         return lambda x: self._at(key, x)
 
     def _run(self, prompts: Prompts, edit: Callable[[str, Tensor], Tensor]) -> Tensor:
         self._at = edit
-        return self.live.logits(prompts.tokens, at=prompts.last)
+        return self.live.logits(Places.shared(prompts.tokens, prompts.last))
 
 
 def psi(x: Tensor, low: Tensor, high: Tensor, t: float) -> Tensor:
