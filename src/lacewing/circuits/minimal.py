@@ -113,6 +113,21 @@ def minimise(
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
 
 
+def thinned(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
+    """Remove nodes and edges from a circuit while many can go together: the quick first half.
+
+    Args:
+        model: The circuit's model.
+        circuit: One that reaches its target loss on `prompts`.
+        prompts: What decides.
+    """
+    trial = Trial(model.network, circuit, model.means)
+    while _remove_many(trial, prompts, circuit.target_loss):
+        pass
+    nodes, edges = trial.arrays()
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges)
+
+
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
     """The circuit with the losses of the full model and its own, on test and validation prompts.
 

@@ -4,7 +4,9 @@
     2 tau of every node and edge among them is trained on  task loss + penalty x edges on;  all
       edges together cost what all nodes there would have cost in the search for nodes
     3 at points of the path's later half, bisection finds how few of the highest-ranked parts reach
-      the target on validation prompts; the cut with the fewest edges wins
+      the target on validation prompts
+    4 from these cuts, and from the circuit of nodes, the cheapest parts go while many can; the
+      one with the fewest edges wins
 
 What is left is no minimal circuit yet: `minimal` goes on from there.
 """
@@ -22,6 +24,7 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import smallest
 from lacewing.circuits.edges import edges_between
 from lacewing.circuits.masks import ranked
+from lacewing.circuits.minimal import thinned
 from lacewing.circuits.part_mask import PartMask
 from lacewing.circuits.paths import connected
 from lacewing.circuits.prompts import PromptSets
@@ -65,10 +68,9 @@ def fewest_edges(
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
     config, sets = search.wanted.config, search.sets
-    found = [circuit]
-    for parts in learned(model, around(model, search), sets, config, say):
-        cut = _cut(model, circuit, parts, sets)
-        found += [cut] if cut else []
+    stages = learned(model, around(model, search), sets, config, say)
+    cuts = [circuit, *(_cut(model, circuit, parts, sets) for parts in stages)]
+    found = [thinned(model, cut, sets.validation) for cut in cuts if cut]
     return min(found, key=lambda one: (one.n_edges, one.n_nodes))
 
 
