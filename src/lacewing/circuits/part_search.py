@@ -62,7 +62,7 @@ def fewest_edges(
         model: The model.
         search: The search that found the circuit, at its end.
         circuit: One of nodes, with all edges between them.
-        say: Called after every step with how far it is.
+        say: Called with how far it is, after every step and before every cut is thinned.
 
     Returns:
         The smaller circuit, with losses and calibration of the other still, or the other itself.
@@ -70,7 +70,10 @@ def fewest_edges(
     config, sets = search.wanted.config, search.sets
     stages = learned(model, around(model, search), sets, config, say)
     cuts = [circuit, *(_cut(model, circuit, parts, sets) for parts in stages)]
-    found = [thinned(model, cut, sets.validation) for cut in cuts if cut]
+    found = []
+    for cut in filter(None, cuts):
+        say(f"edges of {sets.name}: {cut.n_edges} of a cut, to be thinned")
+        found.append(thinned(model, cut, sets.validation))
     return min(found, key=lambda one: (one.n_edges, one.n_nodes))
 
 

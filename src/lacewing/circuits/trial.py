@@ -117,12 +117,12 @@ class Trial:
 
     def _pieces(self, prompts: Prompts, wanted: Tensor | None = None) -> Iterator[Tensor]:
         live = LiveCircuit(self.network, self.masks, self.fills)
-        for places in self._places(prompts):
+        for places in self.places(prompts):
             with torch.no_grad():
                 logits = live.logits(places, wanted)
             yield logits
 
-    def _places(self, prompts: Prompts) -> Sequence[Places]:
+    def places(self, prompts: Prompts) -> Sequence[Places]:
         """Where some prompts run, kept for those that were asked for last."""
         if id(prompts) not in self._known:
             if len(self._known) == REMEMBERED:

@@ -1,0 +1,120 @@
+"""`python -m benchmarks.trials [TASK]`: the loss of a circuit, what every search asks for.
+
+A circuit is cut out first. Then its loss on the validation prompts is measured in three ways, which
+take turns:
+
+masked     the full model, with everything outside the circuit overwritten (the naive way)
+compiled   what varies alone, at every token of every prompt
+trial      at each different beginning once, at ends of prompts only after the last attention that
+           varies, with what the first block reads kept, and the answers' logits alone
+
+The limit is the time to read once the weights and kept values that a trial multiplies, at the rate
+at which this machine copies memory; a trial's arithmetic is less than that.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import tyro
+
+from benchmarks.cuts import masked
+from lacewing.circuits.ablate import masks_of
+from lacewing.circuits.calibrate import calibrated_loss
+from lacewing.circuits.config import PruneConfig
+from lacewing.circuits.live import LiveCircuit
+from lacewing.circuits.places import in_pieces
+from lacewing.circuits.prompts import prompt_sets
+from lacewing.circuits.prune import prune
+from lacewing.circuits.trial import Trial
+from lacewing.kernels.memory import keep_pages
+from lacewing.model import store
+from lacewing.model.layers import sparse_products
+from lacewing.tasks import registry
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What to measure."""
+
+    task: tyro.conf.Positional[str] = "single_double_quote"
+    """A task the model has learned."""
+    model: str = "builtin:sparse"
+    """A model."""
+    times: int = 7
+    """Turns of every way."""
+    json: bool = False
+    """End with one line of JSON."""
+    config: tyro.conf.OmitArgPrefixes[PruneConfig] = field(default_factory=PruneConfig)
+    """The search."""
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Of one run."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def copying() -> float:
+    """Bytes a second that are read, when memory is copied."""
+    source = torch.rand(1 << 24)
+    target = source.clone()
+    return source.nbytes / min(seconds(lambda: target.copy_(source)) for _ in range(5))
+
+
+def main(bench: Trials) -> None:
+    """Prune, then let the ways take turns."""
+    keep_pages()
+    model, task = store.load(bench.model), registry.get(bench.task)
+    prompts = prompt_sets(model, task, bench.config).validation
+    circuit = prune(model, task, bench.config)
+    masks, trial = (
+        masks_of(model.network, circuit.nodes),
+        Trial(model.network, circuit, model.means),
+    )
+
+    def compiled() -> float:
+        live = LiveCircuit(model.network, masks, model.means)
+        pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
+        return calibrated_loss(torch.cat([live(p.tokens, p.last) for p in pieces]), prompts)
+
+    ways: dict[str, Callable[[], float]] = {
+        "masked": lambda: calibrated_loss(masked(model, prompts, masks), prompts),
+        "compiled": compiled,
+        "trial": lambda: trial.loss(prompts),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    with sparse_products(model.network):
+        losses = {name: way() for name, way in ways.items()}  # and warm
+        for _ in range(bench.times):
+            for name, way in ways.items():
+                took[name].append(seconds(way))
+    if max(losses.values()) - min(losses.values()) > 1e-4:
+        raise AssertionError(f"losses differ: {losses}")
+    places = trial.places(prompts)
+    kept = sum(p.read.nbytes for p in places if p.read is not None)
+    limit = (kept + 4 * (circuit.n_edges + circuit.n_nodes)) / copying()
+    said = {
+        name: {
+            "ms": 1e3 * statistics.median(times),
+            "ratio": statistics.median(a / b for a, b in zip(took["masked"], times, strict=True)),
+        }
+        for name, times in took.items()
+    }
+    count = sum(len(p.tokens) for p in places)
+    print(f"{circuit.n_nodes} nodes, {circuit.n_edges} edges, {len(prompts)} pairs; ", end="")
+    print(f"{count:,} places of {prompts.tokens.numel():,} tokens")
+    for name, facts in said.items():
+        print(f"{name:9} {facts['ms']:7.1f} ms {facts['ratio']:5.1f}x")
+    share = 1e3 * limit / said["trial"]["ms"]
+    print(f"the limit, {1e3 * limit:.2f} ms, is {100 * share:.1f} % of a trial")
+    if bench.json:
+        print(json.dumps(said | {"limit_ms": 1e3 * limit}))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Trials))
