@@ -216,7 +216,7 @@ class LiveBlock:
             positions: The position channels there.
             places: Where the circuit runs.
             ends: Whether only ends are wanted.
-            first: Whether this is the first block, what it reads may be known.
+            first: Whether this is the first block, whose reads may be known.
         """
         site = self.sites["attn_out"]
         if not len(site.live):
@@ -243,7 +243,9 @@ class LiveBlock:
         assert places.read is not None
         assert places.channels is not None
         site = self.sites["attn_in"]
-        return site.edit(places.read[:, torch.searchsorted(places.channels, site.live)])
+        columns = torch.searchsorted(places.channels, site.live)
+        assert torch.equal(places.channels[columns], site.live), "a channel that was not kept"
+        return site.edit(places.read[:, columns])
 
     def _mixed(self, read: Tensor, places: Places, ends: bool) -> Tensor:
         """What the live heads see, heads side by side, at all places or at ends of sequences."""
