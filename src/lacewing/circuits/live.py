@@ -70,7 +70,7 @@ class LiveCircuit:
         return self.logits(Places.every(tokens, at))
 
     def logits(
-        self, places: Places, wanted: Int[Tensor, " answer"] | None = None
+        self, places: Places, wanted: Int[Tensor, " wanted"] | None = None
     ) -> Float[Tensor, "sequence vocab"]:
         """Next-token logits, in nats, at the ends of sequences; with gradients for edits.
 

@@ -39,9 +39,9 @@ class Places:
     """Place of each token, of padding any; none if every token, padding too, is its own."""
     first: Int[Tensor, " place"] | None = None
     """A token of each place, counted through all sequences."""
-    read: Float[Tensor, "place read"] | None = None
+    read: Float[Tensor, "place channel"] | None = None
     """What the first block reads, where it is kept, of `channels`."""
-    channels: Int[Tensor, " read"] | None = None
+    channels: Int[Tensor, " channel"] | None = None
 
     @classmethod
     def every(
@@ -80,7 +80,7 @@ class Places:
         )
 
     def keeping(
-        self, network: Transformer, channels: Int[Tensor, " read"] | None = None
+        self, network: Transformer, channels: Int[Tensor, " channel"] | None = None
     ) -> "Places":
         """The same, with what the first block reads there, of some channels or all.
 
@@ -98,16 +98,16 @@ class Places:
         return dataclasses.replace(self, read=read[:, kept], channels=kept)
 
     def by_sequence(
-        self, values: Float[Tensor, "place *rest"]
-    ) -> Float[Tensor, "sequence token *rest"]:
+        self, values: Float[Tensor, "place *channel"]
+    ) -> Float[Tensor, "sequence token *channel"]:
         """Values put back into sequences."""
         if self.rows is None:
             return values.view(len(self.last), self.width, *values.shape[1:])
         return values[self.rows]
 
     def by_place(
-        self, values: Float[Tensor, "sequence token *rest"]
-    ) -> Float[Tensor, "place *rest"]:
+        self, values: Float[Tensor, "sequence token *channel"]
+    ) -> Float[Tensor, "place *channel"]:
         """Values of sequences, one per place."""
         flat = values.flatten(0, 1)
         return flat if self.first is None else flat[self.first]
@@ -119,7 +119,7 @@ def in_pieces(count: int) -> Iterator[range]:
 
 
 def shared_places(
-    network: Transformer, prompts: Prompts, channels: Int[Tensor, " read"] | None = None
+    network: Transformer, prompts: Prompts, channels: Int[Tensor, " channel"] | None = None
 ) -> list[Places]:
     """Prompts in pieces, for many runs: shared, and with what the first block reads.
 
