@@ -8,21 +8,22 @@ compiled   what varies alone, at every token of every prompt
 trial      at each different beginning once, at ends of prompts only after the last attention that
            varies, with what the first block reads kept, and the answers' logits alone
 
-The limit is the time to read once the weights and kept values that a trial multiplies, at the rate
-at which this machine copies memory. A trial is far from it: most of its time goes to starting some
-hundred operations on small tensors, and to putting keys and values back into sequences.
+The limit is the time to read once the weights and kept values that a trial multiplies, at the bytes
+a second that this machine moves when it copies. A trial is far from it: most of its time goes to
+starting some hundred operations on small tensors, and to putting keys and values back into
+sequences.
 """
 
 import json
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 import tyro
 
-from benchmarks.cuts import masked
+from benchmarks.__main__ import copying
+from benchmarks.cuts import masked, seconds
 from lacewing.circuits.ablate import masks_of
 from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.config import PruneConfig
@@ -53,30 +54,14 @@ class Trials:
     """The search."""
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Of one run."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def copying() -> float:
-    """Bytes a second that are read, when memory is copied."""
-    source = torch.rand(1 << 24)
-    target = source.clone()
-    return source.nbytes / min(seconds(lambda: target.copy_(source)) for _ in range(5))
-
-
 def main(bench: Trials) -> None:
     """Prune, then let the ways take turns."""
     keep_pages()
     model, task = store.load(bench.model), registry.get(bench.task)
     prompts = prompt_sets(model, task, bench.config).validation
     circuit = prune(model, task, bench.config)
-    masks, trial = (
-        masks_of(model.network, circuit.nodes),
-        Trial(model.network, circuit, model.means),
-    )
+    masks = masks_of(model.network, circuit.nodes)
+    trial = Trial(model.network, circuit, model.means)
 
     def compiled() -> float:
         live = LiveCircuit(model.network, masks, model.means)

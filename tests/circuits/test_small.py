@@ -24,14 +24,11 @@ HOLDS = {
 """What `lacewing prune --robust` finds for `indent_for` in `builtin:tiny`."""
 
 
-SAMPLING = 0.02
-"""Nats by which a loss of 256 test pairs is uncertain; other versions of Python have others."""
-
-
 def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
     """Fewer than the paper's 12 nodes and 9 edges allow, at 0.15 nats on test prompts."""
     model, task = store.load("builtin:small"), get("single_double_quote")
-    config = PruneConfig(target_loss=0.12, validation_pairs=512)
+    # Room for test prompts, which another Python's standard library may make harder.
+    config = PruneConfig(target_loss=0.1, validation_pairs=512)
     sets = prompt_sets(model, task, config)
     circuit, certificate = minimise(
         model, prune(model, task, config, sets=sets, quiet=True), sets.validation, quiet=True
@@ -40,7 +37,7 @@ def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
     assert 5 <= circuit.n_nodes <= 12
     assert 1 <= circuit.n_edges <= 12
     assert circuit.losses["full"] < 0.1
-    assert circuit.losses["circuit"] <= 0.15 + SAMPLING
+    assert circuit.losses["circuit"] <= 0.15
     without = [*certificate.nodes.values(), *certificate.edges.values()]
     assert len(certificate.nodes) == circuit.n_nodes
     assert len(certificate.edges) == circuit.n_edges

@@ -105,7 +105,8 @@ def minimise(
         )
     total = _count(trial)
     with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
-        while _remove_many(trial, prompts, target):
+        few = _screen(prompts)
+        while _remove_many(trial, few, prompts, target):
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
         while _remove_single(trial, proof := certify(trial, prompts, target), prompts):
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
@@ -122,7 +123,8 @@ def thinned(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
         prompts: What decides.
     """
     trial = Trial(model.network, circuit, model.means)
-    while _remove_many(trial, prompts, circuit.target_loss):
+    few = _screen(prompts)
+    while _remove_many(trial, few, prompts, circuit.target_loss):
         pass
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges)
@@ -183,9 +185,14 @@ def _count(trial: Trial) -> int:
     return len(trial.nodes_on()) + len(trial.edges_on())
 
 
-def _remove_many(trial: Trial, prompts: Prompts, target: float) -> bool:
+def _screen(prompts: Prompts) -> Prompts:
+    """What parts are ranked on: taken once, since a trial keeps the places of prompts it knows."""
+    return prompts.take(range(min(SCREEN, len(prompts))))
+
+
+def _remove_many(trial: Trial, few: Prompts, prompts: Prompts, target: float) -> bool:
     """Let half of what fits go, the cheapest; whether it is worth to go on like this."""
-    ranked = _ranked(trial, prompts.take(range(min(SCREEN, len(prompts)))))
+    ranked = _ranked(trial, few)
     low, high = 0, len(ranked)  # the first `low` fit; `high` do not, or are all
     while high - low > 1:
         middle = (low + high) // 2
