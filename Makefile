@@ -30,7 +30,7 @@ demo: $(VENV)/.demo
 	@$(VENV)/bin/lacewing demo --output $(DEMO)
 
 test: $(VENV)/.dev
-	@$(RUN) pytest
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist loadscope
 
 check: $(VENV)/.dev
 	@$(RUN) ruff check .

@@ -69,6 +69,9 @@ class PruneConfig:
     edges: bool = False
     """After the nodes, prune single weights too, by a mask of nodes and edges learned around the
     circuit; not together with `robust`."""
+    edge_masks: int = 2
+    """How many such masks are learned, each from a seed of its own; what is found is joined and
+    pruned again. More take longer and find smaller circuits."""
     robust: bool = False
     """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
     times larger, and takes several times as long."""
@@ -88,7 +91,8 @@ class PruneConfig:
                 f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and "
                 f"{self.penalty_to}"
             )
-        for name in ("prompts", "batch", "stages", "train_pairs", "validation_pairs", "test_pairs"):
+        pairs = ("train_pairs", "validation_pairs", "test_pairs")
+        for name in ("prompts", "batch", "stages", "edge_masks", *pairs):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
 

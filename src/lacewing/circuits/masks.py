@@ -7,6 +7,7 @@ The same mask holds for every token and prompt; tau is clamped to [-1, 1] after 
 A.5, method section 6). Masks of several circuits can run as one batch, each on its own sequences.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -110,7 +111,10 @@ def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHo
         circuit: Which mask every sequence of the batch has, as int64; none if there is only one.
     """
     means = masks[0].means
-    return {key: _hook(step, means[key], circuit) for key, step in steps(masks).items()}
+    return {
+        key: functools.partial(_gated, step, (step.detach() > 0).contiguous(), means[key], circuit)
+        for key, step in steps(masks).items()
+    }
 
 
 def steps(masks: Sequence[NodeMask]) -> dict[str, Float[Tensor, "circuit channel"]]:
@@ -120,15 +124,9 @@ def steps(masks: Sequence[NodeMask]) -> dict[str, Float[Tensor, "circuit channel
     return dict(zip(first.widths, torch.split(on, list(first.widths.values()), dim=1), strict=True))
 
 
-def _hook(step: Tensor, mean: Tensor, circuit: Tensor | None) -> SiteHook:
-    on = (step.detach() > 0).contiguous()
-
-    def hook(value: Tensor) -> Tensor:
-        only = torch.zeros(len(value), dtype=torch.long, device=value.device)
-        whose = only if circuit is None else circuit
-        return gate(value, step, on, mean, whose)
-
-    return hook
+def _gated(step: Tensor, on: Tensor, mean: Tensor, circuit: Tensor | None, value: Tensor) -> Tensor:
+    only = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    return gate(value, step, on, mean, only if circuit is None else circuit)
 
 
 class _Step(torch.autograd.Function):

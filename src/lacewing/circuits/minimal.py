@@ -4,14 +4,15 @@
     2 find by bisection how many of the cheapest can go together; let half of them go
     3 rank anew, until only few fit
     4 try the rest one by one, the cheapest first, again and again until none can go
-    5 the certificate: the loss without each part, and its slack to the target
+    5 the certificate: the loss without each part, and its slack to the target; if a part can go
+      after all, it does, and the certificate is made anew
 
 The result is 1-minimal: without any single part the loss is above the target, on the prompts it was
 chosen on. It is no proof that no smaller circuit exists.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ SCREEN = 64
 """Pairs that parts are ranked on; what goes is decided on all."""
 MEASURED = 400
 """Parts up to which each is tried to rank them; more are ranked by their gradient."""
+MARGIN = 0.03
+"""Nats by which the few prompts may lose more than all, and the part is tried on all still."""
 FEW = 8
 """Parts that go together at least, before they are tried one by one."""
 
@@ -105,17 +108,19 @@ def minimise(
         )
     total = _count(trial)
     with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
-        few = _screen(prompts)
-        while _remove_many(trial, few, prompts, target):
+
+        def tell() -> None:
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
+
+        _shrink(trial, prompts, target, total, tell)
         while _remove_single(trial, proof := certify(trial, prompts, target), prompts):
-            bar.update(total - _count(trial), f"{_count(trial)} parts left")
+            tell()
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
 
 
-def thinned(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
-    """Remove nodes and edges from a circuit while many can go together: the quick first half.
+def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
+    """Remove nodes and edges, many together and, from a small circuit, one by one: no certificate.
 
     Args:
         model: The circuit's model.
@@ -123,11 +128,15 @@ def thinned(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
         prompts: What decides.
     """
     trial = Trial(model.network, circuit, model.means)
-    few = _screen(prompts)
-    while _remove_many(trial, few, prompts, circuit.target_loss):
-        pass
+    _shrink(trial, prompts, circuit.target_loss, MEASURED)
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges)
+
+
+def reaches(model: Model, circuit: Circuit, prompts: Prompts) -> bool:
+    """Whether a circuit has its target loss, or less, on some prompts."""
+    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
+    return trial.loss_within(target, prompts) <= target
 
 
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
@@ -185,9 +194,20 @@ def _count(trial: Trial) -> int:
     return len(trial.nodes_on()) + len(trial.edges_on())
 
 
-def _screen(prompts: Prompts) -> Prompts:
-    """What parts are ranked on: taken once, since a trial keeps the places of prompts it knows."""
-    return prompts.take(range(min(SCREEN, len(prompts))))
+def _shrink(
+    trial: Trial,
+    prompts: Prompts,
+    target: float,
+    each: int,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    """Let parts go, first many together, then one by one if there are so few or fewer."""
+    # Taken once, since a trial keeps the places of prompts it knows.
+    few = prompts.take(range(min(SCREEN, len(prompts))))
+    while _remove_many(trial, few, prompts, target):
+        tell()
+    while _count(trial) <= each and _remove_each(trial, few, prompts, target):
+        tell()
 
 
 def _remove_many(trial: Trial, few: Prompts, prompts: Prompts, target: float) -> bool:
@@ -204,6 +224,23 @@ def _remove_many(trial: Trial, few: Prompts, prompts: Prompts, target: float) ->
         return False
     _remove(trial, ranked[: low // 2])
     return True
+
+
+def _remove_each(trial: Trial, few: Prompts, prompts: Prompts, target: float) -> bool:
+    """Try each part, the cheapest first; whether any went.
+
+    One without which the few prompts lose far more than all may is not tried on all.
+    """
+    loss, of_few, gone = trial.loss(prompts), trial.loss(few), False
+    for part in _ranked(trial, few):
+        bound = of_few + target - loss + MARGIN
+        if not _is_on(trial, part) or trial.loss_without([part], few, bound) > bound:
+            continue
+        without = trial.loss_without([part], prompts, target)
+        if without <= target:
+            _remove(trial, [part])
+            loss, of_few, gone = without, trial.loss(few), True
+    return gone
 
 
 def _remove_single(trial: Trial, proof: Certificate, prompts: Prompts) -> bool:

@@ -5,10 +5,11 @@
       edges together cost what all nodes there would have cost in the search for nodes
     3 at points of the path's later half, bisection finds how few of the highest-ranked parts reach
       the target on validation prompts
-    4 from these cuts, and from the circuit of nodes, the cheapest parts go while many can; the
-      one with the fewest edges wins
+    4 the same from other seeds
+    5 from these cuts, and from the circuit of nodes, parts go (`minimal`); what is left of them is
+      joined and pruned again (`join`); the circuit with the fewest edges wins
 
-What is left is no minimal circuit yet: `minimal` goes on from there.
+What is left of a large circuit is not minimal yet: `minimise` goes on from there.
 """
 
 import dataclasses
@@ -18,19 +19,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lacewing.circuits.ablate import Masks, masks_of, nodes_of
+from lacewing.circuits.ablate import Masks, nodes_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import smallest
 from lacewing.circuits.edges import edges_between
+from lacewing.circuits.join import joined
 from lacewing.circuits.masks import ranked
-from lacewing.circuits.minimal import thinned
+from lacewing.circuits.minimal import shrunk
 from lacewing.circuits.part_mask import PartMask
+from lacewing.circuits.parts import parts_of, with_parts
 from lacewing.circuits.paths import connected
 from lacewing.circuits.prompts import PromptSets
 from lacewing.circuits.search import Search, drawn, follow, mask_optimizer, penalty_at
 from lacewing.circuits.stress.head import Head
-from lacewing.circuits.trial import Part, Trial, ends
+from lacewing.circuits.trial import Part, Trial
 from lacewing.model.store import Model
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -62,19 +65,27 @@ def fewest_edges(
         model: The model.
         search: The search that found the circuit, at its end.
         circuit: One of nodes, with all edges between them.
-        say: Called with how far it is, after every step and before every cut is thinned.
+        say: Called with how far it is.
 
     Returns:
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
-    config, sets = search.wanted.config, search.sets
-    stages = learned(model, around(model, search), sets, config, say)
-    cuts = [circuit, *(_cut(model, circuit, parts, sets) for parts in stages)]
-    found = []
-    for cut in filter(None, cuts):
-        say(f"edges of {sets.name}: {cut.n_edges} of a cut, to be thinned")
-        found.append(thinned(model, cut, sets.validation))
-    return min(found, key=lambda one: (one.n_edges, one.n_nodes))
+    config, sets, near = search.wanted.config, search.sets, around(model, search)
+
+    def tell(words: str) -> None:
+        say(f"edges of {sets.name}: {words}")
+
+    cuts = [circuit]
+    for number in range(config.edge_masks):
+        tell(f"mask {number + 1} of {config.edge_masks}")
+        seeded = dataclasses.replace(config, seed=config.seed + number)
+        stages = learned(model, near, sets, seeded, tell)
+        cuts += filter(None, (_cut(model, circuit, parts, sets) for parts in stages))
+    distinct, small = {parts_of(cut): cut for cut in cuts}, []
+    for number, cut in enumerate(distinct.values(), 1):
+        tell(f"cut {number} of {len(distinct)}, to be pruned")
+        small.append(shrunk(model, cut, sets.validation))
+    return joined(model, small, sets.validation, tell)
 
 
 def around(model: Model, search: Search) -> Masks:
@@ -118,7 +129,7 @@ def learned(
         follow(mask, optimizer, config, at / steps)
         if head:
             head.follow()
-        say(f"edges of {sets.name}: {mask.edges_on()} on, step {at + 1} of {steps}")
+        say(f"{mask.edges_on()} on, step {at + 1} of {steps}")
         if at + 1 in stages:
             rankings.append(mask.ranked())
     return rankings
@@ -128,36 +139,10 @@ def _cut(model: Model, circuit: Circuit, parts: Sequence[Part], sets: PromptSets
     """How few of the highest-ranked parts reach the circuit's target."""
 
     def tried(count: int) -> _Tried:
-        cut = _of(model, circuit, parts[:count])
+        cut = with_parts(model.network, circuit, parts[:count])
         trial = Trial(model.network, cut, model.means)
         return _Tried(cut, trial.loss_within(circuit.target_loss, sets.validation))
 
     likely = min(len(parts), circuit.n_nodes + circuit.n_edges)
     found = smallest(tried, likely, len(parts), circuit.target_loss)
     return None if found is None else found.circuit
-
-
-def _of(model: Model, circuit: Circuit, parts: Sequence[Part]) -> Circuit:
-    """The circuit of some parts, less those that no path joins to the answer."""
-    empty = {key: np.zeros(0, dtype=np.int32) for key in circuit.nodes}
-    masks = masks_of(model.network, empty)
-    edges: dict[str, list[tuple[int, int]]] = {family: [] for family in circuit.edges}
-    for part in parts:
-        if len(part) == 2:
-            masks[part[0]][part[1]] = True
-        else:
-            edges[part[0]].append(part[1:])
-    masks = connected(model.network, masks, edges)
-    kept = {
-        family: [
-            (source, destination)
-            for source, destination in sorted(pairs, key=lambda pair: pair[::-1])
-            if all(masks[key][channel] for key, channel in ends((family, source, destination)))
-        ]
-        for family, pairs in edges.items()
-    }
-    return dataclasses.replace(
-        circuit,
-        nodes=nodes_of(masks),
-        edges={f: np.array(pairs, dtype=np.int32).reshape(-1, 2) for f, pairs in kept.items()},
-    )

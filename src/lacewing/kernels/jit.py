@@ -42,6 +42,7 @@ def numbers(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
+@functools.cache
 def jitted(
     function: Callable[..., None], parallel: bool = True, reorder: bool = False
 ) -> Callable[..., None]:
