@@ -71,21 +71,21 @@ def fewest_edges(
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
     config, sets, near = search.wanted.config, search.sets, around(model, search)
-
-    def tell(words: str) -> None:
-        say(f"edges of {sets.name}: {words}")
-
-    cuts = [circuit]
+    tell, cuts = _after(f"edges of {sets.name}", say), [circuit]
     for number in range(config.edge_masks):
-        tell(f"mask {number + 1} of {config.edge_masks}")
         seeded = dataclasses.replace(config, seed=config.seed + number)
-        stages = learned(model, near, sets, seeded, tell)
+        told = _after(f"mask {number + 1} of {config.edge_masks}", tell)
+        stages = learned(model, near, sets, seeded, told)
         cuts += filter(None, (_cut(model, circuit, parts, sets) for parts in stages))
     distinct, small = {parts_of(cut): cut for cut in cuts}, []
     for number, cut in enumerate(distinct.values(), 1):
         tell(f"cut {number} of {len(distinct)}, to be pruned")
         small.append(shrunk(model, cut, sets.validation))
     return joined(model, small, sets.validation, tell)
+
+
+def _after(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda words: say(f"{name}: {words}")
 
 
 def around(model: Model, search: Search) -> Masks:
