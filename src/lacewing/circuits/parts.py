@@ -8,15 +8,14 @@ import numpy as np
 from lacewing.circuits.ablate import masks_of, nodes_of
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.paths import connected
-from lacewing.circuits.trial import Part, ends
+from lacewing.circuits.trial import Part, edge_list, ends
 from lacewing.model.transformer import Transformer
 
 
 def parts_of(circuit: Circuit) -> frozenset[Part]:
     """All nodes and edges of a circuit."""
     nodes = ((key, int(c)) for key, channels in circuit.nodes.items() for c in channels)
-    edges = ((f, int(s), int(d)) for f, pairs in circuit.edges.items() for s, d in pairs)
-    return frozenset[Part]([*nodes, *edges])
+    return frozenset[Part]([*nodes, *edge_list(circuit.edges)])
 
 
 def with_parts(network: Transformer, circuit: Circuit, parts: Iterable[Part]) -> Circuit:

@@ -70,7 +70,7 @@ class Trial:
             for site, pair in writers(block).items()  # type: ignore[arg-type]
         }
         self._held: dict[Edge, float] = {}
-        self.edges = sorted(_edges(circuit.edges))
+        self.edges = sorted(edge_list(circuit.edges))
         self._reads = torch.from_numpy(circuit.nodes["0.attn_in"].astype(np.int64))
         self._known: dict[int, tuple[Prompts, Sequence[Places]]] = {}
 
@@ -223,6 +223,7 @@ def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:
     return any(len(whole[family]) != len(pairs) for family, pairs in circuit.edges.items())
 
 
-def _edges(arrays: Mapping[str, np.ndarray]) -> list[Edge]:
+def edge_list(arrays: Mapping[str, np.ndarray]) -> list[Edge]:
+    """The edges of a circuit, one by one."""
     assert set(FAMILIES) >= {family.partition(".")[2] for family in arrays}
     return [(family, int(s), int(d)) for family, pairs in arrays.items() for s, d in pairs]
