@@ -69,9 +69,9 @@ class PruneConfig:
     edges: bool = False
     """After the nodes, prune single weights too, by a mask of nodes and edges learned around the
     circuit; not together with `robust`."""
-    edge_masks: int = 2
-    """How many such masks are learned, each from a seed of its own; what is found is joined and
-    pruned again. More take longer and find smaller circuits."""
+    edge_masks: int = 3
+    """How many such masks are learned, each from a seed of its own and with half as many nodes around
+    the circuit; what is found is joined and pruned again. More find smaller circuits, mostly."""
     robust: bool = False
     """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
     times larger, and takes several times as long."""

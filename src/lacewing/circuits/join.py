@@ -1,6 +1,7 @@
 """Join circuits of one task and prune what is joined: often smaller than either.
 
-    1 of the circuits found so far, the two that have fewest edges together and were not joined yet
+    1 the smallest of the circuits found so far, and of those it was not joined with yet the one
+      that adds most to it
     2 all their parts are one circuit, from which single parts go until none can
     3 again, until several in a row gave none that is smaller
 
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 
 from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.minimal import reaches, shrunk
+from lacewing.circuits.minimal import shrunk
 from lacewing.circuits.parts import parts_of, with_parts
 from lacewing.circuits.trial import Part, part_name
 from lacewing.model.store import Model
@@ -40,18 +41,22 @@ def joined(
         say: Called before every join.
     """
     pool, tried, fruitless = _smallest({parts_of(one): one for one in circuits}), set(), 0
+
+    def worth(pair: tuple[frozenset[Part], frozenset[Part]]) -> tuple[int, int]:
+        smaller, larger = pair
+        return -pool[smaller].n_edges, len(larger - smaller)
+
     while fruitless < FRUITLESS:
-        pairs = (frozenset(pair) for pair in combinations(pool, 2))
-        pair = min((pair for pair in pairs if pair not in tried), key=_edges, default=None)
+        pairs = (pair for pair in combinations(pool, 2) if frozenset(pair) not in tried)
+        pair = max(pairs, key=worth, default=None)
         if pair is None:
             break
-        tried.add(pair)
+        tried.add(frozenset(pair))
         best = next(iter(pool.values()))
         say(f"{best.n_edges} edges at least; joins without a smaller circuit: {fruitless}")
-        both = with_parts(model.network, best, frozenset().union(*pair))
         fruitless += 1
-        if reaches(model, both, prompts):
-            found = shrunk(model, both, prompts)
+        found = shrunk(model, with_parts(model.network, best, frozenset().union(*pair)), prompts)
+        if found is not None:
             pool = _smallest(pool | {parts_of(found): found})
             fruitless = 0 if found.n_edges < best.n_edges else fruitless
     return next(iter(pool.values()))
@@ -64,7 +69,3 @@ def _smallest(pool: dict[frozenset[Part], Circuit]) -> dict[frozenset[Part], Cir
         return item[1].n_edges, item[1].n_nodes, sorted(map(part_name, item[0]))
 
     return dict(sorted(pool.items(), key=size)[:POOL])
-
-
-def _edges(pair: Iterable[frozenset[Part]]) -> int:
-    return sum(len(part) == 3 for parts in pair for part in parts)

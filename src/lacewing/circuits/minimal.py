@@ -119,24 +119,23 @@ def minimise(
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
 
 
-def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit:
+def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
     """Remove nodes and edges, many together and, from a small circuit, one by one: no certificate.
 
     Args:
         model: The circuit's model.
-        circuit: One that reaches its target loss on `prompts`.
+        circuit: The circuit.
         prompts: What decides.
+
+    Returns:
+        The smaller circuit; none if the circuit itself is above its target loss.
     """
-    trial = Trial(model.network, circuit, model.means)
-    _shrink(trial, prompts, circuit.target_loss, MEASURED)
+    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
+    if trial.loss_within(target, prompts) > target:
+        return None
+    _shrink(trial, prompts, target, MEASURED)
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges)
-
-
-def reaches(model: Model, circuit: Circuit, prompts: Prompts) -> bool:
-    """Whether a circuit has its target loss, or less, on some prompts."""
-    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
-    return trial.loss_within(target, prompts) <= target
 
 
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:

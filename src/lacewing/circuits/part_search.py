@@ -5,7 +5,8 @@
       edges together cost what all nodes there would have cost in the search for nodes
     3 at points of the path's later half, bisection finds how few of the highest-ranked parts reach
       the target on validation prompts
-    4 the same from other seeds
+    4 the same from other seeds, each with half as many nodes around the cut: other circuits are
+      found, in less time
     5 from these cuts, and from the circuit of nodes, parts go (`minimal`); what is left of them is
       joined and pruned again (`join`); the circuit with the fewest edges wins
 
@@ -70,17 +71,18 @@ def fewest_edges(
     Returns:
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
-    config, sets, near = search.wanted.config, search.sets, around(model, search)
+    config, sets = search.wanted.config, search.sets
     tell, cuts = _after(f"edges of {sets.name}", say), [circuit]
     for number in range(config.edge_masks):
         seeded = dataclasses.replace(config, seed=config.seed + number)
         told = _after(f"mask {number + 1} of {config.edge_masks}", tell)
+        near = around(model, search, AROUND / 2**number)
         stages = learned(model, near, sets, seeded, told)
         cuts += filter(None, (_cut(model, circuit, parts, sets) for parts in stages))
     distinct, small = {parts_of(cut): cut for cut in cuts}, []
     for number, cut in enumerate(distinct.values(), 1):
         tell(f"cut {number} of {len(distinct)}, to be pruned")
-        small.append(shrunk(model, cut, sets.validation))
+        small.append(shrunk(model, cut, sets.validation) or cut)
     return joined(model, small, sets.validation, tell)
 
 
@@ -88,10 +90,14 @@ def _after(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
     return lambda words: say(f"{name}: {words}")
 
 
-def around(model: Model, search: Search) -> Masks:
-    """The nodes that ranked highest when the search's first stage was passed, and its cut's."""
+def around(model: Model, search: Search, times: float) -> Masks:
+    """The nodes that ranked highest when the search's first stage was passed, and its cut's.
+
+    At most `times` as many as the cut has, besides its own.
+    """
     assert search.best
-    count, best, order = AROUND * search.best.nodes, search.best.masks, ranked(search.rankings[0])
+    best, order = search.best.masks, ranked(search.rankings[0])
+    count = round(times * search.best.nodes)
     while True:
         top = torch.zeros(len(order), dtype=torch.bool)
         top[order[:count]] = True
