@@ -1,16 +1,17 @@
 """`python -m benchmarks.edges [TASK ...]`: edges of circuits when they are pruned too.
 
-For every task the smallest cut of the mask of nodes (the paper's way), the smallest of a mask of
-nodes and edges learned around it, and what minimising leaves of that: nodes, edges, loss on test
-prompts. The cut reaches the target on validation prompts; a node more or less moves its loss by
-much, so it mostly lies below. The others have to reach what it has there, not the target: what is
-compared has equal loss.
+For every model and task the smallest cut of the mask of nodes (the paper's way), the smallest of
+masks of nodes and edges learned around it, and what minimising leaves of that: nodes, edges, loss
+on test prompts. The cut reaches the target on validation prompts; a node more or less moves its
+loss by much, so it mostly lies below. The others have to reach what it has there, not the target:
+what is compared has equal loss.
 """
 
 import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,9 @@ TASKS = (
     "while_return_true",
     "with_as",
 )
-
-
+"""Those whose circuits need edges, of those that both builtin models have learned."""
+Row = dict[str, dict[str, float]]
+"""Per circuit of a task its nodes, edges and test loss in nats."""
 ROUNDING = 1e-5
 """Nats by which a sum of losses may come out higher in another order."""
 
@@ -55,10 +57,10 @@ class Edges:
 
     tasks: tyro.conf.Positional[tuple[str, ...]] = TASKS
     """Names of tasks."""
-    model: str = "builtin:sparse"
-    """A model."""
+    models: tuple[str, ...] = ("builtin:sparse", "builtin:dense")
+    """Models."""
     output: Path | None = None
-    """File for one line of JSON per task; tasks that it has are not measured again."""
+    """File for one line of JSON per model and task; what it has is not measured again."""
     config: tyro.conf.OmitArgPrefixes[PruneConfig] = field(default_factory=PruneConfig)
     """The search."""
 
@@ -90,7 +92,7 @@ def found(model: Model, task: str, bench: Edges) -> dict[str, Circuit] | None:
     }
 
 
-def row(circuits: dict[str, Circuit]) -> dict[str, dict[str, float]]:
+def row(circuits: dict[str, Circuit]) -> Row:
     """Sizes and test losses."""
     return {
         name: {"nodes": c.n_nodes, "edges": c.n_edges, "loss": c.losses["circuit"]}
@@ -99,31 +101,51 @@ def row(circuits: dict[str, Circuit]) -> dict[str, dict[str, float]]:
 
 
 def main(bench: Edges) -> None:
-    """One line per task, and the ratios."""
+    """One line per model and task; the ratios of each model, and of all together."""
     keep_pages()
-    model, rows = store.load(bench.model), {}
-    if bench.output and bench.output.exists():
-        rows = dict(json.loads(line) for line in bench.output.read_text().splitlines())
-    for task in bench.tasks:
-        if task not in rows:
-            circuits = found(model, task, bench)
-            if circuits is None:
-                print(f"{task}: no circuit reaches {bench.config.target_loss:g} nats")
-                continue
-            rows[task] = row(circuits)
-            if bench.output:
-                with bench.output.open("a") as file:
-                    file.write(json.dumps([task, rows[task]]) + "\n")
-        sizes = [
-            f"{size['nodes']:4} / {size['edges']:4}, {size['loss']:.3f}"
-            for size in rows[task].values()
-        ]
-        print(f"{task:20} " + "   ".join(sizes), flush=True)
-    print(json.dumps(ratios(rows)))
+    known, rows = _known(bench.output), {}
+    for name in bench.models:
+        model, of_model = store.load(name), {}
+        for task in bench.tasks:
+            measured = known.get((name, task)) or _measured(model, name, task, bench)
+            if measured:
+                of_model[name, task] = measured
+                print(f"{name:15} {task:20} {_told(measured)}", flush=True)
+        if of_model:
+            print(json.dumps({name: ratios(of_model)}))
+        rows |= of_model
+    if rows:
+        print(json.dumps({"all": ratios(rows)}))
 
 
-def ratios(rows: dict[str, dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Edges of the cut over those of the others, geometric means over tasks with 95 % intervals.
+def _known(file: Path | None) -> dict[tuple[str, str], Row]:
+    if file is None or not file.exists():
+        return {}
+    lines = map(json.loads, file.read_text().splitlines())
+    return {(model, task): sizes for model, task, sizes in lines}
+
+
+def _measured(model: Model, name: str, task: str, bench: Edges) -> Row | None:
+    """Sizes and losses of one task's circuits, written down at once."""
+    circuits = found(model, task, bench)
+    if circuits is None:
+        print(f"{name:15} {task}: no circuit reaches {bench.config.target_loss:g} nats")
+        return None
+    sizes = row(circuits)
+    if bench.output:
+        with bench.output.open("a") as file:
+            file.write(json.dumps([name, task, sizes]) + "\n")
+    return sizes
+
+
+def _told(sizes: Row) -> str:
+    return "   ".join(
+        f"{size['nodes']:4} / {size['edges']:4}, {size['loss']:.3f}" for size in sizes.values()
+    )
+
+
+def ratios(rows: Mapping[tuple[str, str], Row]) -> dict[str, Any]:
+    """Edges of the cut over those of the others, geometric means over rows with 95 % intervals.
 
     And the mean of how far their test losses lie above the cut's, in nats.
     """
