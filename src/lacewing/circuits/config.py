@@ -70,8 +70,8 @@ class PruneConfig:
     """After the nodes, prune single weights too, by a mask of nodes and edges learned around the
     circuit; not together with `robust`."""
     edge_masks: int = 3
-    """How many such masks are learned, each from a seed of its own and with half as many nodes around
-    the circuit; what is found is joined and pruned again. More find smaller circuits, mostly."""
+    """How many such masks are learned, each from a seed of its own and around half as many nodes as
+    the one before; what is found is joined and pruned again. More find smaller circuits, mostly."""
     robust: bool = False
     """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
     times larger, and takes several times as long."""
