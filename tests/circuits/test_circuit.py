@@ -14,6 +14,7 @@ from lacewing import artifacts
 from lacewing.circuits import circuit as circuits
 from lacewing.circuits.circuit import Calibration, Circuit
 from lacewing.circuits.edges import edges_between
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.store import Model
 from lacewing.tasks.pair import Pair
@@ -103,6 +104,16 @@ def test_a_model_of_another_id_is_refused(model: Model) -> None:
     circuit = make(model, micro.PLANTED, model_id="0123456789abcdef")
     with pytest.raises(MismatchError, match=rf"0123456789abcdef .* {model.id}: pass the model"):
         circuit.check(model)
+
+
+def test_the_same_weights_with_another_tokenizer_are_refused(model: Model) -> None:
+    """Both tokenizers are named; a circuit that does not know its tokenizer is let through."""
+    circuit = make(model, micro.PLANTED, tokenizer_id=model.tokenizer.id)
+    circuit.check(model)
+    other = dataclasses.replace(model, tokenizer=Tokenizer.train(["b c d"], vocab_size=258))
+    with pytest.raises(MismatchError, match=f"{model.tokenizer.id}, .*{other.tokenizer.id}: the"):
+        circuit.check(other)
+    make(model, micro.PLANTED).check(other)
 
 
 def test_channels_outside_the_model_are_refused(model: Model) -> None:

@@ -66,6 +66,8 @@ class Circuit:
     calibration: Calibration | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The configuration of the search, and what it cost."""
+    tokenizer_id: str | None = None
+    """Id of the tokenizer its prompts and answers were read by; none in circuits of old."""
 
     @property
     def n_nodes(self) -> int:
@@ -109,16 +111,22 @@ class Circuit:
         return _combine(self, other, np.setdiff1d, _only)
 
     def check(self, model: Model) -> None:
-        """Refuse a model that this circuit was not found in.
+        """Refuse a model that this circuit was not found in, and its model with other tokens.
 
         Raises:
-            MismatchError: naming both models.
+            MismatchError: naming both models, or both tokenizers.
         """
         if model.id != self.model_id:
             raise MismatchError(
                 f"the circuit for {self.task} belongs to model {self.model_id} "
                 f"({self.model_source}), but {model.source} is model {model.id}: pass the model it "
                 "was pruned from with --model, or prune again"
+            )
+        if self.tokenizer_id not in (None, model.tokenizer.id):
+            raise MismatchError(
+                f"the circuit for {self.task} was found with tokenizer {self.tokenizer_id}, but "
+                f"{model.source} has {model.tokenizer.id}: the same weights read other tokens "
+                "there; put its tokenizer back, or prune again"
             )
         for key, width in site_widths(model.network.config).items():
             kept = self.nodes.get(key)

@@ -161,6 +161,7 @@ def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:
         nodes_of(masks),
         model_id=model.id,
         model_source=model.source,
+        tokenizer_id=model.tokenizer.id,
         task=search.wanted.task.name,
         answers=tuple(sorted(set(sets.test.answer.tolist()))),
         ablation="mean",

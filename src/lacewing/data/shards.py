@@ -139,11 +139,7 @@ def _sample(corpus: Corpus) -> Iterator[str]:
 
 
 def _key(tokenizer: Tokenizer | None, vocab_size: int) -> str:
-    import hashlib
-
-    if tokenizer is None:
-        return f"bpe{vocab_size}"
-    return hashlib.sha256(tokenizer.to_bytes()).hexdigest()[:16]
+    return f"bpe{vocab_size}" if tokenizer is None else tokenizer.id
 
 
 def _key_of(folder: Path) -> str | None:

@@ -5,6 +5,7 @@ Pre-tokens are cut as the paper's code model does: a run of letters may take one
 trailing newlines, so that `("`, `')` and `):\n` can each be one token.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -90,6 +91,11 @@ class Tokenizer:
     def to_bytes(self) -> bytes:
         """The content of its file."""
         return str(self._inner.to_str()).encode("utf-8")
+
+    @property
+    def id(self) -> str:
+        """First 16 hexadecimal digits of a hash of its file."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
         """Write tokenizer.json."""
