@@ -101,7 +101,7 @@ def row(circuits: dict[str, Circuit]) -> Row:
 
 
 def main(bench: Edges) -> None:
-    """One line per model and task; the ratios of each model, and of all together."""
+    """One line per model and task; the ratios of each model, of all together, and of two models."""
     keep_pages()
     known, rows = _known(bench.output), {}
     for name in bench.models:
@@ -116,6 +116,9 @@ def main(bench: Edges) -> None:
         rows |= of_model
     if rows:
         print(json.dumps({"all": ratios(rows)}))
+    if len(bench.models) == 2:
+        first, second = bench.models
+        print(json.dumps({f"{second} / {first}": across(rows, first, second)}))
 
 
 def _known(file: Path | None) -> dict[tuple[str, str], Row]:
@@ -150,22 +153,41 @@ def ratios(rows: Mapping[tuple[str, str], Row]) -> dict[str, Any]:
     And the mean of how far their test losses lie above the cut's, in nats.
     """
     told: dict[str, Any] = {}
-
-    def of(name: str, what: str) -> np.ndarray:
-        return np.array([found[name][what] for found in rows.values()])
-
-    dice = np.random.default_rng(0)
-    drawn = dice.integers(len(rows), size=(2000, len(rows)))
+    found = list(rows.values())
     for name in ("masked", "minimal"):
-        each = np.maximum(1, of("cut", "edges")) / np.maximum(1, of(name, "edges"))
-        above = of(name, "loss") - of("cut", "loss")
-        told[name] = {
-            "ratio": geometric_mean(each),
-            "interval": list(interval(np.exp(np.log(each)[drawn].mean(1)))),
+        above = np.array([row[name]["loss"] - row["cut"]["loss"] for row in found])
+        told[name] = _ratio(_edges(found, "cut"), _edges(found, name)) | {
             "loss_above": float(above.mean()),
-            "loss_interval": list(interval(above[drawn].mean(1))),
+            "loss_interval": list(interval(above[_drawn(len(above))].mean(1))),
         }
     return told
+
+
+def across(rows: Mapping[tuple[str, str], Row], first: str, second: str) -> dict[str, Any]:
+    """Edges of the second model's circuits over the first's, over the tasks that both have."""
+    tasks = [task for model, task in rows if model == first and (second, task) in rows]
+    sides = [[rows[model, task] for task in tasks] for model in (first, second)]
+    return {
+        name: _ratio(_edges(sides[1], name), _edges(sides[0], name))
+        for name in ("cut", "masked", "minimal")
+        if tasks
+    }
+
+
+def _edges(rows: list[Row], name: str) -> np.ndarray:
+    """A circuit without edges counts as one."""
+    return np.array([max(1, row[name]["edges"]) for row in rows])
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> dict[str, Any]:
+    each = above / below
+    draws = np.exp(np.log(each)[_drawn(len(each))].mean(1))
+    return {"ratio": geometric_mean(each), "interval": list(interval(draws))}
+
+
+def _drawn(rows: int) -> np.ndarray:
+    """2,000 resamples of rows."""
+    return np.random.default_rng(0).integers(rows, size=(2000, rows))
 
 
 if __name__ == "__main__":
