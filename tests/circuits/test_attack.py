@@ -112,6 +112,18 @@ def test_kinds_of_a_pair() -> None:
     assert ("string",) == kinds_for(parts_of(0, inside))
 
 
+def test_no_argument_after_one_with_a_name() -> None:
+    """`f(a=1, b)` is no Python; such calls stay as they are."""
+    named = "go(a, b=c)"
+    pair = dataclasses.replace(WITH, clean=f"with {named}", corrupted=f"x = {named}")
+    assert "arguments" not in kinds_for(parts_of(0, pair))
+    plain = named.replace("b=", "")
+    pair = dataclasses.replace(WITH, clean=f"with {plain}", corrupted=f"x = {plain}")
+    edit = put(parts_of(0, pair), "arguments", ("word",), random.Random(0))
+    assert edit is not None
+    assert "with go(a, c, word)" == edit.pair.clean
+
+
 def test_no_statement_between_if_and_else() -> None:
     """Nothing but a comment goes between a body and its else."""
     above = "if x:\n    go()\n"

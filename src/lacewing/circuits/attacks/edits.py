@@ -38,7 +38,8 @@ CLAUSE = re.compile(r"\s*(?:(?:else|elif|except|finally|case)\b|@)")
 OPEN_STRING = re.compile(r"""^[^'"#]*(["'])[^'"\\{}%\n]*$""")
 DICT_ITEMS = re.compile(r"^(.*\{)((?:\"\w+\": [\w.]+, )*)(\"\w+)$")
 LIST_ITEMS = re.compile(r"^(.*\[)((?:\"?[\w.]+\"?, )*)(\"?\w+)$")
-CALL_END = re.compile(r"^(.*\w\([^()\"']*[\w])(\).{0,2}\n?)$")
+# Only positional arguments: none may follow one with a name, nor `*rest`.
+CALL_END = re.compile(r"^(.*\w\([^()\"'=*]*[\w])(\).{0,2}\n?)$")
 NAME_END = re.compile(r"^(.*\b)([a-z_]\w*)$")
 
 
