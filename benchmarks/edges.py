@@ -25,12 +25,13 @@ from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.minimal import measured, minimise
 from lacewing.circuits.part_search import fewest_edges
 from lacewing.circuits.prune import as_circuit
-from lacewing.circuits.statistics import geometric_mean, interval
+from lacewing.circuits.statistics import interval
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.sweep.tables import mean_edges
 
 TASKS = (
     "single_double_quote",
@@ -156,9 +157,10 @@ def ratios(rows: Mapping[tuple[str, str], Row]) -> dict[str, Any]:
     found = list(rows.values())
     for name in ("masked", "minimal"):
         above = np.array([row[name]["loss"] - row["cut"]["loss"] for row in found])
+        drawn = np.random.default_rng(0).integers(len(above), size=(2000, len(above)))
         told[name] = _ratio(_edges(found, "cut"), _edges(found, name)) | {
             "loss_above": float(above.mean()),
-            "loss_interval": list(interval(above[_drawn(len(above))].mean(1))),
+            "loss_interval": list(interval(above[drawn].mean(1))),
         }
     return told
 
@@ -180,14 +182,8 @@ def _edges(rows: list[Row], name: str) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> dict[str, Any]:
-    each = above / below
-    draws = np.exp(np.log(each)[_drawn(len(each))].mean(1))
-    return {"ratio": geometric_mean(each), "interval": list(interval(draws))}
-
-
-def _drawn(rows: int) -> np.ndarray:
-    """2,000 resamples of rows."""
-    return np.random.default_rng(0).integers(rows, size=(2000, rows))
+    ratio, limits = mean_edges(list(above / below), least=0)
+    return {"ratio": ratio, "interval": list(limits)}
 
 
 if __name__ == "__main__":
