@@ -1,12 +1,11 @@
 """The small models that ship: a minimal circuit found anew, and one that holds."""
 
 import micro
-import numpy as np
 
-from lacewing.circuits.ablate import ablated_logits, masks_of
+from lacewing.circuits.ablate import Masks, ablated_logits, masks_of
 from lacewing.circuits.calibrate import calibrated_loss
 from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.faith.complement import MARK, worst_subset
+from lacewing.circuits.faith.complement import MARK, STARTS, worst_subset
 from lacewing.circuits.minimal import measured, minimise
 from lacewing.circuits.prompts import prompt_sets
 from lacewing.circuits.prune import prune
@@ -22,6 +21,15 @@ HOLDS = {
     "resid_final": [105],
 }
 """What `lacewing prune --robust` finds for `indent_for` in `builtin:tiny`."""
+FALLS = {
+    "0.attn_in": [7, 10, 57, 58, 71, 100, 105, 114, 130, 131, 141, 142, 155],
+    "0.attn_q": [49, 63],
+    "0.attn_k": [32, 34, 35, 40, 42, 49, 51, 52, 54, 59, 62, 63],
+    "0.attn_v": [44, 54],
+    "0.attn_out": [50, 61],
+    "resid_final": [50, 61, 100],
+}
+"""One for `for_while`, which a single search for the worst subset leaves at 0.05 to 0.69 nats."""
 
 
 def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
@@ -46,15 +54,29 @@ def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
 
 def test_a_circuit_that_holds_stands_the_worst() -> None:
     """Of the narrower model: alone it does the task, and no subset of all else undoes it."""
-    model, task = store.load("builtin:tiny"), get("indent_for")
-    sets = prompt_sets(model, task, PruneConfig(validation_pairs=128, test_pairs=128))
-    nodes = micro.nodes_of(HOLDS, model.network.config)
-    other = nodes | {"0.attn_v": np.array([0], dtype=np.int32)}
-    alone = masks_of(model.network, nodes)
-    assert calibrated_loss(ablated_logits(model, sets.test, alone), sets.test) <= 0.15
-    undone = []
-    for kept in (nodes, other):
-        running = worst_subset(model, kept, sets.train, sets.validation, seed=1)
-        undone.append(calibrated_loss(ablated_logits(model, sets.test, running), sets.test))
+    other = HOLDS | {"0.attn_v": [0]}
+    alone, *undone = _undone("indent_for", (HOLDS, 0), (HOLDS, 2), (other, 1))
+    assert alone <= 0.15
     assert undone[0] <= MARK
     assert undone[1] > 0.6
+
+
+def test_what_one_search_may_miss() -> None:
+    """Of several, one comes upon the subset that undoes a circuit, whatever the seed."""
+    alone, undone = _undone("for_while", (FALLS, 0), (FALLS, STARTS), seed=2)
+    assert alone <= 0.15
+    assert undone > 0.6
+
+
+def _undone(task: str, *asked: tuple[dict[str, list[int]], int], seed: int = 1) -> list[float]:
+    """Test losses of circuits with the worst subset of some searches ablated; of none, all else."""
+    model = store.load("builtin:tiny")
+    sets = prompt_sets(model, get(task), PruneConfig(validation_pairs=128, test_pairs=128))
+    losses = []
+    for some, starts in asked:
+        nodes = micro.nodes_of(some, model.network.config)
+        masks: Masks = masks_of(model.network, nodes)
+        if starts:
+            masks = worst_subset(model, nodes, sets.train, sets.validation, seed, starts=starts)
+        losses.append(calibrated_loss(ablated_logits(model, sets.test, masks), sets.test))
+    return losses

@@ -13,6 +13,7 @@ from lacewing.circuits.ablate import Masks, ablated_loss, logits_in_pieces, mask
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.cuts import Cut, bisect, mean
 from lacewing.circuits.edges import Nodes
+from lacewing.circuits.faith.complement import STARTS
 from lacewing.circuits.limit import loss_within
 from lacewing.circuits.masks import Mask, NodeMask
 from lacewing.circuits.prompts import PromptSets, prompt_sets
@@ -186,7 +187,7 @@ class Search:
         whole = self._held(model) if self.strain.opposed else best
         for _ in range(THINNINGS):
             way = self._way_down(model, whole, tell)
-            if not (self.strain.opposed and self.strain.attack(way[-1].masks)):
+            if not (self.strain.opposed and self.strain.attack(way[-1].masks, STARTS)):
                 return way[-1]
             whole = self._standing(way) or self._held(model)
         return whole
@@ -210,7 +211,7 @@ class Search:
         while low < high:
             middle = (low + high) // 2
             stands = self.strain(way[middle].masks) <= self.wanted.config.target_loss
-            if stands and not self.strain.attack(way[middle].masks):
+            if stands and not self.strain.attack(way[middle].masks, STARTS):
                 found, low = way[middle], middle + 1
             else:
                 high = middle
@@ -222,7 +223,7 @@ class Search:
         assert self.best
         for _ in range(ATTACKS):
             self.best = self._cut(model) or self.best
-            if not self.strain.attack(self.best.masks):
+            if not self.strain.attack(self.best.masks, STARTS):
                 break
         return self.best
 

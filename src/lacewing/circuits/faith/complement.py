@@ -9,8 +9,9 @@ after a calibration fitted to the ablation at hand: else the search for the wors
 collect whatever writes one answer's logit down, the same on every prompt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ SUBSETS = 16
 """Random halves; every other one is resampled instead of at its mean."""
 STEPS, BATCH, RATE = 60, 24, 0.1
 """The search for the worst subset: steps, pairs a step, step size. A budget, not a guarantee."""
+STARTS = 4
+"""Searches against a circuit, each from a random half of its own: the ends of some are far worse
+than those of others."""
 LOOKS = 4
 """Points of the search at which its subset is tried on the validation prompts."""
 TRIED = 64
@@ -49,7 +53,7 @@ answer."""
 
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
     """Losses of the full model with subsets of what is outside the circuit ablated."""
-    total = SUBSETS + 2 * STEPS
+    total = SUBSETS + (1 + STARTS) * STEPS
     with progress(f"complement {circuit.task}", total, "steps", not quiet) as bar:
         found = _random(model, circuit, prompts, bar)
         return [found, _worst(model, circuit, prompts, bar)]
@@ -72,8 +76,9 @@ def worst_subset(
     train: Prompts,
     validation: Prompts,
     seed: int,
-    bar: Progress | None = None,
-    done: int = 0,
+    *,
+    starts: int = 1,
+    tell: Callable[[], None] = lambda: None,
 ) -> Masks:
     """Masks that ablate the subset outside some nodes that a search finds to hurt most.
 
@@ -87,33 +92,46 @@ def worst_subset(
         train: What the search climbs on.
         validation: What the subset is chosen on.
         seed: Draws where the search begins, and its prompts.
-        bar: Told of every step.
-        done: Steps it has already been told of.
+        starts: How often it begins, each time from another half.
+        tell: Called after every step.
     """
-    widths = site_widths(model.network.config)
     generator = torch.Generator().manual_seed(seed)
+    few = validation.take(range(min(TRIED, len(validation))))
+    candidates: list[Masks] = [masks_of(model.network, kept)]
+    with sparse_products(model.network):
+        for _ in range(starts):
+            candidates += _search(model, kept, train, generator, tell)
+        return max(
+            candidates, key=lambda masks: calibrated_loss(ablated_logits(model, few, masks), few)
+        )
+
+
+def _search(
+    model: Model,
+    kept: Nodes,
+    train: Prompts,
+    generator: torch.Generator,
+    tell: Callable[[], None],
+) -> list[Masks]:
+    """What some points of one climb ablate."""
+    widths = site_widths(model.network.config)
     init = 0.01 * torch.randn(sum(widths.values()), generator=generator)
     mask = NodeMask(widths, model.means, init, temperature=1.0)
     spared = torch.cat(list(masks_of(model.network, kept).values()))
     optimizer = torch.optim.Adam([mask.tau], lr=RATE)
-    few = validation.take(range(min(TRIED, len(validation))))
-    candidates: list[Masks] = [masks_of(model.network, kept)]
-    with sparse_products(model.network):
-        for step in range(STEPS):
+    found: list[Masks] = []
+    for step in range(STEPS):
+        _spare(mask, spared)
+        rows = torch.randint(len(train), (min(BATCH, len(train)),), generator=generator)
+        _climb(model, mask, train.take(rows.tolist()))
+        optimizer.step()
+        optimizer.zero_grad()
+        mask.clamp_()
+        if (step + 1) % (STEPS // LOOKS) == 0:
             _spare(mask, spared)
-            rows = torch.randint(len(train), (min(BATCH, len(train)),), generator=generator)
-            _climb(model, mask, train.take(rows.tolist()))
-            optimizer.step()
-            optimizer.zero_grad()
-            mask.clamp_()
-            if (step + 1) % (STEPS // LOOKS) == 0:
-                _spare(mask, spared)
-                candidates.append(mask.on())
-            if bar is not None:
-                bar.update(done + step + 1, "searching for the worst subset")
-        return max(
-            candidates, key=lambda masks: calibrated_loss(ablated_logits(model, few, masks), few)
-        )
+            found.append(mask.on())
+        tell()
+    return found
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
@@ -163,13 +181,17 @@ def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -
 
 
 def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:
+    """The worst of several searches; one search is enough to break the control."""
     sets, test = evidence.sets, evidence.test
     random = random_nodes(model, circuit, evidence.seed, 1)[0]
-    losses, ablated_nodes = [], 0
-    for number, kept in enumerate((random, circuit.nodes)):
-        done = SUBSETS + number * STEPS
-        chosen = sets.train, sets.validation, evidence.seed, bar, done
-        masks = worst_subset(model, kept, *chosen)
+    steps, losses, ablated_nodes = count(SUBSETS + 1), [], 0
+
+    def tell() -> None:
+        bar.update(next(steps), "searching for the worst subset")
+
+    for kept, starts in ((random, 1), (circuit.nodes, STARTS)):
+        chosen = sets.train, sets.validation, evidence.seed
+        masks = worst_subset(model, kept, *chosen, starts=starts, tell=tell)
         run = partial(ablated_logits, model, masks=masks)
         losses.append(pair_means(refitted_loss(run, evidence.fitted_on, test)))
         ablated_nodes = sum(int((~mask).sum()) for mask in masks.values())
@@ -186,7 +208,7 @@ def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) ->
         control=float(losses[0].mean()),
         control_name="a random circuit spared instead",
         meaning=(
-            f"loss with the worst subset of all else that {STEPS} steps of search found, "
-            f"{ablated_nodes} nodes, at its mean"
+            f"loss with the worst subset of all else that {STARTS} searches of {STEPS} steps "
+            f"found, {ablated_nodes} nodes, at its mean"
         ),
     )

@@ -192,15 +192,16 @@ class Strain:
     def _in_part(self, spare: Callable[[Masks], Masks]) -> Condition:
         return InPart(self.model, self.few, spare, self.config.calibrate)
 
-    def attack(self, masks: Masks) -> bool:
+    def attack(self, masks: Masks, starts: int = 1) -> bool:
         """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
 
-        The adversary goes on from there. The search is that of the suite, from another start.
+        The adversary goes on from there. The search is that of the suite, from other starts.
         """
         nodes = nodes_of(masks)
         self.attacks += 1
         seed = self.config.seed + self.attacks
-        running = worst_subset(self.model, nodes, self.sets.train, self.sets.validation, seed)
+        known = self.sets.train, self.sets.validation
+        running = worst_subset(self.model, nodes, *known, seed, starts=starts)
         self.demands.adversary.start_at(running)
         faced = self._in_part(functools.partial(_joined, running))
         self.conditions.insert(0, faced)
