@@ -43,8 +43,9 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
     tokens = stored(run / "tokens").validation
     validation = sequences(tokens, training["context"], training["validation_tokens"])
     round_(model.network, bigram_entries)
-    if (gpu := torch.accelerator.current_accelerator()) is not None:
-        model.network.to(gpu)  # what follows are passes over a lot of text
+    if torch.accelerator.is_available():  # a build for GPUs may run where there is none
+        # What follows are passes over a lot of text.
+        model.network.to(torch.accelerator.current_accelerator())
     before = artifacts.read_json(run / "summary.json")
     loss = validation_loss(model.network, validation)
     summary = before | {
