@@ -155,9 +155,9 @@ def ratios(rows: Mapping[tuple[str, str], Row]) -> dict[str, Any]:
     """
     told: dict[str, Any] = {}
     found = list(rows.values())
+    drawn = np.random.default_rng(0).integers(len(found), size=(2000, len(found)))
     for name in ("masked", "minimal"):
         above = np.array([row[name]["loss"] - row["cut"]["loss"] for row in found])
-        drawn = np.random.default_rng(0).integers(len(above), size=(2000, len(above)))
         told[name] = _ratio(_edges(found, "cut"), _edges(found, name)) | {
             "loss_above": float(above.mean()),
             "loss_interval": list(interval(above[drawn].mean(1))),

@@ -1,4 +1,4 @@
-"""The small models that ship: a minimal circuit found anew, and one that holds."""
+"""The small models that ship: a minimal circuit found anew, one that holds, one that does not."""
 
 import micro
 
@@ -62,7 +62,7 @@ def test_a_circuit_that_holds_stands_the_worst() -> None:
 
 
 def test_what_one_search_may_miss() -> None:
-    """Of several, one comes upon the subset that undoes a circuit, whatever the seed."""
+    """Of several, one comes upon the subset that undoes a circuit."""
     alone, undone = _undone("for_while", (FALLS, 0), (FALLS, STARTS), seed=2)
     assert alone <= 0.15
     assert undone > 0.6
