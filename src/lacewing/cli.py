@@ -19,6 +19,7 @@ import tyro
 
 from lacewing.circuits.command import Attack, Program
 from lacewing.circuits.config import SEEDS, PruneConfig
+from lacewing.data.command import BuildCorpus
 from lacewing.errors import ConfigError, LacewingError
 from lacewing.failures.command import Blame
 from lacewing.sweep.command import Sweep
@@ -328,6 +329,7 @@ class View:
 
 
 VERBS: dict[str, Any] = {
+    "corpus": BuildCorpus,
     "train": Train,
     "tasks": Tasks,
     "prune": Prune,

@@ -12,6 +12,7 @@ in another Python version, or a vendored copy of it in another package, falls in
 import functools
 import glob
 import hashlib
+import json
 import re
 import site
 import sysconfig
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from lacewing import artifacts
 from lacewing.data.code import without_prose
 from lacewing.data.practice import with_practice
 from lacewing.errors import DataError
@@ -39,6 +41,9 @@ TESTS = frozenset(
 VERSIONED = re.compile(r"^python\d(\.\d+)?t?$")
 """The library's folder: its name holds the version (python3.11, python3.13t; Lib on Windows)."""
 
+BUILT, INDEX, TEXT, PARTS = "corpus", "corpus.json", "text", ".parts"
+"""A built corpus: its kind, what it is made of, the text, and what is there while it is made."""
+
 HUB, CODE, PRACTICE = "hub:", "code:", "practice:"
 NAMED = {"standard_library", "installed_packages"}
 
@@ -50,6 +55,19 @@ class Document:
     path: str
     """Where it comes from, relative to the corpus, with forward slashes."""
     text: str
+    split: Split = "train"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that a source holds, before anything is done to its text."""
+
+    path: str
+    content: bytes | str
+    split: Split | None = None
+    """Where the source itself says so; else the path decides."""
+    clean: bool = False
+    """Whether comments and docstrings are gone already."""
 
 
 @dataclass
@@ -71,10 +89,10 @@ class CorpusSummary:
 
 @runtime_checkable
 class Source(Protocol):
-    """Somewhere documents come from: pairs of path and content, content as bytes or text."""
+    """Somewhere documents come from."""
 
-    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
-        """Yield every document once, in a fixed order."""
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
+        """Yield every file once, in a fixed order."""
 
 
 class Corpus:
@@ -106,6 +124,11 @@ class Corpus:
         folders = [*site.getsitepackages(), sysconfig.get_path("purelib")]
         base = Path(sysconfig.get_path("stdlib")) / "site-packages"
         return cls("installed_packages", [_PythonTree([*map(Path, folders), base])])
+
+    @classmethod
+    def built(cls, folder: Path) -> "Corpus":
+        """What `lacewing corpus build` left in a folder: packages, each in one split whole."""
+        return cls(str(folder), [_Built(folder)])
 
     @classmethod
     def files(cls, pattern: str) -> "Corpus":
@@ -149,7 +172,7 @@ class Corpus:
         if spec.startswith(HUB):
             name, *rest = spec.removeprefix(HUB).split(":")
             return cls.hub(name, (rest[0] or None) if rest else None, *rest[1:2])
-        return cls.files(spec)
+        return cls.built(Path(spec)) if is_built(Path(spec)) else cls.files(spec)
 
     def documents(self, split: Split | None = None) -> Iterator[Document]:
         """The documents of one split, or all, in a fixed order.
@@ -159,10 +182,9 @@ class Corpus:
         """
         empty = True
         for number, document in enumerate(self._read()):
-            own = split_of(document.path)
-            if split is None or own == split:
+            if split is None or document.split == split:
                 empty = False
-                yield self._practised(number) if own == "train" else document
+                yield self._practised(number) if document.split == "train" else document
         if empty:
             raise DataError(
                 f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} "
@@ -179,7 +201,7 @@ class Corpus:
         """16 hexadecimal digits that change with any path, text or split."""
         digest = hashlib.sha256()
         for document in self.documents():
-            digest.update(f"{split_of(document.path)}:{document.path}".encode())
+            digest.update(f"{document.split}:{document.path}".encode())
             digest.update(hashlib.sha256(document.text.encode()).digest())
         return digest.hexdigest()[:16]
 
@@ -190,7 +212,7 @@ class Corpus:
             return document
         if number not in self._written:
             text = with_practice(document.text, document.path)
-            self._written[number] = Document(document.path, text)
+            self._written[number] = Document(document.path, text, document.split)
         return self._written[number]
 
     def _read(self) -> list[Document]:
@@ -203,12 +225,13 @@ class Corpus:
         seen: set[bytes] = set()
         summary = self._summary
         for source in self._sources:
-            for path, content in source(summary):
-                text = content if isinstance(content, str) else _decoded(content)
+            for found in source(summary):
+                content = found.content
+                text = content if isinstance(content, str) else decoded(content)
                 if text is None:
                     summary.not_utf8 += 1
                     continue
-                if self._code_only:
+                if self._code_only and not found.clean:
                     text = without_prose(text)
                     if text is None:
                         summary.not_python += 1
@@ -218,11 +241,11 @@ class Corpus:
                     summary.duplicates += 1
                 elif text.strip():
                     seen.add(digest)
-                    split = split_of(path)
+                    split = found.split or split_of(found.path)
                     summary.files += 1
                     summary.bytes += len(text.encode())
                     summary.per_split[split] = summary.per_split.get(split, 0) + 1
-                    yield Document(path, text)
+                    yield Document(found.path, text, split)
         if not seen:
             skipped = summary.not_utf8 + summary.unreadable + summary.too_large
             raise DataError(
@@ -254,7 +277,7 @@ def split_of(path: str) -> Split:
 class _PythonTree:
     roots: list[Path]
 
-    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         for root in dict.fromkeys(self.roots):
             for path in sorted(root.rglob("*.py")):
                 inside = path.relative_to(root)
@@ -268,7 +291,7 @@ class _PythonTree:
 class _Glob:
     pattern: str
 
-    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         root = Path(self.pattern)
         if root.is_dir():
             paths = sorted(p for p in root.rglob("*") if p.is_file())
@@ -280,7 +303,26 @@ class _Glob:
                 yield from _content(path, name.as_posix(), summary)
 
 
-def _content(path: Path, name: str, summary: CorpusSummary) -> Iterator[tuple[str, bytes]]:
+@dataclass(frozen=True)
+class _Built:
+    folder: Path
+
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
+        artifacts.read_manifest(self.folder, BUILT)
+        for package in artifacts.read_json(self.folder / INDEX)["packages"]:
+            split = package["split"]
+            with open(self.folder / TEXT / f"{package['label']}.jsonl", encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file]
+            for path, text in rows:
+                yield Found(f"{package['label']}/{path}", text, split, clean=True)
+
+
+def is_built(folder: Path) -> bool:
+    """Whether a folder is a corpus that `lacewing corpus build` made, or began to make."""
+    return (folder / INDEX).is_file() or (folder / PARTS).is_dir()
+
+
+def _content(path: Path, name: str, summary: CorpusSummary) -> Iterator[Found]:
     try:
         if path.stat().st_size > LARGEST:
             summary.too_large += 1
@@ -289,10 +331,11 @@ def _content(path: Path, name: str, summary: CorpusSummary) -> Iterator[tuple[st
     except OSError:
         summary.unreadable += 1
         return
-    yield name, content
+    yield Found(name, content)
 
 
-def _decoded(content: bytes) -> str | None:
+def decoded(content: bytes) -> str | None:
+    """The text of a file; None where it is no UTF-8 or holds NUL bytes."""
     if b"\0" in content:
         return None
     try:

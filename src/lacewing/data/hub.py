@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from lacewing.data.corpus import CorpusSummary
+from lacewing.data.corpus import CorpusSummary, Found
 from lacewing.errors import DataError
 
 MOST = 200_000
@@ -22,7 +22,7 @@ class HubDataset:
     column: str
     """The column with the text."""
 
-    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         """Yield every row's text under a path that numbers it."""
         try:
             from datasets import load_dataset
@@ -38,6 +38,6 @@ class HubDataset:
                         f"data set {self.name} has no column {self.column!r}; it has "
                         f"{', '.join(row)}: write hub:{self.name}::COLUMN"
                     )
-                yield f"{self.name}/{index}", str(row[self.column])
+                yield Found(f"{self.name}/{index}", str(row[self.column]))
         except (OSError, ValueError, ConnectionError) as error:
             raise DataError(f"cannot read data set {self.name}: {error}") from error

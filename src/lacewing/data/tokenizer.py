@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
@@ -126,6 +127,13 @@ class Tokenizer:
         if name is None or not set(name) <= _BYTE_OF.keys():
             return self.decode([id])
         return bytes(_BYTE_OF[sign] for sign in name).decode("utf-8", "backslashreplace")
+
+    def byte_lengths(self) -> np.ndarray:
+        """How many bytes of text each token stands for, [vocab_size]; 0 for end-of-text."""
+        names = [self._inner.id_to_token(id) or "" for id in range(self.vocab_size)]
+        lengths = [len(name) if set(name) <= _BYTE_OF.keys() else 0 for name in names]
+        lengths[self.end_of_text] = 0
+        return np.array(lengths, dtype=np.int64)
 
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, else None."""

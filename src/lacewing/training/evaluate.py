@@ -1,5 +1,6 @@
 """Measures of a model on pretraining text: its validation loss, and the mean of every site."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
@@ -28,6 +30,27 @@ def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token
             )
         )
     return total / sequences[:, 1:].numel()
+
+
+def bits_per_byte(
+    network: Transformer,
+    sequences: Int[Tensor, "sequence token"],
+    tokenizer: Tokenizer,
+) -> float:
+    """Cross-entropy over the predicted tokens of some text, in bits for each byte of them.
+
+    Tokenizers cut text differently and bytes do not, so that models of different tokenizers can be
+    compared, each in windows of its own context.
+
+    Args:
+        network: The model.
+        sequences: Windows of the text, as `data.batches.sequences` gives them.
+        tokenizer: What cut the text.
+    """
+    targets = sequences[:, 1:]
+    length = int(torch.from_numpy(tokenizer.byte_lengths())[targets].sum())
+    nats = validation_loss(network, sequences) * targets.numel()
+    return nats / math.log(2) / length
 
 
 @torch.no_grad()

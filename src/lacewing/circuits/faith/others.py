@@ -16,7 +16,7 @@ from random import Random
 from lacewing.circuits.circuit import Circuit
 from lacewing.circuits.config import PruneConfig
 from lacewing.circuits.faith.evidence import Evidence
-from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
+from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, Found, split_of
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
 from lacewing.model.store import Model
@@ -145,7 +145,7 @@ class _SomeFiles:
 
     roots: tuple[Path, ...]
 
-    def __call__(self, summary: CorpusSummary) -> Iterator[tuple[str, bytes | str]]:
+    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         found = {}
         for root in self.roots:
             for path in root.rglob("*.py"):
@@ -155,7 +155,7 @@ class _SomeFiles:
                     found[name] = path
         for name in sorted(found, key=_hash)[:FILES]:
             try:
-                yield name, found[name].read_bytes()
+                yield Found(name, found[name].read_bytes())
             except OSError:
                 summary.unreadable += 1
 
