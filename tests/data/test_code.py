@@ -87,3 +87,26 @@ def test_comments_are_those_of_the_tokenizer(name: str) -> None:
     assert len(comments) >= (5 if not name else 1)
     assert inside
     assert _scanned(text) == (comments, inside)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        "class Box[T]:\n    pass\n",
+        "type Row = list[int]\n",
+        "def first[T](rows: list[T]) -> T:\n    return rows[0]\n",
+        "print(f'{row['name']}')\n",
+        "print(f'{chr(10).join(rows) + '\\n'}')\n",
+        "print(f'{\n    row\n}')\n",
+    ],
+)
+def test_newer_syntax_is_refused_by_every_python(newer: str) -> None:
+    """What Python 3.11 cannot read is left out, so that a corpus is the same under all."""
+    assert without_prose("x = 1\n" + newer) is None
+
+
+def test_nested_f_strings_of_old_stay() -> None:
+    """f-strings that every Python reads are no reason to leave a file out."""
+    nested = r"""print(f"{row['a']:>{width}} {f'{x}'}", f"{{}}\n")""" + "\n"
+    source = nested + "print(f'''{\n  y[0]\n}''')\n"
+    assert without_prose(source) == source

@@ -10,15 +10,19 @@ import ast
 import io
 import re
 import sys
+import token
 import tokenize
 from collections.abc import Iterator
+
+OLDEST = (3, 11)
+"""Source is valid where this Python reads it; so every newer one finds the same files valid."""
 
 Span = tuple[int, int, int, int]
 """Start line, start column, end line, end column; lines from 1, columns in characters."""
 
 
 def without_prose(text: str) -> str | None:
-    """The source without comments and docstrings; None where it is not valid Python."""
+    """The source without comments and docstrings; None where it is not valid Python 3.11."""
     try:
         docstrings = [(span, only) for span, only in _docstrings(text)]
         comments, inside = _comments(text)
@@ -46,7 +50,7 @@ def _docstrings(text: str) -> list[tuple[Span, bool]]:
     """Where docstrings stand, and whether each is its whole body."""
     lines = text.split("\n")
     found = []
-    for node in _statements(ast.parse(text)):
+    for node in _statements(ast.parse(text, feature_version=OLDEST)):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         first = node.body[0] if node.body else None
@@ -106,11 +110,35 @@ def _scanned(text: str) -> tuple[list[Span], set[int]]:
 
 
 def _tokenized(text: str) -> tuple[list[Span], set[int]]:
-    """By Python's tokenizer."""
+    """By Python's tokenizer.
+
+    Raises:
+        SyntaxError: an f-string nests what Python 3.11 could not (PEP 701), and its parser would
+            not let through.
+    """
     comments: list[Span] = []
     inside: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            comments.append((*token.start, *token.end))
-        inside.update(range(token.start[0], token.end[0]))
+    begin, end = getattr(token, "FSTRING_START", -1), getattr(token, "FSTRING_END", -1)
+    quotes: list[str] = []  # of the f-strings that are open, outermost first
+    for found in tokenize.generate_tokens(io.StringIO(text).readline):
+        if found.type == tokenize.COMMENT:
+            comments.append((*found.start, *found.end))
+        inside.update(range(found.start[0], found.end[0]))
+        if found.type == end:
+            quotes.pop()
+        elif quotes and _newer(found, quotes):
+            raise SyntaxError("an f-string of Python 3.12")
+        if found.type == begin:
+            quotes.append(found.string.lstrip("fFrRbB"))
     return comments, inside
+
+
+def _newer(found: tokenize.TokenInfo, quotes: list[str]) -> bool:
+    """Whether a token could not stand inside f-strings with these quotes before Python 3.12."""
+    if found.type == getattr(token, "FSTRING_MIDDLE", -1):
+        return False
+    if found.type == tokenize.COMMENT or "\\" in found.string:
+        return True
+    if found.type == tokenize.NL:
+        return any(len(quote) == 1 for quote in quotes)
+    return any(quote in found.string for quote in quotes)

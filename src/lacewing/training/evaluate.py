@@ -4,13 +4,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lacewing.data import batches
+from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 
 PIECE = 32
@@ -34,7 +38,7 @@ def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token
 
 def bits_per_byte(
     network: Transformer,
-    sequences: Int[Tensor, "sequence token"],
+    windows: Int[Tensor, "sequence token"],
     tokenizer: Tokenizer,
 ) -> float:
     """Cross-entropy over the predicted tokens of some text, in bits for each byte of them.
@@ -44,13 +48,33 @@ def bits_per_byte(
 
     Args:
         network: The model.
-        sequences: Windows of the text, as `data.batches.sequences` gives them.
+        windows: Pieces of the text, as `data.batches.sequences` gives them.
         tokenizer: What cut the text.
     """
-    targets = sequences[:, 1:]
+    targets = windows[:, 1:]
     length = int(torch.from_numpy(tokenizer.byte_lengths())[targets].sum())
-    nats = validation_loss(network, sequences) * targets.numel()
+    nats = validation_loss(network, windows) * targets.numel()
     return nats / math.log(2) / length
+
+
+def text_bits_per_byte(model: Model, corpus: Corpus, tokens: int = 200_000) -> float:
+    """Bits per byte of a model on the validation files of a corpus.
+
+    Args:
+        model: The model.
+        corpus: Its validation files are read, whole windows spread evenly over them.
+        tokens: Tokens looked at, at most.
+
+    Example:
+        >>> model = load("builtin:tiny")  # doctest: +SKIP
+        >>> text_bits_per_byte(model, Corpus.parse("code:standard_library"))  # doctest: +SKIP
+        2.02
+    """
+    ids: list[int] = []
+    for document in corpus.documents("validation"):
+        ids += [*model.tokenizer.encode(document.text), model.tokenizer.end_of_text]
+    windows = batches.sequences(np.array(ids, dtype=np.int64), model.network.config.context, tokens)
+    return bits_per_byte(model.network, windows, model.tokenizer)
 
 
 @torch.no_grad()
