@@ -18,12 +18,12 @@ FOLDER = "checkpoint"
 
 
 def save_checkpoint(
-    run: Path, network: Transformer, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path, network: Transformer, optimizer: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
-    """Replace RUN/checkpoint by the present state.
+    """Replace a checkpoint by the present state.
 
     Args:
-        run: The run folder.
+        folder: The checkpoint, RUN/checkpoint while training.
         network: The model, unwrapped.
         optimizer: Its Adam optimizer.
         step: Steps finished.
@@ -34,7 +34,7 @@ def save_checkpoint(
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{name}"] = value.detach()
     artifacts.write_folder(
-        run / FOLDER,
+        folder,
         "checkpoint",
         json={"state.json": {"step": step, "seconds": seconds}},
         tensors={"state.safetensors": tensors},
@@ -43,9 +43,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    run: Path, network: Transformer, optimizer: torch.optim.Optimizer
+    run: Path,
+    network: Transformer,
+    optimizer: torch.optim.Optimizer,
+    name: str | Path = FOLDER,
 ) -> tuple[int, float]:
     """Restore the state of RUN/checkpoint; (0, 0.0), with nothing changed, where there is none.
+
+    A checkpoint that was kept on the way is found by its name, kept/STEP.
 
     Returns:
         Steps finished, and seconds spent on them.
@@ -53,7 +58,7 @@ def load_checkpoint(
     Raises:
         ArtifactError: the checkpoint is damaged or of another model.
     """
-    folder = run / FOLDER
+    folder = run / name
     if not folder.exists():
         return 0, 0.0
     artifacts.read_manifest(folder, "checkpoint")

@@ -15,6 +15,9 @@ from lacewing.model.sites import BLOCK_SITES
 RESIDUAL_AND_VALUE_SITES = tuple(s for s in BLOCK_SITES if s not in ("attn_q", "attn_k"))
 """Where AbsTopK acts in the models of the paper's Fig. 3: everywhere but on queries and keys."""
 
+SPAN = 1000
+"""Snapshots reach from the last step back to this fraction of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -60,6 +63,8 @@ class TrainConfig:
     start: str | None = None
     """A finished run, or builtin:NAME, whose weights and tokenizer this one begins with; density
     is then at its target from the first step."""
+    start_step: int = 0
+    """Steps of the schedule that the start has behind it; density and text go on from there."""
 
     # Length.
     tokens: int = 8_000_000
@@ -111,12 +116,17 @@ class TrainConfig:
     """Tokens of validation text the loss is measured on."""
     checkpoint_seconds: float = 60.0
     """Least time between checkpoints."""
+    snapshots: int = 0
+    """Compact models kept on the way, at logarithmic steps, in RUN/snapshots."""
+    keep: tuple[float, ...] = ()
+    """Shares of the steps after which the whole checkpoint is kept, in RUN/kept, for branches."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go beside metrics.jsonl (extras of the same names)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
         object.__setattr__(self, "trackers", tuple(self.trackers))
+        object.__setattr__(self, "keep", tuple(self.keep))
         if not 0 < self.density <= 1:
             raise ConfigError(f"density must lie in (0, 1], not {self.density}")
         if not 0 <= self.anneal_start < self.anneal_end <= 1:
@@ -129,6 +139,16 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps < 1:
             raise ConfigError(f"{self.tokens} tokens are less than one step of {self.step_tokens}")
+        if self.snapshots < 0 or not all(0 < share < 1 for share in self.keep):
+            raise ConfigError(
+                f"need snapshots >= 0 and shares to keep in (0, 1), not {self.snapshots} and "
+                f"{self.keep}"
+            )
+        if not 0 <= self.start_step < self.steps or (self.start_step and self.start is None):
+            raise ConfigError(
+                f"start_step {self.start_step} needs a start, and to lie below the {self.steps} "
+                "steps"
+            )
 
     @property
     def width(self) -> int:
@@ -149,6 +169,19 @@ class TrainConfig:
     def steps(self) -> int:
         """Optimizer steps in all."""
         return self.tokens // self.step_tokens
+
+    @property
+    def snapshot_steps(self) -> tuple[int, ...]:
+        """Where compact models are kept: evenly by factors, up to the last step."""
+        if not self.snapshots:
+            return ()
+        way = [(k + 1) / self.snapshots for k in range(self.snapshots)]
+        return tuple(sorted({max(1, round(self.steps * SPAN ** (share - 1))) for share in way}))
+
+    @property
+    def kept_steps(self) -> tuple[int, ...]:
+        """Where whole checkpoints are kept."""
+        return tuple(max(1, round(share * self.steps)) for share in self.keep)
 
     @property
     def sparse(self) -> bool:

@@ -31,7 +31,9 @@ FLOOR_AXIS: dict[str, Axis] = {
 
 def pfrac_at(config: TrainConfig, step: int) -> float:
     """q(i): the budget relative to the base model at step `step` of `config.steps`, from 0."""
-    if config.start is not None:  # its weights are as sparse as they are to be
+    if (
+        config.start is not None and not config.start_step
+    ):  # its weights are as sparse as they are to be
         return config.pfrac
     start, end = config.anneal_start * config.steps, config.anneal_end * config.steps
     progress = min(max((step - start) / (end - start), 0.0), 1.0)

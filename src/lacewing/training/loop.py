@@ -42,8 +42,10 @@ from lacewing.training.density import (
 )
 from lacewing.training.evaluate import site_means, validation_loss
 from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sampled_tokens
+from lacewing.training.release import snapshot
 from lacewing.training.run import (
     FILES,
+    KEPT,
     Run,
     append_metrics,
     check_run,
@@ -143,6 +145,7 @@ class _Trainer:
         self.main = accelerator.is_main_process
         self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
         self.step, self.spent = load_checkpoint(folder, network, self.optimizer.optimizer)
+        self.step = self.step or config.start_step
         find_nonzeros(network, sampled_tokens(config, self.step))
         self.begun = time.monotonic()
         self.batches = Batches(
@@ -175,6 +178,7 @@ class _Trainer:
                     evaluate_at = self.step + (gap or every)
                     if stop is not None and stop(self.step, loss):
                         break
+                self._keep()
                 if time.monotonic() - saved > self.config.checkpoint_seconds:
                     self._checkpoint()
                     saved = time.monotonic()
@@ -228,10 +232,18 @@ class _Trainer:
     def _seconds(self) -> float:
         return self.spent + time.monotonic() - self.begun
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, name: str = FOLDER) -> None:
         if self.main:
             optimizer = self.optimizer.optimizer
-            save_checkpoint(self.folder, self.network, optimizer, self.step, self._seconds())
+            where = self.folder / name
+            save_checkpoint(where, self.network, optimizer, self.step, self._seconds())
+
+    def _keep(self) -> None:
+        """Leave a compact model or a whole checkpoint, where this step is one to remember."""
+        if self.step in self.config.kept_steps:
+            self._checkpoint(f"{KEPT}/{self.step}")
+        if self.step in self.config.snapshot_steps and self.main:
+            snapshot(self.folder, self.network, self.validation, self.step)
 
     def _finish(self, loss: float) -> Run:
         if self.config.trackers:

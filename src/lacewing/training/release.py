@@ -12,16 +12,18 @@ import shutil
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from lacewing import artifacts
 from lacewing.data.batches import sequences
 from lacewing.data.shards import stored
 from lacewing.kernels.keep_largest import keep_largest_
-from lacewing.model.store import COMPACT, MEANS, load, model_id, write_compact
+from lacewing.model.store import COMPACT, MEANS, load, model_id, parameters, write_compact
 from lacewing.model.transformer import Transformer
 from lacewing.training.density import densities
 from lacewing.training.evaluate import site_means, validation_loss
-from lacewing.training.run import FILES
+from lacewing.training.run import FILES, SNAPSHOTS
 
 BIGRAM_ENTRIES = 800_000
 
@@ -60,6 +62,33 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
     return output
 
 
+def snapshot(
+    run: Path, network: Transformer, validation: Int[Tensor, "sequence token"], step: int
+) -> Path:
+    """Keep the compact form of a model that is still in training, as RUN/snapshots/STEP.
+
+    Args:
+        run: The run folder.
+        network: The model; it is not changed.
+        validation: Sequences its loss and means are measured on.
+        step: Steps finished.
+    """
+    copy = Transformer(network.config)
+    copy.load_state_dict(parameters(network))
+    copy.to(network.lm_head.weight.device)
+    round_(copy.eval(), BIGRAM_ENTRIES)
+    summary = {
+        "id": model_id(copy),
+        "validation_loss": validation_loss(copy, validation),
+        "validation_tokens": validation[:, 1:].numel(),
+        "steps": step,
+        "nonzero": sum(int(torch.count_nonzero(p)) for p in copy.parameters()),
+        "densities": densities(copy),
+    }
+    _write(run, run / SNAPSHOTS / str(step), copy, summary, validation)
+    return run / SNAPSHOTS / str(step)
+
+
 def round_(network: Transformer, bigram_entries: int) -> None:
     """Round all weights to bfloat16 and cut the bigram table, in place."""
     with torch.no_grad():
@@ -75,7 +104,7 @@ def _write(
     output: Path,
     network: Transformer,
     summary: dict[str, object],
-    validation: torch.Tensor,
+    validation: Int[Tensor, "sequence token"],
 ) -> None:
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -4,6 +4,8 @@
     tokens/                              token shards (a cache; not part of the result)
     metrics.jsonl                        a line per logged step
     checkpoint/                          while training
+    snapshots/STEP/                      compact models at logarithmic steps, where asked for
+    kept/STEP/                           whole checkpoints at some steps, where asked for
     means.safetensors, model.safetensors, summary.json, manifest.json      at the end, in this order
 
 The manifest is what makes a run finished.
@@ -30,7 +32,8 @@ FILES = (
     "summary.json",
     "model.safetensors",
 )
-FREE = ("evaluate_every", "checkpoint_seconds", "trackers", "accumulate")
+SNAPSHOTS, KEPT = "snapshots", "kept"
+FREE = ("evaluate_every", "checkpoint_seconds", "trackers", "accumulate", "snapshots", "keep")
 """Settings that do not change what is trained, so that a resumed run may change them."""
 
 
@@ -111,6 +114,8 @@ def _same_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    # Settings that are newer than the run had their defaults when it was made.
+    old = old | {"training": _plain(TrainConfig(), "")["training"] | (old.get("training") or {})}
     for part, now in new.items():
         was = old.get(part)
         if not isinstance(now, dict):

@@ -45,6 +45,7 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
         "learning_rate": saved["learning_rate"] * SLOWER,
         "tokens": int(saved["tokens"] * SHORTER),
         "start": None,  # the run's own start is no dense model
+        "start_step": 0,
     }
     return TrainConfig(**(saved | dense | (changes or {})))
 
