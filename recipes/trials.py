@@ -28,7 +28,7 @@ from lacewing.training.evaluate import text_bits_per_byte
 from lacewing.training.loop import train
 
 BASE = TrainConfig(
-    tokens=2_000_000,
+    tokens=1_200_000,
     expansion=1.5,
     density=0.02,
     learning_rate=0.02,

@@ -63,7 +63,7 @@ def test_a_defined_task_is_found_by_name() -> None:
 
 def test_the_papers_names_are_taken() -> None:
     """A task of one's own cannot be called like one of the paper's."""
-    with pytest.raises(DataError, match="'if_equals' is one of the paper's"):
+    with pytest.raises(DataError, match="'if_equals' is taken"):
         tasks.define("if_equals")
 
 

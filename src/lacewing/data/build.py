@@ -4,7 +4,7 @@
     text/LABEL.jsonl   what is left when no file is like another: a line [path, code] each
     corpus.json        packages, licences, files, bytes, tokens, what was dropped and why; the id
     dropped.jsonl      every file that was left out: package, path, reason, and what it is like
-    tokenizer.json     of 2,048 tokens, trained on the training text
+    tokenizer.json     of 2,048 tokens, trained on the training text (on all, where there is none)
 
 A file is kept in the first package of the order validation, task, train that has it, and in none
 where the standard library has it, so that nothing held out is read in training. Interrupted, the
@@ -249,8 +249,9 @@ def _library() -> dict[str, np.ndarray]:
 
 def _count(tallies: list[Tally], output: Path, quiet: bool) -> None:
     """Train the tokenizer on the training text, and count every package's tokens with it."""
-    total = sum(tally.bytes for tally in tallies if tally.package.split == "train")
-    tokenizer = Tokenizer.train(_sample(tallies, output, max(1, round(total / SAMPLE))))
+    read = [t for t in tallies if t.package.split == "train"] or tallies
+    stride = max(1, round(sum(t.bytes for t in read) / SAMPLE))
+    tokenizer = Tokenizer.train(_sample(read, output, stride))
     tokenizer.save(output / TOKENIZER)
     with progress("tokens", len(tallies), "packages", not quiet) as bar:
         for number, tally in enumerate(tallies):
@@ -262,14 +263,13 @@ def _count(tallies: list[Tally], output: Path, quiet: bool) -> None:
 
 
 def _sample(tallies: list[Tally], output: Path, stride: int) -> Iterator[str]:
-    """Every n-th file of the training text."""
+    """Every n-th file of some packages."""
     number = 0
     for tally in tallies:
-        if tally.package.split == "train":
-            for _, code in _rows(output / TEXT / f"{tally.package.label}.jsonl"):
-                if number % stride == 0:
-                    yield code
-                number += 1
+        for _, code in _rows(output / TEXT / f"{tally.package.label}.jsonl"):
+            if number % stride == 0:
+                yield code
+            number += 1
 
 
 def _index(tallies: list[Tally], key: str, output: Path) -> dict[str, Any]:

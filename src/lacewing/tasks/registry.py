@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from lacewing.errors import DataError
-from lacewing.tasks.catalogue import brackets, functions, loops, statements, strings
+from lacewing.tasks.catalogue import brackets, everyday, functions, loops, statements, strings
 from lacewing.tasks.catalogue import names as naming
 from lacewing.tasks.task import Generator, Origin, Task
 from lacewing.tasks.userfile import read_pairs
@@ -32,12 +32,37 @@ PAPER = (
     statements.var_if,
     statements.while_return_true,
 )
+EVERYDAY = (
+    everyday.from_import,
+    everyday.except_return,
+    everyday.for_in,
+    everyday.is_not,
+    everyday.def_return,
+    everyday.try_pass,
+    everyday.raise_except,
+    everyday.not_in,
+    everyday.async_await,
+    everyday.dict_list,
+    everyday.index_call,
+    everyday.comprehension_in,
+    everyday.def_call,
+    everyday.self_none,
+    everyday.isinstance_len,
+)
+CATALOGUES: dict[str, tuple[Task, ...]] = {"paper": PAPER, "everyday": EVERYDAY}
+"""Tasks that come with lacewing: the paper's twenty, and fifteen decisions of everyday Python."""
 _defined: dict[str, Task] = {}
 
 
-def names() -> tuple[str, ...]:
-    """The paper's twenty tasks, in the order of its Table 1."""
-    return tuple(task.name for task in PAPER)
+def names(catalogue: str = "paper") -> tuple[str, ...]:
+    """The tasks of a catalogue; the paper's twenty are in the order of its Table 1.
+
+    Raises:
+        DataError: there is no such catalogue.
+    """
+    if catalogue not in CATALOGUES:
+        raise DataError(f"no catalogue {catalogue!r}; there are: {', '.join(CATALOGUES)}")
+    return tuple(task.name for task in CATALOGUES[catalogue])
 
 
 def get(name_or_file: str | Path) -> Task:
@@ -51,7 +76,7 @@ def get(name_or_file: str | Path) -> Task:
         return task
     if text.endswith(".jsonl") or Path(text).is_file():
         return read_pairs(Path(text))
-    known = ", ".join((*names(), *sorted(_defined)))
+    known = ", ".join((*_named(), *sorted(_defined)))
     raise DataError(f"unknown task {text!r}; choose a .jsonl file of pairs, or one of: {known}")
 
 
@@ -64,16 +89,16 @@ def define(
     """Make a task of a generator, and let `get` find it by its name in this process.
 
     Args:
-        name: Name of the task; the paper's twenty names are taken.
+        name: Name of the task; those of the catalogues are taken.
         answers: Acceptable answers of (clean, corrupted), best first; none where each draft brings
             its own.
         origin: Where its prompts come from.
 
     Raises:
-        DataError: the name is one of the paper's.
+        DataError: the name is taken.
     """
     if name in _named():
-        raise DataError(f"task name {name!r} is one of the paper's; choose another")
+        raise DataError(f"task name {name!r} is taken by a catalogue; choose another")
 
     def decorate(generate: Generator) -> Task:
         _defined[name] = Task.from_function(generate, name=name, answers=answers, origin=origin)
@@ -84,4 +109,4 @@ def define(
 
 @cache
 def _named() -> dict[str, Task]:
-    return {task.name: task for task in PAPER}
+    return {task.name: task for tasks in CATALOGUES.values() for task in tasks}
