@@ -16,10 +16,10 @@ NAME = r"[A-Za-z_]\w{0,23}"
 FROM = re.compile(r" *from ([A-Za-z_][\w.]{0,40}) import ")
 CAUGHT = re.compile(rf" *except ({NAME}(?:\.{NAME})*):\n")
 LOOP = re.compile(rf" *for ({NAME}) in ")
-IS_NOT = re.compile(rf" *(?:el)?if ({NAME}(?:\.{NAME})*) is not ")
+IS_NOT = re.compile(rf" *((?:el)?if) ({NAME}(?:\.{NAME})*) is not ")
 OPENED = re.compile(rf" *def ({NAME})\(")
 RAISED = re.compile(rf" *raise ({NAME})\(")
-NOT_IN = re.compile(rf" *(el)?if ({NAME}(?:\.{NAME})*) not in ")
+NOT_IN = re.compile(rf" *((?:el)?if) ({NAME}(?:\.{NAME})*) not in ")
 FIRST_KEY = re.compile(rf" *({NAME} = |return )\{{(['\"])(\w{{1,24}})\2:")
 INDEXED = re.compile(rf" *((?:{NAME} = |return ){NAME}(?:\.{NAME})*)\[(\w{{1,12}})\]\n")
 LISTED = re.compile(rf" *((?:{NAME} = |return )\[[^\[\]\n]{{1,40}}) for ({NAME}) in ")
@@ -69,7 +69,7 @@ def for_in(file: SourceFile, random: Random) -> Iterator[Draft]:
 def is_not(file: SourceFile, random: Random) -> Iterator[Draft]:
     r"""Half of a comparison or a whole condition: `if x is` -> ` not`, `if x` -> `:\n`."""
     for statement, found in _lines(file, IS_NOT, "If"):
-        yield _pair(statement, f"if {found[1]} is", f"if {found[1]}")
+        yield _pair(statement, f"{found[1]} {found[2]} is", f"{found[1]} {found[2]}")
 
 
 @builtin([("(", "\n")])
@@ -98,7 +98,7 @@ def raise_except(file: SourceFile, random: Random) -> Iterator[Draft]:
 def not_in(file: SourceFile, random: Random) -> Iterator[Draft]:
     r"""Where the `not` stands: `if x not` -> ` in`, `if not x` -> `:\n`."""
     for statement, found in _lines(file, NOT_IN, "If"):
-        yield _pair(statement, f"if {found[2]} not", f"if not {found[2]}")
+        yield _pair(statement, f"{found[1]} {found[2]} not", f"{found[1]} not {found[2]}")
 
 
 @builtin([(" def", " self")])
