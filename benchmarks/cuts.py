@@ -22,19 +22,20 @@ import torch
 import tyro
 from torch import Tensor
 
-from lacewing.circuits.ablate import Masks, ablated_logits, filling
-from lacewing.circuits.calibrate import calibrated_loss
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.cuts import Cut
-from lacewing.circuits.masks import NodeMask, edits
-from lacewing.circuits.paths import connected
-from lacewing.circuits.search import Search, Wanted, step_together
+from lacewing.ablation.calibration import calibrated_loss
+from lacewing.ablation.masks import Masks, filling
+from lacewing.ablation.node_mask import NodeMask, edits
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.config import PruneConfig
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.hooks import edit
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.pruning.node_search import Search, Wanted, step_together
+from lacewing.pruning.reachability import connected
+from lacewing.pruning.selection import Cut
 from lacewing.tasks import registry
 from lacewing.tasks.batch import Prompts
 

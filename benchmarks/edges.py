@@ -20,17 +20,17 @@ import numpy as np
 import tyro
 
 from benchmarks.cuts import learned
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.minimal import measured, minimise
-from lacewing.circuits.part_search import fewest_edges
-from lacewing.circuits.prune import as_circuit
-from lacewing.circuits.statistics import interval
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.pruning.edge_search import fewest_edges
+from lacewing.pruning.elimination import measured, minimise
+from lacewing.pruning.prune import as_circuit
+from lacewing.statistics import interval
 from lacewing.sweep.tables import mean_edges
 
 TASKS = (

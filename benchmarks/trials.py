@@ -24,17 +24,17 @@ import tyro
 
 from benchmarks.__main__ import copying
 from benchmarks.cuts import masked, seconds
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.calibrate import calibrated_loss
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.places import in_pieces
-from lacewing.circuits.prompts import prompt_sets
-from lacewing.circuits.prune import prune
-from lacewing.circuits.trial import Trial
+from lacewing.ablation.calibration import calibrated_loss
+from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.editor import Trial
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.prefixes import in_pieces
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.prompts import prompt_sets
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.layers import sparse_products
+from lacewing.pruning.prune import prune
 from lacewing.tasks import registry
 
 

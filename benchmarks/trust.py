@@ -12,16 +12,16 @@ from pathlib import Path
 
 import tyro
 
-from lacewing.circuits.config import STRESS, PruneConfig, Stress
-from lacewing.circuits.faith.suite import PARTS, examine
-from lacewing.circuits.prompts import PromptSets, prompt_sets
-from lacewing.circuits.prune import prune
+from lacewing.circuit.config import STRESS, PruneConfig, Stress
+from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.store import Model
+from lacewing.pruning.prune import prune
 from lacewing.tasks.registry import get
 from lacewing.tasks.task import Task
+from lacewing.verification.suite import PARTS, examine
 
 SEARCHES = ("controls", "stability")
 ASKED: dict[str, tuple[Stress, ...]] = {

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
 from lacewing.tasks.pair import Pair

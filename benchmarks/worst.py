@@ -9,12 +9,12 @@ from pathlib import Path
 
 import tyro
 
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.ablate import ablated_logits
-from lacewing.circuits.calibrate import calibrated_loss
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.faith.complement import STARTS, worst_subset
-from lacewing.circuits.prompts import prompt_sets
+from lacewing.ablation.calibration import calibrated_loss
+from lacewing.ablation.run import ablated_logits
+from lacewing.ablation.worst_subset import STARTS, worst_subset
+from lacewing.circuit import circuit as circuits
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.prompts import prompt_sets
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.tasks.registry import get

@@ -9,26 +9,26 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Attacks": "lacewing.circuits.attack",
-    "Circuit": "lacewing.circuits.circuit",
+    "Attacks": "lacewing.attacks.attack",
+    "Circuit": "lacewing.circuit.circuit",
     "Corpus": "lacewing.data.corpus",
     "LacewingError": "lacewing.errors",
     "ModelConfig": "lacewing.model.config",
-    "PruneConfig": "lacewing.circuits.config",
+    "PruneConfig": "lacewing.circuit.config",
     "TrainConfig": "lacewing.training.config",
     "Transformer": "lacewing.model.transformer",
-    "Verification": "lacewing.circuits.verify",
-    "attack": "lacewing.circuits.attack",
-    "compare": "lacewing.circuits.compare",
+    "Verification": "lacewing.verification.short",
+    "attack": "lacewing.attacks.attack",
+    "compare": "lacewing.compare",
     "edit": "lacewing.model.hooks",
     "load": "lacewing.model.store",
-    "program": "lacewing.circuits.program",
-    "prune": "lacewing.circuits.prune",
+    "program": "lacewing.programs.program",
+    "prune": "lacewing.pruning.prune",
     "record": "lacewing.model.hooks",
     "show": "lacewing.viewer.notebook",
     "train": "lacewing.training.loop",
     "train_twin": "lacewing.training.twin",
-    "verify": "lacewing.circuits.verify",
+    "verify": "lacewing.verification.short",
 }
 _MODULES = ("tasks",)
 

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lacewing import artifacts, verbs
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.compare import compare
-from lacewing.circuits.config import PruneConfig
+from lacewing import artifacts
+from lacewing.circuit import circuit as circuits
+from lacewing.circuit.config import PruneConfig
+from lacewing.cli import verbs
+from lacewing.compare import compare
 from lacewing.data.corpus import Corpus
 from lacewing.model.store import load
 from lacewing.progress import duration, say

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load

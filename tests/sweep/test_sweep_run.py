@@ -13,7 +13,7 @@ from typing import Any
 import letters
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.errors import ConfigError
 from lacewing.model.store import load
 from lacewing.sweep import lock

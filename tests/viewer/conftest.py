@@ -19,18 +19,15 @@ import pytest
 import torch
 import uvicorn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "circuits"))
-
 import micro
-
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, load, model_id
 from lacewing.model.transformer import Transformer
+from lacewing.pages.guard import Guard
 from lacewing.training.evaluate import site_means
 from lacewing.viewer import serve
-from lacewing.viewer.guard import Guard
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.ablate import ablated_loss, masks_of
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_loss
+from lacewing.circuit import circuit as circuits
 from lacewing.model.hooks import record
 from lacewing.viewer import sample, texts
 from lacewing.viewer.answers import CircuitAnswer, NodeDetail

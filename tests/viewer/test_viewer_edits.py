@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from lacewing.circuits.ablate import ablated_logits, masks_of
-from lacewing.circuits.edges import writers
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.places import shared_places
+from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.prefixes import shared_places
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.edges import writers
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import lacewing
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.viewer.exports import KINDS, make
 from lacewing.viewer.exports.graph import cantor
 from lacewing.viewer.exports.rules import problems

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.errors import ArtifactError
 from lacewing.viewer import notes
 

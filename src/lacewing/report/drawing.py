@@ -12,11 +12,11 @@ from html import escape
 import numpy as np
 from torch import Tensor
 
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
-from lacewing.report import svg
+from lacewing.pages import svg
 
 MOST_EDGES = 400
 ROW, GAP, LEFT = 64, 15, 120

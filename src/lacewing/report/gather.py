@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import __version__, artifacts
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import count_all
+from lacewing.circuit import circuit as circuits
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import count_all
 from lacewing.model.store import Model
 from lacewing.training.run import read_metrics
 

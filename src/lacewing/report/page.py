@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from lacewing.report import svg
+from lacewing.pages import svg
 
 SITES_NOTE = (
     "Rows are sites, from what the first block reads (bottom) to the last residual stream (top). Blue weights are "

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.edges import count_all
-from lacewing.circuits.prompts import PromptSets
-from lacewing.circuits.prune import prune
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import count_all
+from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
+from lacewing.pruning.prune import prune
 from lacewing.tasks.task import Task
 
 Settings = dict[str, Any]

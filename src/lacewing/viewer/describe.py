@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lacewing import artifacts
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, parse_node, site_widths
 from lacewing.model.store import Model

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.circuit import Ablation, Circuit
-from lacewing.circuits.edges import FAMILIES, edges_between, writers
+from lacewing.ablation.masks import masks_of
+from lacewing.circuit.circuit import Ablation, Circuit
+from lacewing.circuit.edges import FAMILIES, edges_between, writers
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
 from lacewing.model.store import Model

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.places import shared_places
-from lacewing.circuits.statistics import pair_means
-from lacewing.tasks.scoring import bootstrap
+from lacewing.ablation.prefixes import shared_places
+from lacewing.circuit.circuit import Circuit
+from lacewing.statistics import bootstrap, pair_means
 from lacewing.viewer.answers import Edit, Effect
 from lacewing.viewer.edits import base_fills
 from lacewing.viewer.estimate import estimates

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.ablation.masks import masks_of
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook

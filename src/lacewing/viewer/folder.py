@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.errors import ArtifactError
 from lacewing.model.store import BUILTIN, folder_of
 

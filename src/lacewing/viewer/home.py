@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from lacewing import __version__
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import site_widths
 from lacewing.tasks.registry import PAPER
 from lacewing.viewer.describe import beside, described, verdict
@@ -37,7 +37,7 @@ def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:
 
 
 def _row(found: Found) -> dict[str, Any]:
-    from lacewing.circuits import circuit as circuits
+    from lacewing.circuit import circuit as circuits
 
     facts, error = found.facts, None if found.run else no_model(found)
     nodes = edges = None

@@ -8,11 +8,11 @@ import functools
 import re
 from html import escape
 
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import LacewingError
 from lacewing.model.store import Model, load
+from lacewing.pages.svg import DARK, LIGHT, rules
 from lacewing.report.drawing import drawing
-from lacewing.report.svg import DARK, LIGHT, rules
 
 NAME = "lacewing-circuit"
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lacewing.circuits.edges import writers
+from lacewing.circuit.edges import writers
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.viewer.answers import Tokens, TokenWeight

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import ablated_logits, calibrated, masks_of
-from lacewing.circuits.circuit import Ablation, Circuit
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.places import Places, shared_places
+from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.prefixes import Places, shared_places
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.calibration import calibrated
+from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
+from lacewing.statistics import bootstrap
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import bootstrap, is_right, two_answer_loss
+from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, base_fills, edited, prepare
 from lacewing.viewer.folder import Found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.errors import LacewingError, MismatchError
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import encode

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit import circuit as circuits
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
 from lacewing.tasks.pair import Pair

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import Prompts, encode

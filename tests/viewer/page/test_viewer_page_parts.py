@@ -296,7 +296,7 @@ def test_reduced_motion(shown: Callable[..., Any], measured: Any) -> None:
 
 def test_same_colours_as_the_report() -> None:
     """The page uses the palette of the reports, light and dark, but for darker greys in text."""
-    from lacewing.report import svg
+    from lacewing.pages import svg
     from lacewing.viewer.serve import STATIC
 
     style = (STATIC / "base.css").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lacewing import __version__
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.errors import DataError
 from lacewing.model.sites import BLOCK_SITES, parse_node
 from lacewing.viewer import notes

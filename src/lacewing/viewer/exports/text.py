@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterable
 
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
 from lacewing.viewer.describe import residual, row_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
 from lacewing.model.transformer import Block, Transformer

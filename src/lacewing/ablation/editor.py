@@ -1,0 +1,203 @@
+"""A circuit under trial: nodes and edges switched off and on again, and the loss that follows.
+
+An edge that is off contributes its weight times the fill of its source: in a copy of the network
+its weight is zero and the bias of its destination has grown by that. So a circuit with edges cut
+runs like any other.
+"""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.limit import loss_within
+from lacewing.ablation.masks import masks_of, nodes_of
+from lacewing.ablation.prefixes import Places, shared_places
+from lacewing.circuit.circuit import Ablation, Circuit
+from lacewing.circuit.components import Edge, Node, Part, edge_list, ends
+from lacewing.circuit.edges import edges_between, writers
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
+
+REMEMBERED = 2
+"""Sets of prompts whose places a trial keeps: what parts are ranked on, and what decides."""
+
+
+class Trial:
+    """A circuit whose parts can be switched."""
+
+    def __init__(self, network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> None:
+        """Start with all of a circuit on, and all of its model's other edges between nodes off.
+
+        Args:
+            network: The circuit's model; it is copied.
+            circuit: Where the trial begins.
+            fills: Per site key, what stands for the values of nodes that are off.
+        """
+        self.network, self.fills, self.facts = cut_network(network, circuit, fills), fills, circuit
+        self.refit = circuit.calibration is not None
+        self.masks = masks_of(network, circuit.nodes)
+        self._writers = {
+            f"{layer}.{site}": pair
+            for layer, block in enumerate(self.network.blocks)
+            for site, pair in writers(block).items()  # type: ignore[arg-type]
+        }
+        self._held: dict[Edge, float] = {}
+        self.edges = sorted(edge_list(circuit.edges))
+        self._reads = torch.from_numpy(circuit.nodes["0.attn_in"].astype(np.int64))
+        self._known: dict[int, tuple[Prompts, Sequence[Places]]] = {}
+
+    def switch(self, part: Part, on: bool) -> None:
+        """Turn one node or edge on or off."""
+        if len(part) == 2:
+            self.masks[part[0]][part[1]] = on
+            return
+        (_, source), (key, destination) = ends(part)
+        weight, bias = self._writers[key]
+        fill = float(self.fills[ends(part)[0][0]][source])
+        with torch.no_grad():
+            if on:
+                weight[destination, source] = held = self._held.pop(part)
+                bias[destination] -= held * fill
+            else:
+                held = self._held[part] = float(weight[destination, source])
+                weight[destination, source] = 0.0
+                bias[destination] += held * fill
+
+    def nodes_on(self) -> list[Node]:
+        """The nodes that are on."""
+        return [(key, int(c)) for key, mask in self.masks.items() for c in mask.nonzero()[:, 0]]
+
+    def edges_on(self) -> list[Edge]:
+        """The edges that are on and have both ends on."""
+        return [
+            edge
+            for edge in self.edges
+            if edge not in self._held and all(self.masks[key][c] for key, c in ends(edge))
+        ]
+
+    def is_off(self, edge: Edge) -> bool:
+        """Whether an edge was switched off itself."""
+        return edge in self._held
+
+    def written(self, key: str) -> tuple[Tensor, Tensor]:
+        """The weight [destination, source] and bias [destination] that write a site."""
+        return self._writers[key]
+
+    def logits(self, prompts: Prompts) -> Tensor:
+        """Logits at the answer position, before any calibration."""
+        return torch.cat(list(self._pieces(prompts)))
+
+    def _pieces(self, prompts: Prompts, wanted: Tensor | None = None) -> Iterator[Tensor]:
+        live = LiveCircuit(self.network, self.masks, self.fills)
+        for places in self.places(prompts):
+            with torch.no_grad():
+                logits = live.logits(places, wanted)
+            yield logits
+
+    def places(self, prompts: Prompts) -> Sequence[Places]:
+        """Where some prompts run, kept for those that were asked for last."""
+        if id(prompts) not in self._known:
+            if len(self._known) == REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[id(prompts)] = prompts, shared_places(self.network, prompts, self._reads)
+        return self._known[id(prompts)][1]
+
+    def losses(self, prompts: Prompts) -> Tensor:
+        """Task loss of every sequence, in nats, before any calibration."""
+        return two_answer_loss(self.logits(prompts), prompts)
+
+    def loss(self, prompts: Prompts) -> float:
+        """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts."""
+        return self.loss_within(math.inf, prompts)
+
+    def loss_within(self, limit: float, prompts: Prompts) -> float:
+        """The loss if it is at most the limit, else some number above (see `limit`)."""
+        answers = torch.unique(torch.cat([prompts.answer, prompts.other]))
+        return loss_within(limit, self._pieces(prompts, answers), prompts, self.refit)
+
+    def loss_without(
+        self, parts: Iterable[Part], prompts: Prompts, limit: float = math.inf
+    ) -> float:
+        """Mean task loss with some parts off too; they are on again afterwards.
+
+        Args:
+            parts: Nodes and edges.
+            prompts: Prompts.
+            limit: A loss above it need not be measured to the end.
+        """
+        switched = list(parts)
+        for part in switched:
+            self.switch(part, on=False)
+        try:
+            return self.loss_within(limit, prompts)
+        finally:
+            for part in reversed(switched):
+                self.switch(part, on=True)
+
+    def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Nodes and edges that are on, as a circuit holds them."""
+        edges: dict[str, list[tuple[int, int]]] = {family: [] for family in self.facts.edges}
+        for family, source, destination in self.edges_on():
+            edges[family].append((source, destination))
+        return nodes_of(self.masks), {
+            family: np.array(pairs, dtype=np.int32).reshape(-1, 2)
+            for family, pairs in edges.items()
+        }
+
+
+def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
+    """A copy of the network in which the edges that a circuit lacks are off.
+
+    Only edges between kept nodes count: those of dropped nodes are constants either way.
+
+    Args:
+        network: The circuit's model.
+        circuit: A circuit whose edges may be fewer than the weights between its nodes.
+        fills: Per site key, the values of ablated nodes.
+    """
+    network = copy.deepcopy(network)
+    for family, pairs in circuit.edges.items():
+        layer, _, ends = family.partition(".")
+        source, site = ends.split("-")
+        weight, bias = writers(network.blocks[int(layer)])[site]  # type: ignore[arg-type]
+        rows = torch.from_numpy(circuit.nodes[f"{layer}.{site}"].astype(np.int64))
+        columns = torch.from_numpy(circuit.nodes[f"{layer}.{source}"].astype(np.int64))
+        cut = torch.zeros(weight.shape, dtype=torch.bool)
+        cut[rows[:, None], columns[None, :]] = True
+        kept = torch.from_numpy(pairs.astype(np.int64))
+        cut[kept[:, 1], kept[:, 0]] = False
+        with torch.no_grad():
+            gone = torch.where(cut, weight, 0)
+            bias += gone @ fills[f"{layer}.{source}"]
+            weight -= gone
+    return network
+
+
+def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Model:
+    """The model in which a circuit runs: with the edges cut that it lacks.
+
+    Args:
+        model: The circuit's model, as it is if no edge is cut.
+        circuit: The circuit.
+        ablation: What stands for a source whose edge is cut: zero for `zero`, else the mean.
+    """
+    if not has_cut_edges(model.network, circuit):
+        return model
+    fills = model.means
+    if ablation == "zero":
+        fills = {key: torch.zeros_like(mean) for key, mean in fills.items()}
+    return dataclasses.replace(model, network=cut_network(model.network, circuit, fills))
+
+
+def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:
+    """Whether some weight between two of its nodes is no edge of the circuit."""
+    whole = edges_between(network, circuit.nodes)
+    return any(len(whole[family]) != len(pairs) for family, pairs in circuit.edges.items())

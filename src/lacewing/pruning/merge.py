@@ -1,0 +1,71 @@
+"""Join circuits of one task and prune what is joined: often smaller than either.
+
+    1 the smallest of the circuits found so far, and of those it was not joined with yet the one
+      that adds most to it
+    2 all their parts are one circuit, from which single parts go until none can
+    3 again, until several in a row gave none that is smaller
+
+Where pruning ends depends on what went first. Two circuits that do a task by different paths leave
+a choice between them at every node, which neither search had; combining good solutions and
+improving what comes of it is known as path relinking (Glover, Laguna and Marti 2000).
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations
+
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.components import Part, part_name, parts_of
+from lacewing.model.store import Model
+from lacewing.pruning.components import with_parts
+from lacewing.pruning.elimination import shrunk
+from lacewing.tasks.batch import Prompts
+
+POOL = 8
+"""Circuits that are remembered, those with fewest edges."""
+FRUITLESS = 4
+"""Joins in a row that give none smaller, after which it ends."""
+
+
+def joined(
+    model: Model,
+    circuits: Iterable[Circuit],
+    prompts: Prompts,
+    say: Callable[[str], None] = lambda words: None,
+) -> Circuit:
+    """The smallest of some circuits and of what comes of joining them.
+
+    Args:
+        model: Their model.
+        circuits: Of one task and target, which they reach on these prompts.
+        prompts: What decides.
+        say: Called before every join.
+    """
+    pool, tried, fruitless = _smallest({parts_of(one): one for one in circuits}), set(), 0
+
+    def worth(pair: tuple[frozenset[Part], frozenset[Part]]) -> tuple[int, int]:
+        smaller, larger = pair
+        return -pool[smaller].n_edges, len(larger - smaller)
+
+    while fruitless < FRUITLESS:
+        pairs = (pair for pair in combinations(pool, 2) if frozenset(pair) not in tried)
+        pair = max(pairs, key=worth, default=None)
+        if pair is None:
+            break
+        tried.add(frozenset(pair))
+        best = next(iter(pool.values()))
+        say(f"{best.n_edges} edges at least; joins without a smaller circuit: {fruitless}")
+        fruitless += 1
+        found = shrunk(model, with_parts(model.network, best, frozenset().union(*pair)), prompts)
+        if found is not None:
+            pool = _smallest(pool | {parts_of(found): found})
+            fruitless = 0 if found.n_edges < best.n_edges else fruitless
+    return next(iter(pool.values()))
+
+
+def _smallest(pool: dict[frozenset[Part], Circuit]) -> dict[frozenset[Part], Circuit]:
+    """Those with the fewest edges, then nodes, in this order."""
+
+    def size(item: tuple[frozenset[Part], Circuit]) -> tuple[int, int, list[str]]:
+        return item[1].n_edges, item[1].n_nodes, sorted(map(part_name, item[0]))
+
+    return dict(sorted(pool.items(), key=size)[:POOL])

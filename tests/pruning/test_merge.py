@@ -1,0 +1,86 @@
+"""Circuits as sets of parts, and circuits joined and pruned again."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from test_minimal import generous
+
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.components import Part, parts_of
+from lacewing.circuit.prompts import PromptSets
+from lacewing.model.store import Model
+from lacewing.pruning import merge as join
+from lacewing.pruning.components import with_parts
+from lacewing.pruning.elimination import minimise, shrunk
+from lacewing.pruning.merge import joined
+
+
+@pytest.fixture(scope="module")
+def small(model: Model, sets: PromptSets) -> Circuit:
+    """The planted circuit."""
+    return minimise(model, generous(model, extra=0), sets.validation, quiet=True)[0]
+
+
+def with_some(model: Model, small: Circuit, seed: int, share: float) -> Circuit:
+    """A circuit and a share of the other parts around it."""
+    more = sorted(parts_of(generous(model)) - parts_of(small), key=str)
+    dice = np.random.default_rng(seed)
+    drawn: Sequence[Part] = [part for part in more if dice.random() < share]
+    return with_parts(model.network, small, [*parts_of(small), *drawn])
+
+
+def test_a_circuit_is_its_parts(model: Model, small: Circuit) -> None:
+    """There and back is the same; what no path joins to the answer is left out."""
+    parts = parts_of(small)
+    assert len(parts) == small.n_nodes + small.n_edges
+    assert small == with_parts(model.network, small, parts)
+    key, channels = next((key, c) for key, c in small.nodes.items() if key.endswith("mlp_neuron"))
+    outward = {p for p in parts if "mlp_neuron-mlp_out" in p[0] and p[1] == channels[0]}
+    lesser = with_parts(model.network, small, parts - outward)
+    assert channels[0] not in lesser.nodes[key]
+    assert not any(
+        p[0].endswith("mlp_neuron") and p[2:] == (channels[0],) for p in parts_of(lesser)
+    )
+
+
+def test_shrunk_is_what_minimising_leaves(model: Model, sets: PromptSets) -> None:
+    """Without the certificate, the same circuit; losses are kept."""
+    circuit = dataclasses.replace(generous(model, extra=2), losses={"full": 1.0})
+    small = shrunk(model, circuit, sets.validation)
+    assert small
+    assert parts_of(minimise(model, circuit, sets.validation, quiet=True)[0]) == parts_of(small)
+    assert circuit.losses == small.losses
+
+
+def test_what_only_one_of_two_needs_goes(
+    model: Model, sets: PromptSets, small: Circuit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of circuits around the planted one it is what is left."""
+    monkeypatch.setattr(join, "FRUITLESS", 1)
+    around = [with_some(model, small, seed, 0.8) for seed in range(2)]
+    assert all(one.n_edges > small.n_edges for one in around)
+    words: list[str] = []
+    assert small == joined(model, around, sets.validation, words.append)
+    least = min(one.n_edges for one in around)
+    assert f"{least} edges at least" in words[0]
+    assert f"{small.n_edges} edges at least" in words[-1]
+
+
+def test_a_join_that_misses_the_target_is_none(
+    model: Model, sets: PromptSets, small: Circuit
+) -> None:
+    """What no circuit reaches no join does; the smallest of those given is returned."""
+    around = [
+        dataclasses.replace(with_some(model, small, seed, 0.8), target_loss=1e-6)
+        for seed in range(3)
+    ]
+    assert shrunk(model, around[0], sets.validation) is None
+    assert min(around, key=lambda one: one.n_edges) == joined(model, around, sets.validation)
+
+
+def test_alone_it_stays(model: Model, sets: PromptSets) -> None:
+    """One circuit has nothing to be joined with."""
+    circuit = generous(model)
+    assert circuit == joined(model, [circuit], sets.validation)
