@@ -18,7 +18,7 @@ from lacewing.attacks.state import read, same_state, starts
 from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Circuit
-from lacewing.cli import main
+from lacewing.cli.app import main
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model, load
 from lacewing.tasks.pair import Pair

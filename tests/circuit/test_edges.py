@@ -7,9 +7,10 @@ import torch
 
 import micro
 from lacewing.ablation.masks import masks_of
-from lacewing.circuit.edges import FAMILIES, count_all, edges_between
+from lacewing.circuit.edges import count_all, edges_between
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.model.weights import FAMILIES
 from lacewing.pruning.reachability import connected
 
 Node = tuple[str, int]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import micro
-from lacewing.cli import main
+from lacewing.cli.app import main
 
 SEARCH = [
     "--target-loss",

@@ -16,7 +16,7 @@ import micro
 from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Circuit
-from lacewing.cli import main
+from lacewing.cli.app import main
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, load

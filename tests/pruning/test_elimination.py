@@ -11,15 +11,16 @@ from lacewing.ablation.attribution import first_order
 from lacewing.ablation.editor import Trial, cut_network, has_cut_edges
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
-from lacewing.circuit.circuit import Circuit, make
+from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import ends, part_name
-from lacewing.circuit.edges import writers
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.model.weights import writers
 from lacewing.pruning.elimination import certify, minimise
+from lacewing.viewer.exports import make
 
 
 def planted(key: str, width: int) -> list[int]:

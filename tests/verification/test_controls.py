@@ -7,10 +7,10 @@ import torch
 from test_circuit import make
 
 import micro
-from lacewing.circuit.edges import writers
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model
+from lacewing.model.weights import writers
 from lacewing.tasks.task import Task
 from lacewing.verification import controls
 from lacewing.verification.evidence import Evidence

@@ -12,8 +12,10 @@ from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.statistics import bootstrap, geometric_mean, interval, pair_means
+from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification.random_circuits import random_nodes
-from lacewing.verification.short import HALF_CHANCE, _necessary, _sufficient, verify
+from lacewing.verification.short import _necessary, _sufficient
+from lacewing.verification.verify import verify
 
 
 def test_the_planted_circuit_is_sufficient_and_necessary(model: Model, sets: PromptSets) -> None:

@@ -14,7 +14,8 @@ import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import PromptSets
 from lacewing.cli import verbs
-from lacewing.data.corpus import Corpus, CorpusSummary
+from lacewing.data.corpus import Corpus
+from lacewing.data.summary import CorpusSummary
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.pair import Draft

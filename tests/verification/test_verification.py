@@ -23,7 +23,7 @@ from lacewing.verification import natural_text as natural
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut
 from lacewing.verification.random_circuits import random_nodes
-from lacewing.verification.short import verify
+from lacewing.verification.verify import verify
 from lacewing.viewer.attention import attend
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())

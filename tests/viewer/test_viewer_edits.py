@@ -9,10 +9,10 @@ from lacewing.ablation.compiled import LiveCircuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefixes import shared_places
 from lacewing.ablation.run import ablated_logits
-from lacewing.circuit.edges import writers
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
+from lacewing.model.weights import writers
 from lacewing.viewer.answers import Ask, Edit
 from lacewing.viewer.edits import Changes, edge_name, edited, parse_edge, prepare
 from lacewing.viewer.session import NO_CHANGES, Session

@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from lacewing.verification.finding import verdict
 from lacewing.viewer import replies
-from lacewing.viewer.describe import verdict
 from lacewing.viewer.frontier import frontier
 from lacewing.viewer.home import home
 from lacewing.viewer.reading import explanations

@@ -17,9 +17,9 @@ from torch import Tensor
 from lacewing.ablation.editor import Trial
 from lacewing.ablation.masks import Masks
 from lacewing.circuit.components import Part, ends
-from lacewing.circuit.edges import writers
 from lacewing.model.hooks import edit
 from lacewing.model.transformer import SiteHook, Transformer
+from lacewing.model.weights import writers
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -78,5 +78,5 @@ def _slopes(network: Transformer) -> dict[str, tuple[Tensor, Tensor]]:
     return {
         f"{layer}.{site}": pair
         for layer, block in enumerate(slopes.blocks)
-        for site, pair in writers(block).items()  # type: ignore[arg-type]
+        for site, pair in writers(block).items()
     }

@@ -12,10 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lacewing.ablation.masks import Masks
-from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import Calibration, calibrated
-from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -25,17 +22,6 @@ FEW = 4
 """Answer tokens up to which each gets a bias: with hundreds, biases would learn the answers."""
 RIDGE = 1e-3
 """Cost of a scale away from 1 and of a bias, so that answers without error get finite ones."""
-
-
-def calibrate(model: Model, prompts: Prompts, masks: Masks) -> Calibration:
-    """The scale and biases that minimise the circuit's task loss on some prompts.
-
-    Args:
-        model: The model.
-        prompts: Prompts to fit on: those a circuit is chosen on, never those it is judged on.
-        masks: The circuit.
-    """
-    return fit(ablated_logits(model, prompts, masks), prompts)
 
 
 def calibrated_loss(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> float:

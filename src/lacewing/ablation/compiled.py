@@ -23,13 +23,13 @@ from torch.nn import functional as F
 from lacewing.ablation.prefixes import Places
 from lacewing.kernels.abs_topk import abs_topk, survivors
 from lacewing.kernels.sink_attention import sink_attention, sink_attention_at
-from lacewing.model.config import ModelConfig
-from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
+from lacewing.model.config import BLOCK_SITES, ModelConfig
+from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, SiteHook, Transformer, beside
+from lacewing.model.weights import QKV, writers
 
 FEW = 24
 """Live channels of a site up to which each is compared with all others, instead of selecting."""
-QKV = ("attn_q", "attn_k", "attn_v")
 
 
 class LiveCircuit:
@@ -186,14 +186,11 @@ class LiveBlock:
     def __init__(self, block: Block, config: ModelConfig, sites: Mapping[str, _Site]) -> None:
         """Compile it."""
         self.block, self.config, self.sites = block, config, sites
-        weights, biases = block.c_attn.weight.chunk(3), block.c_attn.bias.chunk(3)
-        self.qkv = {
-            name: _Map(weight, bias, sites["attn_in"], sites[name])
-            for name, weight, bias in zip(QKV, weights, biases, strict=True)
-        }
-        fc, proj = block.c_fc, block.mlp_proj
-        self.c_fc = _Map(fc.weight, fc.bias, sites["mlp_in"], sites["mlp_neuron"], F.gelu)
-        self.mlp_proj = _Map(proj.weight, proj.bias, sites["mlp_neuron"], sites["mlp_out"])
+        written = writers(block)
+        self.qkv = {name: _Map(*written[name], sites["attn_in"], sites[name]) for name in QKV}
+        read, neuron, out = (sites[name] for name in ("mlp_in", "mlp_neuron", "mlp_out"))
+        self.c_fc = _Map(*written["mlp_neuron"], read, neuron, F.gelu)
+        self.mlp_proj = _Map(*written["mlp_out"], neuron, out)
         self.heads = torch.zeros(config.n_head, dtype=torch.bool)
         for name in QKV:
             self.heads[sites[name].live // config.d_head] = True

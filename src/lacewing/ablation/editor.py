@@ -20,9 +20,10 @@ from lacewing.ablation.masks import masks_of, nodes_of
 from lacewing.ablation.prefixes import Places, shared_places
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.circuit.components import Edge, Node, Part, edge_list, ends
-from lacewing.circuit.edges import edges_between, writers
+from lacewing.circuit.edges import edges_between
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import writer, writers
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -41,13 +42,17 @@ class Trial:
             circuit: Where the trial begins.
             fills: Per site key, what stands for the values of nodes that are off.
         """
-        self.network, self.fills, self.facts = cut_network(network, circuit, fills), fills, circuit
+        self.network, self.fills, self.circuit = (
+            cut_network(network, circuit, fills),
+            fills,
+            circuit,
+        )
         self.refit = circuit.calibration is not None
         self.masks = masks_of(network, circuit.nodes)
         self._writers = {
             f"{layer}.{site}": pair
             for layer, block in enumerate(self.network.blocks)
-            for site, pair in writers(block).items()  # type: ignore[arg-type]
+            for site, pair in writers(block).items()
         }
         self._held: dict[Edge, float] = {}
         self.edges = sorted(edge_list(circuit.edges))
@@ -114,37 +119,44 @@ class Trial:
         """Task loss of every sequence, in nats, before any calibration."""
         return two_answer_loss(self.logits(prompts), prompts)
 
-    def loss(self, prompts: Prompts) -> float:
-        """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts."""
-        return self.loss_within(math.inf, prompts)
-
-    def loss_within(self, limit: float, prompts: Prompts) -> float:
-        """The loss if it is at most the limit, else some number above (see `limit`)."""
-        answers = torch.unique(torch.cat([prompts.answer, prompts.other]))
-        return loss_within(limit, self._pieces(prompts, answers), prompts, self.refit)
-
-    def loss_without(
-        self, parts: Iterable[Part], prompts: Prompts, limit: float = math.inf
-    ) -> float:
-        """Mean task loss with some parts off too; they are on again afterwards.
+    def loss(self, prompts: Prompts, without: Iterable[Part] = ()) -> float:
+        """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts.
 
         Args:
-            parts: Nodes and edges.
             prompts: Prompts.
-            limit: A loss above it need not be measured to the end.
+            without: Components that are off too; they are on again afterwards.
         """
-        switched = list(parts)
+        loss = self.loss_within(math.inf, prompts, without)
+        assert loss is not None
+        return loss
+
+    def loss_within(
+        self, limit: float, prompts: Prompts, without: Iterable[Part] = ()
+    ) -> float | None:
+        """The loss if it is at most the limit, else none: it need not be measured to the end.
+
+        Args:
+            limit: Nats.
+            prompts: Prompts.
+            without: Components that are off too; they are on again afterwards.
+        """
+        answers = torch.unique(torch.cat([prompts.answer, prompts.other]))
+        switched = list(without)
         for part in switched:
             self.switch(part, on=False)
         try:
-            return self.loss_within(limit, prompts)
+            return loss_within(limit, self._pieces(prompts, answers), prompts, self.refit)
         finally:
             for part in reversed(switched):
                 self.switch(part, on=True)
 
+    def within_target(self, prompts: Prompts, without: Iterable[Part] = ()) -> float | None:
+        """The loss if it reaches the circuit's target, else none."""
+        return self.loss_within(self.circuit.target_loss, prompts, without)
+
     def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Nodes and edges that are on, as a circuit holds them."""
-        edges: dict[str, list[tuple[int, int]]] = {family: [] for family in self.facts.edges}
+        edges: dict[str, list[tuple[int, int]]] = {family: [] for family in self.circuit.edges}
         for family, source, destination in self.edges_on():
             edges[family].append((source, destination))
         return nodes_of(self.masks), {
@@ -167,7 +179,7 @@ def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
     for family, pairs in circuit.edges.items():
         layer, _, ends = family.partition(".")
         source, site = ends.split("-")
-        weight, bias = writers(network.blocks[int(layer)])[site]  # type: ignore[arg-type]
+        weight, bias = writer(network, f"{layer}.{site}")
         rows = torch.from_numpy(circuit.nodes[f"{layer}.{site}"].astype(np.int64))
         columns = torch.from_numpy(circuit.nodes[f"{layer}.{source}"].astype(np.int64))
         cut = torch.zeros(weight.shape, dtype=torch.bool)

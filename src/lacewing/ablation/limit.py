@@ -1,7 +1,7 @@
-"""Losses of cuts that only have to be held against a limit.
+"""Losses that only matter where they are at most a limit.
 
-Most cuts that are tried miss their target, by much. No prompt has a loss below zero, so the first
-prompts can make certain of it before the others have run: then nothing more is measured.
+Most circuits that are tried while pruning miss their target, by much. No prompt has a loss below
+zero, so the first prompts can show it before the others have run: then nothing more is measured.
 """
 
 import math
@@ -23,8 +23,8 @@ def loss_within(
     pieces: Iterable[Float[Tensor, "sequence vocab"]],
     prompts: Prompts,
     calibrate: bool,
-) -> float:
-    """The mean task loss in nats if it is at most the limit, else some number above the limit.
+) -> float | None:
+    """The mean task loss in nats if it is at most the limit, else none.
 
     Args:
         limit: Nats.
@@ -44,5 +44,6 @@ def loss_within(
         if calibrate and least > enough:
             least = share * least_loss(logits[:rows], first)
         if least > enough:
-            return least
-    return loss_of(logits, prompts, calibrate)
+            return None
+    loss = loss_of(logits, prompts, calibrate)
+    return loss if loss <= limit else None

@@ -73,7 +73,7 @@ def worst_subset(
         tell: Called after every step.
     """
     generator = torch.Generator().manual_seed(seed)
-    few = validation.take(range(min(TRIED, len(validation))))
+    few = validation.first(TRIED)
     candidates: list[Masks] = [masks_of(model.network, kept)]
     with sparse_products(model.network):
         for _ in range(starts):

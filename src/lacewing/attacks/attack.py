@@ -146,7 +146,7 @@ class Attacks:
 def attack(
     model: Model,
     circuit: Circuit,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair] | None = None,
     *,
     budget: int = 4000,
     tests: int = 100,
@@ -159,7 +159,7 @@ def attack(
     Args:
         model: The model the circuit was found in.
         circuit: The circuit.
-        pairs: Its test pairs, which are edited.
+        pairs: Test pairs, which are edited; by default its own.
         budget: Edited pairs that the circuit is asked about.
         tests: Attacks to try on the full model, at most one per pair.
         seed: Of edits, controls and intervals.
@@ -173,7 +173,7 @@ def attack(
     """
     if budget < 2 or tests < 1:
         raise ConfigError(f"a budget of {budget} and {tests} tests are too few: at least 2 and 1")
-    reference = Reference(model, circuit)
+    pairs, reference = circuit.pairs if pairs is None else pairs, Reference(model, circuit)
     longest = model.network.config.context
     pieces = material(corpus or model.corpus, seed)
     full = _full_margins(model, list(pairs))

@@ -1,16 +1,11 @@
 """A circuit: a set of nodes and edges of one model, and the facts under which it was found.
 
 A frozen value. `a & b`, `a | b` and `a - b` are circuits of the same model; a result of set
-operations has no losses, because nobody has measured it. On disk it is a folder:
-
-    circuit.json          everything but the arrays
-    nodes.safetensors     kept channels per site, edges per family
-    pairs.jsonl           the test pairs, so that it can be verified without the corpus
+operations has no losses, because nobody has measured it. Its folder is described in `folder`.
 """
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +16,38 @@ import torch
 
 from lacewing import artifacts
 from lacewing.circuit.calibration import Calibration
+from lacewing.circuit.certificate import CERTIFICATE, Certificate
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes, edges_between
-from lacewing.errors import ArtifactError, MismatchError
-from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, site_widths
-from lacewing.model.store import BUILTIN, Model
+from lacewing.circuit.folder import (
+    ARRAYS,
+    FACTS,
+    KIND,
+    read_arrays,
+    read_certificate,
+    read_facts,
+    seen_from,
+    source_in,
+)
+from lacewing.circuit.notebook import show
+from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines, read_pairs
+from lacewing.errors import ArtifactError, ConfigError, MismatchError
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
 
-KIND, PAIRS = "circuit", "pairs.jsonl"
 Ablation = Literal["mean", "zero", "resample"]
+
+
+@dataclass(frozen=True)
+class NodesOnly:
+    """What a circuit was before its edges were pruned."""
+
+    nodes: int
+    edges: int
+    loss: float
+    """Task loss on test prompts, nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +68,61 @@ class Circuit:
     """Token ids the task chooses between."""
     ablation: Ablation
     """What everything outside was replaced by when it was found."""
-    seed: int
-    target_loss: float
-    """Nats the circuit had to reach on validation prompts."""
+    config: PruneConfig = field(default_factory=PruneConfig)
+    """The configuration it was found with: its target loss, its seed, and the search."""
     losses: Mapping[str, float] = field(default_factory=dict)
     """Task losses in nats: `full`, `circuit` (test prompts) and `validation`."""
     calibration: Calibration | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """The configuration of the search, and what it cost."""
     tokenizer_id: str | None = None
     """Id of the tokenizer its prompts and answers were read by; none in circuits of old."""
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
+    """The test pairs its losses were measured on; nothing was chosen on these."""
+    certificate: Certificate | None = field(default=None, repr=False)
+    """That no single node or edge can go, where it was pruned until then."""
+    seconds: float | None = None
+    """What finding it took."""
+    nodes_only: NodesOnly | None = None
+    """What it was before its edges were pruned."""
+    edited_from: str | None = None
+    """The circuit it was made of by hand, in the viewer."""
+    edits: Sequence[Mapping[str, Any]] = ()
+    """What was changed by hand."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Circuit":
+        """Read a circuit's folder, with its pairs, its configuration and its certificate.
+
+        Raises:
+            ArtifactError: missing, damaged, or no circuit.
+        """
+        folder = Path(path)
+        artifacts.read_manifest(folder, KIND, check_hash=True)
+        plain = read_facts(folder)
+        try:
+            if plain.get("calibration"):
+                saved = plain["calibration"]
+                bias = {int(token): value for token, value in saved["bias"].items()}
+                plain["calibration"] = Calibration(saved["scale"], bias)
+            if plain.get("nodes_only"):
+                plain["nodes_only"] = NodesOnly(**plain["nodes_only"])
+            plain["config"] = PruneConfig.of(plain["config"])
+            plain["answers"] = tuple(plain["answers"])
+            plain["model_source"] = source_in(folder, plain["model_source"])
+            plain |= read_arrays(folder)
+            plain |= {"pairs": read_pairs(folder / PAIRS), "certificate": read_certificate(folder)}
+            return cls(**plain)
+        except (TypeError, KeyError, AttributeError, ConfigError) as error:
+            raise ArtifactError(f"{folder / FACTS} is of another version: {error}") from error
+
+    @property
+    def seed(self) -> int:
+        """The seed of its search."""
+        return self.config.seed
+
+    @property
+    def target_loss(self) -> float:
+        """Nats it had to reach on validation prompts."""
+        return self.config.target_loss
 
     @property
     def n_nodes(self) -> int:
@@ -85,10 +148,8 @@ class Circuit:
         ) and _edge_set(self) == _edge_set(other)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows; drawing lies further down, so the package is asked for it."""
-        import lacewing
-
-        return str(lacewing.show(self))
+        """What a notebook shows."""
+        return show(self)
 
     def __hash__(self) -> int:
         return hash((self.model_id, self.task, tuple(self.node_names())))
@@ -128,116 +189,52 @@ class Circuit:
                     f"{width} of {model.source}: damaged, prune again"
                 )
 
-    def save(
-        self,
-        path: Path,
-        pairs: Sequence[Pair],
-        replace: bool = False,
-        beside: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Write the circuit's folder, with the test pairs it was measured on, and files beside."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    def save(self, path: str | Path, *, replace: bool = False) -> None:
+        """Write the circuit's folder.
+
+        Args:
+            path: The folder.
+            replace: Whether a circuit that is there may be replaced.
+
+        Raises:
+            ArtifactError: there is something, and it may not be replaced.
+        """
+        folder = Path(path)
+        apart = ("nodes", "edges", "pairs", "certificate", "config")
+        names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
+        plain = {name: _plain(getattr(self, name)) for name in names}
+        plain["config"] = self.config.as_json()
+        plain["model_source"] = seen_from(folder, self.model_source)
         arrays = {
             f"{kind}/{key}": torch.from_numpy(np.ascontiguousarray(array.astype(np.int32)))
-            for kind in ("nodes", "edges")
-            for key, array in plain.pop(kind).items()
+            for kind, group in (("nodes", self.nodes), ("edges", self.edges))
+            for key, array in group.items()
         }
-        if self.calibration is not None:
-            plain["calibration"] = dataclasses.asdict(self.calibration)
-        plain["model_source"] = _seen_from(Path(path), self.model_source)
+        files = {PAIRS: pair_lines(self.pairs)}
+        if self.certificate is not None:
+            proof = self.certificate
+            files[CERTIFICATE] = json.dumps(proof.as_json(), indent=2).encode()
+            files[CERTIFICATE_PAIRS] = pair_lines(proof.pairs)
         artifacts.write_folder(
-            Path(path),
+            folder,
             KIND,
-            json={"circuit.json": plain},
-            tensors={"nodes.safetensors": arrays},
-            files={PAIRS: pair_lines(pairs)} | dict(beside or {}),
+            json={FACTS: plain},
+            tensors={ARRAYS: arrays},
+            files=files,
             replace=replace,
         )
 
 
-def make(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
+def circuit_of(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
     """A circuit of the given nodes and all the edges between them."""
     return Circuit(nodes=nodes, edges=edges_between(network, nodes), **facts)
 
 
-def load(path: str | Path) -> Circuit:
-    """Read a circuit's folder.
-
-    Raises:
-        ArtifactError: missing, damaged, or no circuit.
-    """
-    folder = Path(path)
-    artifacts.read_manifest(folder, KIND, check_hash=True)
-    arrays = _read_arrays(folder / "nodes.safetensors")
-    plain = artifacts.read_json(folder / "circuit.json")
-    try:
-        if plain.get("calibration"):
-            saved = plain["calibration"]
-            bias = {int(token): value for token, value in saved["bias"].items()}
-            plain["calibration"] = Calibration(saved["scale"], bias)
-        plain["answers"] = tuple(plain["answers"])
-        if not plain["model_source"].startswith(BUILTIN):
-            plain["model_source"] = os.path.normpath(folder / plain["model_source"])
-        return Circuit(nodes=arrays["nodes"], edges=arrays["edges"], **plain)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ArtifactError(f"{folder / 'circuit.json'} is of another version: {error}") from error
-
-
-def pair_lines(pairs: Sequence[Pair]) -> bytes:
-    """Pairs as JSON, one a line."""
-    return "".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs).encode()
-
-
-def load_pairs(path: str | Path, name: str = PAIRS) -> list[Pair]:
-    """The pairs saved with a circuit; by default those its losses were measured on.
-
-    Raises:
-        ArtifactError: the file is missing or damaged.
-    """
-    file = Path(path) / name
-    try:
-        # Not splitlines: a pair's text may hold other line ends, which JSON leaves as they are.
-        lines = file.read_text(encoding="utf-8").split("\n")
-        return [Pair(**json.loads(line)) for line in lines if line]
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(f"{file} holds no pairs of prompts ({error})") from error
-
-
-def _seen_from(folder: Path, source: str) -> str:
-    """A path relative to the folder, so that model and circuit can be moved together."""
-    if source.startswith(BUILTIN):
-        return source
-    try:
-        return Path(os.path.relpath(source, folder)).as_posix()
-    except ValueError:  # another drive of Windows
-        return str(Path(source).absolute())
-
-
-def _read_arrays(file: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The nodes and edges in a circuit's tensor file."""
-    arrays: dict[str, dict[str, np.ndarray]] = {"nodes": {}, "edges": {}}
-    try:
-        for name, tensor in artifacts.read_tensors(file).items():
-            kind, _, key = name.partition("/")
-            arrays[kind][key] = tensor.numpy()
-        return _in_order(arrays)
-    except (KeyError, ValueError) as error:
-        raise ArtifactError(f"{file} holds other tensors than a circuit's ({error})") from error
-
-
-def _in_order(arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
-    """Site keys from input to output again; the file keeps them by name."""
-
-    def place(key: str) -> tuple[int, int, str]:
-        layer, _, name = key.partition(".")
-        if key == FINAL_SITE:
-            return (10**6, 0, key)
-        return (int(layer), BLOCK_SITES.index(name.split("-")[-1]), key)
-
-    return {
-        kind: {key: group[key] for key in sorted(group, key=place)}
-        for kind, group in arrays.items()
-    }
+def _plain(value: Any) -> Any:
+    """A field as JSON holds it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
 
 
 def _combine(
@@ -257,8 +254,17 @@ def _combine(
         edges[family] = np.array(inside, dtype=np.int32).reshape(-1, 2)
     task = a.task if a.task == b.task else f"{a.task}+{b.task}"
     answers = tuple(sorted({*a.answers, *b.answers}))
+    pairs = tuple(dict.fromkeys([*a.pairs, *b.pairs]))
     return dataclasses.replace(
-        a, nodes=nodes, edges=edges, task=task, answers=answers, losses={}, calibration=None
+        a,
+        nodes=nodes,
+        edges=edges,
+        task=task,
+        answers=answers,
+        pairs=pairs,
+        losses={},
+        calibration=None,
+        certificate=None,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.edges import FAMILIES
+from lacewing.model.weights import FAMILIES
 
 Node = tuple[str, int]
 """Site key and channel."""

@@ -1,17 +1,19 @@
 """How a circuit is searched for. Plain values only; no torch is imported here."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from lacewing.errors import ConfigError
 
-Stress = Literal["attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
-"""What a robust circuit can be asked to stand (see `stress`)."""
-STRESS: tuple[Stress, ...] = get_args(Stress)
+Constraint = Literal["attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
+"""What a robust circuit can be asked to hold under (see `pruning.robust`)."""
+CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 ROBUST_PROMPTS = 3
-"""How many times as many prompts a robust search sees whose seven kinds of stress take turns."""
+"""How many times as many prompts a robust search sees whose seven constraints take turns."""
 
+RENAMED = {"stress": "constraints"}
+"""What configurations saved by older versions called something."""
 SEEDS = 10
 """Circuits of other seeds that `verify` compares one with."""
 
@@ -72,11 +74,13 @@ class PruneConfig:
     edge_masks: int = 3
     """How many such masks are learned, each from a seed of its own and around half as many nodes as
     the one before; what is found is joined and pruned again. More find smaller circuits, mostly."""
+    minimal: bool = False
+    """Prune edges too, then remove nodes and edges until none can go, and keep the certificate."""
     robust: bool = False
-    """Find a circuit that also stands what `lacewing verify` tests (see `stress`). It is several
-    times larger, and takes several times as long."""
-    stress: tuple[Stress, ...] = tuple(kind for kind in STRESS if kind != "worst")
-    """What a robust circuit is to stand: other ablations, frozen norms, a random part of the rest
+    """Find a circuit that also holds under what `lacewing verify` tests (see `constraints`). It is
+    several times larger, and takes several times as long."""
+    constraints: tuple[Constraint, ...] = tuple(c for c in CONSTRAINTS if c != "worst")
+    """What a robust circuit is to hold under: other ablations, frozen norms, a random part of the rest
     ablated, natural text outside the task, attention as in the full model; on request also the
     worst part of the rest ablated, which can take thousands of nodes and many minutes."""
     calibrate: bool = True
@@ -98,30 +102,50 @@ class PruneConfig:
 
         if self.edges and self.robust:
             raise ConfigError(
-                "edges cannot be pruned under stress: take --edges or --robust, not both; robust "
-                "circuits lose edges with --minimal, which asks for the target loss alone"
+                "edges cannot be pruned under constraints: take --edges or --robust, not both; "
+                "robust circuits lose edges with --minimal, which asks for the target loss alone"
             )
-        unknown = [kind for kind in self.stress if kind not in STRESS]
-        if unknown or not self.stress or len(set(self.stress)) != len(self.stress):
+        asked = self.constraints
+        unknown = [name for name in asked if name not in CONSTRAINTS]
+        if unknown or not asked or len(set(asked)) != len(asked):
             raise ConfigError(
-                f"stress must be some of {', '.join(STRESS)}, each once, not {list(self.stress)}"
+                f"constraints must be some of {', '.join(CONSTRAINTS)}, each once, not "
+                f"{list(asked)}"
             )
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "PruneConfig":
-        """The configuration that a circuit was found by; defaults for what it does not say."""
-        known = {field.name for field in fields(cls)}
-        said: dict[str, Any] = {key: value for key, value in settings.items() if key in known}
-        if "stress" in said:
-            said["stress"] = tuple(said["stress"])  # JSON has lists
-        return cls(**said)
+    def of(cls, saved: Mapping[str, Any]) -> "PruneConfig":
+        """A saved configuration; defaults for what it does not say.
 
-    def settings(self) -> dict[str, Any]:
-        """Plain values, as a circuit keeps them."""
-        return asdict(self) | {"stress": list(self.stress)}
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        return cls(**cls.known(saved))
+
+    @classmethod
+    def known(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """What of some saved values a configuration has, older names put right."""
+        named = {RENAMED.get(name, name): value for name, value in saved.items()}
+        said = {f.name: named[f.name] for f in fields(cls) if f.name in named}
+        if "constraints" in said:
+            said["constraints"] = tuple(said["constraints"])  # JSON has lists
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as a circuit's file holds them."""
+        return asdict(self) | {"constraints": list(self.constraints)}
+
+    def nodes_alone(self) -> "PruneConfig":
+        """The same search, for nodes alone."""
+        return replace(self, edges=False, minimal=False)
+
+    @property
+    def prunes_edges(self) -> bool:
+        """Whether edges are searched for too: a minimal circuit's are, unless it is robust."""
+        return self.edges or (self.minimal and not self.robust)
 
     @property
     def steps(self) -> int:
         """Steps of mask training."""
-        more = (ROBUST_PROMPTS - 1) * len(self.stress) / len(STRESS) if self.robust else 0
+        more = (ROBUST_PROMPTS - 1) * len(self.constraints) / len(CONSTRAINTS) if self.robust else 0
         return max(self.stages, round(self.prompts * (1 + more)) // self.batch)

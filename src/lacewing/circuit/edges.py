@@ -16,36 +16,13 @@ to a later read has no weight and is never an edge.
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from torch import Tensor
 
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.transformer import Block, Transformer
+from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES, writers
 
 Nodes = Mapping[str, np.ndarray]
 """Kept channels (sorted) of every site key."""
-
-FAMILIES = {
-    "attn_in-attn_q": "attn_q",
-    "attn_in-attn_k": "attn_k",
-    "attn_in-attn_v": "attn_v",
-    "attn_v-attn_out": "attn_out",
-    "mlp_in-mlp_neuron": "mlp_neuron",
-    "mlp_neuron-mlp_out": "mlp_out",
-}
-"""Edge families, SOURCE-DESTINATION, and the site each one writes."""
-
-
-def writers(block: Block) -> dict[str, tuple[Tensor, Tensor]]:
-    """Weight [destination, source] and bias [destination] that compute each written site."""
-    qkv_weight, qkv_bias = block.c_attn.weight.chunk(3), block.c_attn.bias.chunk(3)
-    return {
-        "attn_q": (qkv_weight[0], qkv_bias[0]),
-        "attn_k": (qkv_weight[1], qkv_bias[1]),
-        "attn_v": (qkv_weight[2], qkv_bias[2]),
-        "attn_out": (block.attn_proj.weight, block.attn_proj.bias),
-        "mlp_neuron": (block.c_fc.weight, block.c_fc.bias),
-        "mlp_out": (block.mlp_proj.weight, block.mlp_proj.bias),
-    }
 
 
 def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
@@ -61,7 +38,7 @@ def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
     """
     found = {}
     for layer, block in enumerate(network.blocks):
-        matrices = writers(block)  # type: ignore[arg-type]
+        matrices = writers(block)
         for family, written in FAMILIES.items():
             source, destination = (nodes[f"{layer}.{site}"] for site in family.split("-"))
             weight = matrices[written][0].detach().cpu().numpy()
@@ -110,7 +87,7 @@ def _unembedding(network: Transformer, nodes: Nodes, answers: Iterable[int]) -> 
 def _biases(network: Transformer, nodes: Nodes) -> int:
     total = 0
     for layer, block in enumerate(network.blocks):
-        for site, (_, bias) in writers(block).items():  # type: ignore[arg-type]
+        for site, (_, bias) in writers(block).items():
             kept = nodes[f"{layer}.{site}"]
             total += int(np.count_nonzero(bias.detach().cpu().numpy()[kept]))
     return total

@@ -10,7 +10,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from lacewing.verification.finding import Finding, LeftOut, verdict
+from lacewing.verification.finding import Finding, LeftOut, outcome, verdict
 
 WORDS = {True: "pass", False: "FAIL", None: "unresolved"}
 COLOURS = {True: "32", False: "1;31", None: "33"}
@@ -40,7 +40,7 @@ def table(
         Lines of at most `width` columns, where words and names allow it.
     """
     width = min(width or shutil.get_terminal_size().columns, WIDEST)
-    rows = [(f.name, number(f), mark(f), f"n {f.n}") for f in findings]
+    rows = [(f.name, number(f), threshold(f), f"n {f.n}") for f in findings]
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
     lines: list[str] = []
     for finding, row in zip(findings, rows, strict=True):
@@ -58,9 +58,9 @@ def number(finding: Finding) -> str:
     return f"{words} {finding.unit}"
 
 
-def mark(finding: Finding) -> str:
+def threshold(finding: Finding) -> str:
     """What the value had to reach."""
-    return f"at {'most ' if finding.at_most else 'least'} {finding.pass_mark:.3g}"
+    return f"at {'most ' if finding.at_most else 'least'} {finding.threshold:.3g}"
 
 
 def _row(
@@ -81,8 +81,8 @@ def _row(
 
 def _summary(findings: Sequence[Finding], width: int, colour: bool) -> list[str]:
     """The verdict, and how many tests stand behind it."""
-    told = verdict(findings)
-    passed = {"h": True, "f": False, "u": None}[told[0]]
+    tests = {finding.name: finding.passed for finding in findings}
+    told, passed = verdict(tests), outcome(tests.values())
     counts = [
         f"{sum(f.passed is one for f in findings)} {words}"
         for one, words in ((True, "passed"), (False, "failed"), (None, "unresolved"))

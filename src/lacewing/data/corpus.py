@@ -16,12 +16,13 @@ import re
 import site
 import sysconfig
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from lacewing.data.code import without_prose
 from lacewing.data.practice import with_practice
+from lacewing.data.summary import CorpusSummary
 from lacewing.errors import DataError
 
 Split = Literal["train", "validation", "task"]
@@ -50,23 +51,6 @@ class Document:
     path: str
     """Where it comes from, relative to the corpus, with forward slashes."""
     text: str
-
-
-@dataclass
-class CorpusSummary:
-    """What was read and what was left out."""
-
-    files: int = 0
-    bytes: int = 0
-    duplicates: int = 0
-    """Files whose content another file had."""
-    not_utf8: int = 0
-    """Files skipped because they are not UTF-8, or hold NUL bytes."""
-    too_large: int = 0
-    unreadable: int = 0
-    not_python: int = 0
-    """Files skipped by `code:` because they do not parse."""
-    per_split: dict[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

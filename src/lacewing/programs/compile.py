@@ -19,11 +19,12 @@ import numpy as np
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.edges import Nodes, writers
+from lacewing.circuit.edges import Nodes
 from lacewing.errors import ConfigError
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.model.transformer import Block, Transformer
+from lacewing.model.weights import writers
 from lacewing.programs.heads import Heads
 from lacewing.programs.lines import (
     Line,

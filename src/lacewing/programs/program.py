@@ -52,14 +52,15 @@ class Written:
 
 
 def program(
-    model: Model, circuit: Circuit, pairs: Sequence[Pair] = (), *, examples: int = EXAMPLES
+    model: Model, circuit: Circuit, pairs: Sequence[Pair] | None = None, *, examples: int = EXAMPLES
 ) -> str:
     """A circuit as the text of a standalone Python file, exact up to rounding.
 
     Args:
         model: The model it was found in.
         circuit: The circuit.
-        pairs: Its test pairs; without them the file's check is empty and nothing is measured.
+        pairs: Test pairs, by default its own; without any the file's check is empty and nothing is
+            measured.
         examples: How many of the pairs the file carries, the first ones.
 
     Returns:
@@ -73,10 +74,10 @@ def program(
 
 
 def exact_program(
-    model: Model, circuit: Circuit, pairs: Sequence[Pair] = (), *, examples: int = EXAMPLES
+    model: Model, circuit: Circuit, pairs: Sequence[Pair] | None = None, *, examples: int = EXAMPLES
 ) -> Written:
     """The same with what was measured; see `program`."""
-    test = _encoded(model, pairs)
+    test = _encoded(model, circuit.pairs if pairs is None else pairs)
     title = f"The circuit for {_task(circuit)} as plain NumPy, equal to it up to rounding."
     return _Writer(model, circuit, test, examples).write(compile_plan(model, circuit), title)
 
@@ -84,7 +85,7 @@ def exact_program(
 def simple_program(
     model: Model,
     circuit: Circuit,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair] | None = None,
     *,
     examples: int = EXAMPLES,
     corpus: str | None = None,
@@ -97,7 +98,7 @@ def simple_program(
     Args:
         model: The model it was found in.
         circuit: The circuit.
-        pairs: Its test pairs.
+        pairs: Test pairs, by default its own.
         examples: How many of them the file carries.
         corpus: Where validation prompts come from; by default the model's corpus.
 
@@ -106,7 +107,7 @@ def simple_program(
         DataError: there are no test pairs.
         MismatchError: it belongs to another model.
     """
-    test = _encoded(model, pairs)
+    test = _encoded(model, circuit.pairs if pairs is None else pairs)
     if test is None:
         raise DataError("a simplified program is measured on test pairs, but there are none")
     chosen = _validation(model, circuit, corpus)
@@ -173,7 +174,7 @@ class _Writer:
 def _validation(model: Model, circuit: Circuit, corpus: str | None) -> Prompts | None:
     """Validation prompts of a circuit's task whose answers it knows; None where there are none."""
     try:
-        longest = int(circuit.settings.get("max_tokens", 64))
+        longest = circuit.config.max_tokens
         made = prompts(
             get(circuit.task),
             Corpus.parse(corpus or model.corpus),

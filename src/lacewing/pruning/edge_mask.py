@@ -21,19 +21,10 @@ from lacewing.ablation.masks import Masks, nodes_of
 from lacewing.ablation.node_mask import ranked, step
 from lacewing.ablation.prefixes import Places
 from lacewing.circuit.components import Edge, Node, Part, ends
-from lacewing.circuit.edges import FAMILIES, edges_between
+from lacewing.circuit.edges import edges_between
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
-
-MAPS = {
-    "attn_q": ("c_attn", 0),
-    "attn_k": ("c_attn", 1),
-    "attn_v": ("c_attn", 2),
-    "attn_out": ("attn_proj", 0),
-    "mlp_neuron": ("c_fc", 0),
-    "mlp_out": ("mlp_proj", 0),
-}
-"""The linear map that writes a site, and which of its blocks of rows."""
+from lacewing.model.weights import FAMILIES, WRITERS
 
 
 @dataclass(frozen=True)
@@ -155,7 +146,7 @@ class PartMask:
         grouped: dict[tuple[int, str], list[int]] = {}
         for number, (family, _, _) in enumerate(self.edges):
             layer, _, name = family.partition(".")
-            grouped.setdefault((int(layer), MAPS[FAMILIES[name]][0]), []).append(number)
+            grouped.setdefault((int(layer), WRITERS[FAMILIES[name]].matrix), []).append(number)
         for (block, name), numbers in grouped.items():
             module = getattr(self.network.blocks[block], name)
             weight, bias = module.weight.detach().clone(), module.bias.detach().clone()
@@ -175,4 +166,5 @@ class PartMask:
     def _place(edge: Edge, width: int) -> tuple[int, int]:
         """Row and column of an edge in its map's weight."""
         family, source, destination = edge
-        return MAPS[FAMILIES[family.partition(".")[2]]][1] * width + destination, source
+        third = WRITERS[FAMILIES[family.partition(".")[2]]].third or 0
+        return third * width + destination, source

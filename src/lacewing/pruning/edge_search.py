@@ -15,7 +15,6 @@ What is left of a large circuit is not minimal yet: `minimise` goes on from ther
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from lacewing.model.store import Model
 from lacewing.pruning.components import with_parts
 from lacewing.pruning.edge_mask import PartMask
 from lacewing.pruning.elimination import shrunk
-from lacewing.pruning.learned_calibration import Head
+from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.merge import joined
 from lacewing.pruning.node_search import Search, drawn, follow, mask_optimizer, penalty_at
 from lacewing.pruning.reachability import connected
@@ -45,14 +44,6 @@ NODE = 0.3
 """What a node costs, in edges: something, or idle ones would stay."""
 LONGER = 2
 """Steps for each of the search for nodes; one costs a fraction."""
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A cut of the mask, and its loss on validation prompts."""
-
-    circuit: Circuit
-    loss: float
 
 
 def fewest_edges(
@@ -123,19 +114,20 @@ def learned(
         model, around, config.temperature, config.init_bias, config.init_noise, generator
     )
     share = len(mask.nodes) / max(1, len(mask.edges))
-    head = Head(model.network.config.vocab_size) if config.calibrate else None
+    vocab = model.network.config.vocab_size
+    learned_scale = LearnedCalibration(vocab) if config.calibrate else None
     optimizer = mask_optimizer(mask, config)
     stages = {round(point) for point in np.linspace(steps / 2, steps, config.stages)}
     rankings = []
     for at in range(steps):
         batch = drawn(sets.train, config.batch, generator)
         logits = mask.logits(batch.tokens, batch.last)
-        loss = two_answer_loss(head(logits) if head else logits, batch).mean()
+        loss = two_answer_loss(learned_scale(logits) if learned_scale else logits, batch).mean()
         cost = share * penalty_at(config, at // LONGER) * mask.cost(NODE)
         (loss + cost).backward()  # type: ignore[no-untyped-call]
         follow(mask, optimizer, config, at / steps)
-        if head:
-            head.follow()
+        if learned_scale:
+            learned_scale.follow()
         say(f"{mask.edges_on()} on, step {at + 1} of {steps}")
         if at + 1 in stages:
             rankings.append(mask.ranked())
@@ -145,11 +137,10 @@ def learned(
 def _cut(model: Model, circuit: Circuit, parts: Sequence[Part], sets: PromptSets) -> Circuit | None:
     """How few of the highest-ranked parts reach the circuit's target."""
 
-    def tried(count: int) -> _Tried:
-        cut = with_parts(model.network, circuit, parts[:count])
-        trial = Trial(model.network, cut, model.means)
-        return _Tried(cut, trial.loss_within(circuit.target_loss, sets.validation))
+    def reaching(count: int) -> Circuit | None:
+        selected = with_parts(model.network, circuit, parts[:count])
+        trial = Trial(model.network, selected, model.means)
+        return None if trial.within_target(sets.validation) is None else selected
 
     likely = min(len(parts), circuit.n_nodes + circuit.n_edges)
-    found = smallest(tried, likely, len(parts), circuit.target_loss)
-    return None if found is None else found.circuit
+    return smallest(reaching, likely, len(parts))

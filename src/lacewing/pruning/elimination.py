@@ -12,17 +12,14 @@ chosen on. It is no proof that no smaller circuit exists.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from lacewing.ablation.attribution import first_order
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.editor import Trial
 from lacewing.ablation.run import ablated_loss
-from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import calibrated
+from lacewing.circuit.certificate import Certificate
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Part, ends, part_name
 from lacewing.circuit.prompts import PromptSets
@@ -32,8 +29,6 @@ from lacewing.progress import progress
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 
-CERTIFICATE, CERTIFICATE_PAIRS = "certificate.json", "certificate_pairs.jsonl"
-"""Files beside a minimised circuit: the certificate, and the prompts it was made on."""
 SCREEN = 64
 """Pairs that parts are ranked on; what goes is decided on all."""
 MEASURED = 400
@@ -44,46 +39,7 @@ FEW = 8
 """Parts that go together at least, before they are tried one by one."""
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """Why nothing can go: the loss without each node and each edge."""
-
-    target_loss: float
-    """Nats."""
-    loss: float
-    """Of the circuit itself, on the prompts it was minimised on."""
-    pairs: int
-    nodes: Mapping[str, float]
-    """Loss without each node, nats."""
-    edges: Mapping[str, float]
-    """Loss without each edge, nats."""
-
-    @property
-    def minimal(self) -> bool:
-        """Whether the circuit reaches the target and would not without any one part."""
-        without = [*self.nodes.values(), *self.edges.values()]
-        return self.loss <= self.target_loss < min(without, default=float("inf"))
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, with the slack of every part."""
-
-        def rows(parts: Mapping[str, float]) -> dict[str, dict[str, float]]:
-            return {
-                name: {"loss_without": loss, "slack": loss - self.target_loss}
-                for name, loss in parts.items()
-            }
-
-        facts = {"target_loss": self.target_loss, "loss": self.loss, "pairs": self.pairs}
-        return facts | {
-            "minimal": self.minimal,
-            "nodes": rows(self.nodes),
-            "edges": rows(self.edges),
-        }
-
-
-def minimise(
-    model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = False
-) -> tuple[Circuit, Certificate]:
+def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = False) -> Circuit:
     """Remove nodes and edges from a circuit until none can go.
 
     Args:
@@ -93,8 +49,8 @@ def minimise(
         quiet: Report no progress.
 
     Returns:
-        The smaller circuit, without losses and with the calibration it had (see `measured`), and
-        the certificate.
+        The smaller circuit with its certificate, without losses and with the calibration it had
+        (see `measured`).
 
     Raises:
         DataError: the circuit does not reach its target on these prompts.
@@ -114,11 +70,11 @@ def minimise(
         def tell() -> None:
             bar.update(total - _count(trial), f"{_count(trial)} parts left")
 
-        _shrink(trial, prompts, target, total, tell)
-        while _remove_single(trial, proof := certify(trial, prompts, target), prompts):
+        _shrink(trial, prompts, total, tell)
+        while _remove_single(trial, proof := certify(trial, prompts), prompts):
             tell()
     nodes, edges = trial.arrays()
-    return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}), proof
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=proof)
 
 
 def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
@@ -132,10 +88,10 @@ def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
     Returns:
         The smaller circuit; none if the circuit itself is above its target loss.
     """
-    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
-    if trial.loss_within(target, prompts) > target:
+    trial = Trial(model.network, circuit, model.means)
+    if trial.within_target(prompts) is None:
         return None
-    _shrink(trial, prompts, target, MEASURED)
+    _shrink(trial, prompts, MEASURED)
     nodes, edges = trial.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges)
 
@@ -162,32 +118,33 @@ def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
     return dataclasses.replace(circuit, losses=losses, calibration=calibration)
 
 
-def recertify(model: Model, circuit: Circuit, folder: Path) -> Certificate:
-    """Measure a saved circuit again without each of its parts, on the prompts saved with it.
+def recertify(model: Model, circuit: Circuit) -> Certificate:
+    """Measure a minimal circuit again without each of its components, on its certificate's pairs.
 
     Raises:
-        ArtifactError: the folder has no certificate.
-        MismatchError: the circuit belongs to another model.
+        ArtifactError: the circuit has no certificate.
+        MismatchError: it belongs to another model.
     """
     circuit.check(model)
-    if not (folder / CERTIFICATE).exists():
+    if circuit.certificate is None:
         raise ArtifactError(
-            f"{folder} has no {CERTIFICATE}: it was not minimised; prune again with --minimal"
+            f"the circuit for {circuit.task} has no certificate: it was not minimised; prune again "
+            "with --minimal"
         )
-    saved = circuits.load_pairs(folder, CERTIFICATE_PAIRS)
-    prompts = encode(saved, model.tokenizer, model.network.config.context)
-    return certify(Trial(model.network, circuit, model.means), prompts, circuit.target_loss)
+    pairs = circuit.certificate.pairs
+    prompts = encode(pairs, model.tokenizer, model.network.config.context)
+    return certify(Trial(model.network, circuit, model.means), prompts)
 
 
-def certify(trial: Trial, prompts: Prompts, target: float) -> Certificate:
+def certify(trial: Trial, prompts: Prompts) -> Certificate:
     """Measure a circuit without each of its parts."""
     nodes, edges = trial.nodes_on(), trial.edges_on()
     return Certificate(
-        target_loss=target,
+        target_loss=trial.circuit.target_loss,
         loss=trial.loss(prompts),
-        pairs=len(prompts),
-        nodes={part_name(node): trial.loss_without([node], prompts) for node in nodes},
-        edges={part_name(edge): trial.loss_without([edge], prompts) for edge in edges},
+        pairs=prompts.pairs,
+        nodes={part_name(node): trial.loss(prompts, [node]) for node in nodes},
+        edges={part_name(edge): trial.loss(prompts, [edge]) for edge in edges},
     )
 
 
@@ -198,26 +155,25 @@ def _count(trial: Trial) -> int:
 def _shrink(
     trial: Trial,
     prompts: Prompts,
-    target: float,
     each: int,
     tell: Callable[[], None] = lambda: None,
 ) -> None:
     """Let parts go, first many together, then one by one if there are so few or fewer."""
     # Taken once, since a trial keeps the places of prompts it knows.
-    few = prompts.take(range(min(SCREEN, len(prompts))))
-    while _remove_many(trial, few, prompts, target):
+    few = prompts.first(SCREEN)
+    while _remove_many(trial, few, prompts):
         tell()
-    while _count(trial) <= each and _remove_each(trial, few, prompts, target):
+    while _count(trial) <= each and _remove_each(trial, few, prompts):
         tell()
 
 
-def _remove_many(trial: Trial, few: Prompts, prompts: Prompts, target: float) -> bool:
+def _remove_many(trial: Trial, few: Prompts, prompts: Prompts) -> bool:
     """Let half of what fits go, the cheapest; whether it is worth to go on like this."""
     ranked = _ranked(trial, few)
     low, high = 0, len(ranked)  # the first `low` fit; `high` do not, or are all
     while high - low > 1:
         middle = (low + high) // 2
-        if trial.loss_without(ranked[:middle], prompts, target) <= target:
+        if trial.within_target(prompts, ranked[:middle]) is not None:
             low = middle
         else:
             high = middle
@@ -227,18 +183,18 @@ def _remove_many(trial: Trial, few: Prompts, prompts: Prompts, target: float) ->
     return True
 
 
-def _remove_each(trial: Trial, few: Prompts, prompts: Prompts, target: float) -> bool:
+def _remove_each(trial: Trial, few: Prompts, prompts: Prompts) -> bool:
     """Try each part, the cheapest first; whether any went.
 
     One without which the few prompts lose far more than all may is not tried on all.
     """
     loss, of_few, gone = trial.loss(prompts), trial.loss(few), False
     for part in _ranked(trial, few):
-        bound = of_few + target - loss + MARGIN
-        if not _is_on(trial, part) or trial.loss_without([part], few, bound) > bound:
+        bound = of_few + trial.circuit.target_loss - loss + MARGIN
+        if not _is_on(trial, part) or trial.loss_within(bound, few, [part]) is None:
             continue
-        without = trial.loss_without([part], prompts, target)
-        if without <= target:
+        without = trial.within_target(prompts, [part])
+        if without is not None:
             _remove(trial, [part])
             loss, of_few, gone = without, trial.loss(few), True
     return gone
@@ -254,7 +210,7 @@ def _remove_single(trial: Trial, proof: Certificate, prompts: Prompts) -> bool:
             break
         if not _is_on(trial, part):
             continue
-        if not gone or trial.loss_without([part], prompts, target) <= target:
+        if not gone or trial.within_target(prompts, [part]) is not None:
             _remove(trial, [part])
             gone = True
     return gone
@@ -278,7 +234,7 @@ def _ranked(trial: Trial, prompts: Prompts) -> list[Part]:
     parts: list[Part] = [*nodes, *edges]
     if len(parts) <= MEASURED:
         before = trial.loss(prompts)
-        cost = {part: trial.loss_without([part], prompts) - before for part in parts}
+        cost = {part: trial.loss(prompts, [part]) - before for part in parts}
     else:
         cost = first_order(trial, prompts)
     saved = dict.fromkeys(nodes, 1)

@@ -7,11 +7,11 @@ RATE = 0.03
 """Step size."""
 
 
-class Head:
+class LearnedCalibration:
     """A scale and a bias of the logits, learned beside a mask that will be calibrated.
 
-    Without it the mask would keep nodes only to make margins large enough. Forgotten at the end: a
-    cut gets the calibration that is best for itself.
+    Without it the mask would keep nodes only to make margins large enough. Forgotten at the end:
+    a selection gets the calibration that is best for itself.
     """
 
     def __init__(self, vocab_size: int) -> None:

@@ -1,4 +1,4 @@
-"""Thin a cut: let go, one handful after the other, the nodes that gradients call cheapest.
+"""Backward elimination of nodes: the cheapest go, some at a time, as long as the target is reached.
 
 A mask ranks its nodes well while it is learned, but those that stay on crowd at its upper end, and
 a threshold can no longer tell them apart. Here they are ranked by what the loss would rise without
@@ -10,113 +10,99 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.masks import Masks
+from lacewing.circuit.components import Node
 from lacewing.model.store import Model
 from lacewing.pruning.reachability import connected
-from lacewing.pruning.selection import Cut
-from lacewing.tasks.batch import Prompts
+from lacewing.pruning.selection import Selection, Target
 
-RANKED = 64
-"""Pairs that nodes are ranked on; what goes is decided on all."""
 FAILURES = 12
 """Single nodes in a row that may turn out to be needed before the rest is taken to be."""
 TRIES = 256
 """Runs of nodes tried at the end: a bound on the time where hundreds could go only one by one."""
 
 
-def thin(
+def eliminate_nodes(
     model: Model,
-    cut: Cut,
-    prompts: Prompts,
-    target: float,
-    loss: Callable[[Masks], float],
-    rises: Callable[[Masks], Mapping[str, Tensor]] | None = None,
-    tell: Callable[[Cut], None] = lambda cut: None,
-) -> Cut:
-    """Remove nodes from a cut as long as it reaches its target.
+    selection: Selection,
+    target: Target,
+    rises: Callable[[Masks], Mapping[str, Tensor]],
+    tell: Callable[[Selection], None] = lambda selection: None,
+) -> Selection:
+    """Remove nodes from a selection as long as it reaches its target.
 
     Args:
         model: The model.
-        cut: One that reaches the target.
-        prompts: What nodes are ranked on.
-        target: Nats.
-        loss: Measures a cut, on the prompts that decide.
-        rises: What the loss of a cut would rise by without each node, to first order; by default
-            the task loss under mean ablation.
-        tell: Called with every smaller cut.
+        selection: One that reaches the target.
+        target: What has to be reached.
+        rises: What the loss of a selection would rise by without each node, to first order.
+        tell: Called with every smaller selection.
 
     Returns:
-        A cut with no more nodes, which reaches the target too.
+        A selection with no more nodes, which reaches the target too.
     """
-    few = prompts.take(range(min(RANKED, len(prompts))))
-    rises = rises or (lambda masks: node_rises(model.network, masks, model.means, few))
     while True:
-        order = _ranked(cut.masks, rises(cut.masks))
-        smaller = _without_most(model, cut, order, target, loss)
+        order = _ranked(selection.masks, rises(selection.masks))
+        smaller = _without_most(model, selection, order, target)
         if smaller is None:
-            return _without_runs(model, cut, order, target, loss, tell)
+            return _without_runs(model, selection, order, target, tell)
         tell(smaller)
-        cut = smaller
+        selection = smaller
 
 
 def _without_most(
-    model: Model,
-    cut: Cut,
-    order: Sequence[tuple[str, int]],
-    target: float,
-    loss: Callable[[Masks], float],
-) -> Cut | None:
+    model: Model, selection: Selection, order: Sequence[Node], target: Target
+) -> Selection | None:
     """Half of the cheapest nodes that could go together; none if it is less than one."""
     low, high = 0, len(order)
     while high - low > 1:
         middle = (low + high) // 2
-        if _removed(model, cut, order[:middle], loss).loss <= target:
+        if _without(model, selection, order[:middle], target) is not None:
             low = middle
         else:
             high = middle
-    found = _removed(model, cut, order[: low // 2], loss) if low > 1 else None
-    return found if found is not None and found.loss <= target else None
+    return _without(model, selection, order[: low // 2], target) if low > 1 else None
 
 
 def _without_runs(
     model: Model,
-    cut: Cut,
-    order: Sequence[tuple[str, int]],
-    target: float,
-    loss: Callable[[Masks], float],
-    tell: Callable[[Cut], None],
-) -> Cut:
+    selection: Selection,
+    order: Sequence[Node],
+    target: Target,
+    tell: Callable[[Selection], None],
+) -> Selection:
     """Without the nodes that can go one by one, tried in runs: twice as many after one that can."""
     at, size, failures = 0, 1, 0
     for _ in range(TRIES):
         if at >= len(order) or failures == FAILURES:
             break
-        run = [(key, channel) for key, channel in order[at : at + size] if cut.masks[key][channel]]
-        tried = _removed(model, cut, run, loss) if run else cut
-        if tried.loss <= target:
-            cut, at, size, failures = tried, at + size, 2 * size, 0
+        run = [(key, c) for key, c in order[at : at + size] if selection.masks[key][c]]
+        tried = _without(model, selection, run, target) if run else selection
+        if tried is not None:
+            selection, at, size, failures = tried, at + size, 2 * size, 0
             if run:
-                tell(cut)
+                tell(selection)
         elif size > 1:
             size //= 2
         else:
             at, failures = at + 1, failures + 1
-    return cut
+    return selection
 
 
-def _removed(
-    model: Model, cut: Cut, nodes: Sequence[tuple[str, int]], loss: Callable[[Masks], float]
-) -> Cut:
-    """The cut without some nodes, nor any that no path joins to the answer then."""
-    masks = {key: mask.clone() for key, mask in cut.masks.items()}
+def _without(
+    model: Model, selection: Selection, nodes: Sequence[Node], target: Target
+) -> Selection | None:
+    """The selection without some nodes, nor any that cannot reach the answer then, if it does."""
+    masks = {key: mask.clone() for key, mask in selection.masks.items()}
     for key, channel in nodes:
         masks[key][channel] = False
     masks = connected(model.network, masks)
-    return Cut(masks, sum(int(mask.sum()) for mask in masks.values()), loss(masks))
+    if not target.reaches(masks):
+        return None
+    return Selection(masks, sum(int(mask.sum()) for mask in masks.values()))
 
 
-def _ranked(masks: Masks, rises: Mapping[str, Tensor]) -> list[tuple[str, int]]:
+def _ranked(masks: Masks, rises: Mapping[str, Tensor]) -> list[Node]:
     """The nodes that are on, those first whose loss would rise least without them."""
     on = [
         (float(rises[key][channel]), key, int(channel))

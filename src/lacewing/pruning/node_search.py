@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.ablation.limit import loss_within
+from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.node_mask import Mask, NodeMask
-from lacewing.ablation.run import ablated_loss, logits_in_pieces
+from lacewing.ablation.run import ablated_loss
 from lacewing.ablation.worst_subset import STARTS
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
@@ -21,18 +21,21 @@ from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
-from lacewing.pruning.learned_calibration import Head
-from lacewing.pruning.node_elimination import RANKED, thin
+from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.node_elimination import eliminate_nodes
 from lacewing.pruning.robust.adversary import Adversary
-from lacewing.pruning.robust.constraints import Strain
+from lacewing.pruning.robust.constraints import RobustTarget
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.pruning.robust.losses import PLAIN, Demands, Kind, Turn, losses, turns
-from lacewing.pruning.selection import Cut, bisect, mean
+from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, Turn, losses, rotation
+from lacewing.pruning.selection import Selection, Target, TargetLoss, smallest_selection
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
-ATTACKS, THINNINGS = 4, 2
-"""How often a robust cut that an attack breaks is made again, and how often it is thinned again."""
+ATTACKS, ELIMINATIONS = 4, 2
+"""How often a robust selection that an attack breaks is made again, and how often nodes are
+eliminated again."""
+RANKED = 64
+"""Pairs that nodes are ranked on; what goes is decided on all."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Wanted:
 
 
 class Search:
-    """One mask on its way: where it stands on its path, and the smallest cut so far."""
+    """One mask on its way: where it stands on its path, and the smallest selection so far."""
 
     def __init__(self, model: Model, number: int, wanted: Wanted, sets: PromptSets) -> None:
         config = wanted.config
@@ -60,16 +63,17 @@ class Search:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.optimizer = mask_optimizer(self.mask, config)
         vocab = model.network.config.vocab_size
-        self.kinds = turns(config.stress) if config.robust else (PLAIN,)
-        self.heads = {kind: Head(vocab) for kind in self.kinds} if config.calibrate else {}
-        self.strain = self._strain(model) if config.robust else None
-        self.demands = self.strain.demands if self.strain else None
-        self.measure = self.strain or self._measure(model)
+        self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
+        calibrated = self.constraints if config.calibrate else ()
+        self.calibrations = {asked: LearnedCalibration(vocab) for asked in calibrated}
+        self.robust = self._robust(model) if config.robust else None
+        plain = TargetLoss(model, sets.validation, config.target_loss, config.calibrate)
+        self.target: Target = self.robust or plain
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
         self.rankings: list[Tensor] = []
         """tau at the stages that were passed."""
-        self.best: Cut | None = None
+        self.best: Selection | None = None
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
@@ -79,7 +83,9 @@ class Search:
             sets = wanted.sets or prompt_sets(model, wanted.task, config)
         except DataError as error:
             return error
-        full = 0.0 if wanted.anyway else mean(ablated_loss(model, sets.validation, None))
+        full = 0.0
+        if not wanted.anyway:
+            full = float(ablated_loss(model, sets.validation, None).mean())
         if full > config.target_loss:
             return DataError(
                 f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
@@ -96,79 +102,77 @@ class Search:
         """Whether the path has been walked to its end."""
         return self.step >= self.wanted.config.steps
 
+    @property
+    def inputs(self) -> RobustInputs | None:
+        """What the constraints of a robust search are asked with."""
+        return self.robust.inputs if self.robust else None
+
     def draw(self) -> Prompts:
         """The prompts of the next step."""
         return drawn(self.sets.train, self.wanted.config.batch, self.generator)
 
     @property
-    def kind(self) -> Kind:
-        """What the mask has to stand in the next step."""
-        return self.kinds[self.step % len(self.kinds)]
+    def asked(self) -> Asked:
+        """The constraint that the mask learns under in the next step."""
+        return self.constraints[self.step % len(self.constraints)]
 
     @property
-    def head(self) -> Head | None:
+    def calibration(self) -> LearnedCalibration | None:
         """The calibration of the next step."""
-        return self._head(self.kind)
+        return self._calibration(self.asked)
 
-    def _head(self, kind: Kind) -> Head | None:
-        """Of a kind; what is claimed of text goes by that of the mean."""
-        mean = "attention" if "attention" in self.kinds else PLAIN
-        return self.heads.get(mean if kind == "natural" else kind)
+    def _calibration(self, asked: Asked) -> LearnedCalibration | None:
+        """The calibration under a constraint; claims on text go by that of mean ablation."""
+        mean = "attention" if "attention" in self.constraints else PLAIN
+        return self.calibrations.get(mean if asked == "natural" else asked)
 
-    def _measure(self, model: Model) -> Callable[[Masks], float]:
-        """The loss of a cut on validation prompts: what decides."""
-        config, prompts = self.wanted.config, self.sets.validation
-
-        def measure(masks: Masks) -> float:
-            pieces = logits_in_pieces(model, prompts, masks)
-            return loss_within(config.target_loss, pieces, prompts, config.calibrate)
-
-        return measure
-
-    def _strain(self, model: Model) -> Strain:
-        seed = self.wanted.config.seed
-        asked = "natural" in self.wanted.config.stress
-        text = ForeignText.of(model, self.sets) if asked else None
-        return Strain(model, self.sets, Demands(Adversary(model, seed), text), self.wanted.config)
+    def _robust(self, model: Model) -> RobustTarget:
+        config = self.wanted.config
+        text = ForeignText.of(model, self.sets) if "natural" in config.constraints else None
+        inputs = RobustInputs(Adversary(model, config.seed), text)
+        return RobustTarget(model, self.sets, inputs, config)
 
     def learn(self, model: Model) -> None:
         """Move the mask along its gradient; at a stage, keep where it stands."""
         config = self.wanted.config
         follow(self.mask, self.optimizer, config, self.step / config.steps)
-        if self.head:
-            self.head.follow()
-        if self.demands:
-            self.demands.adversary.follow()
+        if self.calibration:
+            self.calibration.follow()
+        if self.inputs:
+            self.inputs.adversary.follow()
         self.step += 1
         if self.step in self.stages:
             self.rankings.append(self.mask.tau.detach().clone())
-            if self.strain and self.strain.opposed and (found := self._cut(model)):
-                self.strain.attack(found.masks)
+            if self.robust and self.robust.opposed and (found := self._select(model)):
+                self.robust.attack(found.masks)
 
-    def _cut(self, model: Model, most: int | None = None) -> Cut | None:
-        mended = self.strain.mended if self.strain else None
-        target = self.wanted.config.target_loss
-        return bisect(model, self.mask, target, self.measure, mended, most)
+    def _select(self, model: Model, most: int | None = None) -> Selection | None:
+        mended = self.robust.mended if self.robust else None
+        return smallest_selection(model, self.mask, self.target, mended, most)
 
-    def cut(self, model: Model, tell: Callable[[Cut], None] = lambda cut: None) -> Cut | None:
-        """The smallest cut of all stages, without the nodes it can do without.
+    def select(
+        self, model: Model, tell: Callable[[Selection], None] = lambda selection: None
+    ) -> Selection | None:
+        """The smallest selection of all stages, without the nodes it can do without.
 
-        `tell` is called with every cut on the way.
+        `tell` is called with every selection on the way.
         """
         best = self.smallest(model, tell)
-        return best and self._thinned(model, best, tell)
+        return best and self._eliminated(model, best, tell)
 
-    def smallest(self, model: Model, tell: Callable[[Cut], None] = lambda cut: None) -> Cut | None:
-        """The smallest cut of all stages; the mask is where it was made.
+    def smallest(
+        self, model: Model, tell: Callable[[Selection], None] = lambda selection: None
+    ) -> Selection | None:
+        """The smallest selection of all stages; the mask is where it was made.
 
-        The last stage comes first: its cut is mostly the smallest, and then of each earlier one a
-        single cut, as large, shows that none of it is smaller.
+        The last stage comes first: its selection is mostly the smallest, and then of each earlier
+        one a single selection, as large, shows that none of it is smaller.
         """
         ranking = self.mask.tau
         for earlier in reversed(self.rankings):
             with torch.no_grad():
                 self.mask.tau.copy_(earlier)
-            found = self._cut(model, self.best.nodes if self.best else None)
+            found = self._select(model, self.best.nodes if self.best else None)
             if found:
                 self.best, ranking = found, earlier
                 tell(found)
@@ -176,85 +180,102 @@ class Search:
             self.mask.tau.copy_(ranking)
         return self.best
 
-    def _thinned(self, model: Model, best: Cut, tell: Callable[[Cut], None]) -> Cut:
-        """A cut without the nodes it can do without.
+    def _eliminated(
+        self, model: Model, best: Selection, tell: Callable[[Selection], None]
+    ) -> Selection:
+        """A selection without the nodes it can do without.
 
-        One that is to stand the worst is attacked again. Where that breaks it, it is thinned anew
-        from the smallest on the way that it does not break; what broke it is faced from then on.
+        One that is to hold under the worst subset is attacked again. Where that breaks it, nodes
+        are eliminated anew from the smallest on the way that it does not break; what broke it is a
+        constraint from then on.
         """
-        if not self.strain:
-            prompts, target = self.sets.validation, self.wanted.config.target_loss
-            return thin(model, best, prompts, target, self.measure, tell=tell)
-        whole = self._held(model) if self.strain.opposed else best
-        for _ in range(THINNINGS):
+        if not self.robust:
+            few = self.sets.validation.first(RANKED)
+            rises = partial(_loss_rises, model, few)
+            return eliminate_nodes(model, best, self.target, rises, tell)
+        whole = self._held(model) if self.robust.opposed else best
+        for _ in range(ELIMINATIONS):
             way = self._way_down(model, whole, tell)
-            if not (self.strain.opposed and self.strain.attack(way[-1].masks, STARTS)):
+            if not (self.robust.opposed and self.robust.attack(way[-1].masks, STARTS)):
                 return way[-1]
             whole = self._standing(way) or self._held(model)
         return whole
 
-    def _way_down(self, model: Model, whole: Cut, tell: Callable[[Cut], None]) -> list[Cut]:
-        """A robust cut, and the smaller ones that thinning finds on its way down."""
-        prompts, target, way = self.sets.validation, self.wanted.config.target_loss, [whole]
+    def _way_down(
+        self, model: Model, whole: Selection, tell: Callable[[Selection], None]
+    ) -> list[Selection]:
+        """A robust selection, and the smaller ones that elimination finds on its way down."""
+        way = [whole]
 
-        def keep(cut: Cut) -> None:
-            way.append(cut)
-            tell(cut)
+        def keep(selection: Selection) -> None:
+            way.append(selection)
+            tell(selection)
 
-        thin(model, whole, prompts, target, self.measure, partial(self._rises, model), keep)
+        eliminate_nodes(model, whole, self.target, partial(self._robust_rises, model), keep)
         return way
 
-    def _standing(self, way: Sequence[Cut]) -> Cut | None:
-        """The smallest cut on the way that an attack does not break, if more nodes stand more."""
-        assert self.strain
+    def _standing(self, way: Sequence[Selection]) -> Selection | None:
+        """The smallest selection on the way that an attack does not break.
+
+        Found by bisection, as if more nodes held under more.
+        """
+        assert self.robust
         found = None
-        low, high = 0, len(way)  # before `low` all stand, from `high` on none does
+        low, high = 0, len(way)  # before `low` all hold, from `high` on none does
         while low < high:
             middle = (low + high) // 2
-            stands = self.strain(way[middle].masks) <= self.wanted.config.target_loss
-            if stands and not self.strain.attack(way[middle].masks, STARTS):
+            holds = self.robust.reaches(way[middle].masks)
+            if holds and not self.robust.attack(way[middle].masks, STARTS):
                 found, low = way[middle], middle + 1
             else:
                 high = middle
         return found
 
-    def _held(self, model: Model) -> Cut:
-        """A cut that an attack does not break, or the last of some."""
-        assert self.strain
+    def _held(self, model: Model) -> Selection:
+        """A selection that an attack does not break, or the last of some."""
+        assert self.robust
         assert self.best
         for _ in range(ATTACKS):
-            self.best = self._cut(model) or self.best
-            if not self.strain.attack(self.best.masks, STARTS):
+            self.best = self._select(model) or self.best
+            if not self.robust.attack(self.best.masks, STARTS):
                 break
         return self.best
 
-    def _rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
-        """What a cut's losses under all kinds of stress would rise by without each node."""
-        assert self.demands
+    def _robust_rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
+        """What a selection's losses under all constraints would rise by without each node."""
+        assert self.inputs
         on = torch.cat(list(masks.values()))
         mask = NodeMask(self.mask.widths, model.means, on.float() - 0.5, self.mask.temperature)
-        few = self.sets.train.take(range(min(RANKED, len(self.sets.train))))
-        for kind in self.kinds:
-            head = self._head(kind)
+        few = self.sets.train.first(RANKED)
+        for asked in self.constraints:
+            calibration = self._calibration(asked)
             random = torch.Generator().manual_seed(self.wanted.config.seed)
-            gradients(model.network, [mask], [few], [0.0], [head], kind, random, [self.demands])
-            if head:
-                head.optimizer.zero_grad()
-        self.demands.adversary.optimizer.zero_grad()
+            inputs = [self.inputs]
+            gradients(model.network, [mask], [few], [0.0], [calibration], asked, random, inputs)
+            if calibration:
+                calibration.optimizer.zero_grad()
+        self.inputs.adversary.optimizer.zero_grad()
         assert mask.tau.grad is not None
         return mask.by_site(-mask.tau.grad)
+
+
+def _loss_rises(model: Model, prompts: Prompts, masks: Masks) -> dict[str, Tensor]:
+    """What the task loss under mean ablation would rise by without each node."""
+    return node_rises(model.network, masks, model.means, prompts)
 
 
 def step_together(model: Model, searches: Sequence[Search]) -> str:
     """One step of every search, as one batch; what there is to say of it."""
     reached = []
-    for kind in dict.fromkeys(search.kind for search in searches):
-        alike = [search for search in searches if search.kind == kind]
+    for asked in dict.fromkeys(search.asked for search in searches):
+        alike = [search for search in searches if search.asked == asked]
         batches = [search.draw() for search in alike]
         penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
-        masks, heads = [s.mask for s in alike], [s.head for s in alike]
-        random, demands = alike[0].generator, [s.demands for s in alike if s.demands]
-        reached += gradients(model.network, masks, batches, penalties, heads, kind, random, demands)
+        masks, calibrations = [s.mask for s in alike], [s.calibration for s in alike]
+        random, inputs = alike[0].generator, [s.inputs for s in alike if s.inputs]
+        reached += gradients(
+            model.network, masks, batches, penalties, calibrations, asked, random, inputs
+        )
     for search in searches:
         search.learn(model)
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
@@ -289,10 +310,10 @@ def gradients(
     masks: Sequence[NodeMask],
     batches: Sequence[Prompts],
     penalties: Sequence[float],
-    heads: Sequence[Head | None] = (),
-    kind: Kind = "mean",
+    calibrations: Sequence[LearnedCalibration | None] = (),
+    asked: Asked = PLAIN,
     generator: torch.Generator | None = None,
-    demands: Sequence[Demands] = (),
+    inputs: Sequence[RobustInputs] = (),
 ) -> list[float]:
     """Gradients of masks from a batch of prompts each; the task losses, in nats.
 
@@ -301,14 +322,14 @@ def gradients(
         masks: One per circuit.
         batches: The prompts of each.
         penalties: What a node of each costs.
-        heads: Calibrations that are learned with the masks, where they are wanted.
-        kind: What the masks have to stand (see `stress`).
-        generator: Draws what a kind leaves to chance.
-        demands: What the kinds that are no plain ablations ask with.
+        calibrations: Learned with the masks, where they are wanted.
+        asked: The constraint that the masks learn under.
+        generator: Draws what a constraint leaves to chance.
+        inputs: Of each robust search; constraints that are plain ablations need none.
     """
     random = generator or torch.default_generator
-    heads = heads or [None] * len(masks)
-    task_losses = losses(kind, Turn(network, masks, batches, heads, demands, random))
+    calibrations = calibrations or [None] * len(masks)
+    task_losses = losses(asked, Turn(network, masks, batches, calibrations, inputs, random))
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
     return [float(loss.detach()) for loss in task_losses]

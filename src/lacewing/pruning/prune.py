@@ -13,28 +13,27 @@ Paper section 2.2 and A.5; method section 6. The model's weights never change.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
-from lacewing.ablation.calibration import calibrate
+from lacewing.ablation.calibration import fit
 from lacewing.ablation.masks import Masks, nodes_of
-from lacewing.ablation.run import ablated_loss
-from lacewing.circuit import circuit as circuits
+from lacewing.ablation.run import ablated_logits, ablated_loss
 from lacewing.circuit.calibration import Calibration
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.circuit import Circuit, NodesOnly, circuit_of
 from lacewing.circuit.config import PruneConfig
-from lacewing.circuit.prompts import PromptSets
+from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.pruning.edge_search import fewest_edges
-from lacewing.pruning.elimination import measured
+from lacewing.pruning.elimination import measured, minimise
 from lacewing.pruning.node_search import Search, Wanted, step_together
-from lacewing.pruning.selection import Cut, mean
+from lacewing.pruning.selection import Selection
 from lacewing.tasks.batch import Prompts
+from lacewing.tasks.registry import get
 from lacewing.tasks.task import Task
 
 AT_ONCE = 4
@@ -43,28 +42,33 @@ AT_ONCE = 4
 
 def prune(
     model: Model,
-    task: Task,
+    task: Task | str,
     config: PruneConfig | None = None,
     *,
     sets: PromptSets | None = None,
+    corpus: str | None = None,
     quiet: bool = False,
 ) -> Circuit:
     """Find a small circuit for a task.
 
     Args:
         model: The model; its weights are only read.
-        task: What the circuit has to do.
+        task: What the circuit has to do: a task, its name, or a JSONL file of pairs.
         config: Target loss, seed and search; defaults suit small models.
-        sets: The prompts, where they are already made; by default from the model's corpus.
+        sets: The prompts, where they are already made; by default from the corpus.
+        corpus: Where prompts come from; by default the model's corpus.
         quiet: Report no progress.
 
     Returns:
-        The smallest circuit found; the same one for the same model, task and configuration.
+        The smallest circuit found, with its test pairs and, if it was to be minimal, its
+        certificate; the same one for the same model, task and configuration.
 
     Raises:
         DataError: the full model itself does not reach the target loss, or no circuit does.
     """
-    (found,) = prune_many(model, [Wanted(task, config or PruneConfig(), sets)], quiet=quiet)
+    task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
+    sets = sets or prompt_sets(model, task, config, corpus)
+    (found,) = prune_many(model, [Wanted(task, config, sets)], quiet=quiet)
     if isinstance(found, DataError):
         raise found
     return found
@@ -93,34 +97,52 @@ def prune_many(
     """
     keep_pages()
     results: dict[int, Circuit | DataError] = {}
+
+    def keep(number: int, found: Circuit | DataError) -> None:
+        results[number] = found
+        if done and isinstance(found, Circuit):
+            done(number, found)
+
+    for search, found in _searched(model, wanted, quiet):
+        if isinstance(search, Search) and isinstance(found, Circuit):
+            if search.wanted.config.minimal:
+                found = _minimal(model, found, search.sets, quiet)
+            keep(search.number, found)
+        else:
+            keep(search if isinstance(search, int) else search.number, found)
+    return [results[number] for number in range(len(wanted))]
+
+
+def _searched(
+    model: Model, wanted: Sequence[Wanted], quiet: bool
+) -> Iterator[tuple[Search | int, Circuit | DataError]]:
+    """Every search as it ends, with what it found; the number of one that could not begin."""
     waiting = list(enumerate(wanted))
     running: list[Search] = []
     total = sum(one.config.steps for one in wanted)
-    with (
-        sparse_products(model.network),
-        progress(_title(wanted), total, "steps", not quiet) as bar,
-    ):
+    with progress(_title(wanted), total, "steps", not quiet) as bar:
         walked = 0
         while waiting or running:
-            while waiting and len(running) < AT_ONCE:
-                number, one = waiting.pop(0)
-                search = Search.begin(model, number, one)
-                if isinstance(search, Search):
-                    running.append(search)
-                else:
-                    results[number], walked = search, walked + one.config.steps
-            if not running:
-                continue
-            told = step_together(model, running)
-            walked += len(running)
-            bar.update(min(walked, total), told)
-            for search in [s for s in running if s.ended]:
-                running.remove(search)
-                say = partial(bar.update, min(walked, total - 1))  # said at times, not at each cut
-                found = results[search.number] = _finish(model, search, say)
-                if done and isinstance(found, Circuit):
-                    done(search.number, found)
-    return [results[number] for number in range(len(wanted))]
+            ended: list[tuple[Search | int, Circuit | DataError]] = []
+            with sparse_products(model.network):
+                while waiting and len(running) < AT_ONCE:
+                    number, one = waiting.pop(0)
+                    search = Search.begin(model, number, one)
+                    if isinstance(search, Search):
+                        running.append(search)
+                    else:
+                        walked += one.config.steps
+                        ended.append((number, search))
+                while running and not ended:
+                    told = step_together(model, running)
+                    walked += len(running)
+                    bar.update(min(walked, total), told)
+                    for search in [s for s in running if s.ended]:
+                        running.remove(search)
+                        # Said at times, not at each selection that is tried.
+                        say = partial(bar.update, min(walked, total - 1))
+                        ended.append((search, _finish(model, search, say)))
+            yield from ended
 
 
 def _title(wanted: Sequence[Wanted]) -> str:
@@ -130,7 +152,7 @@ def _title(wanted: Sequence[Wanted]) -> str:
 def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
     config, name = search.wanted.config, search.wanted.task.name
-    best = search.cut(model, lambda cut: say(f"cut {name}: {cut.nodes} nodes"))
+    best = search.select(model, lambda found: say(f"select {name}: {found.nodes} nodes"))
     if best is None:
         penalties = f"{config.penalty_from:g} to {config.penalty_to:g}"
         return DataError(
@@ -138,27 +160,36 @@ def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit
             f"from {penalties} remove too much; lower penalty_to"
         )
     circuit = as_circuit(model, search, best)
-    if not config.edges:
+    if not config.prunes_edges:
         return circuit
     fewer = measured(model, fewest_edges(model, search, circuit, say), search.sets)
     seconds = round(time.monotonic() - search.began, 2)
-    settings = {**circuit.settings, "seconds": seconds, "nodes_only": nodes_only(circuit)}
-    return dataclasses.replace(fewer, settings=settings)
+    return dataclasses.replace(fewer, seconds=seconds, nodes_only=_nodes_only(circuit))
 
 
-def nodes_only(circuit: Circuit) -> dict[str, Any]:
+def _minimal(model: Model, circuit: Circuit, sets: PromptSets, quiet: bool) -> Circuit:
+    """The circuit without what can go, measured anew, with its certificate."""
+    began, before = time.monotonic(), _nodes_only(circuit)
+    smaller = measured(model, minimise(model, circuit, sets.validation, quiet=quiet), sets)
+    seconds = round((circuit.seconds or 0.0) + time.monotonic() - began, 2)
+    return dataclasses.replace(smaller, seconds=seconds, nodes_only=before)
+
+
+def _nodes_only(circuit: Circuit) -> NodesOnly:
     """What a circuit was before its edges were pruned."""
-    known: dict[str, Any] | None = circuit.settings.get("nodes_only")
-    now = {"nodes": circuit.n_nodes, "edges": circuit.n_edges, "loss": circuit.losses["circuit"]}
-    return known or now
+    now = NodesOnly(circuit.n_nodes, circuit.n_edges, circuit.losses["circuit"])
+    return circuit.nodes_only or now
 
 
-def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:
-    """A cut as a circuit, with its losses on test and validation prompts."""
-    config, sets, masks = search.wanted.config, search.sets, cut.masks
-    calibration = calibrate(model, sets.validation, masks) if config.calibrate else None
+def as_circuit(model: Model, search: Search, selection: Selection) -> Circuit:
+    """A selection as a circuit, with its losses on test and validation prompts."""
+    config, sets, masks = search.wanted.config, search.sets, selection.masks
+    calibration = None
+    if config.calibrate:
+        logits = ablated_logits(model, sets.validation, masks)
+        calibration = fit(logits, sets.validation)
     seconds = round(time.monotonic() - search.began, 2)
-    return circuits.make(
+    return circuit_of(
         model.network,
         nodes_of(masks),
         model_id=model.id,
@@ -167,11 +198,11 @@ def as_circuit(model: Model, search: Search, cut: Cut) -> Circuit:
         task=search.wanted.task.name,
         answers=tuple(sorted(set(sets.test.answer.tolist()))),
         ablation="mean",
-        seed=config.seed,
-        target_loss=config.target_loss,
+        config=config,
         losses=_losses(model, sets, masks, calibration),
         calibration=calibration,
-        settings=config.settings() | {"seconds": seconds},
+        pairs=sets.test.pairs,
+        seconds=seconds,
     )
 
 
@@ -180,7 +211,7 @@ def _losses(
 ) -> dict[str, float]:
     def loss(prompts: Prompts, masks: Masks | None) -> float:
         used = None if masks is None else calibration
-        return mean(ablated_loss(model, prompts, masks, calibration=used))
+        return float(ablated_loss(model, prompts, masks, calibration=used).mean())
 
     return {
         "full": loss(sets.test, None),

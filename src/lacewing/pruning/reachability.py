@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lacewing.ablation.masks import Masks
-from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES, writers
 
 
 def connected(
@@ -47,7 +47,7 @@ def _joined(
     network: Transformer, layer: int, edges: Mapping[str, Sequence[tuple[int, int]]] | None
 ) -> dict[str, Tensor]:
     """Per written site, [destination, source]: whether an edge joins them."""
-    weights = {site: weight for site, (weight, _) in writers(network.blocks[layer]).items()}  # type: ignore[arg-type]
+    weights = {site: weight for site, (weight, _) in writers(network.blocks[layer]).items()}
     if edges is None:
         return {site: weight != 0 for site, weight in weights.items()}
     joined = {site: torch.zeros_like(weight, dtype=torch.bool) for site, weight in weights.items()}

@@ -6,11 +6,11 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.drawing import drawing
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.store import Model, load
 from lacewing.pages import svg
 from lacewing.report import charts
-from lacewing.report.drawing import drawing
 from lacewing.report.gather import circuits_of, gather
 from lacewing.report.page import page
 

@@ -1,6 +1,6 @@
 """Sufficient and necessary under every ablation: does the verdict hang on one way to ablate?
 
-Under the circuit's own ablation the marks and the verdicts are those of `verify`. Under the others
+Under the circuit's own ablation the thresholds and verdicts are those of the short test. Under the others
 the circuit must keep the loss below half of chance, and the model without it must be above. In both
 the circuit must do better than every random circuit with as many nodes at every site. Zero ablation
 often gives far smaller circuits than mean ablation, and norms that are not frozen far smaller ones
@@ -28,7 +28,7 @@ from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
 from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
-from lacewing.verification.short import Test, Verification
+from lacewing.verification.short import ShortTest, Test
 
 WAYS: tuple[Way, ...] = ("mean", "zero", "resample", "frozen")
 SAID = {
@@ -41,11 +41,11 @@ SUFFICIENT = HALF_CHANCE
 """A circuit found for 0.15 nats under one ablation may lose some under another, but not be nearer
 to a guess than to an answer."""
 NECESSARY = HALF_CHANCE
-"""As in `verify`."""
+"""As in the short test."""
 
 
-def verified(done: Verification, ablation: str) -> list[Finding]:
-    """The two findings that `verify` has made already, under the circuit's own ablation."""
+def of_short_test(done: ShortTest, ablation: str) -> list[Finding]:
+    """The two findings that the short test has made already, under the circuit's own ablation."""
     said = SAID[ablation]
     return [
         _of_test(
@@ -66,7 +66,7 @@ def verified(done: Verification, ablation: str) -> list[Finding]:
 
 
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
-    """Sufficiency and necessity under the ablations that `verify` does not use."""
+    """Sufficiency and necessity under the ablations that the short test does not use."""
     found: list[Finding] = []
     ways = [way for way in WAYS if way != circuit.ablation]
     controls = random_nodes(model, circuit, prompts.seed, CONTROLS)
@@ -81,21 +81,21 @@ def _judged(
     model: Model, circuit: Circuit, evidence: Evidence, way: Way, controls: list[Nodes]
 ) -> Iterator[Finding]:
     test, seed, fitted_on = evidence.test, evidence.seed, evidence.fitted_on
-    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+    few = test.first(CONTROL_PAIRS)
 
     def loss(run: Callable[..., Tensor], of: Circuit | Nodes, on: Prompts) -> np.ndarray:
         logits = functools.partial(run, model, of, way=way, seed=seed)
         return pair_means(refitted_loss(logits, fitted_on, on))
 
     def judged(
-        name: str, losses: np.ndarray, control: float, word: str, mark: float, meaning: str
+        name: str, losses: np.ndarray, control: float, word: str, threshold: float, meaning: str
     ) -> Finding:
         at_most, low_high = word == "best", bootstrap(losses, seed=seed)
         own = losses[: len(few)].mean()
         return judge(
             f"{name}.{way}",
             float(losses.mean()),
-            mark,
+            threshold,
             at_most=at_most,
             unit="nats",
             n=len(test),
@@ -118,13 +118,13 @@ def _judged(
 
 
 def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:
-    """A test of `verify` as a finding, with the verdict that it has there."""
+    """A test of the short test as a finding, with the verdict that it has there."""
     low, high = test.interval
     random = test.random
     finding = judge(
         name,
         test.loss,
-        test.mark,
+        test.threshold,
         at_most=at_most,
         unit="nats",
         n=pairs,

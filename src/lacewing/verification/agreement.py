@@ -72,7 +72,7 @@ def _both(model: Model, circuit: Circuit, prompts: Prompts, seed: int) -> tuple[
 def _on_test(model: Model, circuit: Circuit, evidence: Evidence) -> list[Finding]:
     test, seed = evidence.test, evidence.seed
     own, full = _both(model, circuit, test, seed)
-    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+    few = test.first(CONTROL_PAIRS)
     best = -math.inf
     for nodes in random_nodes(model, circuit, seed, CONTROLS):
         logits = only(model, nodes, few, circuit.ablation, seed)
@@ -119,7 +119,7 @@ def _elsewhere(
     return finding
 
 
-def _share(name: str, own: Tensor, full: Tensor, mark: float, seed: int, said: str) -> Finding:
+def _share(name: str, own: Tensor, full: Tensor, threshold: float, seed: int, said: str) -> Finding:
     """How often two signs agree; a tie of either agrees with nothing."""
     same = pair_means((own * full > 0).float())
     low, high = bootstrap(same, seed=seed)
@@ -127,7 +127,7 @@ def _share(name: str, own: Tensor, full: Tensor, mark: float, seed: int, said: s
     return judge(
         name,
         float(same.mean()),
-        mark,
+        threshold,
         at_most=False,
         unit="share",
         n=len(own),

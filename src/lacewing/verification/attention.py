@@ -30,7 +30,7 @@ from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut, judge
 from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
 
-MARK = 0.25
+THRESHOLD = 0.25
 """Of a head's attention, what may lie elsewhere: a head that turns from sharp to uniform over more
 than a few tokens moves far more."""
 
@@ -41,7 +41,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     if not heads:
         return [LeftOut("attention", "the circuit keeps no query, key or value of any head")]
     test = prompts.test
-    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+    few = test.first(CONTROL_PAIRS)
     cut = cut_model(model, circuit, circuit.ablation)
     worst = []
     with progress(f"attention {circuit.task}", CONTROLS, "controls", not quiet) as bar:
@@ -58,7 +58,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         judge(
             "attention",
             float(pairs.mean()),
-            MARK,
+            THRESHOLD,
             at_most=True,
             unit="share",
             n=2 * len(test),

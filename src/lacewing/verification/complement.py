@@ -30,7 +30,7 @@ from lacewing.verification.random_circuits import CONTROL_PAIRS, random_nodes
 
 SUBSETS = 16
 """Random halves; every other one is resampled instead of at its mean."""
-MARK = HALF_CHANCE
+THRESHOLD = HALF_CHANCE
 """With the circuit whole, no choice of the rest should bring the model nearer to a guess than to an
 answer."""
 
@@ -45,7 +45,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
 def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:
     generator = np.random.default_rng(evidence.seed)
-    few = evidence.test.take(range(min(CONTROL_PAIRS, len(evidence.test))))
+    few = evidence.test.first(CONTROL_PAIRS)
     ways: Sequence[Way] = ("mean", "resample")
     losses = []
     for number in range(SUBSETS):
@@ -62,7 +62,7 @@ def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -
     return judge(
         "complement.random",
         float(pairs.mean()),
-        MARK,
+        THRESHOLD,
         at_most=True,
         unit="nats",
         n=len(few),
@@ -96,7 +96,7 @@ def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) ->
     return judge(
         "complement.worst",
         float(losses[1].mean()),
-        MARK,
+        THRESHOLD,
         at_most=True,
         unit="nats",
         n=len(test),

@@ -1,7 +1,7 @@
 """Controls that must fail: what does the same search find where there is no mechanism to find?
 
 A mask over thousands of nodes is a model of its own: trained hard enough, it may answer anything.
-So the search that found the circuit is run again, with the circuit's own settings, on
+So the search that found the circuit is run again, with the circuit's own configuration, on
 
     nonsense        the same prompts, the answers of half of all pairs exchanged; a hash of the pair
                     says which, so that no rule exists
@@ -24,11 +24,11 @@ from torch import Tensor
 from lacewing.ablation.editor import has_cut_edges
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model, model_id
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import thirds
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
 from lacewing.tasks.batch import Prompts
@@ -47,7 +47,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
     Args:
         model: The circuit's model.
-        circuit: The circuit; its settings are used again.
+        circuit: The circuit; its configuration is used again.
         prompts: Its prompts, and text to measure the means of the random model on.
         quiet: Report no progress.
 
@@ -55,7 +55,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         One finding for each control: its edges over the circuit's, infinite if the target is never
         reached.
     """
-    config = dataclasses.replace(PruneConfig.of(circuit.settings), edges=False)
+    config = circuit.config.nodes_alone()
     sets = _fewer(prompts.sets)
     task = prompts.task
     nonsense, shuffled = exchanged(sets), dealt(sets, prompts.seed)
@@ -144,7 +144,7 @@ def without_training(model: Model, text: Tensor, seed: int) -> Model:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            for part in parameter.chunk(3) if "c_attn" in name else (parameter,):
+            for part in thirds(parameter) if "c_attn" in name else (parameter,):
                 order = torch.randperm(part.numel(), generator=generator)
                 part.copy_(part.flatten()[order].view(part.shape))
     means = site_means(network, text)

@@ -14,8 +14,8 @@ from pathlib import Path
 from random import Random
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.config import PruneConfig
-from lacewing.data.corpus import CODE, TESTS, Corpus, CorpusSummary, split_of
+from lacewing.data.corpus import CODE, TESTS, Corpus, split_of
+from lacewing.data.summary import CorpusSummary
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
 from lacewing.model.store import Model
@@ -42,7 +42,7 @@ def templates(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     task = evidence.task
     if task.origin != "mixed":
         return f"all prompts of {task.name} are of one make ({task.origin})"
-    config, corpus = PruneConfig.of(circuit.settings), Corpus.parse(evidence.corpus)
+    config, corpus = circuit.config, Corpus.parse(evidence.corpus)
     longest = min(config.max_tokens, model.network.config.context)
     drawn = model.tokenizer, longest, config.seed
     count = config.train_pairs
@@ -87,7 +87,7 @@ def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
         return f"the pairs of {evidence.task.name} come from one file"
     if not (other := _other(evidence)):
         return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
-    config = PruneConfig.of(circuit.settings)
+    config = circuit.config
     longest = min(config.max_tokens, model.network.config.context)
     made = prompts(evidence.task, other[0], model.tokenizer, "test", PAIRS, longest, config.seed)
     return made, f"prompts from {other[0].spec}"
@@ -109,7 +109,7 @@ def _other(evidence: Evidence) -> list[Corpus]:
 
 def longer(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts longer than any the circuit was pruned on, up to twice as long."""
-    config, context = PruneConfig.of(circuit.settings), model.network.config.context
+    config, context = circuit.config, model.network.config.context
     if context < 2 * config.max_tokens:
         return (
             f"prompts were up to {min(config.max_tokens, context)} tokens long and the model knows "

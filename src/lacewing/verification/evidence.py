@@ -7,7 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.config import SEEDS, PruneConfig
+from lacewing.circuit.config import SEEDS
 from lacewing.circuit.natural_text import natural_text
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
@@ -28,7 +28,7 @@ class Evidence:
     test: Prompts
     """The saved test pairs, on which nothing was chosen."""
     sets: PromptSets
-    """The task's prompts, made again with the circuit's settings; none of `train` and `validation`
+    """The task's prompts, made again with the circuit's configuration; none of `train` and `validation`
     is a pair of `test`."""
     text: Int64[Tensor, "sequence token"]
     """Natural text that the model was not trained on: windows of its context."""
@@ -47,7 +47,7 @@ class Evidence:
     def fitted_on(self) -> Prompts:
         """Prompts for the calibration of an ablation that a circuit was not found under."""
         validation = self.sets.validation
-        return validation.take(range(min(FITTED_ON, len(validation))))
+        return validation.first(FITTED_ON)
 
 
 def gather(
@@ -62,7 +62,7 @@ def gather(
 
     Args:
         model: The circuit's model.
-        circuit: The circuit; its settings say how many prompts there are, and how long.
+        circuit: The circuit; its configuration says how many prompts there are, and how long.
         test: Its saved test pairs.
         corpus: Where prompts and text come from; by default the model's corpus.
         seed: Seeds the choice of text, and later every draw.
@@ -71,7 +71,7 @@ def gather(
     Raises:
         DataError: the task or its text is not there, or there is no validation text.
     """
-    config, known = PruneConfig.of(circuit.settings), task_of(circuit, task)
+    config, known = circuit.config, task_of(circuit, task)
     sets = prompt_sets(model, known, config, corpus)
     sets = dataclasses.replace(
         sets,

@@ -1,8 +1,8 @@
-"""A finding: one number about a circuit, with its mark, its interval and its control."""
+"""A finding: one number about a circuit, with its threshold, its interval and its control."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +23,16 @@ class Finding:
     """How many pairs, prompts, positions or seeds were sampled."""
     unit: str
     """What the value counts: nats, share, ratio, ..."""
-    pass_mark: float
+    threshold: float
     """What the value has to reach, set in advance."""
     at_most: bool
-    """Whether the value must lie at or below the mark; else at or above."""
+    """Whether the value must lie at or below the threshold; else at or above."""
     control: float | None
     """The same number for the control."""
     control_name: str
     """What the control is."""
     passed: bool | None
-    """None: unresolved, because the interval straddles the mark or nothing could be measured."""
+    """None: unresolved, because the interval straddles the threshold or nothing could be measured."""
     meaning: str
     """One line for a person."""
 
@@ -57,7 +57,7 @@ class LeftOut:
 def judge(
     name: str,
     value: float,
-    pass_mark: float,
+    threshold: float,
     *,
     at_most: bool,
     unit: str,
@@ -72,14 +72,14 @@ def judge(
     """A finding with its verdict.
 
     Passed where the whole interval (the value, where there is none) is on the right side of the
-    mark, failed where all of it is on the wrong side, unresolved where it straddles the mark or the
+    threshold, failed where all of it is on the wrong side, unresolved where it straddles it or the
     value is nan.
 
     Args:
         name: What was tested.
         value: What was measured.
-        pass_mark: What it has to reach, set in advance.
-        at_most: Whether it must lie at or below the mark; else at or above.
+        threshold: What it has to reach, set in advance.
+        at_most: Whether it must lie at or below the threshold; else at or above.
         unit: What the value counts.
         n: How much was sampled.
         meaning: One line for a person.
@@ -90,7 +90,7 @@ def judge(
         beaten: Where the test demands it, whether the control did worse; if not, the test fails.
     """
     ends = (value if low is None else low, value if high is None else high)
-    right = [end <= pass_mark if at_most else end >= pass_mark for end in ends]
+    right = [end <= threshold if at_most else end >= threshold for end in ends]
     passed = None if math.isnan(value) or right[0] != right[1] else right[0]
     if passed and not beaten:
         passed = False
@@ -101,7 +101,7 @@ def judge(
         high=high,
         n=n,
         unit=unit,
-        pass_mark=pass_mark,
+        threshold=threshold,
         at_most=at_most,
         control=control,
         control_name=control_name,
@@ -110,22 +110,31 @@ def judge(
     )
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """All findings in a few words: `holds`, `fails: NAMES` or `unresolved: NAMES`."""
-    failed = [f.name for f in findings if f.passed is False]
-    if failed:
-        return f"fails: {', '.join(failed)}"
-    open_ = [f.name for f in findings if f.passed is None]
-    return f"unresolved: {', '.join(open_)}" if open_ else "holds"
+def outcome(passed: Iterable[bool | None]) -> bool | None:
+    """Of several tests: failed if one fails, else unresolved if one is, else passed."""
+    each = list(passed)
+    return False if False in each else None if None in each else True
 
 
-def from_json(plain: dict[str, Any]) -> Finding:
-    """The finding that `as_json` wrote; a null value is infinite, its distance to any mark too."""
+def verdict(tests: Mapping[str, bool | None]) -> str:
+    """Tests by name in a few words: `holds`, `fails: NAMES` or `unresolved: NAMES`."""
+    whole = outcome(tests.values())
+    if whole:
+        return "holds"
+    names = ", ".join(name for name, passed in tests.items() if passed is whole)
+    return f"unresolved: {names}" if whole is None else f"fails: {names}"
+
+
+def from_json(plain: Mapping[str, Any]) -> Finding:
+    """The finding that `as_json` wrote; a null value is infinite, its distance to any threshold too."""
+    plain = dict(plain)
+    if "pass_mark" in plain:  # what older versions called the threshold
+        plain["threshold"] = plain.pop("pass_mark")
     value = plain["value"]
     if value is None:
         reached = plain["passed"] is not None
         value = math.inf if reached else math.nan
-    return Finding(**plain | {"value": value})
+    return Finding(**(plain | {"value": value}))
 
 
 def _odd(value: object) -> bool:

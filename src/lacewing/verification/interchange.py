@@ -23,7 +23,7 @@ from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
 from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
 
-MARK = 0.9
+THRESHOLD = 0.9
 """Nearly all answers follow the circuit; a tenth may hang on how the two prompts are aligned."""
 
 
@@ -36,7 +36,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         nothing = f"{said}; the full model has both members of no pair right"
         return [_finding(np.array([np.nan]), 0, (None, None), None, nothing)]
     test = prompts.test.take(usable)
-    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+    few = test.first(CONTROL_PAIRS)
     shares = []
     with progress(f"interchange {circuit.task}", CONTROLS, "controls", not quiet) as bar:
         for nodes in random_nodes(model, circuit, prompts.seed, CONTROLS):
@@ -65,7 +65,7 @@ def _finding(
     return judge(
         "interchange",
         float(flips.mean()),
-        MARK,
+        THRESHOLD,
         at_most=False,
         unit="share",
         n=prompts,

@@ -1,6 +1,7 @@
 """What a suite has found so far, kept as it goes: DIR/verification/NAME.json.
 
-Beside what was found stands what it was found under. Asked under anything else, nothing was kept.
+With every result its conditions are kept: circuit, seed, corpus, version. A result is read again
+only under the same conditions.
 """
 
 import hashlib
@@ -8,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lacewing
-from lacewing import artifacts
+from lacewing import __version__, artifacts
 from lacewing.errors import ArtifactError
 
 FOLDER = "verification"
@@ -29,7 +29,7 @@ class Kept:
         self.folder = folder / FOLDER
         self.asked = {
             "circuit": hashlib.sha256(circuit).hexdigest()[:16],
-            "lacewing": lacewing.__version__,
+            "lacewing": __version__,
         } | dict(asked)
 
     def read(self, name: str, **more: Any) -> dict[str, Any] | None:

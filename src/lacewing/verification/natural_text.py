@@ -32,7 +32,7 @@ from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
 from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
 
-MARK = 0.05
+THRESHOLD = 0.05
 """One foreign position in twenty."""
 
 
@@ -44,7 +44,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     test = prompts.test
     own = claims(model.network, test.tokens, answers, None)
     full_claims = _as_strong(full, own, test).numpy()[foreign]
-    few = test.take(range(min(CONTROL_PAIRS, len(test))))
+    few = test.first(CONTROL_PAIRS)
     shares = []
     with progress(f"natural text {circuit.task}", CONTROLS, "controls", not quiet) as bar:
         for nodes in random_nodes(model, circuit, prompts.seed, CONTROLS):
@@ -58,7 +58,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         judge(
             "natural",
             float(claimed[foreign].mean()) if foreign.any() else float("nan"),
-            MARK,
+            THRESHOLD,
             at_most=True,
             unit="share",
             n=int(foreign.sum()),

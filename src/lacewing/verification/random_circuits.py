@@ -7,6 +7,8 @@ from lacewing.circuit.edges import Nodes
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 
+RANDOM_CIRCUITS = 20
+"""Random circuits that the short test compares with."""
 CONTROL_PAIRS = 96
 """Test pairs, the first ones, that random circuits are measured on and compared with."""
 

@@ -1,11 +1,11 @@
-"""Verify: is the circuit sufficient, is it necessary, and would any circuit of its size do as well?
+"""The short test: is the circuit sufficient, is it necessary, and would any circuit of its size do as well?
 
     sufficient  the circuit alone, everything outside at its pretraining mean, keeps the loss
     necessary   the full model without the circuit's nodes loses it
     control     both again for random circuits with as many nodes at every site, none of them its
                 own: a control that holds parts of a circuit is no control
 
-Measured on test prompts, which nothing was chosen on. The pass marks are fixed here, in advance:
+Measured on test prompts, which nothing was chosen on. The thresholds are fixed here, in advance:
 
     sufficient: the 95 % interval of the loss reaches down to the target, and the loss is below that
                 of every random circuit
@@ -15,7 +15,7 @@ Measured on test prompts, which nothing was chosen on. The pass marks are fixed 
 Paper section 2.2 and Fig. 32.
 """
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,10 +33,8 @@ from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
-from lacewing.verification.random_circuits import CONTROL_PAIRS, random_nodes
-
-RANDOM_CIRCUITS = 20
-HALF_CHANCE = math.log(2) / 2
+from lacewing.tasks.scoring import HALF_CHANCE
+from lacewing.verification.random_circuits import CONTROL_PAIRS, RANDOM_CIRCUITS, random_nodes
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,22 @@ class Test:
     """95 % bootstrap interval over pairs."""
     random: Control
     """The same loss for random circuits."""
-    mark: float
+    threshold: float
     """The loss that had to be reached, set in advance."""
     reason: str
     """The verdict in words."""
 
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Test":
+        """A saved test; older versions called the threshold a mark."""
+        named = {"threshold" if name == "mark" else name: value for name, value in plain.items()}
+        interval, random = tuple(named["interval"]), Control(**named["random"])
+        return cls(**named | {"interval": interval, "random": random})
+
 
 @dataclass(frozen=True)
-class Verification:
-    """What `verify` measured."""
+class ShortTest:
+    """What the short test measured."""
 
     task: str
     model_id: str
@@ -80,12 +85,25 @@ class Verification:
     sufficient: Test
     necessary: Test
 
+    @property
+    def passed(self) -> bool:
+        """Whether the circuit is sufficient and necessary."""
+        return self.sufficient.verdict and self.necessary.verdict
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for a file or a terminal."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "ShortTest":
+        """What `as_json` wrote, now or in older versions."""
+        known = {name: plain[name] for name in cls.__dataclass_fields__}
+        known["full_interval"] = tuple(known["full_interval"])
+        tests = {name: Test.from_json(known[name]) for name in ("sufficient", "necessary")}
+        return cls(**known | tests)
 
-def verify(
+
+def short_test(
     model: Model,
     circuit: Circuit,
     prompts: Prompts,
@@ -93,7 +111,7 @@ def verify(
     seed: int = 0,
     random_circuits: int = RANDOM_CIRCUITS,
     quiet: bool = False,
-) -> Verification:
+) -> ShortTest:
     """Test a circuit on prompts it was not chosen on.
 
     Args:
@@ -117,7 +135,7 @@ def verify(
     without = _losses(model, circuit, prompts, circuit.nodes, complement=True)
     random_alone: list[float] = []
     random_without: list[float] = []
-    few = prompts.take(range(min(CONTROL_PAIRS, len(prompts))))
+    few = prompts.first(CONTROL_PAIRS)
     with (
         progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar,
         sparse_products(model.network),
@@ -128,7 +146,7 @@ def verify(
                 found.append(float(losses.mean()))
             bar.update(index + 1)
     full = pair_means(ablated_loss(model, prompts, None))
-    return Verification(
+    return ShortTest(
         task=circuit.task,
         model_id=circuit.model_id,
         pairs=len(prompts),

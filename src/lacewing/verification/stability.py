@@ -21,7 +21,6 @@ from jaxtyping import Bool, Float
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -78,7 +77,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
     Args:
         model: The circuit's model.
-        circuit: The circuit; its settings are used again.
+        circuit: The circuit; its configuration is used again.
         prompts: Its prompts.
         quiet: Report no progress.
 
@@ -136,7 +135,7 @@ def _other_seeds(
 
 
 def _wanted(circuit: Circuit, prompts: Evidence, seed: int, **more: Any) -> Wanted:
-    config = dataclasses.replace(PruneConfig.of(circuit.settings), seed=seed, edges=False)
+    config = dataclasses.replace(circuit.config.nodes_alone(), seed=seed)
     return Wanted(prompts.task, config, prompts.sets, **more)
 
 

@@ -160,7 +160,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     if not two.count:
         return []
     train = prompts.sets.train
-    values = two.observed(train.take(range(min(OBSERVED, len(train)))))
+    values = two.observed(train.first(OBSERVED))
     tried = torch.linspace(0, two.count - 1, min(two.count, MOST_TRIED)).round().long().tolist()
     total = 4 * len(tried) + 2 * STEPS
     with progress(f"two values for {circuit.task}", total, "steps", not quiet) as bar:
@@ -203,7 +203,7 @@ def best_quarters(
 
     Nodes that are not tried take the one that moves their values the least.
     """
-    few = train.take(range(min(TRIED, len(train))))
+    few = train.first(TRIED)
     options = torch.tensor([[split(x, threshold(x, q)) for q in QUARTERS] for x in values])
     errors = torch.tensor(
         [[_error(x, *levels) for levels in some] for x, some in zip(values, options, strict=True)]
@@ -284,7 +284,7 @@ def _single(two: TwoValued, node: int) -> Tensor:
 
 def _alone(two: TwoValued, levels: Levels, test: Prompts, tried: list[int]) -> list[float]:
     """What each node costs when it alone is two-valued, in nats on test prompts."""
-    few = test.take(range(min(TRIED, len(test))))
+    few = test.first(TRIED)
     none = torch.zeros(two.count, dtype=torch.bool)
     before = float(_pieces(two, few, levels, none).mean())
     return [float(_pieces(two, few, levels, _single(two, node)).mean()) - before for node in tried]

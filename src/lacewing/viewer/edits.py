@@ -16,14 +16,15 @@ from torch import Tensor
 
 from lacewing.ablation.masks import masks_of
 from lacewing.circuit.circuit import Ablation, Circuit
-from lacewing.circuit.edges import FAMILIES, edges_between, writers
+from lacewing.circuit.edges import edges_between
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES, WRITERS, writers
 from lacewing.viewer.answers import Edit
 
-SOURCES = {written: family.split("-")[0] for family, written in FAMILIES.items()}
+SOURCES = {site: writer.reads for site, writer in WRITERS.items()}
 """Where the edges into a site come from."""
 EDGE = re.compile(r"(\d+)\.([a-z_]+):(\d+)->(\d+)")
 
@@ -127,9 +128,7 @@ def edited(circuit: Circuit, model: Model, changes: Changes) -> Circuit:
             and (family, s, d) not in changes.cut
         ]
         edges[family] = np.array(left_pairs, dtype=np.int32).reshape(-1, 2)
-    return dataclasses.replace(
-        circuit, nodes=nodes, edges=edges, losses={}, calibration=circuit.calibration
-    )
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=None)
 
 
 def base_fills(model: Model, ablation: Ablation) -> dict[str, Tensor]:
@@ -180,7 +179,7 @@ def without_cut(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
         if block is network.blocks[int(layer)]:
             memo = {id(network.hooks): network.hooks}
             block = result.blocks[int(layer)] = copy.deepcopy(block, memo)
-        weight, bias = writers(block)[FAMILIES[name]]  # type: ignore[arg-type]
+        weight, bias = writers(block)[FAMILIES[name]]
         fill = fills[f"{layer}.{name.split('-')[0]}"]
         source, destination = torch.tensor(cut).unbind(1)
         bias.index_add_(0, destination, weight[destination, source] * fill[source])

@@ -36,11 +36,11 @@ def effect(session: Session, node: str) -> Effect | None:
 
 def measure(session: Session, work: Work) -> dict[str, Any]:
     """All effects, in small background turns; `work.value` holds those that are done."""
-    prompts = session.prompts.take(range(min(PAIRS, len(session.prompts))))
+    prompts = session.prompts.first(PAIRS)
     circuit = session.circuit
     fills = base_fills(session.model, circuit.ablation)
     with session.turns.background():
-        few = prompts.take(range(min(GUESSED_ON, len(prompts))))
+        few = prompts.first(GUESSED_ON)
         every = _best_first(circuit, estimates(session.model, circuit, few, fills))
         pieces = shared_places(session.model.network, prompts)
         base = float(session.losses([], prompts, pieces).mean())

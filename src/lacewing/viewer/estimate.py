@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lacewing.ablation.masks import masks_of
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.edges import FAMILIES, writers
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
+from lacewing.model.weights import weight_of
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.viewer.edits import edge_name
@@ -47,7 +47,7 @@ def estimates(
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
-        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, family)
         if sites == "attn_v-attn_out":
             share = weight.abs() * slopes[destination].abs().sum((0, 1))[:, None]
             passed = share / share.sum(0).clamp(min=1e-12) * change[source]

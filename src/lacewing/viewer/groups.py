@@ -9,9 +9,8 @@ from typing import Any
 from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
+from lacewing.model.weights import QKV
 from lacewing.viewer.reading import READ, label
-
-QKV = ("attn_q", "attn_k", "attn_v")
 
 
 def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:

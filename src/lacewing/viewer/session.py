@@ -122,8 +122,12 @@ class Session:
             loss = self._measured(self._run(prepared, circuit.ablation)).loss
         losses = {k: v for k, v in self.circuit.losses.items() if k == "full"}
         changed = [edit.model_dump(exclude_none=True) for edit in edits]
-        settings = {**self.circuit.settings, "edited_from": self.found.id, "edits": changed}
-        return replace(circuit, losses=losses | {"circuit": loss or 0.0}, settings=settings)
+        return replace(
+            circuit,
+            losses=losses | {"circuit": loss or 0.0},
+            edited_from=self.found.id,
+            edits=changed,
+        )
 
     def warm(self) -> None:
         """Run what the first questions need, in small background turns."""

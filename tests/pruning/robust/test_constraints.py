@@ -15,6 +15,7 @@ from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.modes import ablated
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits
+from lacewing.attacks.search import turns
 from lacewing.circuit.config import STRESS, PruneConfig, Stress
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError
@@ -34,7 +35,7 @@ from lacewing.pruning.robust.constraints import (
     Strain,
 )
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.pruning.robust.losses import Demands, Kind, turns
+from lacewing.pruning.robust.losses import Demands, Kind
 from lacewing.pruning.selection import Cut
 from lacewing.tasks.task import Task
 

@@ -1,8 +1,8 @@
-"""Stress: what a robust mask has to stand while it is learned, and a robust cut when it is made.
+"""Robust pruning: circuits that also hold under the ablations that `verification` asks for.
 
-The kinds take turns, one a step; a cut has to hold under all of them. These are the ways in which
-circuits found under mean ablation alone are known to fail (method section 13), and what `faith`
-tests saved circuits for:
+While the mask is learned, the constraints take turns, one a step; a selection has to hold under all
+of them. They are the ways in which circuits found under mean ablation alone are known to fail
+(method section 13):
 
     attention  mean ablation, and every kept head looks where it looks in the full model
     subset     a random half of what is off runs on

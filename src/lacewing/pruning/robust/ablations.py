@@ -1,4 +1,4 @@
-"""Masks on every site of a model that is learned on, under one kind of ablation.
+"""Masks on every site of a model that is learned on, under one ablation.
 
 mean      what is off has its mean
 subset    a random half of what is off runs on, drawn anew for every sequence
@@ -32,10 +32,10 @@ def put_on(
     masks: Sequence[NodeMask],
     circuit: Tensor,
     together: Prompts,
-    kind: Ablations,
+    ablation: Ablations,
     generator: torch.Generator,
 ) -> None:
-    """Put masks on every site of the network, under one kind of stress, until the stack is left.
+    """Put masks on every site of the network, under one ablation, until the stack is left.
 
     Args:
         stack: Gets what has to be undone.
@@ -43,24 +43,24 @@ def put_on(
         masks: One per circuit of the batch.
         circuit: Which mask every sequence has.
         together: The batch.
-        kind: What the masks have to stand.
+        ablation: What stands for the nodes that are off.
         generator: Draws the subsets.
     """
-    if kind == "frozen":
+    if ablation == "frozen":
         with torch.no_grad(), measured_norms(network) as scales:
             network(together.tokens, at=together.last)
         stack.enter_context(frozen_norms(network, scales))
-    if kind in ("mean", "frozen"):
+    if ablation in ("mean", "frozen"):
         hooks = edits(masks, circuit)
-    elif kind == "resample":
+    elif ablation == "resample":
         hooks = _resampled(network, masks, circuit, together, generator)
     else:
-        hooks = _filled(masks, circuit, kind, generator)
+        hooks = _filled(masks, circuit, ablation, generator)
     stack.enter_context(edit(network, hooks))
 
 
 def _filled(
-    masks: Sequence[NodeMask], circuit: Tensor, kind: Ablations, generator: torch.Generator
+    masks: Sequence[NodeMask], circuit: Tensor, ablation: Ablations, generator: torch.Generator
 ) -> dict[str, SiteHook]:
     """Hooks that put zero where a mask is off, or let a random half of that run on."""
     hooks: dict[str, SiteHook] = {}
@@ -68,7 +68,7 @@ def _filled(
     for key, step in steps(masks).items():
         mean, rows = masks[0].means[key], step[circuit]
         on = rows.detach() > 0
-        if kind == "zero":
+        if ablation == "zero":
             mean = torch.zeros_like(mean)
         else:
             free = torch.rand(rows.shape, generator=generator) < 0.5

@@ -4,7 +4,7 @@
 
 One backward pass has the gradients of both: the circuit goes down the loss, the adversary up. It is
 told of every node what ablating it would do, also of those the circuit keeps, so that it is ready
-when one is dropped. This is the search of `faith.complement`, against a circuit that moves.
+when one is dropped. This is the search of `ablation.worst_subset`, against a circuit that moves.
 """
 
 from collections.abc import Sequence

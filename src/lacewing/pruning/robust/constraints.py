@@ -1,14 +1,15 @@
-"""What a robust cut has to hold under: one number per condition, at most its limit.
+"""What a robust selection has to hold under: each constraint measures a value, and has a limit.
 
-Every condition is (masks) -> value. They are those of the suite (`faith`), on prompts and text that
-no circuit is judged on, each with a limit that leaves some room to the suite's mark, because cuts
-are chosen on few prompts and judged on others. Losses are after a calibration that is best for that
-very ablation, if the circuit is to be calibrated at all.
+They are those of the suite (`verification`), on prompts and text that no circuit is judged on, each
+with a limit that leaves some room to the suite's threshold, because selections are made on few
+prompts and judged on others. Losses are after a calibration that is best for that very ablation, if
+the circuit is to be calibrated at all.
 """
 
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from torch import Tensor
 from lacewing.ablation.attention import Head, kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit, loss_of
 from lacewing.ablation.claims import ROUNDING, claims, log_odds
-from lacewing.ablation.compiled import QKV
 from lacewing.ablation.masks import Masks, filling, nodes_of
 from lacewing.ablation.modes import Way, ablated
 from lacewing.ablation.run import ablated_logits
@@ -28,14 +28,15 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.model.weights import QKV
 from lacewing.pruning.reachability import connected
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.pruning.robust.losses import Demands
+from lacewing.pruning.robust.losses import RobustInputs
 from lacewing.tasks.batch import Prompts
 
-MARK = 0.25
-"""Nats a cut may have at most under other ablations than the mean: below half of chance (0.347)
-with some room."""
+LOSS = 0.25
+"""Nats a selection may have at most under other ablations than the mean: below half of chance
+(0.347) with some room."""
 CLAIMED = 0.03
 """Share of foreign positions that it may claim."""
 MOVED = 0.22
@@ -44,45 +45,64 @@ PAIRS = 128
 """Pairs that the others than mean ablation are measured on."""
 OTHER_WAYS: tuple[Way, ...] = ("zero", "frozen", "resample")
 
-Condition = Callable[[Masks], float]
+
+@runtime_checkable
+class Constraint(Protocol):
+    """A number that is measured of a selection, and its largest value that holds."""
+
+    @property
+    def limit(self) -> float:
+        """The largest value that holds, in the unit of the value."""
+
+    def value(self, masks: Masks) -> float:
+        """Measure a selection."""
+
+
+def holds(constraint: Constraint, masks: Masks) -> bool:
+    """Whether a selection is within a constraint's limit."""
+    return constraint.value(masks) <= constraint.limit
 
 
 @dataclass(frozen=True)
-class Ablated:
-    """The loss under another ablation than the mean, over `MARK`."""
+class OtherAblation:
+    """The loss under another ablation than the mean, in nats."""
 
     model: Model
     prompts: Prompts
     way: Way
     calibrate: bool
+    limit: float = LOSS
 
-    def __call__(self, masks: Masks) -> float:
-        """Of a cut."""
+    def value(self, masks: Masks) -> float:
+        """The loss of a selection."""
         logits = ablated(self.model, self.prompts, masks, self.way, 0, self.model.network)
-        return loss_of(logits, self.prompts, self.calibrate) / MARK
+        return loss_of(logits, self.prompts, self.calibrate)
 
 
 @dataclass(frozen=True)
-class InPart:
-    """The loss while a part of the rest runs, over `MARK`: a random half, or the adversary's."""
+class RestInPart:
+    """The loss while a part of the rest runs, in nats: a random half, or the adversary's choice."""
 
     model: Model
     prompts: Prompts
     spare: Callable[[Masks], Masks]
     """What runs, given the circuit."""
     calibrate: bool
+    limit: float = LOSS
 
-    def __call__(self, masks: Masks) -> float:
-        """Of a cut."""
+    def value(self, masks: Masks) -> float:
+        """The loss of a selection."""
         logits = ablated_logits(self.model, self.prompts, self.spare(masks))
-        return loss_of(logits, self.prompts, self.calibrate) / MARK
+        return loss_of(logits, self.prompts, self.calibrate)
 
 
-class Attentive:
-    """How much of a kept head's attention lies elsewhere than in the full model, over `MOVED`.
+class AttentionMoved:
+    """The share of a kept head's attention that lies elsewhere than in the full model.
 
     The head that differs most counts.
     """
+
+    limit = MOVED
 
     def __init__(self, model: Model, prompts: Prompts) -> None:
         config = model.network.config
@@ -90,9 +110,9 @@ class Attentive:
         heads = [(i, n) for i in range(config.n_layer) for n in range(config.n_head)]
         self.full = self._patterns(heads)
 
-    def __call__(self, masks: Masks) -> float:
-        """Of a cut."""
-        return max(self.moved(masks).values(), default=0.0) / MOVED
+    def value(self, masks: Masks) -> float:
+        """The share of the kept head that differs most."""
+        return max(self.moved(masks).values(), default=0.0)
 
     def moved(self, masks: Masks) -> dict[Head, float]:
         """Of every kept head, the share of its attention that lies elsewhere."""
@@ -103,7 +123,7 @@ class Attentive:
         return {h: float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads}
 
     def without_strays(self, masks: Masks) -> Masks:
-        """A cut without the heads that look elsewhere: with them it could not hold."""
+        """A selection without the heads that look elsewhere: with them it could not hold."""
         size, masks = self.model.network.config.d_head, dict(masks)
         for (layer, place), share in self.moved(masks).items():
             for site in QKV if share > MOVED else ():
@@ -121,16 +141,17 @@ class Attentive:
 
 
 @dataclass(frozen=True)
-class Claims:
-    """The share of foreign positions claimed as strongly as the middle prompt, over `CLAIMED`."""
+class ForeignClaims:
+    """The share of foreign positions claimed as strongly as the middle prompt."""
 
     model: Model
     prompts: Prompts
     text: ForeignText
     calibrate: bool
+    limit: float = CLAIMED
 
-    def __call__(self, masks: Masks) -> float:
-        """Of a cut."""
+    def value(self, masks: Masks) -> float:
+        """The share that a selection claims."""
         model, answers = self.model, self.text.answers
         logits = ablated_logits(model, self.prompts, masks)
         calibration = fit(logits, self.prompts) if self.calibrate else None
@@ -139,93 +160,94 @@ class Claims:
             model.network, self.text.tokens, answers, masks, calibration, dict(model.means)
         )
         claimed = odds[self.text.foreign] >= own - ROUNDING
-        return float(claimed.float().mean()) / CLAIMED if len(claimed) else 0.0
+        return float(claimed.float().mean()) if len(claimed) else 0.0
 
 
-class Strain:
-    """The loss of a cut under mean ablation, or what it would be if that were its worst."""
+class RobustTarget:
+    """The target loss under mean ablation, and every constraint of a robust search."""
 
     def __init__(
-        self, model: Model, sets: PromptSets, demands: Demands, config: PruneConfig
+        self, model: Model, sets: PromptSets, inputs: RobustInputs, config: PruneConfig
     ) -> None:
-        """What the cuts of one search have to stand.
+        """What the selections of one search have to reach.
 
         Args:
             model: The model.
             sets: Its validation prompts decide.
-            demands: The adversary, whose present subset counts, and text outside the task.
-            config: The target, and whether logits are calibrated.
+            inputs: The adversary, whose present subset counts, and text outside the task.
+            config: The target loss, the constraints, and whether logits are calibrated.
         """
-        few = sets.validation.take(range(min(PAIRS, len(sets.validation))))
-        self.model, self.sets, self.demands, self.config = model, sets, demands, config
+        few = sets.validation.first(PAIRS)
+        self.model, self.sets, self.inputs, self.config = model, sets, inputs, config
         self.few, self.attacks = few, 0
-        ask = {kind: getattr(self, f"_{kind}") for kind in config.stress if kind not in OTHER_WAYS}
-        others = [way for way in OTHER_WAYS if way in config.stress]
-        self.conditions: list[Condition] = [
-            *(Ablated(model, few, way, config.calibrate) for way in others),
-            *(ask[kind]() for kind in ("attention", "worst", "subset", "natural") if kind in ask),
+        asked = config.constraints
+        made = {name: getattr(self, f"_{name}") for name in asked if name not in OTHER_WAYS}
+        others = [way for way in OTHER_WAYS if way in asked]
+        self.constraints: list[Constraint] = [
+            *(OtherAblation(model, few, way, config.calibrate) for way in others),
+            *(made[name]() for name in ("attention", "worst", "subset", "natural") if name in made),
         ]
 
     @property
     def opposed(self) -> bool:
-        """Whether cuts have an adversary, who attacks them too."""
-        return "worst" in self.config.stress
+        """Whether selections have an adversary, who attacks them too."""
+        return "worst" in self.config.constraints
 
     @property
     def mended(self) -> Callable[[Masks], Masks] | None:
-        """What a cut's masks go through before it is measured."""
-        found = [c for c in self.conditions if isinstance(c, Attentive)]
+        """What the masks of a selection go through before it is measured."""
+        found = [c for c in self.constraints if isinstance(c, AttentionMoved)]
         return found[0].without_strays if found else None
 
-    def _attention(self) -> Condition:
-        return Attentive(self.model, self.few)
+    def _attention(self) -> Constraint:
+        return AttentionMoved(self.model, self.few)
 
-    def _worst(self) -> Condition:
-        return self._in_part(self.demands.adversary.spare)
+    def _worst(self) -> Constraint:
+        return self._rest_in_part(self.inputs.adversary.spare)
 
-    def _subset(self) -> Condition:
-        return self._in_part(functools.partial(_joined, _half(self.model, self.config.seed)))
+    def _subset(self) -> Constraint:
+        return self._rest_in_part(functools.partial(_joined, _half(self.model, self.config.seed)))
 
-    def _natural(self) -> Condition:
-        assert self.demands.text
-        text = self.demands.text.to_choose_on
-        return Claims(self.model, self.few, text, self.config.calibrate)
+    def _natural(self) -> Constraint:
+        assert self.inputs.text
+        text = self.inputs.text.to_choose_on
+        return ForeignClaims(self.model, self.few, text, self.config.calibrate)
 
-    def _in_part(self, spare: Callable[[Masks], Masks]) -> Condition:
-        return InPart(self.model, self.few, spare, self.config.calibrate)
+    def _rest_in_part(self, spare: Callable[[Masks], Masks]) -> Constraint:
+        return RestInPart(self.model, self.few, spare, self.config.calibrate)
 
     def attack(self, masks: Masks, starts: int = 1) -> bool:
-        """Search for the worst subset outside a cut, and face it from now on; whether it breaks.
+        """Search for the worst subset outside a selection; whether it breaks the selection.
 
-        The adversary goes on from there. The search is that of the suite, from other starts.
+        From now on that subset is a constraint, and the adversary goes on from there. The search
+        is that of the suite, from other starts.
         """
         nodes = nodes_of(masks)
         self.attacks += 1
         seed = self.config.seed + self.attacks
         known = self.sets.train, self.sets.validation
         running = worst_subset(self.model, nodes, *known, seed, starts=starts)
-        self.demands.adversary.start_at(running)
-        faced = self._in_part(functools.partial(_joined, running))
-        self.conditions.insert(0, faced)
-        return faced(masks) > 1
+        self.inputs.adversary.start_at(running)
+        found = self._rest_in_part(functools.partial(_joined, running))
+        self.constraints.insert(0, found)
+        return not holds(found, masks)
 
-    def __call__(self, masks: Masks) -> float:
-        """At most the target if and only if mean ablation reaches it and every condition holds.
+    def reaches(self, masks: Masks) -> bool:
+        """Whether mean ablation reaches the target loss and every constraint holds.
 
-        The first condition that fails ends the measurement, and is asked first the next time: cuts
-        that are tried one after the other mostly fail alike.
+        The first constraint that fails ends the measurement, and is asked first the next time:
+        selections that are tried one after the other mostly fail alike.
         """
-        target = self.config.target_loss
         logits = ablated_logits(self.model, self.sets.validation, masks)
-        worst = loss_of(logits, self.sets.validation, self.config.calibrate)
-        for condition in [] if worst > target else list(self.conditions):
-            value = condition(masks) * target
-            worst = max(worst, value)
-            if value > target:
-                self.conditions.remove(condition)
-                self.conditions.insert(0, condition)
-                break
-        return worst
+        loss = loss_of(logits, self.sets.validation, self.config.calibrate)
+        if loss > self.config.target_loss:
+            return False
+        for constraint in list(self.constraints):
+            if not holds(constraint, masks):
+                self.constraints.remove(constraint)
+                self.constraints.insert(0, constraint)
+                return False
+        return True
 
 
 def _half(model: Model, seed: int) -> Masks:

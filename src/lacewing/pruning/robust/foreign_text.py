@@ -1,7 +1,7 @@
 """Text outside the task: windows of what the model was trained on, and where they are foreign.
 
 Learning and choosing use windows of their own. Circuits are judged on validation text
-(`faith.natural`), so on none of these.
+(`verification.natural_text`), so on none of these.
 """
 
 from dataclasses import dataclass

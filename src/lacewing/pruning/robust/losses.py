@@ -1,8 +1,8 @@
-"""The kinds of stress a mask learns under: a loss each, of one shape.
+"""The losses that a mask is learned under: one for every constraint, of one shape.
 
     (turn) -> the loss of every circuit of the batch, in nats
 
-The heads of a turn are calibrations that are learned under its kind alone: what all prompts' logits
+Each constraint has a calibration of its own, learned beside the mask: what all prompts' logits
 share under one ablation says nothing of what is known about a prompt.
 """
 
@@ -19,23 +19,24 @@ from torch.nn.functional import softplus
 from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.claims import log_odds
-from lacewing.ablation.compiled import QKV
 from lacewing.ablation.node_mask import NodeMask, edits, steps
 from lacewing.circuit.calibration import Calibration, calibrated
-from lacewing.circuit.config import Stress
+from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import edit, record
 from lacewing.model.transformer import Transformer
-from lacewing.pruning.learned_calibration import Head
+from lacewing.model.weights import QKV
+from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.robust.ablations import Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
 from lacewing.pruning.robust.foreign_text import ForeignText
 from lacewing.tasks.batch import Prompts, joined
 from lacewing.tasks.scoring import two_answer_loss
 
-Kind = Literal["mean", Stress]
-PLAIN: Kind = "mean"
-"""The only one where nothing more is asked."""
+Asked = Literal["mean", Constraint]
+"""What a step is learned under: mean ablation alone, or a constraint."""
+PLAIN: Asked = "mean"
+"""Mean ablation alone."""
 MOVED, MOVED_COST = 0.15, 2.0
 """Share of a head's attention that may lie elsewhere for nothing, and nats for all that is more."""
 MARGIN = 1.0
@@ -44,18 +45,18 @@ LEAST = 0.1
 """Smallest scale while learning under `worst`: with none, nobody would learn anything."""
 
 
-def turns(stress: Sequence[Stress]) -> tuple[Kind, ...]:
-    """The kinds that take turns, one a step; `attention` is mean ablation too."""
-    return tuple(stress) if "attention" in stress else (PLAIN, *stress)
+def rotation(constraints: Sequence[Constraint]) -> tuple[Asked, ...]:
+    """What takes turns, one a step; `attention` is mean ablation too."""
+    return tuple(constraints) if "attention" in constraints else (PLAIN, *constraints)
 
 
 @dataclass(frozen=True)
-class Demands:
-    """What one robust search asks with, beside its prompts."""
+class RobustInputs:
+    """What the constraints of one robust search need beside its prompts."""
 
     adversary: Adversary
     text: ForeignText | None
-    """Asked for by `natural` alone."""
+    """For `natural` alone."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Turn:
     """One per circuit."""
     batches: Sequence[Prompts]
     """The prompts of each."""
-    heads: Sequence[Head | None]
-    demands: Sequence[Demands]
-    """Of each; not asked for by kinds that are plain ablations."""
+    calibrations: Sequence[LearnedCalibration | None]
+    inputs: Sequence[RobustInputs]
+    """Of each; constraints that are plain ablations need none."""
     generator: torch.Generator
-    """Draws what a kind leaves to chance."""
+    """Draws what a constraint leaves to chance."""
 
     @property
     def together(self) -> Prompts:
@@ -89,26 +90,26 @@ class Turn:
         return owners.to(self.batches[0].tokens.device)
 
 
-def losses(kind: Kind, turn: Turn) -> list[Tensor]:
-    """The loss of every circuit of a turn under one kind of stress, with gradients."""
-    return LOSSES[kind](turn)
+def losses(asked: Asked, turn: Turn) -> list[Tensor]:
+    """The loss of every circuit of a turn under one constraint, with gradients."""
+    return LOSSES[asked](turn)
 
 
-def _ablated(turn: Turn, kind: Ablations) -> list[Tensor]:
+def _ablated(turn: Turn, ablation: Ablations) -> list[Tensor]:
     """Task losses with what is off ablated."""
     together = turn.together
     circuit = turn.whose(turn.counts)
     with ExitStack() as stack:
         stack.enter_context(_precision(together.tokens.device))
-        put_on(stack, turn.network, turn.masks, circuit, together, kind, turn.generator)
+        put_on(stack, turn.network, turn.masks, circuit, together, ablation, turn.generator)
         logits = turn.network(together.tokens, at=together.last).float()
     return _task_losses(turn, logits, together)
 
 
 def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:
-    if any(turn.heads):
-        parts = zip(turn.heads, torch.split(logits, turn.counts), strict=True)
-        logits = torch.cat([head(part) if head else part for head, part in parts])
+    if any(turn.calibrations):
+        parts = zip(turn.calibrations, torch.split(logits, turn.counts), strict=True)
+        logits = torch.cat([learned(part) if learned else part for learned, part in parts])
     parted = torch.split(two_answer_loss(logits, together), turn.counts)
     return [loss.mean() for loss in parted]
 
@@ -166,13 +167,13 @@ def _opposed(turn: Turn) -> list[Tensor]:
     """
     together = turn.together
     circuit = turn.whose(turn.counts)
-    hooks = opposed(turn.masks, [demand.adversary for demand in turn.demands], circuit)
+    hooks = opposed(turn.masks, [inputs.adversary for inputs in turn.inputs], circuit)
     with _precision(together.tokens.device), edit(turn.network, hooks):
         logits = turn.network(together.tokens, at=together.last).float()
     found = []
     parts = torch.split(logits, turn.counts)
-    for head, part, batch in zip(turn.heads, parts, turn.batches, strict=True):
-        best = calibrated(part, _best(part.detach(), batch)) if head else part
+    for learned, part, batch in zip(turn.calibrations, parts, turn.batches, strict=True):
+        best = calibrated(part, _best(part.detach(), batch)) if learned else part
         found.append(two_answer_loss(best, batch).mean())
     return found
 
@@ -185,7 +186,7 @@ def _best(logits: Tensor, batch: Prompts) -> Calibration:
 def _foreign(turn: Turn) -> list[Tensor]:
     """How far claims on foreign text reach up to those at the ends of the circuits' own prompts."""
     together, network = turn.together, turn.network
-    texts = [demand.text.draw(turn.generator) for demand in turn.demands if demand.text]
+    texts = [inputs.text.draw(turn.generator) for inputs in turn.inputs if inputs.text]
     rows = torch.cat([text.tokens for text in texts])
     counts = [len(text.tokens) for text in texts]
     with _precision(rows.device):
@@ -195,12 +196,16 @@ def _foreign(turn: Turn) -> list[Tensor]:
             foreign = network(rows).float()
     found = []
     parts = zip(
-        turn.heads, torch.split(own, turn.counts), torch.split(foreign, counts), texts, strict=True
+        turn.calibrations,
+        torch.split(own, turn.counts),
+        torch.split(foreign, counts),
+        texts,
+        strict=True,
     )
-    for head, mine, other, text in parts:
+    for learned, mine, other, text in parts:
         other = other[text.foreign]
-        if head:
-            mine, other = head.as_it_is(mine), head.as_it_is(other)
+        if learned:
+            mine, other = learned.as_it_is(mine), learned.as_it_is(other)
         least = log_odds(mine, text.answers).mean() - MARGIN
         found.append(softplus(log_odds(other, text.answers) - least).mean())
     return found
@@ -211,13 +216,13 @@ def _precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=half_pays(device.type))
 
 
-LOSSES: Mapping[Kind, Callable[[Turn], list[Tensor]]] = {
-    "mean": functools.partial(_ablated, kind="mean"),
+LOSSES: Mapping[Asked, Callable[[Turn], list[Tensor]]] = {
+    "mean": functools.partial(_ablated, ablation="mean"),
     "attention": _attentive,
-    "subset": functools.partial(_ablated, kind="subset"),
-    "resample": functools.partial(_ablated, kind="resample"),
-    "zero": functools.partial(_ablated, kind="zero"),
-    "frozen": functools.partial(_ablated, kind="frozen"),
+    "subset": functools.partial(_ablated, ablation="subset"),
+    "resample": functools.partial(_ablated, ablation="resample"),
+    "zero": functools.partial(_ablated, ablation="zero"),
+    "frozen": functools.partial(_ablated, ablation="frozen"),
     "worst": _opposed,
     "natural": _foreign,
 }

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.circuit.edges import FAMILIES, writers
+from lacewing.model.config import BLOCK_SITES
 from lacewing.model.hooks import edit, record
-from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
+from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, Transformer
+from lacewing.model.weights import FAMILIES, QKV, writers
 from lacewing.viewer.attention import attend
 from lacewing.viewer.edits import prepare
 from lacewing.viewer.session import NO_CHANGES, Session
 
 MOST_LINKS = 20_000
 LOGITS = 10
-QKV = ("attn_q", "attn_k", "attn_v")
 
 
 @dataclass

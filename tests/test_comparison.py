@@ -9,7 +9,7 @@ import pytest
 import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
-from lacewing.compare import Comparison, compare
+from lacewing.comparison import Comparison, compare
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
 

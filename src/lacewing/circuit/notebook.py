@@ -1,23 +1,59 @@
 """How a circuit shows itself in a notebook: its drawing and its numbers, self-contained.
 
-`Circuit._repr_html_` comes here by way of the package's public names, because drawing lies below
-circuits in the house. Nothing is fetched and no script runs, so it looks the same in a saved file.
+Nothing is fetched and no script runs, so it looks the same in a saved file.
 """
 
 import functools
 import re
+from collections.abc import Mapping
 from html import escape
+from typing import Protocol, runtime_checkable
 
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.drawing import Drawn, drawing
 from lacewing.errors import LacewingError
 from lacewing.model.store import Model, load
 from lacewing.pages.svg import DARK, LIGHT, rules
-from lacewing.report.drawing import drawing
 
 NAME = "lacewing-circuit"
 
 
-def show(circuit: Circuit) -> str:
+@runtime_checkable
+class Shown(Drawn, Protocol):
+    """What of a circuit is shown; `Circuit` is one."""
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes are kept."""
+
+    @property
+    def n_edges(self) -> int:
+        """How many edges are kept."""
+
+    @property
+    def model_source(self) -> str:
+        """Where its model is."""
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """Task losses in nats."""
+
+    @property
+    def target_loss(self) -> float:
+        """Nats it had to reach."""
+
+    @property
+    def ablation(self) -> str:
+        """What everything outside was replaced by."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its search."""
+
+    def check(self, model: Model) -> None:
+        """Refuse another model."""
+
+
+def show(circuit: Shown) -> str:
     """HTML of a circuit: the drawing where its model can be loaded, its numbers in any case."""
     try:
         model = _model(circuit.model_source)
@@ -33,7 +69,7 @@ def _model(source: str) -> Model:
     return load(source)
 
 
-def _facts(circuit: Circuit) -> str:
+def _facts(circuit: Shown) -> str:
     rows = {"circuit of": circuit.task, "model": circuit.model_source}
     rows |= {"nodes": f"{circuit.n_nodes:,}", "edges": f"{circuit.n_edges:,}"}
     for name, words in (("circuit", "loss"), ("full", "full model")):

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from lacewing import artifacts
-from lacewing.circuit import circuit as circuits
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import count_all
@@ -189,8 +188,7 @@ def _circuits(
 
     def keep(number: int, circuit: Circuit) -> None:
         one, place = wanted[missing[number]], places[missing[number]]
-        assert one.sets is not None
-        circuit.save(place, one.sets.test.pairs)
+        circuit.save(place)
         say(
             f"{output.name:6} {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges",
             not quiet,
@@ -212,7 +210,7 @@ def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:
         "edges_all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         "nodes": circuit.n_nodes,
         "losses": dict(circuit.losses),
-        "seconds": circuit.settings["seconds"],
+        "seconds": circuit.seconds,
         "folder": f"{side}/{circuit.task.replace('/', '_')}-{circuit.seed}",
     }
 
@@ -223,16 +221,16 @@ def _stored(folder: Path, model: Model, wanted: Wanted) -> Circuit | None:
         return None
     config, sets = wanted.config, wanted.sets
     assert sets is not None
-    circuit = circuits.load(folder)
+    circuit = Circuit.load(folder)
     circuit.check(model)
-    before = PruneConfig.of(circuit.settings).settings()
-    for key, value in config.settings().items():
+    before = circuit.config.as_json()
+    for key, value in config.as_json().items():
         if before[key] != value:
             raise ConfigError(
                 f"{folder} was pruned with {key} {before[key]!r}, not {value!r}: "
                 "choose another --output"
             )
-    if circuits.load_pairs(folder) != list(sets.test.pairs):
+    if circuit.pairs != sets.test.pairs:
         raise ConfigError(
             f"{folder} was pruned with other prompts of {sets.name}: another corpus, or a changed "
             "file of pairs; choose another --output"

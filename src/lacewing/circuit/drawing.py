@@ -5,17 +5,18 @@ negative, thicker for larger. Thin grey lines join a write to the later reads of
 channel; they carry no weight and are no edges. Hovering a dot or a curve tells what it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.edges import FAMILIES, writers
+from lacewing.circuit.edges import Nodes
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
+from lacewing.model.weights import weight_of, writer
 from lacewing.pages import svg
 
 MOST_EDGES = 400
@@ -26,8 +27,25 @@ TOKENS = 6
 """Tokens named for a channel."""
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """What of a circuit is drawn; `Circuit` is one."""
+
+    @property
+    def task(self) -> str:
+        """Its task's name."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """Kept channels of every site key."""
+
+    @property
+    def edges(self) -> Mapping[str, np.ndarray]:
+        """[edge, 2] source and destination channels of every family."""
+
+
 @dataclass(frozen=True)
-class Edge:
+class Line:
     """One drawn edge."""
 
     source: str
@@ -35,7 +53,7 @@ class Edge:
     weight: float
 
 
-def drawing(model: Model, circuit: Circuit) -> str:
+def drawing(model: Model, circuit: Drawn) -> str:
     """The circuit as SVG; of more than 400 edges, the strongest, and the title says so."""
     edges = sorted(_edges(model, circuit), key=lambda e: -abs(e.weight))
     shown = edges[:MOST_EDGES]
@@ -53,25 +71,25 @@ def drawing(model: Model, circuit: Circuit) -> str:
     left_out = (
         f"; the strongest {len(shown)} of {len(edges)} edges" if len(edges) > len(shown) else ""
     )
-    title = f"Circuit of {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges{left_out}"
+    count = sum(map(len, circuit.nodes.values()))
+    title = f"Circuit of {circuit.task}: {count} nodes, {len(edges)} edges{left_out}"
     return svg.figure(width, height, body, title)
 
 
-def _edges(model: Model, circuit: Circuit) -> list[Edge]:
+def _edges(model: Model, circuit: Drawn) -> list[Line]:
     found = []
     for key, pairs in circuit.edges.items():
         layer, _, family = key.partition(".")
-        block = model.network.blocks[int(layer)]
-        weight = writers(block)[FAMILIES[family]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, key)
         source, destination = family.split("-")
         for s, d in pairs:
             found.append(
-                Edge(f"{layer}.{source}.{s}", f"{layer}.{destination}.{d}", float(weight[d, s]))
+                Line(f"{layer}.{source}.{s}", f"{layer}.{destination}.{d}", float(weight[d, s]))
             )
     return found
 
 
-def _rows(circuit: Circuit) -> list[tuple[str, list[str]]]:
+def _rows(circuit: Drawn) -> list[tuple[str, list[str]]]:
     """Row labels with their nodes, bottom first; queries, keys and values share a row."""
     layers = sorted({int(key.split(".")[0]) for key in circuit.nodes if key != FINAL_SITE})
     groups = (
@@ -94,7 +112,7 @@ def _rows(circuit: Circuit) -> list[tuple[str, list[str]]]:
 
 
 def _places(
-    rows: list[tuple[str, list[str]]], edges: list[Edge], d_head: int
+    rows: list[tuple[str, list[str]]], edges: list[Line], d_head: int
 ) -> tuple[dict[str, tuple[float, float]], float]:
     """Where each node is drawn: in its row, near the mean place of what it is joined to."""
     widest = max((len(nodes) for _, nodes in rows), default=1)
@@ -153,7 +171,7 @@ def _residual(
     return lines
 
 
-def _curve(edge: Edge, place: dict[str, tuple[float, float]], largest: float) -> str:
+def _curve(edge: Line, place: dict[str, tuple[float, float]], largest: float) -> str:
     (x1, y1), (x2, y2) = place[edge.source], place[edge.destination]
     half, strength = (y1 + y2) / 2, abs(edge.weight) / largest
     kind = "plus" if edge.weight > 0 else "minus"
@@ -208,7 +226,7 @@ def _about(model: Model, node: str) -> str:
         if c >= network.config.d_model:
             return f"{node}\nposition channel {c - network.config.d_model}"
         return f"{node}\nembedding of {_tokens(model, network.wte.weight[:, c])}"
-    bias = float(writers(network.blocks[int(layer)])[site][1][c])  # type: ignore[arg-type]
+    bias = float(writer(network, key)[1][c])
     return f"{node}\nbias {bias:+.3f}"
 
 
