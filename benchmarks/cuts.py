@@ -23,7 +23,7 @@ import tyro
 from torch import Tensor
 
 from lacewing.ablation.calibration import calibrated_loss
-from lacewing.ablation.masks import Masks, filling
+from lacewing.ablation.masks import Masks, replacing
 from lacewing.ablation.node_mask import NodeMask, edits
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.config import PruneConfig
@@ -34,7 +34,7 @@ from lacewing.model.hooks import edit
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Search, Wanted, step_together
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.pruning.selection import Cut
 from lacewing.tasks import registry
 from lacewing.tasks.batch import Prompts
@@ -87,7 +87,7 @@ def plain_bisection(model: Model, search: Search, loss: Callable[[Masks], float]
         low, high = 0, len(ranking)
         while high - low > 1:
             middle = (low + high) // 2
-            masks = connected(model.network, mask.top(middle))
+            masks = reachable(model.network, mask.top(middle))
             found = Cut(masks, middle, loss(masks))
             if found.loss <= search.wanted.config.target_loss:
                 high = middle
@@ -106,7 +106,7 @@ def our_cuts(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cu
 
 def masked(model: Model, prompts: Prompts, masks: Masks) -> Tensor:
     """Logits of the masked full model."""
-    with torch.no_grad(), edit(model.network, filling(masks, model.means)):
+    with torch.no_grad(), edit(model.network, replacing(masks, model.means)):
         return model.network(prompts.tokens, at=prompts.last)
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from benchmarks import naive
 from benchmarks.steps import Run
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.circuit.config import PruneConfig
@@ -144,7 +144,7 @@ def circuit(
     (network, means), batch = model(config), prompts(config, config.batch // 2, config.context, 1)
     network.requires_grad_(False)
     masks = masks_of(network, _spread(means, nodes))
-    live = LiveCircuit(network, masks, means)
+    live = CompiledCircuit(network, masks, means)
 
     def fill(key: str) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: torch.where(masks[key], x, means[key])

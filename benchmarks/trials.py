@@ -25,8 +25,8 @@ import tyro
 from benchmarks.__main__ import copying
 from benchmarks.cuts import masked, seconds
 from lacewing.ablation.calibration import calibrated_loss
-from lacewing.ablation.compiled import LiveCircuit
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefixes import in_pieces
 from lacewing.circuit.config import PruneConfig
@@ -61,17 +61,17 @@ def main(bench: Trials) -> None:
     prompts = prompt_sets(model, task, bench.config).validation
     circuit = prune(model, task, bench.config)
     masks = masks_of(model.network, circuit.nodes)
-    trial = Trial(model.network, circuit, model.means)
+    editor = CircuitEditor(model.network, circuit, model.means)
 
     def compiled() -> float:
-        live = LiveCircuit(model.network, masks, model.means)
+        live = CompiledCircuit(model.network, masks, model.means)
         pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
         return calibrated_loss(torch.cat([live(p.tokens, p.last) for p in pieces]), prompts)
 
     ways: dict[str, Callable[[], float]] = {
         "masked": lambda: calibrated_loss(masked(model, prompts, masks), prompts),
         "compiled": compiled,
-        "trial": lambda: trial.loss(prompts),
+        "trial": lambda: editor.loss(prompts),
     }
     took: dict[str, list[float]] = {name: [] for name in ways}
     with sparse_products(model.network):
@@ -81,8 +81,8 @@ def main(bench: Trials) -> None:
                 took[name].append(seconds(way))
     if max(losses.values()) - min(losses.values()) > 1e-4:
         raise AssertionError(f"losses differ: {losses}")
-    places = trial.places(prompts)
-    kept = sum(p.read.nbytes for p in places if p.read is not None)
+    prefixes = editor.prefixes(prompts)
+    kept = sum(p.read.nbytes for p in prefixes if p.read is not None)
     limit = (kept + 4 * (circuit.n_edges + circuit.n_nodes)) / copying()
     said = {
         name: {
@@ -91,7 +91,7 @@ def main(bench: Trials) -> None:
         }
         for name, times in took.items()
     }
-    count = sum(len(p.tokens) for p in places)
+    count = sum(len(p.tokens) for p in prefixes)
     print(f"{circuit.n_nodes} nodes, {circuit.n_edges} edges, {len(prompts)} pairs; ", end="")
     print(f"{count:,} places of {prompts.tokens.numel():,} tokens")
     for name, facts in said.items():

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import micro
 from lacewing.ablation.calibration import RIDGE, calibrated_loss, fit
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
@@ -79,10 +79,10 @@ def test_a_calibrated_circuit_is_minimal_with_its_calibration(
     assert proof.minimal
     assert smaller.n_nodes < plain.n_nodes
     final = measured(model, smaller, sets)
-    trial = Trial(model.network, final, model.means)
-    assert fit(trial.logits(sets.validation), sets.validation) == final.calibration
-    assert proof == certify(trial, sets.validation, micro.TARGET)
-    logits = calibrated(trial.logits(sets.test), final.calibration)
+    editor = CircuitEditor(model.network, final, model.means)
+    assert fit(editor.logits(sets.validation), sets.validation) == final.calibration
+    assert proof == certify(editor, sets.validation, micro.TARGET)
+    logits = calibrated(editor.logits(sets.test), final.calibration)
     loss = float(two_answer_loss(logits, sets.test).mean())
     assert loss == pytest.approx(final.losses["circuit"])
     assert loss < 2 * micro.TARGET

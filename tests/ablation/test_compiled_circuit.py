@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lacewing.ablation.compiled import LiveCircuit
-from lacewing.ablation.prefixes import Places
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.prefixes import UniquePrefixes
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -20,14 +20,14 @@ SPARSE_SITES = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_ou
 def masked(
     network: Transformer,
     masks: Mapping[str, Tensor],
-    fills: Mapping[str, Tensor],
+    ablation_values: Mapping[str, Tensor],
     tokens: Tensor,
     at: Tensor,
 ) -> Tensor:
     """The slow and plain way: every site replaced in a full run."""
 
     def hook(key: str) -> object:
-        return lambda value: torch.where(masks[key], value, fills[key])
+        return lambda value: torch.where(masks[key], value, ablation_values[key])
 
     with torch.no_grad(), edit(network, {key: hook(key) for key in masks}):
         return network(tokens, at=at)
@@ -53,10 +53,16 @@ def prompts(model: Model) -> tuple[Tensor, Tensor]:
 def test_equals_the_masked_model(busy: Model, share: float, seed: int) -> None:
     """Positions, sinks, bigram table and AbsTopK everywhere; means and zeros as fills."""
     masks, (tokens, at) = drawn(busy, share, seed), prompts(busy)
-    for fills in (busy.means, {key: torch.zeros(len(mask)) for key, mask in masks.items()}):
-        expected = masked(busy.network, masks, fills, tokens, at)
+    for ablation_values in (
+        busy.means,
+        {key: torch.zeros(len(mask)) for key, mask in masks.items()},
+    ):
+        expected = masked(busy.network, masks, ablation_values, tokens, at)
         torch.testing.assert_close(
-            LiveCircuit(busy.network, masks, fills)(tokens, at), expected, rtol=1e-4, atol=1e-4
+            CompiledCircuit(busy.network, masks, ablation_values)(tokens, at),
+            expected,
+            rtol=1e-4,
+            atol=1e-4,
         )
 
 
@@ -71,9 +77,9 @@ def test_sites_without_abs_topk_compute_live_rows_only(busy: Model, sites: tuple
     for parameter in network.parameters():
         parameter.normal_()
     masks, (tokens, at) = drawn(dataclasses.replace(busy, network=network), 0.3, 3), prompts(busy)
-    fills = {key: torch.randn(len(mask)) for key, mask in masks.items()}
-    expected = masked(network, masks, fills, tokens, at)
-    actual = LiveCircuit(network, masks, fills)(tokens, at)
+    ablation_values = {key: torch.randn(len(mask)) for key, mask in masks.items()}
+    expected = masked(network, masks, ablation_values, tokens, at)
+    actual = CompiledCircuit(network, masks, ablation_values)(tokens, at)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -86,7 +92,7 @@ def test_one_empty_site_among_full_ones(busy: Model, kind: str) -> None:
         for key, width in site_widths(busy.network.config).items()
     }
     expected = masked(busy.network, masks, busy.means, tokens, at)
-    actual = LiveCircuit(busy.network, masks, busy.means)(tokens, at)
+    actual = CompiledCircuit(busy.network, masks, busy.means)(tokens, at)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -94,7 +100,7 @@ def test_nothing_live_is_a_constant_and_the_bigram_table(busy: Model) -> None:
     """With every node ablated the logits depend on the last token alone."""
     tokens, at = prompts(busy)
     masks = {key: torch.zeros(len(mask), dtype=torch.bool) for key, mask in busy.means.items()}
-    logits = LiveCircuit(busy.network, masks, busy.means)(tokens, at)
+    logits = CompiledCircuit(busy.network, masks, busy.means)(tokens, at)
     rest = logits - busy.network.bigram[tokens[torch.arange(6), at]]
     torch.testing.assert_close(rest, rest[:1].expand_as(rest), rtol=1e-5, atol=1e-5)
 
@@ -116,11 +122,15 @@ def test_each_beginning_once(busy: Model, share: float, attends: bool) -> None:
     if not attends:  # the first block is the last that looks around
         masks |= {key: masks[key] & False for key in ("1.attn_q", "1.attn_k", "1.attn_v")}
     expected = masked(busy.network, masks, busy.means, tokens, at)
-    places = Places.shared(tokens, at)
-    live, wanted = LiveCircuit(busy.network, masks, busy.means), torch.tensor([1, 4])
+    prefixes = UniquePrefixes.of(tokens, at)
+    live, wanted = CompiledCircuit(busy.network, masks, busy.means), torch.tensor([1, 4])
     assert live.turn == (1 if attends and live.blocks[1].varies else 0)
     channels = masks["0.attn_in"].nonzero()[:, 0]
-    for there in (places, places.keeping(busy.network), places.keeping(busy.network, channels)):
+    for there in (
+        prefixes,
+        prefixes.keeping(busy.network),
+        prefixes.keeping(busy.network, channels),
+    ):
         torch.testing.assert_close(live.logits(there), expected, rtol=1e-4, atol=1e-4)
         few = live.logits(there, wanted)
         torch.testing.assert_close(few[:, wanted], expected[:, wanted], rtol=1e-4, atol=1e-4)
@@ -135,9 +145,9 @@ def test_shared_places_are_the_different_beginnings(busy: Model) -> None:
         for row, last in zip(tokens.tolist(), at.tolist(), strict=True)
         for t in range(last + 1)
     ]
-    places = Places.shared(tokens, at)
-    assert len(places.tokens) == len(set(texts)) < len(texts)
+    prefixes = UniquePrefixes.of(tokens, at)
+    assert len(prefixes.tokens) == len(set(texts)) < len(texts)
     real = torch.arange(tokens.shape[1])[None] <= at[:, None]
-    assert torch.equal(places.by_sequence(places.tokens.float())[real], tokens[real].float())
-    assert torch.equal(places.by_place(tokens.float()), places.tokens.float())
-    assert torch.equal(places.position[places.ends], at)
+    assert torch.equal(prefixes.by_sequence(prefixes.tokens.float())[real], tokens[real].float())
+    assert torch.equal(prefixes.by_prefix(tokens.float()), prefixes.tokens.float())
+    assert torch.equal(prefixes.position[prefixes.ends], at)

@@ -37,7 +37,10 @@ def top(x: Tensor, model: Model, site: str) -> Tensor:
 
 
 def written_out(
-    model: Model, tokens: list[int], free: dict[str, Tensor], fill: dict[str, list[Tensor]] | None
+    model: Model,
+    tokens: list[int],
+    free: dict[str, Tensor],
+    ablation_value: dict[str, list[Tensor]] | None,
 ) -> tuple[Tensor, Sites]:
     """Logits after the last token; at every site, nodes that are not free take `fill`'s value."""
     network, config, seen = model.network, model.network.config, {}
@@ -45,9 +48,11 @@ def written_out(
     def site(key: str, values: list[Tensor]) -> list[Tensor]:
         values = [top(v, model, key.split(".")[-1]) for v in values]
         seen[key] = values
-        if fill is None:
+        if ablation_value is None:
             return values
-        return [torch.where(free[key], v, f) for v, f in zip(values, fill[key], strict=True)]
+        return [
+            torch.where(free[key], v, f) for v, f in zip(values, ablation_value[key], strict=True)
+        ]
 
     def beside(x: Tensor, position: int) -> Tensor:
         if network.wpe is None:
@@ -97,7 +102,7 @@ def sequence(prompts: Prompts, row: int) -> list[int]:
     return prompts.tokens[row, : prompts.last[row] + 1].tolist()
 
 
-def fills(model: Model, prompts: Prompts, row: int, ablation: str) -> Sites:
+def ablation_values(model: Model, prompts: Prompts, row: int, ablation: str) -> Sites:
     """What replaces the ablated nodes of one sequence, token by token."""
     length = int(prompts.last[row]) + 1
     if ablation != "resample":
@@ -132,8 +137,8 @@ def test_equals_the_loops(busy: Model, ablation: Ablation, complement: bool) -> 
     masks = masks_of(busy.network, some_nodes(busy, 1), complement)
     expected = []
     for row in range(len(prompts.last)):
-        fill = fills(busy, prompts, row, ablation)
-        logits, _ = written_out(busy, sequence(prompts, row), masks, fill)
+        ablation_value = ablation_values(busy, prompts, row, ablation)
+        logits, _ = written_out(busy, sequence(prompts, row), masks, ablation_value)
         margin = float(logits[prompts.answer[row]] - logits[prompts.other[row]])
         expected.append(math.log1p(math.exp(-margin)))
     found = ablated_loss(busy, prompts, masks, ablation)

@@ -8,11 +8,11 @@ import torch
 
 import micro
 from lacewing.ablation.attribution import first_order
-from lacewing.ablation.editor import Trial, cut_network, has_cut_edges
+from lacewing.ablation.editor import CircuitEditor, cut_network, has_cut_edges
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.components import ends, part_name
+from lacewing.circuit.components import component_name, ends
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
@@ -75,10 +75,10 @@ def test_a_certificate_can_be_refused(model: Model, sets: PromptSets) -> None:
     small, _ = minimise(model, generous(model), sets.validation, quiet=True)
     nodes = dict(small.nodes) | {"0.attn_in": np.array([1, 2, 3, 5, 20], dtype=np.int32)}
     larger = dataclasses.replace(small, nodes=nodes)
-    trial = Trial(model.network, larger, model.means)
-    assert not certify(trial, sets.validation, micro.TARGET).minimal
-    trial = Trial(model.network, small, model.means)
-    assert not certify(trial, sets.validation, 0.5 * trial.loss(sets.validation)).minimal
+    editor = CircuitEditor(model.network, larger, model.means)
+    assert not certify(editor, sets.validation, micro.TARGET).minimal
+    editor = CircuitEditor(model.network, small, model.means)
+    assert not certify(editor, sets.validation, 0.5 * editor.loss(sets.validation)).minimal
 
 
 def test_a_circuit_above_its_target(model: Model, sets: PromptSets) -> None:
@@ -110,47 +110,47 @@ def test_a_cut_edge_carries_the_fill(busy: Model) -> None:
 
 def test_switching_off_and_on_again(busy: Model, sets: PromptSets) -> None:
     """The loss is what it was, and in between that of the ablated model."""
-    trial = Trial(busy.network, generous(busy, extra=999), busy.means)
-    before = trial.losses(sets.test)
+    editor = CircuitEditor(busy.network, generous(busy, extra=999), busy.means)
+    before = editor.losses(sets.test)
     torch.testing.assert_close(ablated_loss(busy, sets.test, None), before, rtol=1e-4, atol=1e-5)
-    node, edge = trial.nodes_on()[3], trial.edges_on()[1]
+    node, edge = editor.nodes_on()[3], editor.edges_on()[1]
     masks = masks_of(busy.network, generous(busy, extra=999).nodes)
     masks[node[0]][node[1]] = False
     expected = float(ablated_loss(busy, sets.test, masks).mean())
-    assert expected == pytest.approx(trial.loss_without([node], sets.test), rel=1e-4)
-    trial.loss_without([edge, node], sets.test)
-    torch.testing.assert_close(before, trial.losses(sets.test), rtol=1e-5, atol=1e-6)
-    trial.switch(edge, on=False)
-    assert edge not in trial.edges_on()
-    trial.switch(edge, on=True)
-    assert edge in trial.edges_on()
+    assert expected == pytest.approx(editor.loss_without([node], sets.test), rel=1e-4)
+    editor.loss_without([edge, node], sets.test)
+    torch.testing.assert_close(before, editor.losses(sets.test), rtol=1e-5, atol=1e-6)
+    editor.switch(edge, on=False)
+    assert edge not in editor.edges_on()
+    editor.switch(edge, on=True)
+    assert edge in editor.edges_on()
 
 
 def test_an_edge_ends_with_its_nodes(busy: Model) -> None:
     """Edges of a node that is off are off, and counted no more."""
-    trial = Trial(busy.network, generous(busy, extra=999), busy.means)
-    edge = trial.edges_on()[0]
-    trial.switch(ends(edge)[0], on=False)
-    assert edge not in trial.edges_on()
-    assert "0.attn_in-attn_q.3-7" == part_name(("0.attn_in-attn_q", 3, 7))
-    assert "1.mlp_out.5" == part_name(("1.mlp_out", 5))
+    editor = CircuitEditor(busy.network, generous(busy, extra=999), busy.means)
+    edge = editor.edges_on()[0]
+    editor.switch(ends(edge)[0], on=False)
+    assert edge not in editor.edges_on()
+    assert "0.attn_in-attn_q.3-7" == component_name(("0.attn_in-attn_q", 3, 7))
+    assert "1.mlp_out.5" == component_name(("1.mlp_out", 5))
 
 
 def test_first_order_attribution_is_the_slope(busy: Model, sets: PromptSets) -> None:
     """Against finite differences of the gate between a node's value and its fill."""
-    trial = Trial(busy.network, generous(busy, extra=999), busy.means)
-    found = first_order(trial, sets.test)
-    assert set(found) == {*trial.nodes_on(), *trial.edges_on()}
+    editor = CircuitEditor(busy.network, generous(busy, extra=999), busy.means)
+    found = first_order(editor, sets.test)
+    assert set(found) == {*editor.nodes_on(), *editor.edges_on()}
     step = 1e-3  # so small that no other entry enters an AbsTopK
-    biggest = sorted(trial.nodes_on(), key=lambda node: -abs(found[node]))[:3]
+    biggest = sorted(editor.nodes_on(), key=lambda node: -abs(found[node]))[:3]
     for key, channel in biggest:
         losses = []
         for share in (1 + step, 1 - step):
 
             def hook(x: torch.Tensor, share: float = share) -> torch.Tensor:
                 mixed = x.clone()
-                fill = busy.means[key][channel]  # noqa: B023
-                mixed[..., channel] = share * x[..., channel] + (1 - share) * fill  # noqa: B023
+                ablation_value = busy.means[key][channel]  # noqa: B023
+                mixed[..., channel] = share * x[..., channel] + (1 - share) * ablation_value  # noqa: B023
                 return mixed
 
             with edit(busy.network, {key: hook}):

@@ -8,13 +8,13 @@ import pytest
 from test_minimal import generous
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.components import Part, parts_of
+from lacewing.circuit.components import Component, components_of
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.store import Model
 from lacewing.pruning import merge as join
-from lacewing.pruning.components import with_parts
-from lacewing.pruning.elimination import minimise, shrunk
-from lacewing.pruning.merge import joined
+from lacewing.pruning.elimination import eliminated, minimise
+from lacewing.pruning.merge import merged
+from lacewing.pruning.reachability import circuit_of_components
 
 
 @pytest.fixture(scope="module")
@@ -25,32 +25,34 @@ def small(model: Model, sets: PromptSets) -> Circuit:
 
 def with_some(model: Model, small: Circuit, seed: int, share: float) -> Circuit:
     """A circuit and a share of the other parts around it."""
-    more = sorted(parts_of(generous(model)) - parts_of(small), key=str)
+    more = sorted(components_of(generous(model)) - components_of(small), key=str)
     dice = np.random.default_rng(seed)
-    drawn: Sequence[Part] = [part for part in more if dice.random() < share]
-    return with_parts(model.network, small, [*parts_of(small), *drawn])
+    drawn: Sequence[Component] = [component for component in more if dice.random() < share]
+    return circuit_of_components(model.network, small, [*components_of(small), *drawn])
 
 
 def test_a_circuit_is_its_parts(model: Model, small: Circuit) -> None:
     """There and back is the same; what no path joins to the answer is left out."""
-    parts = parts_of(small)
-    assert len(parts) == small.n_nodes + small.n_edges
-    assert small == with_parts(model.network, small, parts)
+    components = components_of(small)
+    assert len(components) == small.n_nodes + small.n_edges
+    assert small == circuit_of_components(model.network, small, components)
     key, channels = next((key, c) for key, c in small.nodes.items() if key.endswith("mlp_neuron"))
-    outward = {p for p in parts if "mlp_neuron-mlp_out" in p[0] and p[1] == channels[0]}
-    lesser = with_parts(model.network, small, parts - outward)
+    outward = {p for p in components if "mlp_neuron-mlp_out" in p[0] and p[1] == channels[0]}
+    lesser = circuit_of_components(model.network, small, components - outward)
     assert channels[0] not in lesser.nodes[key]
     assert not any(
-        p[0].endswith("mlp_neuron") and p[2:] == (channels[0],) for p in parts_of(lesser)
+        p[0].endswith("mlp_neuron") and p[2:] == (channels[0],) for p in components_of(lesser)
     )
 
 
 def test_shrunk_is_what_minimising_leaves(model: Model, sets: PromptSets) -> None:
     """Without the certificate, the same circuit; losses are kept."""
     circuit = dataclasses.replace(generous(model, extra=2), losses={"full": 1.0})
-    small = shrunk(model, circuit, sets.validation)
+    small = eliminated(model, circuit, sets.validation)
     assert small
-    assert parts_of(minimise(model, circuit, sets.validation, quiet=True)[0]) == parts_of(small)
+    assert components_of(minimise(model, circuit, sets.validation, quiet=True)[0]) == components_of(
+        small
+    )
     assert circuit.losses == small.losses
 
 
@@ -62,7 +64,7 @@ def test_what_only_one_of_two_needs_goes(
     around = [with_some(model, small, seed, 0.8) for seed in range(2)]
     assert all(one.n_edges > small.n_edges for one in around)
     words: list[str] = []
-    assert small == joined(model, around, sets.validation, words.append)
+    assert small == merged(model, around, sets.validation, words.append)
     least = min(one.n_edges for one in around)
     assert f"{least} edges at least" in words[0]
     assert f"{small.n_edges} edges at least" in words[-1]
@@ -76,11 +78,11 @@ def test_a_join_that_misses_the_target_is_none(
         dataclasses.replace(with_some(model, small, seed, 0.8), target_loss=1e-6)
         for seed in range(3)
     ]
-    assert shrunk(model, around[0], sets.validation) is None
-    assert min(around, key=lambda one: one.n_edges) == joined(model, around, sets.validation)
+    assert eliminated(model, around[0], sets.validation) is None
+    assert min(around, key=lambda one: one.n_edges) == merged(model, around, sets.validation)
 
 
 def test_alone_it_stays(model: Model, sets: PromptSets) -> None:
     """One circuit has nothing to be joined with."""
     circuit = generous(model)
-    assert circuit == joined(model, [circuit], sets.validation)
+    assert circuit == merged(model, [circuit], sets.validation)

@@ -11,7 +11,7 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning import node_elimination as thinning
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.pruning.selection import Cut
 
 Node = tuple[str, int]
@@ -33,7 +33,7 @@ def whole(model: Model) -> Cut:
     """The cut that keeps everything that reaches the answer."""
     widths = site_widths(model.network.config)
     everything = {key: torch.ones(width, dtype=torch.bool) for key, width in widths.items()}
-    masks = connected(model.network, everything)
+    masks = reachable(model.network, everything)
     return Cut(masks, sum(int(mask.sum()) for mask in masks.values()), 0.0)
 
 

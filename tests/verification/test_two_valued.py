@@ -9,8 +9,8 @@ from test_faith_controls import evidence
 from torch import Tensor
 
 import micro
-from lacewing.ablation.compiled import LiveCircuit
-from lacewing.ablation.prefixes import Places
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.prefixes import UniquePrefixes
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
@@ -79,8 +79,8 @@ def test_a_compiled_circuit_with_edits_is_the_masked_model_with_hooks(
 
     with edit(busy.network, {key: masked(key) for key in masks}):
         expected = busy.network(tokens, at=at)
-    compiled = LiveCircuit(busy.network, masks, busy.means, {key: live(key) for key in masks})
-    actual = compiled.logits(Places.every(tokens, at))
+    compiled = CompiledCircuit(busy.network, masks, busy.means, {key: live(key) for key in masks})
+    actual = compiled.logits(UniquePrefixes.every(tokens, at))
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(compiled(tokens, at), actual.detach())
     for key, a, b in zip(masks, gradients(actual), gradients(expected), strict=True):

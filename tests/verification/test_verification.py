@@ -57,8 +57,10 @@ def by_name(found: Any) -> dict[str, Finding]:
 def test_ablations(model: Model, planted: Circuit, drawn: Circuit, evidence: Evidence) -> None:
     """The planted circuit holds however the rest is ablated; a random one under none."""
     found = by_name(ablations.run(model, planted, evidence, True))
-    ways = ("zero", "resample", "frozen")
-    assert {f"{kind}.{way}" for kind in ("sufficient", "necessary") for way in ways} == set(found)
+    modes = ("zero", "resample", "frozen")
+    assert {f"{kind}.{mode}" for kind in ("sufficient", "necessary") for mode in modes} == set(
+        found
+    )
     assert all(f.passed for f in found.values())
     assert pytest.approx(math.log(2), abs=0.05) == found["sufficient.zero"].control
     random = by_name(ablations.run(model, drawn, evidence, True))

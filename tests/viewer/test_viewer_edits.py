@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import masks_of
-from lacewing.ablation.prefixes import shared_places
+from lacewing.ablation.prefixes import unique_prefixes
 from lacewing.ablation.run import ablated_logits
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
@@ -39,9 +39,9 @@ def slow(session: Session, masks: dict, fills: dict, model: Model | None = None)
 def test_shared_beginnings(session: Session) -> None:
     """Running each beginning once gives the logits of running every prompt whole."""
     prepared = prepare(session.circuit, session.model, "mean", NO_CHANGES)
-    live = LiveCircuit(session.model.network, dict(prepared.masks), session.model.means)
+    live = CompiledCircuit(session.model.network, dict(prepared.masks), session.model.means)
     expected = ablated_logits(session.model, session.prompts, prepared.masks, "mean")
-    pieces = shared_places(session.model.network, session.prompts)
+    pieces = unique_prefixes(session.model.network, session.prompts)
     found = torch.cat([live.logits(piece) for piece in pieces])
     assert torch.allclose(expected, found, atol=1e-5)
     assert sum(len(p.tokens) for p in pieces) < int((session.prompts.last + 1).sum())

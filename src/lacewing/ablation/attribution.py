@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks
-from lacewing.circuit.components import Part, ends
+from lacewing.circuit.components import Component, ends
 from lacewing.model.hooks import edit
 from lacewing.model.transformer import SiteHook, Transformer
 from lacewing.model.weights import writers
@@ -24,25 +24,29 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
 
-def first_order(trial: Trial, prompts: Prompts) -> dict[Part, float]:
+def first_order(editor: CircuitEditor, prompts: Prompts) -> dict[Component, float]:
     """Rise of the mean loss without each part that is on, in nats, to first order."""
-    network, fills = trial.network, trial.fills
+    network, ablation_values = editor.network, editor.ablation_values
     network.requires_grad_(True)
     network.zero_grad()
-    rises = node_rises(network, trial.masks, fills, prompts)
+    rises = node_rises(network, editor.masks, ablation_values, prompts)
     network.requires_grad_(False)
-    found: dict[Part, float] = {node: float(rises[node[0]][node[1]]) for node in trial.nodes_on()}
+    found: dict[Component, float] = {
+        node: float(rises[node[0]][node[1]]) for node in editor.nodes_on()
+    }
     slopes = _slopes(network)
-    for edge in trial.edges_on():
+    for edge in editor.edges_on():
         (start, source), (key, destination) = ends(edge)
         weight, bias = slopes[key]
-        moved = float(fills[start][source] * bias[destination] - weight[destination, source])
-        found[edge] = float(trial.written(key)[0][destination, source]) * moved
+        moved = float(
+            ablation_values[start][source] * bias[destination] - weight[destination, source]
+        )
+        found[edge] = float(editor.written(key)[0][destination, source]) * moved
     return found
 
 
 def node_rises(
-    network: Transformer, masks: Masks, fills: Mapping[str, Tensor], prompts: Prompts
+    network: Transformer, masks: Masks, ablation_values: Mapping[str, Tensor], prompts: Prompts
 ) -> dict[str, Float[Tensor, " channel"]]:
     """Rise of the mean loss without each node, to first order; zero where no gradient arrived.
 
@@ -57,7 +61,7 @@ def node_rises(
     def hook(key: str) -> SiteHook:
         def mixed(value: Tensor) -> Tensor:
             gate = gates[key]
-            return value * gate + (1 - gate) * fills[key]
+            return value * gate + (1 - gate) * ablation_values[key]
 
         return mixed
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.ablation.masks import Masks, filling
+from lacewing.ablation.masks import Masks, replacing
+from lacewing.ablation.values import AblationValues
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.model.hooks import edit
 from lacewing.model.transformer import Transformer
@@ -28,7 +29,7 @@ def claims(
     answers: list[int],
     masks: Masks | None,
     calibration: Calibration | None = None,
-    fills: dict[str, Tensor] | None = None,
+    ablation_values: AblationValues | None = None,
 ) -> Float[Tensor, "sequence token"]:
     """Log odds of the answers together against all other tokens, in nats, at every position.
 
@@ -41,7 +42,7 @@ def claims(
         fills: What the other nodes are replaced by.
     """
     found = []
-    edits = {} if masks is None else filling(masks, fills or {})
+    edits = {} if masks is None else replacing(masks, ablation_values or {})
     for rows in torch.split(tokens, TOGETHER):
         with edit(network, edits):
             logits = network(rows).flatten(0, 1)

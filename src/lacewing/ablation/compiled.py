@@ -14,13 +14,14 @@ Equal to the masked model up to the order of sums. What a mask means: paper A.5,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.ablation.prefixes import Places
+from lacewing.ablation.prefixes import UniquePrefixes
 from lacewing.kernels.abs_topk import abs_topk, survivors
 from lacewing.kernels.sink_attention import sink_attention, sink_attention_at
 from lacewing.model.config import BLOCK_SITES, ModelConfig
@@ -32,14 +33,14 @@ FEW = 24
 """Live channels of a site up to which each is compared with all others, instead of selecting."""
 
 
-class LiveCircuit:
+class CompiledCircuit:
     """A model in which only some nodes run freely, ready to be asked for logits."""
 
     def __init__(
         self,
         network: Transformer,
         masks: Mapping[str, Tensor],
-        fills: Mapping[str, Tensor],
+        ablation_values: Mapping[str, Tensor],
         edits: Mapping[str, SiteHook] | None = None,
     ) -> None:
         """Compile a circuit.
@@ -53,12 +54,12 @@ class LiveCircuit:
                 has length 1; after the last attention that varies, places are ends of sequences.
         """
         self.network, edits = network, edits or {}
-        self.final, self.final_fill = masks[FINAL_SITE], fills[FINAL_SITE]
+        self.final, self.final_fill = masks[FINAL_SITE], ablation_values[FINAL_SITE]
         self.final_edit = edits.get(FINAL_SITE)
-        self.blocks = [
-            LiveBlock(block, network.config, _sites(network.config, layer, masks, fills, edits))  # type: ignore[arg-type]
-            for layer, block in enumerate(network.blocks)
-        ]
+        self.blocks = []
+        for layer, block in enumerate(network.blocks):
+            sites = _sites(network.config, layer, masks, ablation_values, edits)
+            self.blocks.append(CompiledBlock(cast(Block, block), network.config, sites))
         self.turn = max([n for n, block in enumerate(self.blocks) if block.varies], default=0)
         """The block that goes over to the ends of sequences: no later attention varies."""
 
@@ -67,10 +68,10 @@ class LiveCircuit:
         self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch vocab"]:
         """Next-token logits, in nats, at one token per sequence."""
-        return self.logits(Places.every(tokens, at))
+        return self.logits(UniquePrefixes.every(tokens, at))
 
     def logits(
-        self, places: Places, wanted: Int[Tensor, " wanted"] | None = None
+        self, prefixes: UniquePrefixes, wanted: Int[Tensor, " wanted"] | None = None
     ) -> Float[Tensor, "sequence vocab"]:
         """Next-token logits, in nats, at the ends of sequences; with gradients for edits.
 
@@ -78,14 +79,14 @@ class LiveCircuit:
             places: Where to run.
             wanted: The tokens whose logits are asked for; those of others are NaN. By default all.
         """
-        network, ends = self.network, places.ends
-        at_ends = self.turn == 0 and (places.read is not None or not self.blocks[0].varies)
-        x = network.wte(places.tokens[ends] if at_ends else places.tokens)
+        network, ends = self.network, prefixes.ends
+        at_ends = self.turn == 0 and (prefixes.read is not None or not self.blocks[0].varies)
+        x = network.wte(prefixes.tokens[ends] if at_ends else prefixes.tokens)
         positions = None
         if network.wpe is not None:
-            positions = network.normed_positions(places.width)[places.position]
+            positions = network.normed_positions(prefixes.width)[prefixes.position]
         for number, block in enumerate(self.blocks):
-            update = block.attended(x, positions, places, number >= self.turn, number == 0)
+            update = block.attended(x, positions, prefixes, number >= self.turn, number == 0)
             if number == self.turn:
                 x = x if at_ends else x[ends]
                 positions = None if positions is None else positions[ends]
@@ -94,7 +95,7 @@ class LiveCircuit:
             live = self.final.nonzero()[:, 0]
             x = x.index_copy(-1, live, self.final_edit(x[..., live]))
         x = torch.where(self.final, x, self.final_fill)
-        return self._unembedded(network.ln_f(x), places.tokens[ends], wanted)
+        return self._unembedded(network.ln_f(x), prefixes.tokens[ends], wanted)
 
     def _unembedded(self, x: Tensor, current: Tensor, wanted: Tensor | None) -> Tensor:
         network, table = self.network, self.network.bigram
@@ -116,7 +117,7 @@ class _Site:
     mask: Tensor
     live: Tensor
     """Indices of the channels that run freely."""
-    fill: Tensor
+    ablation_value: Tensor
     keep: int | None
     """Channels that AbsTopK keeps; None where it does not act."""
     edit: SiteHook
@@ -138,7 +139,7 @@ class _Site:
 
     def add(self, x: Tensor, live: Tensor) -> Tensor:
         """The residual stream with this site's write: what is live, and the fill elsewhere."""
-        out = x + torch.where(self.mask, 0, self.fill)
+        out = x + torch.where(self.mask, 0, self.ablation_value)
         out[..., self.live] += live
         return out
 
@@ -155,7 +156,7 @@ class _Map:
         activation: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> None:
         self.site, self.activation = site, activation
-        constant = bias + weight @ torch.where(source.mask, 0, source.fill)
+        constant = bias + weight @ torch.where(source.mask, 0, source.ablation_value)
         if site.keep is None:
             varying = site.mask
         elif site.few:  # the other rows are constants, ranked once and for all
@@ -180,7 +181,7 @@ class _Map:
         return site.edit(_surviving(y, self.columns, site.keep, self.index, self.fixed))
 
 
-class LiveBlock:
+class CompiledBlock:
     """One block of a live circuit."""
 
     def __init__(self, block: Block, config: ModelConfig, sites: Mapping[str, _Site]) -> None:
@@ -204,7 +205,7 @@ class LiveBlock:
         return bool(self.heads.any()) and len(self.sites["attn_out"].live) > 0
 
     def attended(
-        self, x: Tensor, positions: Tensor | None, places: Places, ends: bool, first: bool
+        self, x: Tensor, positions: Tensor | None, prefixes: UniquePrefixes, ends: bool, first: bool
     ) -> Tensor:
         """The live channels of what attention writes, at all places or at ends of sequences.
 
@@ -218,12 +219,12 @@ class LiveBlock:
         site = self.sites["attn_out"]
         if not len(site.live):
             return x.new_zeros(0)
-        where = places.position[places.ends] if ends else places.position
-        written = self._still_heads(places.width)[where]
+        where = prefixes.position[prefixes.ends] if ends else prefixes.position
+        written = self._still_heads(prefixes.width)[where]
         if self.varies:
-            known = first and places.read is not None
-            read = self._known(places) if known else self._read(x, positions)
-            written = F.linear(self._mixed(read, places, ends), self.attn_proj) + written
+            known = first and prefixes.read is not None
+            read = self._known(prefixes) if known else self._read(x, positions)
+            written = F.linear(self._mixed(read, prefixes, ends), self.attn_proj) + written
         return site.of_full(written)
 
     def __call__(self, x: Tensor, positions: Tensor | None, update: Tensor) -> Tensor:
@@ -235,27 +236,27 @@ class LiveBlock:
     def _read(self, x: Tensor, positions: Tensor | None) -> Tensor:
         return self.sites["attn_in"].of_full(beside(self.block.ln_1(x), positions))
 
-    def _known(self, places: Places) -> Tensor:
+    def _known(self, prefixes: UniquePrefixes) -> Tensor:
         """The live channels of what the first block reads, out of those that are kept."""
-        assert places.read is not None
-        assert places.channels is not None
+        assert prefixes.read is not None
+        assert prefixes.channels is not None
         site = self.sites["attn_in"]
-        columns = torch.searchsorted(places.channels, site.live)
-        assert torch.equal(places.channels[columns], site.live), "a channel that was not kept"
-        return site.edit(places.read[:, columns])
+        columns = torch.searchsorted(prefixes.channels, site.live)
+        assert torch.equal(prefixes.channels[columns], site.live), "a channel that was not kept"
+        return site.edit(prefixes.read[:, columns])
 
-    def _mixed(self, read: Tensor, places: Places, ends: bool) -> Tensor:
+    def _mixed(self, read: Tensor, prefixes: UniquePrefixes, ends: bool) -> Tensor:
         """What the live heads see, heads side by side, at all places or at ends of sequences."""
         sink = None if self.block.sink is None else self.block.sink[self.heads]
         k, v = (
-            places.by_sequence(self._heads(name, read)).transpose(1, 2)
+            prefixes.by_sequence(self._heads(name, read)).transpose(1, 2)
             for name in ("attn_k", "attn_v")
         )
         if ends:
-            q = self._heads("attn_q", read[places.ends])
-            return sink_attention_at(q, k, v, sink, places.last).flatten(1)
-        q = places.by_sequence(self._heads("attn_q", read)).transpose(1, 2)
-        return places.by_place(sink_attention(q, k, v, sink).transpose(1, 2)).flatten(1)
+            q = self._heads("attn_q", read[prefixes.ends])
+            return sink_attention_at(q, k, v, sink, prefixes.last).flatten(1)
+        q = prefixes.by_sequence(self._heads("attn_q", read)).transpose(1, 2)
+        return prefixes.by_prefix(sink_attention(q, k, v, sink).transpose(1, 2)).flatten(1)
 
     def _mlp(self, x: Tensor, positions: Tensor | None) -> Tensor:
         """The live channels of what the MLP writes; one row where no neuron is live."""
@@ -267,7 +268,7 @@ class LiveBlock:
     def _heads(self, name: str, read: Tensor) -> Tensor:
         """Queries, keys or values of the heads that are live, [place head channel]."""
         site = self.sites[name]
-        whole = site.fill[self.columns].expand(len(read), -1)
+        whole = site.ablation_value[self.columns].expand(len(read), -1)
         if len(site.live):
             whole = whole.clone()
             place = self.columns.cumsum(0) - 1  # of a channel among those of live heads
@@ -279,7 +280,11 @@ class LiveBlock:
         if len(self.still) < length:
             shape = (1, length, -1, self.config.d_head)
             q, k, v = (
-                self.sites[n].fill[~self.columns].expand(length, -1).reshape(shape).transpose(1, 2)
+                self.sites[n]
+                .ablation_value[~self.columns]
+                .expand(length, -1)
+                .reshape(shape)
+                .transpose(1, 2)
                 for n in QKV
             )
             sink = None if self.block.sink is None else self.block.sink[~self.heads]
@@ -310,7 +315,7 @@ def _sites(
     config: ModelConfig,
     layer: int,
     masks: Mapping[str, Tensor],
-    fills: Mapping[str, Tensor],
+    ablation_values: Mapping[str, Tensor],
     edits: Mapping[str, SiteHook],
 ) -> dict[str, _Site]:
     sites = {}
@@ -318,5 +323,5 @@ def _sites(
         key = f"{layer}.{name}"
         keep = config.survivors(name, len(masks[key]))
         live, edit = masks[key].nonzero()[:, 0], edits.get(key, _as_it_is)
-        sites[name] = _Site(masks[key], live, fills[key], keep, edit)
+        sites[name] = _Site(masks[key], live, ablation_values[key], keep, edit)
     return sites

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.limit import loss_within
 from lacewing.ablation.masks import masks_of, nodes_of
-from lacewing.ablation.prefixes import Places, shared_places
+from lacewing.ablation.prefixes import UniquePrefixes, unique_prefixes
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
-from lacewing.circuit.components import Edge, Node, Part, edge_list, ends
+from lacewing.circuit.components import Component, Edge, Node, edge_list, ends
 from lacewing.circuit.edges import edges_between
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -31,10 +32,12 @@ REMEMBERED = 2
 """Sets of prompts whose places a trial keeps: what parts are ranked on, and what decides."""
 
 
-class Trial:
+class CircuitEditor:
     """A circuit whose parts can be switched."""
 
-    def __init__(self, network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, network: Transformer, circuit: Circuit, ablation_values: Mapping[str, Tensor]
+    ) -> None:
         """Start with all of a circuit on, and all of its model's other edges between nodes off.
 
         Args:
@@ -42,9 +45,9 @@ class Trial:
             circuit: Where the trial begins.
             fills: Per site key, what stands for the values of nodes that are off.
         """
-        self.network, self.fills, self.circuit = (
-            cut_network(network, circuit, fills),
-            fills,
+        self.network, self.ablation_values, self.circuit = (
+            cut_network(network, circuit, ablation_values),
+            ablation_values,
             circuit,
         )
         self.refit = circuit.calibration is not None
@@ -57,24 +60,24 @@ class Trial:
         self._held: dict[Edge, float] = {}
         self.edges = sorted(edge_list(circuit.edges))
         self._reads = torch.from_numpy(circuit.nodes["0.attn_in"].astype(np.int64))
-        self._known: dict[int, tuple[Prompts, Sequence[Places]]] = {}
+        self._known: dict[int, tuple[Prompts, Sequence[UniquePrefixes]]] = {}
 
-    def switch(self, part: Part, on: bool) -> None:
+    def switch(self, component: Component, on: bool) -> None:
         """Turn one node or edge on or off."""
-        if len(part) == 2:
-            self.masks[part[0]][part[1]] = on
+        if len(component) == 2:
+            self.masks[component[0]][component[1]] = on
             return
-        (_, source), (key, destination) = ends(part)
+        (_, source), (key, destination) = ends(component)
         weight, bias = self._writers[key]
-        fill = float(self.fills[ends(part)[0][0]][source])
+        ablation_value = float(self.ablation_values[ends(component)[0][0]][source])
         with torch.no_grad():
             if on:
-                weight[destination, source] = held = self._held.pop(part)
-                bias[destination] -= held * fill
+                weight[destination, source] = held = self._held.pop(component)
+                bias[destination] -= held * ablation_value
             else:
-                held = self._held[part] = float(weight[destination, source])
+                held = self._held[component] = float(weight[destination, source])
                 weight[destination, source] = 0.0
-                bias[destination] += held * fill
+                bias[destination] += held * ablation_value
 
     def nodes_on(self) -> list[Node]:
         """The nodes that are on."""
@@ -101,25 +104,25 @@ class Trial:
         return torch.cat(list(self._pieces(prompts)))
 
     def _pieces(self, prompts: Prompts, wanted: Tensor | None = None) -> Iterator[Tensor]:
-        live = LiveCircuit(self.network, self.masks, self.fills)
-        for places in self.places(prompts):
+        live = CompiledCircuit(self.network, self.masks, self.ablation_values)
+        for prefixes in self.prefixes(prompts):
             with torch.no_grad():
-                logits = live.logits(places, wanted)
+                logits = live.logits(prefixes, wanted)
             yield logits
 
-    def places(self, prompts: Prompts) -> Sequence[Places]:
+    def prefixes(self, prompts: Prompts) -> Sequence[UniquePrefixes]:
         """Where some prompts run, kept for those that were asked for last."""
         if id(prompts) not in self._known:
             if len(self._known) == REMEMBERED:
                 del self._known[next(iter(self._known))]
-            self._known[id(prompts)] = prompts, shared_places(self.network, prompts, self._reads)
+            self._known[id(prompts)] = prompts, unique_prefixes(self.network, prompts, self._reads)
         return self._known[id(prompts)][1]
 
     def losses(self, prompts: Prompts) -> Tensor:
         """Task loss of every sequence, in nats, before any calibration."""
         return two_answer_loss(self.logits(prompts), prompts)
 
-    def loss(self, prompts: Prompts, without: Iterable[Part] = ()) -> float:
+    def loss(self, prompts: Prompts, without: Iterable[Component] = ()) -> float:
         """Mean task loss, in nats; of a calibrated circuit, calibrated anew on these prompts.
 
         Args:
@@ -131,7 +134,7 @@ class Trial:
         return loss
 
     def loss_within(
-        self, limit: float, prompts: Prompts, without: Iterable[Part] = ()
+        self, limit: float, prompts: Prompts, without: Iterable[Component] = ()
     ) -> float | None:
         """The loss if it is at most the limit, else none: it need not be measured to the end.
 
@@ -142,15 +145,15 @@ class Trial:
         """
         answers = torch.unique(torch.cat([prompts.answer, prompts.other]))
         switched = list(without)
-        for part in switched:
-            self.switch(part, on=False)
+        for component in switched:
+            self.switch(component, on=False)
         try:
             return loss_within(limit, self._pieces(prompts, answers), prompts, self.refit)
         finally:
-            for part in reversed(switched):
-                self.switch(part, on=True)
+            for component in reversed(switched):
+                self.switch(component, on=True)
 
-    def within_target(self, prompts: Prompts, without: Iterable[Part] = ()) -> float | None:
+    def within_target(self, prompts: Prompts, without: Iterable[Component] = ()) -> float | None:
         """The loss if it reaches the circuit's target, else none."""
         return self.loss_within(self.circuit.target_loss, prompts, without)
 
@@ -165,7 +168,9 @@ class Trial:
         }
 
 
-def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
+def cut_network(
+    network: Transformer, circuit: Circuit, ablation_values: Mapping[str, Tensor]
+) -> Transformer:
     """A copy of the network in which the edges that a circuit lacks are off.
 
     Only edges between kept nodes count: those of dropped nodes are constants either way.
@@ -188,7 +193,7 @@ def cut_network(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
         cut[kept[:, 1], kept[:, 0]] = False
         with torch.no_grad():
             gone = torch.where(cut, weight, 0)
-            bias += gone @ fills[f"{layer}.{source}"]
+            bias += gone @ ablation_values[f"{layer}.{source}"]
             weight -= gone
     return network
 
@@ -203,10 +208,8 @@ def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Mo
     """
     if not has_cut_edges(model.network, circuit):
         return model
-    fills = model.means
-    if ablation == "zero":
-        fills = {key: torch.zeros_like(mean) for key, mean in fills.items()}
-    return dataclasses.replace(model, network=cut_network(model.network, circuit, fills))
+    ablation_values = ablation_values_of(model, ablation)
+    return dataclasses.replace(model, network=cut_network(model.network, circuit, ablation_values))
 
 
 def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:

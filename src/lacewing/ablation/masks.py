@@ -32,13 +32,13 @@ def nodes_of(masks: Masks) -> dict[str, np.ndarray]:
     return {key: np.flatnonzero(mask.numpy()).astype(np.int32) for key, mask in masks.items()}
 
 
-def filling(masks: Masks, fills: Mapping[str, Tensor]) -> dict[str, SiteHook]:
+def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, SiteHook]:
     """Hooks that fill all unmasked nodes with constants."""
 
-    def hook(mask: Tensor, fill: Tensor) -> SiteHook:
-        return lambda value: torch.where(mask, value, fill)
+    def hook(mask: Tensor, ablation_value: Tensor) -> SiteHook:
+        return lambda value: torch.where(mask, value, ablation_value)
 
-    return {key: hook(mask, fills[key]) for key, mask in masks.items()}
+    return {key: hook(mask, ablation_values[key]) for key, mask in masks.items()}
 
 
 def resampling(

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import Masks, filling, masks_of, resampling
+from lacewing.ablation.masks import Masks, masks_of, replacing, resampling
 from lacewing.ablation.prefixes import in_pieces
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
@@ -32,36 +32,36 @@ from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 
-Way = Literal["mean", "zero", "resample", "frozen"]
+AblationMode = Literal["mean", "zero", "resample", "frozen"]
 
 
 def alone(
-    model: Model, circuit: Circuit, prompts: Prompts, way: Way, seed: int
+    model: Model, circuit: Circuit, prompts: Prompts, mode: AblationMode, seed: int
 ) -> Float[Tensor, "sequence vocab"]:
     """Logits of the circuit with everything outside ablated, after its calibration."""
-    cut = cut_model(model, circuit, "zero" if way == "zero" else "mean")
+    cut = cut_model(model, circuit, "zero" if mode == "zero" else "mean")
     masks = masks_of(model.network, circuit.nodes)
-    logits = ablated(cut, prompts, masks, way, seed, model.network)
+    logits = ablated(cut, prompts, masks, mode, seed, model.network)
     return calibrated(logits, circuit.calibration)
 
 
 def without(
-    model: Model, nodes: Nodes, prompts: Prompts, way: Way, seed: int
+    model: Model, nodes: Nodes, prompts: Prompts, mode: AblationMode, seed: int
 ) -> Float[Tensor, "sequence vocab"]:
     """Logits of the full model with some nodes ablated."""
     masks = masks_of(model.network, nodes, complement=True)
-    return ablated(model, prompts, masks, way, seed, model.network)
+    return ablated(model, prompts, masks, mode, seed, model.network)
 
 
 def only(
-    model: Model, nodes: Nodes, prompts: Prompts, way: Way, seed: int
+    model: Model, nodes: Nodes, prompts: Prompts, mode: AblationMode, seed: int
 ) -> Float[Tensor, "sequence vocab"]:
     """Logits with all nodes ablated but some: a random circuit, say."""
-    return ablated(model, prompts, masks_of(model.network, nodes), way, seed, model.network)
+    return ablated(model, prompts, masks_of(model.network, nodes), mode, seed, model.network)
 
 
 def ablated(
-    model: Model, prompts: Prompts, masks: Masks, way: Way, seed: int, full: Transformer
+    model: Model, prompts: Prompts, masks: Masks, mode: AblationMode, seed: int, full: Transformer
 ) -> Float[Tensor, "sequence vocab"]:
     """Logits at the answer position with all unmasked nodes ablated in one of the ways.
 
@@ -73,11 +73,11 @@ def ablated(
         seed: Draws the donors of `resample`.
         full: The model as it was trained, whose norms `frozen` borrows.
     """
-    if way == "resample":
+    if mode == "resample":
         return interchanged(model.network, prompts, some_donors(prompts, seed), masks)
-    if way == "frozen":
+    if mode == "frozen":
         return _frozen_logits(model, prompts, masks, full)
-    return ablated_logits(model, prompts, masks, way)
+    return ablated_logits(model, prompts, masks, mode)
 
 
 @torch.no_grad()
@@ -156,7 +156,7 @@ def frozen_norms(network: Transformer, scales: Mapping[str, Tensor]) -> Iterator
 
 @torch.no_grad()
 def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Transformer) -> Tensor:
-    found, mean = [], filling(masks, model.means)
+    found, mean = [], replacing(masks, model.means)
     for rows in in_pieces(len(prompts)):
         piece = prompts.take(rows)
         with measured_norms(full) as scales:

@@ -1,9 +1,9 @@
-"""Where a circuit runs: every token of some prompts, or each different beginning of them once.
+"""Unique prefixes: the different beginnings of some prompts, so that each is computed once.
 
-The model looks back only, so tokens with the same prompt before them have the same values. The two
-members of a pair differ late, and padding is nobody's beginning: of the prompts of a task less than
-half of the places are left. What the first block reads depends on the tokens alone, not on the
-circuit; it can be kept for all circuits that run there.
+The model looks back only, so a token's values depend on the prompt up to it alone. The two members
+of a pair share a long beginning, and padding is not computed: of the tokens of a task's prompts
+less than half are left. What the first block reads depends on the tokens alone, not on the circuit;
+it can be kept for all circuits that run on the same prompts.
 """
 
 import dataclasses
@@ -24,38 +24,38 @@ PIECE = 64
 
 
 @dataclass(frozen=True)
-class Places:
+class UniquePrefixes:
     """The tokens at which a circuit has to be computed, and how sequences are made of them."""
 
-    tokens: Int[Tensor, " place"]
-    position: Int[Tensor, " place"]
+    tokens: Int[Tensor, " prefix"]
+    position: Int[Tensor, " prefix"]
     ends: Int[Tensor, " sequence"]
-    """The place at which each sequence's next token is asked for."""
+    """The prefix of each sequence whose next token is asked for: all of it."""
     last: Int[Tensor, " sequence"]
     """Its position."""
     width: int
     """Tokens of the longest sequence."""
     rows: Int[Tensor, "sequence token"] | None = None
-    """Place of each token, of padding any; none if every token, padding too, is its own."""
-    first: Int[Tensor, " place"] | None = None
-    """A token of each place, counted through all sequences."""
-    read: Float[Tensor, "place channel"] | None = None
+    """Prefix that ends at each token, of padding any; none if every token has its own."""
+    first: Int[Tensor, " prefix"] | None = None
+    """A token at which each prefix ends, counted through all sequences."""
+    read: Float[Tensor, "prefix channel"] | None = None
     """What the first block reads, where it is kept, of `channels`."""
     channels: Int[Tensor, " channel"] | None = None
 
     @classmethod
     def every(
         cls, tokens: Int[Tensor, "sequence token"], last: Int[Tensor, " sequence"]
-    ) -> "Places":
-        """Each token of each sequence; quick to know, for prompts that run once."""
+    ) -> "UniquePrefixes":
+        """One for each token of each sequence; quick to make, for prompts that run once."""
         count, width = tokens.shape
         position = torch.arange(width).expand(count, -1).flatten()
         return cls(tokens.flatten(), position, torch.arange(count) * width + last, last, width)
 
     @classmethod
-    def shared(
+    def of(
         cls, tokens: Int[Tensor, "sequence token"], last: Int[Tensor, " sequence"]
-    ) -> "Places":
+    ) -> "UniquePrefixes":
         """Each different beginning up to the last tokens once."""
         ids, ends = tokens.numpy(), last.numpy()
         rows, first, count = np.zeros(ids.shape, dtype=np.int64), [], 0
@@ -63,8 +63,8 @@ class Places:
             on = np.flatnonzero(ends >= at)
             before = rows[on, at - 1] if at else np.zeros(len(on), dtype=np.int64)
             pairs = before * (int(ids.max()) + 1) + ids[on, at]
-            _, some, place = np.unique(pairs, return_index=True, return_inverse=True)
-            rows[on, at] = count + place
+            _, some, prefix = np.unique(pairs, return_index=True, return_inverse=True)
+            rows[on, at] = count + prefix
             first.append(on[some] * ids.shape[1] + at)
             count += len(some)
         known = torch.from_numpy(np.concatenate(first))
@@ -81,7 +81,7 @@ class Places:
 
     def keeping(
         self, network: Transformer, channels: Int[Tensor, " channel"] | None = None
-    ) -> "Places":
+    ) -> "UniquePrefixes":
         """The same, with what the first block reads there, of some channels or all.
 
         Args:
@@ -98,17 +98,17 @@ class Places:
         return dataclasses.replace(self, read=read[:, kept], channels=kept)
 
     def by_sequence(
-        self, values: Float[Tensor, "place *channel"]
+        self, values: Float[Tensor, "prefix *channel"]
     ) -> Float[Tensor, "sequence token *channel"]:
         """Values put back into sequences."""
         if self.rows is None:
             return values.view(len(self.last), self.width, *values.shape[1:])
         return values[self.rows]
 
-    def by_place(
+    def by_prefix(
         self, values: Float[Tensor, "sequence token *channel"]
-    ) -> Float[Tensor, "place *channel"]:
-        """Values of sequences, one per place."""
+    ) -> Float[Tensor, "prefix *channel"]:
+        """Values of sequences, one per prefix."""
         flat = values.flatten(0, 1)
         return flat if self.first is None else flat[self.first]
 
@@ -118,9 +118,9 @@ def in_pieces(count: int) -> Iterator[range]:
     return (range(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
-def shared_places(
+def unique_prefixes(
     network: Transformer, prompts: Prompts, channels: Int[Tensor, " channel"] | None = None
-) -> list[Places]:
+) -> list[UniquePrefixes]:
     """Prompts in pieces, for many runs: shared, and with what the first block reads.
 
     Args:
@@ -130,4 +130,4 @@ def shared_places(
     """
     pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
     with torch.no_grad():
-        return [Places.shared(p.tokens, p.last).keeping(network, channels) for p in pieces]
+        return [UniquePrefixes.of(p.tokens, p.last).keeping(network, channels) for p in pieces]

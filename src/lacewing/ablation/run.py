@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.compiled import LiveCircuit
-from lacewing.ablation.masks import Masks, filling, resampling
-from lacewing.ablation.prefixes import Places, in_pieces
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.masks import Masks, replacing, resampling
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.circuit import Ablation
 from lacewing.errors import DataError
@@ -88,14 +89,11 @@ def _runner(
         return lambda rows: _plain(network, prompts.take(rows))
     if ablation == "resample":
         return lambda rows: _resampled(network, prompts, rows, masks)
-    fills = {
-        key: model.means[key] if ablation == "mean" else torch.zeros(len(mask))
-        for key, mask in masks.items()
-    }
+    ablation_values = ablation_values_of(model, ablation)
     if masks.keys() == site_widths(network.config).keys() and _few(masks):
-        live = LiveCircuit(network, masks, fills)
+        live = CompiledCircuit(network, masks, ablation_values)
         return lambda rows: live.logits(_places(prompts.take(rows)))
-    return lambda rows: _masked(network, prompts.take(rows), masks, fills)
+    return lambda rows: _masked(network, prompts.take(rows), masks, ablation_values)
 
 
 def _few(masks: Masks) -> bool:
@@ -107,14 +105,14 @@ def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
     return network(prompts.tokens, at=prompts.last)
 
 
-def _places(prompts: Prompts) -> Places:
-    return Places.shared(prompts.tokens, prompts.last)
+def _places(prompts: Prompts) -> UniquePrefixes:
+    return UniquePrefixes.of(prompts.tokens, prompts.last)
 
 
 def _masked(
-    network: Transformer, prompts: Prompts, masks: Masks, fills: Mapping[str, Tensor]
+    network: Transformer, prompts: Prompts, masks: Masks, ablation_values: Mapping[str, Tensor]
 ) -> Tensor:
-    with edit(network, filling(masks, fills)):
+    with edit(network, replacing(masks, ablation_values)):
         return _plain(network, prompts)
 
 

@@ -15,12 +15,12 @@ Edge = tuple[str, int, int]
 """Family key, source and destination channel."""
 
 
-Part = Node | Edge
+Component = Node | Edge
 
 
-def part_name(part: Part) -> str:
+def component_name(component: Component) -> str:
     """`"0.mlp_in.17"` or `"0.mlp_in-mlp_neuron.17-203"`."""
-    key, *channels = part
+    key, *channels = component
     return f"{key}.{'-'.join(map(str, channels))}"
 
 
@@ -38,7 +38,7 @@ def edge_list(arrays: Mapping[str, np.ndarray]) -> list[Edge]:
     return [(family, int(s), int(d)) for family, pairs in arrays.items() for s, d in pairs]
 
 
-def parts_of(circuit: Circuit) -> frozenset[Part]:
+def components_of(circuit: Circuit) -> frozenset[Component]:
     """All nodes and edges of a circuit."""
     nodes = ((key, int(c)) for key, channels in circuit.nodes.items() for c in channels)
-    return frozenset[Part]([*nodes, *edge_list(circuit.edges)])
+    return frozenset[Component]([*nodes, *edge_list(circuit.edges)])

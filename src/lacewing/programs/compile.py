@@ -20,7 +20,6 @@ from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.errors import ConfigError
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.model.transformer import Block, Transformer
@@ -38,6 +37,7 @@ from lacewing.programs.lines import (
     without_idle,
 )
 from lacewing.programs.reads import Stage, read_lines
+from lacewing.programs.reference import constants_of
 from lacewing.programs.rivals import Bounds, Rows, keep_line
 
 EPS = float(np.finfo(np.float32).eps)
@@ -52,27 +52,20 @@ def compile_plan(model: Model, circuit: Circuit) -> Plan:
         MismatchError: it belongs to another model.
     """
     circuit.check(model)
-    if circuit.ablation == "resample":
-        raise ConfigError(
-            "a program replaces what is outside the circuit by constants, but this circuit was "
-            "found under resample ablation: prune with --ablation mean or zero"
-        )
-    zero = circuit.ablation == "zero"
-    fills = {
-        key: np.zeros(len(mean)) if zero else _array(mean) for key, mean in model.means.items()
-    }
-    return _Compiler(model.network, circuit, fills).plan()
+    ablation_values = constants_of(model, circuit)
+    arrays = {key: _array(values) for key, values in ablation_values.items()}
+    return _Compiler(model.network, circuit, arrays).plan()
 
 
 class _Compiler:
     """Walks through the network once, with the residual stream in hand."""
 
     def __init__(
-        self, network: Transformer, circuit: Circuit, fills: Mapping[str, np.ndarray]
+        self, network: Transformer, circuit: Circuit, ablation_values: Mapping[str, np.ndarray]
     ) -> None:
         self.network, self.config, self.circuit = network, network.config, circuit
         self.nodes: Nodes = circuit.nodes
-        self.fills = fills
+        self.ablation_values = ablation_values
         self.lines: list[Line] = []
         self.bounds: Bounds = {}
         self.embedding = _array(network.wte.weight)
@@ -100,7 +93,9 @@ class _Compiler:
         self._read(layer, "attn_in", _array(block.ln_1.weight))
         for site in ("attn_q", "attn_k", "attn_v"):
             self._map(layer, "attn_in", site, *matrices[site])
-        heads = Heads(layer, block, self.nodes, self.fills, self.bounds, *matrices["attn_out"])
+        heads = Heads(
+            layer, block, self.nodes, self.ablation_values, self.bounds, *matrices["attn_out"]
+        )
         self.lines += heads.lines
         self._site(layer, "attn_out", heads.rows())
         self._write(layer, "attn_out")
@@ -122,7 +117,7 @@ class _Compiler:
                 cut[np.ix_(rows, columns)] = True
                 cut[pairs[:, 1], pairs[:, 0]] = False
                 gone = np.where(cut, weight, 0.0)
-                found[site] = weight - gone, bias + gone @ self.fills[f"{layer}.{source}"]
+                found[site] = weight - gone, bias + gone @ self.ablation_values[f"{layer}.{source}"]
         return found
 
     def _read(self, layer: int, site: str, gain: np.ndarray) -> None:
@@ -153,8 +148,11 @@ class _Compiler:
         gelu: bool = False,
     ) -> None:
         """A linear map from one site to another: a line per kept node, then AbsTopK."""
-        live, fill = self.nodes[f"{layer}.{source}"], self.fills[f"{layer}.{source}"]
-        rest = fill.copy()
+        live, ablation_value = (
+            self.nodes[f"{layer}.{source}"],
+            self.ablation_values[f"{layer}.{source}"],
+        )
+        rest = ablation_value.copy()
         rest[live] = 0
         terms = [Term(1.0, f"{layer}.{source}.{channel}") for channel in live]
         self._site(layer, site, Rows(terms, weight[:, live], bias + weight @ rest, gelu))
@@ -218,17 +216,21 @@ class _Compiler:
 
     def _write(self, layer: int, site: str) -> None:
         key = f"{layer}.{site}"
-        fill = self.fills[key].copy()
-        fill[self.nodes[key]] = 0
-        self.filled = self.filled + fill
+        ablation_value = self.ablation_values[key].copy()
+        ablation_value[self.nodes[key]] = 0
+        self.filled = self.filled + ablation_value
         for channel in self.nodes[key].tolist():
             self.written.setdefault(channel, []).append(f"{key}.{channel}")
 
     def _answers(self) -> dict[int, str]:
         """The lines from the final residual to the answers' logits."""
-        network, kept, fill = self.network, self.nodes[FINAL_SITE], self.fills[FINAL_SITE]
+        network, kept, ablation_value = (
+            self.network,
+            self.nodes[FINAL_SITE],
+            self.ablation_values[FINAL_SITE],
+        )
         gain, head = _array(network.ln_f.weight), _array(network.lm_head.weight)
-        rest = fill.copy()
+        rest = ablation_value.copy()
         rest[kept] = 0
         names = []
         for channel in kept.tolist():

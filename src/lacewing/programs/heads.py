@@ -23,7 +23,7 @@ class Heads:
         layer: int,
         block: Block,
         nodes: Nodes,
-        fills: Mapping[str, np.ndarray],
+        ablation_values: Mapping[str, np.ndarray],
         bounds: Bounds,
         weight: np.ndarray,
         bias: np.ndarray,
@@ -39,7 +39,12 @@ class Heads:
             weight: Output matrix, [row, value channel].
             bias: Of the output.
         """
-        self.layer, self.config, self.nodes, self.fills = layer, block.config, nodes, fills
+        self.layer, self.config, self.nodes, self.ablation_values = (
+            layer,
+            block.config,
+            nodes,
+            ablation_values,
+        )
         self.weight, self.bias, self.bounds = weight, bias, bounds
         self.sinks = None if block.sink is None else block.sink.detach().double().numpy()
         self.lines: list[Line] = []
@@ -64,7 +69,7 @@ class Heads:
         }
         values = sorted(live["attn_v"])
         still = np.array([c for c in channels if c not in live["attn_v"]], dtype=int)
-        constant = self.weight[:, still] @ self.fills[f"{self.layer}.attn_v"][still]
+        constant = self.weight[:, still] @ self.ablation_values[f"{self.layer}.attn_v"][still]
         if self.sinks is None and not values:
             self.constant = self.constant + constant
             return
@@ -99,7 +104,7 @@ class Heads:
     ) -> Look:
         """The pattern of a head; what is the same for all keys counts against a sink only."""
         scale = self.config.d_head**-0.5
-        q, k = (self.fills[f"{self.layer}.{site}"] for site in ("attn_q", "attn_k"))
+        q, k = (self.ablation_values[f"{self.layer}.{site}"] for site in ("attn_q", "attn_k"))
         pairs, by_key, by_query, constant = [], [], [], 0.0
         for c in channels.tolist():
             query, key = f"{self.layer}.attn_q.{c}", f"{self.layer}.attn_k.{c}"

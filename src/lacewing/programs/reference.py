@@ -5,9 +5,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.editor import cut_network
 from lacewing.ablation.masks import masks_of
+from lacewing.ablation.values import AblationValues, ablation_values_of
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
@@ -29,9 +30,9 @@ class Reference:
             MismatchError: it belongs to another model.
         """
         circuit.check(model)
-        self.circuit, self.fills = circuit, fills_of(model, circuit)
-        network = cut_network(model.network, circuit, self.fills)
-        self.live = LiveCircuit(network, masks_of(network, circuit.nodes), self.fills)
+        self.circuit, self.ablation_values = circuit, constants_of(model, circuit)
+        network = cut_network(model.network, circuit, self.ablation_values)
+        self.live = CompiledCircuit(network, masks_of(network, circuit.nodes), self.ablation_values)
 
     @torch.inference_mode()
     def logits(self, prompts: Prompts) -> Float[Tensor, "sequence vocab"]:
@@ -48,16 +49,15 @@ class Reference:
         return self.logits(prompts)[:, list(self.circuit.answers)].double().numpy()
 
 
-def fills_of(model: Model, circuit: Circuit) -> dict[str, Tensor]:
-    """What replaces everything outside a circuit: constants, per site key.
+def constants_of(model: Model, circuit: Circuit) -> AblationValues:
+    """The constants that stand for everything outside a circuit, per site key.
 
     Raises:
         ConfigError: it was found under resample ablation.
     """
     if circuit.ablation == "resample":
         raise ConfigError(
-            "this circuit was found under resample ablation, which fills from another prompt; "
+            "this circuit was found under resample ablation, which takes values of another prompt; "
             "programs and attacks need constants: prune under mean or zero ablation"
         )
-    zero = circuit.ablation == "zero"
-    return {key: torch.zeros_like(m) if zero else m for key, m in model.means.items()}
+    return ablation_values_of(model, circuit.ablation)

@@ -19,22 +19,21 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, nodes_of
 from lacewing.ablation.node_mask import ranked
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.components import Part, parts_of
+from lacewing.circuit.components import Component, components_of
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import edges_between
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.store import Model
-from lacewing.pruning.components import with_parts
-from lacewing.pruning.edge_mask import PartMask
-from lacewing.pruning.elimination import shrunk
+from lacewing.pruning.component_mask import ComponentMask
+from lacewing.pruning.elimination import eliminated
 from lacewing.pruning.learned_calibration import LearnedCalibration
-from lacewing.pruning.merge import joined
+from lacewing.pruning.merge import merged
 from lacewing.pruning.node_search import Search, drawn, follow, mask_optimizer, penalty_at
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import circuit_of_components, reachable
 from lacewing.pruning.selection import smallest
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -70,12 +69,12 @@ def fewest_edges(
         told = _after(f"mask {number + 1} of {config.edge_masks}", tell)
         near = around(model, search, AROUND / 2**number)
         stages = learned(model, near, sets, seeded, told)
-        cuts += filter(None, (_cut(model, circuit, parts, sets) for parts in stages))
-    distinct, small = {parts_of(cut): cut for cut in cuts}, []
+        cuts += filter(None, (_cut(model, circuit, components, sets) for components in stages))
+    distinct, small = {components_of(cut): cut for cut in cuts}, []
     for number, cut in enumerate(distinct.values(), 1):
         tell(f"cut {number} of {len(distinct)}, to be pruned")
-        small.append(shrunk(model, cut, sets.validation) or cut)
-    return joined(model, small, sets.validation, tell)
+        small.append(eliminated(model, cut, sets.validation) or cut)
+    return merged(model, small, sets.validation, tell)
 
 
 def _after(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
@@ -94,7 +93,7 @@ def around(model: Model, search: Search, times: float) -> Masks:
         top = torch.zeros(len(order), dtype=torch.bool)
         top[order[:count]] = True
         masks = search.mask.by_site(top & ~search.mask.forbidden)
-        masks = connected(model.network, {key: mask | best[key] for key, mask in masks.items()})
+        masks = reachable(model.network, {key: mask | best[key] for key, mask in masks.items()})
         edges = sum(len(pairs) for pairs in edges_between(model.network, nodes_of(masks)).values())
         if edges <= MOST_EDGES or count <= search.best.nodes:
             return masks
@@ -107,10 +106,10 @@ def learned(
     sets: PromptSets,
     config: PruneConfig,
     say: Callable[[str], None] = lambda words: None,
-) -> list[list[Part]]:
+) -> list[list[Component]]:
     """The parts of a surrounding, ranked by masks at points of the path's later half."""
     steps, generator = LONGER * config.steps, torch.Generator().manual_seed(config.seed)
-    mask = PartMask(
+    mask = ComponentMask(
         model, around, config.temperature, config.init_bias, config.init_noise, generator
     )
     share = len(mask.nodes) / max(1, len(mask.edges))
@@ -134,13 +133,15 @@ def learned(
     return rankings
 
 
-def _cut(model: Model, circuit: Circuit, parts: Sequence[Part], sets: PromptSets) -> Circuit | None:
+def _cut(
+    model: Model, circuit: Circuit, components: Sequence[Component], sets: PromptSets
+) -> Circuit | None:
     """How few of the highest-ranked parts reach the circuit's target."""
 
     def reaching(count: int) -> Circuit | None:
-        selected = with_parts(model.network, circuit, parts[:count])
-        trial = Trial(model.network, selected, model.means)
-        return None if trial.within_target(sets.validation) is None else selected
+        selected = circuit_of_components(model.network, circuit, components[:count])
+        editor = CircuitEditor(model.network, selected, model.means)
+        return None if editor.within_target(sets.validation) is None else selected
 
-    likely = min(len(parts), circuit.n_nodes + circuit.n_edges)
-    return smallest(reaching, likely, len(parts))
+    likely = min(len(components), circuit.n_nodes + circuit.n_edges)
+    return smallest(reaching, likely, len(components))

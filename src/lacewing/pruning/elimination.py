@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 
 from lacewing.ablation.attribution import first_order
 from lacewing.ablation.calibration import fit
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.certificate import Certificate
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.components import Part, ends, part_name
+from lacewing.circuit.components import Component, component_name, ends
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import Model
@@ -57,27 +57,27 @@ def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = 
         MismatchError: it belongs to another model.
     """
     circuit.check(model)
-    trial, target = Trial(model.network, circuit, model.means), circuit.target_loss
-    start = trial.loss(prompts)
+    editor, target = CircuitEditor(model.network, circuit, model.means), circuit.target_loss
+    start = editor.loss(prompts)
     if start > target:
         raise DataError(
             f"the circuit for {circuit.task} has {start:.3f} nats on these prompts, above its "
             f"target {target:g}: nothing can be removed; prune to a lower target first"
         )
-    total = _count(trial)
+    total = _count(editor)
     with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
 
         def tell() -> None:
-            bar.update(total - _count(trial), f"{_count(trial)} parts left")
+            bar.update(total - _count(editor), f"{_count(editor)} parts left")
 
-        _shrink(trial, prompts, total, tell)
-        while _remove_single(trial, proof := certify(trial, prompts), prompts):
+        _eliminate(editor, prompts, total, tell)
+        while _remove_single(editor, proof := certify(editor, prompts), prompts):
             tell()
-    nodes, edges = trial.arrays()
+    nodes, edges = editor.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=proof)
 
 
-def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
+def eliminated(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
     """Remove nodes and edges, many together and, from a small circuit, one by one: no certificate.
 
     Args:
@@ -88,11 +88,11 @@ def shrunk(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
     Returns:
         The smaller circuit; none if the circuit itself is above its target loss.
     """
-    trial = Trial(model.network, circuit, model.means)
-    if trial.within_target(prompts) is None:
+    editor = CircuitEditor(model.network, circuit, model.means)
+    if editor.within_target(prompts) is None:
         return None
-    _shrink(trial, prompts, MEASURED)
-    nodes, edges = trial.arrays()
+    _eliminate(editor, prompts, MEASURED)
+    nodes, edges = editor.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges)
 
 
@@ -101,13 +101,13 @@ def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
 
     A calibrated circuit is calibrated again, on the validation prompts that it was chosen on.
     """
-    trial, calibration = Trial(model.network, circuit, model.means), circuit.calibration
+    editor, calibration = CircuitEditor(model.network, circuit, model.means), circuit.calibration
     if calibration is not None:
-        calibration = fit(trial.logits(sets.validation), sets.validation)
+        calibration = fit(editor.logits(sets.validation), sets.validation)
 
     def loss(prompts: Prompts) -> float:
         return float(
-            two_answer_loss(calibrated(trial.logits(prompts), calibration), prompts).mean()
+            two_answer_loss(calibrated(editor.logits(prompts), calibration), prompts).mean()
         )
 
     losses = {
@@ -133,27 +133,27 @@ def recertify(model: Model, circuit: Circuit) -> Certificate:
         )
     pairs = circuit.certificate.pairs
     prompts = encode(pairs, model.tokenizer, model.network.config.context)
-    return certify(Trial(model.network, circuit, model.means), prompts)
+    return certify(CircuitEditor(model.network, circuit, model.means), prompts)
 
 
-def certify(trial: Trial, prompts: Prompts) -> Certificate:
+def certify(editor: CircuitEditor, prompts: Prompts) -> Certificate:
     """Measure a circuit without each of its parts."""
-    nodes, edges = trial.nodes_on(), trial.edges_on()
+    nodes, edges = editor.nodes_on(), editor.edges_on()
     return Certificate(
-        target_loss=trial.circuit.target_loss,
-        loss=trial.loss(prompts),
+        target_loss=editor.circuit.target_loss,
+        loss=editor.loss(prompts),
         pairs=prompts.pairs,
-        nodes={part_name(node): trial.loss(prompts, [node]) for node in nodes},
-        edges={part_name(edge): trial.loss(prompts, [edge]) for edge in edges},
+        nodes={component_name(node): editor.loss(prompts, [node]) for node in nodes},
+        edges={component_name(edge): editor.loss(prompts, [edge]) for edge in edges},
     )
 
 
-def _count(trial: Trial) -> int:
-    return len(trial.nodes_on()) + len(trial.edges_on())
+def _count(editor: CircuitEditor) -> int:
+    return len(editor.nodes_on()) + len(editor.edges_on())
 
 
-def _shrink(
-    trial: Trial,
+def _eliminate(
+    editor: CircuitEditor,
     prompts: Prompts,
     each: int,
     tell: Callable[[], None] = lambda: None,
@@ -161,90 +161,93 @@ def _shrink(
     """Let parts go, first many together, then one by one if there are so few or fewer."""
     # Taken once, since a trial keeps the places of prompts it knows.
     few = prompts.first(SCREEN)
-    while _remove_many(trial, few, prompts):
+    while _remove_many(editor, few, prompts):
         tell()
-    while _count(trial) <= each and _remove_each(trial, few, prompts):
+    while _count(editor) <= each and _remove_each(editor, few, prompts):
         tell()
 
 
-def _remove_many(trial: Trial, few: Prompts, prompts: Prompts) -> bool:
+def _remove_many(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
     """Let half of what fits go, the cheapest; whether it is worth to go on like this."""
-    ranked = _ranked(trial, few)
+    ranked = _ranked(editor, few)
     low, high = 0, len(ranked)  # the first `low` fit; `high` do not, or are all
     while high - low > 1:
         middle = (low + high) // 2
-        if trial.within_target(prompts, ranked[:middle]) is not None:
+        if editor.within_target(prompts, ranked[:middle]) is not None:
             low = middle
         else:
             high = middle
     if low < FEW:
         return False
-    _remove(trial, ranked[: low // 2])
+    _remove(editor, ranked[: low // 2])
     return True
 
 
-def _remove_each(trial: Trial, few: Prompts, prompts: Prompts) -> bool:
+def _remove_each(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
     """Try each part, the cheapest first; whether any went.
 
     One without which the few prompts lose far more than all may is not tried on all.
     """
-    loss, of_few, gone = trial.loss(prompts), trial.loss(few), False
-    for part in _ranked(trial, few):
-        bound = of_few + trial.circuit.target_loss - loss + MARGIN
-        if not _is_on(trial, part) or trial.loss_within(bound, few, [part]) is None:
+    loss, of_few, gone = editor.loss(prompts), editor.loss(few), False
+    for component in _ranked(editor, few):
+        bound = of_few + editor.circuit.target_loss - loss + MARGIN
+        if not _is_on(editor, component) or editor.loss_within(bound, few, [component]) is None:
             continue
-        without = trial.within_target(prompts, [part])
+        without = editor.within_target(prompts, [component])
         if without is not None:
-            _remove(trial, [part])
-            loss, of_few, gone = without, trial.loss(few), True
+            _remove(editor, [component])
+            loss, of_few, gone = without, editor.loss(few), True
     return gone
 
 
-def _remove_single(trial: Trial, proof: Certificate, prompts: Prompts) -> bool:
+def _remove_single(editor: CircuitEditor, proof: Certificate, prompts: Prompts) -> bool:
     """One round of single removals, the cheapest first; whether any part went."""
-    parts: list[Part] = [*trial.nodes_on(), *trial.edges_on()]
+    components: list[Component] = [*editor.nodes_on(), *editor.edges_on()]
     losses, target = {**proof.nodes, **proof.edges}, proof.target_loss
     gone = False
-    for part in sorted(parts, key=lambda part: (losses[part_name(part)], part_name(part))):
-        if losses[part_name(part)] > target:
+    for component in sorted(
+        components,
+        key=lambda component: (losses[component_name(component)], component_name(component)),
+    ):
+        if losses[component_name(component)] > target:
             break
-        if not _is_on(trial, part):
+        if not _is_on(editor, component):
             continue
-        if not gone or trial.within_target(prompts, [part]) is not None:
-            _remove(trial, [part])
+        if not gone or editor.within_target(prompts, [component]) is not None:
+            _remove(editor, [component])
             gone = True
     return gone
 
 
-def _remove(trial: Trial, parts: Iterable[Part]) -> None:
-    for part in parts:
-        if _is_on(trial, part):
-            trial.switch(part, on=False)
+def _remove(editor: CircuitEditor, components: Iterable[Component]) -> None:
+    for component in components:
+        if _is_on(editor, component):
+            editor.switch(component, on=False)
 
 
-def _is_on(trial: Trial, part: Part) -> bool:
-    if len(part) == 2:
-        return bool(trial.masks[part[0]][part[1]])
-    return not trial.is_off(part) and all(trial.masks[key][c] for key, c in ends(part))
+def _is_on(editor: CircuitEditor, component: Component) -> bool:
+    if len(component) == 2:
+        return bool(editor.masks[component[0]][component[1]])
+    return not editor.is_off(component) and all(editor.masks[key][c] for key, c in ends(component))
 
 
-def _ranked(trial: Trial, prompts: Prompts) -> list[Part]:
+def _ranked(editor: CircuitEditor, prompts: Prompts) -> list[Component]:
     """All parts, the cheapest to remove first: loss gained for every part that would go."""
-    nodes, edges = trial.nodes_on(), trial.edges_on()
-    parts: list[Part] = [*nodes, *edges]
-    if len(parts) <= MEASURED:
-        before = trial.loss(prompts)
-        cost = {part: trial.loss(prompts, [part]) - before for part in parts}
+    nodes, edges = editor.nodes_on(), editor.edges_on()
+    components: list[Component] = [*nodes, *edges]
+    if len(components) <= MEASURED:
+        before = editor.loss(prompts)
+        cost = {component: editor.loss(prompts, [component]) - before for component in components}
     else:
-        cost = first_order(trial, prompts)
+        cost = first_order(editor, prompts)
     saved = dict.fromkeys(nodes, 1)
     for edge in edges:
         for node in ends(edge):
             saved[node] += 1
 
-    def rank(part: Part) -> tuple[float, str]:
-        rise = cost[part]
-        share = rise / saved[part] if len(part) == 2 and rise > 0 else rise
-        return share, part_name(part)
+    def rank(component: Component) -> tuple[float, str]:
+        rise = cost[component]
+        share = rise / saved[component] if len(component) == 2 and rise > 0 else rise
+        return share, component_name(component)
 
-    return sorted(parts, key=rank)
+    return sorted(components, key=rank)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.components import Part, part_name, parts_of
+from lacewing.circuit.components import Component, component_name, components_of
 from lacewing.model.store import Model
-from lacewing.pruning.components import with_parts
-from lacewing.pruning.elimination import shrunk
+from lacewing.pruning.elimination import eliminated
+from lacewing.pruning.reachability import circuit_of_components
 from lacewing.tasks.batch import Prompts
 
 POOL = 8
@@ -26,7 +26,7 @@ FRUITLESS = 4
 """Joins in a row that give none smaller, after which it ends."""
 
 
-def joined(
+def merged(
     model: Model,
     circuits: Iterable[Circuit],
     prompts: Prompts,
@@ -40,9 +40,9 @@ def joined(
         prompts: What decides.
         say: Called before every join.
     """
-    pool, tried, fruitless = _smallest({parts_of(one): one for one in circuits}), set(), 0
+    pool, tried, fruitless = _smallest({components_of(one): one for one in circuits}), set(), 0
 
-    def worth(pair: tuple[frozenset[Part], frozenset[Part]]) -> tuple[int, int]:
+    def worth(pair: tuple[frozenset[Component], frozenset[Component]]) -> tuple[int, int]:
         smaller, larger = pair
         return -pool[smaller].n_edges, len(larger - smaller)
 
@@ -55,17 +55,19 @@ def joined(
         best = next(iter(pool.values()))
         say(f"{best.n_edges} edges at least; joins without a smaller circuit: {fruitless}")
         fruitless += 1
-        found = shrunk(model, with_parts(model.network, best, frozenset().union(*pair)), prompts)
+        found = eliminated(
+            model, circuit_of_components(model.network, best, frozenset().union(*pair)), prompts
+        )
         if found is not None:
-            pool = _smallest(pool | {parts_of(found): found})
+            pool = _smallest(pool | {components_of(found): found})
             fruitless = 0 if found.n_edges < best.n_edges else fruitless
     return next(iter(pool.values()))
 
 
-def _smallest(pool: dict[frozenset[Part], Circuit]) -> dict[frozenset[Part], Circuit]:
+def _smallest(pool: dict[frozenset[Component], Circuit]) -> dict[frozenset[Component], Circuit]:
     """Those with the fewest edges, then nodes, in this order."""
 
-    def size(item: tuple[frozenset[Part], Circuit]) -> tuple[int, int, list[str]]:
-        return item[1].n_edges, item[1].n_nodes, sorted(map(part_name, item[0]))
+    def size(item: tuple[frozenset[Component], Circuit]) -> tuple[int, int, list[str]]:
+        return item[1].n_edges, item[1].n_nodes, sorted(map(component_name, item[0]))
 
     return dict(sorted(pool.items(), key=size)[:POOL])

@@ -13,7 +13,7 @@ from torch import Tensor
 from lacewing.ablation.masks import Masks
 from lacewing.circuit.components import Node
 from lacewing.model.store import Model
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.pruning.selection import Selection, Target
 
 FAILURES = 12
@@ -96,7 +96,7 @@ def _without(
     masks = {key: mask.clone() for key, mask in selection.masks.items()}
     for key, channel in nodes:
         masks[key][channel] = False
-    masks = connected(model.network, masks)
+    masks = reachable(model.network, masks)
     if not target.reaches(masks):
         return None
     return Selection(masks, sum(int(mask.sum()) for mask in masks.values()))

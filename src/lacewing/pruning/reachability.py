@@ -1,21 +1,25 @@
-"""Which kept nodes a path of edges joins to the answer; the others cannot matter to it.
+"""Which kept nodes reach the answer by a path of edges; the others cannot matter to it.
 
 They are left over where the rest of their path was pruned away. Their value may still move a norm,
 so the loss is always measured without them.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.ablation.masks import Masks
+from lacewing.ablation.masks import Masks, masks_of, nodes_of
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.components import Component, ends
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Transformer
 from lacewing.model.weights import FAMILIES, writers
 
 
-def connected(
+def reachable(
     network: Transformer, masks: Masks, edges: Mapping[str, Sequence[tuple[int, int]]] | None = None
 ) -> dict[str, Tensor]:
     """The kept nodes whose output can still reach the answer logits.
@@ -67,3 +71,31 @@ def _attention(
         alive[f"{layer}.{site}"] &= head_alive
         reached |= weights[site][alive[f"{layer}.{site}"]].any(0)
     alive[f"{layer}.attn_in"] &= reached
+
+
+def circuit_of_components(
+    network: Transformer, circuit: Circuit, components: Iterable[Component]
+) -> Circuit:
+    """A circuit like another, but of some components, less those that do not reach the answer."""
+    empty = {key: np.zeros(0, dtype=np.int32) for key in circuit.nodes}
+    masks = masks_of(network, empty)
+    edges: dict[str, list[tuple[int, int]]] = {family: [] for family in circuit.edges}
+    for component in components:
+        if len(component) == 2:
+            masks[component[0]][component[1]] = True
+        else:
+            edges[component[0]].append(component[1:])
+    masks = reachable(network, masks, edges)
+    kept = {
+        family: [
+            (source, destination)
+            for source, destination in sorted(pairs, key=lambda pair: pair[::-1])
+            if all(masks[key][channel] for key, channel in ends((family, source, destination)))
+        ]
+        for family, pairs in edges.items()
+    }
+    return dataclasses.replace(
+        circuit,
+        nodes=nodes_of(masks),
+        edges={f: np.array(pairs, dtype=np.int32).reshape(-1, 2) for f, pairs in kept.items()},
+    )

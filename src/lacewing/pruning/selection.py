@@ -9,7 +9,7 @@ from lacewing.ablation.masks import Masks
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import logits_in_pieces
 from lacewing.model.store import Model
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.tasks.batch import Prompts
 
 Found = TypeVar("Found")
@@ -71,7 +71,7 @@ def smallest_selection(
     """
 
     def selected(k: int) -> Selection | None:
-        masks: Masks = connected(model.network, mask.top(k))
+        masks: Masks = reachable(model.network, mask.top(k))
         masks = mended(masks) if mended else masks
         return Selection(masks, k) if target.reaches(masks) else None
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from lacewing.ablation.calibration import refitted_loss
-from lacewing.ablation.modes import Way, alone, only, without
+from lacewing.ablation.modes import AblationMode, alone, only, without
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.store import Model
@@ -30,7 +30,7 @@ from lacewing.verification.finding import Finding, judge
 from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
 from lacewing.verification.short import ShortTest, Test
 
-WAYS: tuple[Way, ...] = ("mean", "zero", "resample", "frozen")
+MODES: tuple[AblationMode, ...] = ("mean", "zero", "resample", "frozen")
 SAID = {
     "mean": "at its mean over the pretraining text",
     "zero": "at zero",
@@ -68,23 +68,23 @@ def of_short_test(done: ShortTest, ablation: str) -> list[Finding]:
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
     """Sufficiency and necessity under the ablations that the short test does not use."""
     found: list[Finding] = []
-    ways = [way for way in WAYS if way != circuit.ablation]
+    modes = [mode for mode in MODES if mode != circuit.ablation]
     controls = random_nodes(model, circuit, prompts.seed, CONTROLS)
-    with progress(f"ablations {circuit.task}", len(ways), "ablations", not quiet) as bar:
-        for done, way in enumerate(ways):
-            found += _judged(model, circuit, prompts, way, controls)
-            bar.update(done + 1, way)
+    with progress(f"ablations {circuit.task}", len(modes), "ablations", not quiet) as bar:
+        for done, mode in enumerate(modes):
+            found += _judged(model, circuit, prompts, mode, controls)
+            bar.update(done + 1, mode)
     return found
 
 
 def _judged(
-    model: Model, circuit: Circuit, evidence: Evidence, way: Way, controls: list[Nodes]
+    model: Model, circuit: Circuit, evidence: Evidence, mode: AblationMode, controls: list[Nodes]
 ) -> Iterator[Finding]:
     test, seed, fitted_on = evidence.test, evidence.seed, evidence.fitted_on
     few = test.first(CONTROL_PAIRS)
 
     def loss(run: Callable[..., Tensor], of: Circuit | Nodes, on: Prompts) -> np.ndarray:
-        logits = functools.partial(run, model, of, way=way, seed=seed)
+        logits = functools.partial(run, model, of, mode=mode, seed=seed)
         return pair_means(refitted_loss(logits, fitted_on, on))
 
     def judged(
@@ -93,7 +93,7 @@ def _judged(
         at_most, low_high = word == "best", bootstrap(losses, seed=seed)
         own = losses[: len(few)].mean()
         return judge(
-            f"{name}.{way}",
+            f"{name}.{mode}",
             float(losses.mean()),
             threshold,
             at_most=at_most,
@@ -104,7 +104,7 @@ def _judged(
             control=control,
             control_name=f"{word} of {len(controls)} random circuits",
             beaten=bool(own < control if at_most else own > control),
-            meaning=f"{meaning} {SAID[way]}",
+            meaning=f"{meaning} {SAID[mode]}",
         )
 
     kept = loss(alone, circuit, test)

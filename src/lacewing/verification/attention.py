@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lacewing.ablation.attention import Head, kept_heads, patterns, read_by
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import filling, masks_of
+from lacewing.ablation.masks import masks_of, replacing
 from lacewing.ablation.prefixes import in_pieces
-from lacewing.ablation.values import fills_of
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.hooks import edit, record
@@ -98,7 +98,7 @@ def variation(
     for rows in in_pieces(len(prompts)):
         piece = prompts.take(rows)
         full = _patterns(model.network, piece, heads)
-        with edit(network, filling(masks, fills_of(model, circuit.ablation))):
+        with edit(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
             alone = _patterns(network, piece, heads)
         for head in heads:
             found[head].append((full[head] - alone[head]).abs().sum(1) / 2)

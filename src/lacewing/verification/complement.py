@@ -16,7 +16,7 @@ from itertools import count
 import numpy as np
 
 from lacewing.ablation.calibration import refitted_loss
-from lacewing.ablation.modes import Way, ablated, without
+from lacewing.ablation.modes import AblationMode, ablated, without
 from lacewing.ablation.run import ablated_logits
 from lacewing.ablation.worst_subset import STARTS, STEPS, random_half, worst_subset
 from lacewing.circuit.circuit import Circuit
@@ -46,17 +46,17 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 def _random(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) -> Finding:
     generator = np.random.default_rng(evidence.seed)
     few = evidence.test.first(CONTROL_PAIRS)
-    ways: Sequence[Way] = ("mean", "resample")
+    modes: Sequence[AblationMode] = ("mean", "resample")
     losses = []
     for number in range(SUBSETS):
         masks = random_half(model, circuit.nodes, generator)
-        way, seed = ways[number % len(ways)], evidence.seed + number
-        run = partial(ablated, model, masks=masks, way=way, seed=seed, full=model.network)
+        mode, seed = modes[number % len(modes)], evidence.seed + number
+        run = partial(ablated, model, masks=masks, mode=mode, seed=seed, full=model.network)
         losses.append(pair_means(refitted_loss(run, evidence.fitted_on, few)))
         bar.update(number + 1, "random halves")
     pairs = np.mean(losses, axis=0)
     low, high = bootstrap(pairs, seed=evidence.seed)
-    rest = partial(without, model, circuit.nodes, way="mean", seed=evidence.seed)
+    rest = partial(without, model, circuit.nodes, mode="mean", seed=evidence.seed)
     lost = refitted_loss(rest, evidence.fitted_on, few)
     worst = max(float(loss.mean()) for loss in losses)
     return judge(

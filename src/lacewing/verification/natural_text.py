@@ -20,7 +20,7 @@ from torch import Tensor
 from lacewing.ablation.claims import FOREIGN, ROUNDING, claims
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of
-from lacewing.ablation.values import fills_of
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.store import Model
@@ -86,9 +86,9 @@ def _claimed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where a circuit claims text as strongly as its prompts, and where above one half."""
     masks, answers = masks_of(model.network, nodes), list(circuit.answers)
-    fills = dict(fills_of(model, circuit.ablation))
-    own = claims(network, prompts.tokens, answers, masks, circuit.calibration, fills)
-    odds = claims(network, text, answers, masks, circuit.calibration, fills)
+    ablation_values = ablation_values_of(model, circuit.ablation)
+    own = claims(network, prompts.tokens, answers, masks, circuit.calibration, ablation_values)
+    odds = claims(network, text, answers, masks, circuit.calibration, ablation_values)
     return _as_strong(odds, own, prompts).numpy(), (odds > 0).numpy()
 
 

@@ -24,10 +24,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of
-from lacewing.ablation.prefixes import Places, in_pieces
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.model.store import Model
@@ -73,21 +74,21 @@ class TwoValued:
             model: The circuit's model.
             circuit: The circuit, with its ablation; `resample` has no fills and counts as mean.
         """
-        fills = model.means
-        if circuit.ablation == "zero":
-            fills = {key: torch.zeros_like(mean) for key, mean in fills.items()}
+        ablation_values = ablation_values_of(model, circuit.ablation)
         self.calibration = circuit.calibration
-        self.places: dict[str, slice] = {}
+        self.spans: dict[str, slice] = {}
         """Where each site's nodes stand among all."""
         self.count = 0
         for key, kept in circuit.nodes.items():
             if len(kept):
-                self.places[key] = slice(self.count, self.count + len(kept))
+                self.spans[key] = slice(self.count, self.count + len(kept))
                 self.count += len(kept)
         self._at: Callable[[str, Tensor], Tensor] = lambda key, x: x
         cut = cut_model(model, circuit, circuit.ablation)
         masks = masks_of(cut.network, circuit.nodes)
-        self.live = LiveCircuit(cut.network, masks, fills, {k: self._edit(k) for k in self.places})
+        self.live = CompiledCircuit(
+            cut.network, masks, ablation_values, {k: self._edit(k) for k in self.spans}
+        )
 
     def losses(
         self, prompts: Prompts, levels: Levels, on: Bool[Tensor, " channel"], t: float = 0.0
@@ -102,7 +103,7 @@ class TwoValued:
         """
 
         def edit(key: str, x: Tensor) -> Tensor:
-            at = self.places[key]
+            at = self.spans[key]
             if not bool(on[at].any()):
                 return x
             return torch.where(on[at], psi(x, levels.low[at], levels.high[at], t), x)
@@ -122,14 +123,14 @@ class TwoValued:
             return x
 
         self._run(prompts, keep)
-        return [values for key in self.places for values in seen[key].T]
+        return [values for key in self.spans for values in seen[key].T]
 
     def _edit(self, key: str) -> SiteHook:
         return lambda x: self._at(key, x)
 
     def _run(self, prompts: Prompts, edit: Callable[[str, Tensor], Tensor]) -> Tensor:
         self._at = edit
-        return self.live.logits(Places.shared(prompts.tokens, prompts.last))
+        return self.live.logits(UniquePrefixes.of(prompts.tokens, prompts.last))
 
 
 def psi(x: Tensor, low: Tensor, high: Tensor, t: float) -> Tensor:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lacewing.ablation.prefixes import shared_places
+from lacewing.ablation.prefixes import unique_prefixes
+from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.viewer.answers import Edit, Effect
-from lacewing.viewer.edits import base_fills
 from lacewing.viewer.estimate import estimates
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
@@ -38,11 +38,11 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     """All effects, in small background turns; `work.value` holds those that are done."""
     prompts = session.prompts.first(PAIRS)
     circuit = session.circuit
-    fills = base_fills(session.model, circuit.ablation)
+    ablation_values = ablation_values_of(session.model, circuit.ablation)
     with session.turns.background():
         few = prompts.first(GUESSED_ON)
-        every = _best_first(circuit, estimates(session.model, circuit, few, fills))
-        pieces = shared_places(session.model.network, prompts)
+        every = _best_first(circuit, estimates(session.model, circuit, few, ablation_values))
+        pieces = unique_prefixes(session.model.network, prompts)
         base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}

@@ -27,7 +27,7 @@ from lacewing.pruning.robust.adversary import Adversary
 from lacewing.pruning.robust.constraints import (
     CLAIMED,
     MARK,
-    OTHER_WAYS,
+    OTHER_MODES,
     Ablated,
     Attentive,
     Claims,
@@ -196,7 +196,7 @@ def test_the_worst_condition_decides(read: Model, sets: PromptSets, demands: Dem
     """A strained loss is the one under the mean, or the first that fails, scaled to its limit."""
     strain = Strain(read, sets, demands, CONFIG)
     names = [type(condition) for condition in strain.conditions]
-    assert names == [Ablated] * len(OTHER_WAYS) + [Attentive, InPart, InPart, Claims]
+    assert names == [Ablated] * len(OTHER_MODES) + [Attentive, InPart, InPart, Claims]
     planted = kept(read, PLANTED)
     values = [condition(planted) * micro.TARGET for condition in strain.conditions]
     plain = loss_of(ablated_logits(read, sets.validation, planted), sets.validation, False)
@@ -231,8 +231,8 @@ def test_a_broken_cut_grows_back_no_further_than_it_must(read: Model, sets: Prom
     """Of the cuts on the way down, the smallest that no attack breaks; none if all break."""
     search = Search(read, 0, Wanted(TASK, CONFIG), sets)
     whole = {key: torch.ones(w, dtype=torch.bool) for key, w in search.mask.widths.items()}
-    way = [whole, kept(read, PLANTED), kept(read, BLIND), kept(read, {})]
-    cuts = [Cut(masks, sum(int(mask.sum()) for mask in masks.values()), 0.0) for masks in way]
+    mode = [whole, kept(read, PLANTED), kept(read, BLIND), kept(read, {})]
+    cuts = [Cut(masks, sum(int(mask.sum()) for mask in masks.values()), 0.0) for masks in mode]
     assert cuts[1] == search._standing(cuts)
     assert search._standing(cuts[2:]) is None
 
@@ -242,8 +242,8 @@ def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -
     config = dataclasses.replace(CONFIG, prompts=320, stages=1)
     circuit = prune(read, TASK, config, sets=sets, quiet=True)
     masks = masks_of(read.network, circuit.nodes)
-    for way in OTHER_WAYS:
-        logits = ablated(read, sets.validation, masks, way, 0, read.network)
+    for mode in OTHER_MODES:
+        logits = ablated(read, sets.validation, masks, mode, 0, read.network)
         assert loss_of(logits, sets.validation, False) <= MARK
     assert Attentive(read, sets.validation)(masks) <= 1
     text = ForeignText.of(read, sets).to_choose_on

@@ -95,15 +95,18 @@ def _resampled(
     donors = sequences(together, some_donors(together, seed))
     nothing = {k: torch.zeros(w, dtype=torch.bool) for k, w in masks[0].widths.items()}
     with torch.no_grad():
-        fill = resampling(network, together, donors, nothing)
+        ablation_value = resampling(network, together, donors, nothing)
     return {
-        key: _mixed(step[circuit].unsqueeze(1), fill[key]) for key, step in steps(masks).items()
+        key: _mixed(step[circuit].unsqueeze(1), ablation_value[key])
+        for key, step in steps(masks).items()
     }
 
 
-def _mixed(rows: Tensor, fill: Callable[[Tensor], Tensor]) -> SiteHook:
+def _mixed(rows: Tensor, ablation_value: Callable[[Tensor], Tensor]) -> SiteHook:
     def hook(value: Tensor) -> Tensor:
-        other = fill(value.detach()).to(value.dtype)  # all of it, since nothing is kept there
+        other = ablation_value(value.detach()).to(
+            value.dtype
+        )  # all of it, since nothing is kept there
         return other + rows.to(value.dtype) * (value - other)
 
     return hook

@@ -18,8 +18,8 @@ from torch import Tensor
 from lacewing.ablation.attention import Head, kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit, loss_of
 from lacewing.ablation.claims import ROUNDING, claims, log_odds
-from lacewing.ablation.masks import Masks, filling, nodes_of
-from lacewing.ablation.modes import Way, ablated
+from lacewing.ablation.masks import Masks, nodes_of, replacing
+from lacewing.ablation.modes import AblationMode, ablated
 from lacewing.ablation.run import ablated_logits
 from lacewing.ablation.worst_subset import worst_subset
 from lacewing.circuit.calibration import calibrated
@@ -29,7 +29,7 @@ from lacewing.model.hooks import edit, record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.pruning.robust.foreign_text import ForeignText
 from lacewing.pruning.robust.losses import RobustInputs
 from lacewing.tasks.batch import Prompts
@@ -43,7 +43,7 @@ MOVED = 0.22
 """Share of a kept head's attention that may lie elsewhere."""
 PAIRS = 128
 """Pairs that the others than mean ablation are measured on."""
-OTHER_WAYS: tuple[Way, ...] = ("zero", "frozen", "resample")
+OTHER_MODES: tuple[AblationMode, ...] = ("zero", "frozen", "resample")
 
 
 @runtime_checkable
@@ -69,13 +69,13 @@ class OtherAblation:
 
     model: Model
     prompts: Prompts
-    way: Way
+    mode: AblationMode
     calibrate: bool
     limit: float = LOSS
 
     def value(self, masks: Masks) -> float:
         """The loss of a selection."""
-        logits = ablated(self.model, self.prompts, masks, self.way, 0, self.model.network)
+        logits = ablated(self.model, self.prompts, masks, self.mode, 0, self.model.network)
         return loss_of(logits, self.prompts, self.calibrate)
 
 
@@ -118,7 +118,7 @@ class AttentionMoved:
         """Of every kept head, the share of its attention that lies elsewhere."""
         nodes = nodes_of(masks)
         heads = kept_heads(nodes, self.model.network.config.d_head)
-        with edit(self.model.network, filling(masks, self.model.means)):
+        with edit(self.model.network, replacing(masks, self.model.means)):
             found = self._patterns(heads)
         return {h: float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads}
 
@@ -130,7 +130,7 @@ class AttentionMoved:
                 kept = masks[f"{layer}.{site}"].clone()
                 kept[place * size : (place + 1) * size] = False
                 masks[f"{layer}.{site}"] = kept
-        return connected(self.model.network, masks)
+        return reachable(self.model.network, masks)
 
     @torch.no_grad()
     def _patterns(self, heads: Sequence[Head]) -> dict[Head, Tensor]:
@@ -156,9 +156,7 @@ class ForeignClaims:
         logits = ablated_logits(model, self.prompts, masks)
         calibration = fit(logits, self.prompts) if self.calibrate else None
         own = log_odds(calibrated(logits, calibration), answers).median()
-        odds = claims(
-            model.network, self.text.tokens, answers, masks, calibration, dict(model.means)
-        )
+        odds = claims(model.network, self.text.tokens, answers, masks, calibration, model.means)
         claimed = odds[self.text.foreign] >= own - ROUNDING
         return float(claimed.float().mean()) if len(claimed) else 0.0
 
@@ -181,10 +179,10 @@ class RobustTarget:
         self.model, self.sets, self.inputs, self.config = model, sets, inputs, config
         self.few, self.attacks = few, 0
         asked = config.constraints
-        made = {name: getattr(self, f"_{name}") for name in asked if name not in OTHER_WAYS}
-        others = [way for way in OTHER_WAYS if way in asked]
+        made = {name: getattr(self, f"_{name}") for name in asked if name not in OTHER_MODES}
+        others = [mode for mode in OTHER_MODES if mode in asked]
         self.constraints: list[Constraint] = [
-            *(OtherAblation(model, few, way, config.calibrate) for way in others),
+            *(OtherAblation(model, few, mode, config.calibrate) for mode in others),
             *(made[name]() for name in ("attention", "worst", "subset", "natural") if name in made),
         ]
 

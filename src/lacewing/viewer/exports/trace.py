@@ -52,9 +52,11 @@ def name(key: str, channel: int, token: int) -> str:
 def trace(session: Session, tokens: list[int]) -> tuple[Tracing, Tensor]:
     """Every direct effect between a circuit's nodes on a prompt, and the logits after it."""
     prepared = prepare(session.circuit, session.model, session.circuit.ablation, NO_CHANGES)
-    network, fills = prepared.model.network, prepared.model.means
+    network, ablation_values = prepared.model.network, prepared.model.means
     hooks = {
-        key: lambda value, mask=mask, fill=fills[key]: torch.where(mask, value, fill)
+        key: lambda value, mask=mask, ablation_value=ablation_values[key]: torch.where(
+            mask, value, ablation_value
+        )
         for key, mask in prepared.masks.items()
     }
     with session.turns.person(), edit(network, hooks), record(network) as seen:

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lacewing.ablation.compiled import LiveCircuit
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import Masks, nodes_of
 from lacewing.ablation.node_mask import ranked, step
-from lacewing.ablation.prefixes import Places
-from lacewing.circuit.components import Edge, Node, Part, ends
+from lacewing.ablation.prefixes import UniquePrefixes
+from lacewing.circuit.components import Component, Edge, Node, ends
 from lacewing.circuit.edges import edges_between
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
@@ -37,7 +37,7 @@ class _Weights:
     edge: Tensor
     """Place of each in the mask's list of edges."""
     weight: Tensor
-    fill: Tensor
+    ablation_value: Tensor
     """Of each edge's source."""
     rest: Tensor
     """The map's weight without these edges."""
@@ -47,10 +47,12 @@ class _Weights:
         """Let the edges that are on run, and the others add a constant."""
         running = self.weight * on[self.edge]
         self.map.weight = self.rest.index_put((self.row, self.column), running)
-        self.map.bias = self.bias.index_add(0, self.row, (self.weight - running) * self.fill)
+        self.map.bias = self.bias.index_add(
+            0, self.row, (self.weight - running) * self.ablation_value
+        )
 
 
-class PartMask:
+class ComponentMask:
     """tau of some nodes of a model, and of all edges between them."""
 
     def __init__(
@@ -74,7 +76,7 @@ class PartMask:
         """
         self.masks, self.temperature = around, temperature
         # Copies, because means measured in inference mode could not be saved for backward passes.
-        self.fills = {key: mean.clone() for key, mean in model.means.items()}
+        self.ablation_values = {key: mean.clone() for key, mean in model.means.items()}
         self.network = copy.copy(model.network)
         self.network._modules = {**model.network._modules}
         self.network.blocks = copy.deepcopy(model.network.blocks)
@@ -89,8 +91,8 @@ class PartMask:
         joined = [tuple(place[node] for node in ends(edge)) for edge in self.edges]
         self.ends = torch.tensor(joined, dtype=torch.long).reshape(-1, 2)
         self.weights = list(self._weights())
-        parts = len(self.nodes) + len(self.edges)
-        drawn = start + noise * torch.randn(parts, generator=generator)
+        components = len(self.nodes) + len(self.edges)
+        drawn = start + noise * torch.randn(components, generator=generator)
         self.tau = drawn.clamp(-1, 1).requires_grad_()
 
     def logits(
@@ -100,8 +102,8 @@ class PartMask:
         nodes, edges = self._on()
         for weights in self.weights:
             weights.put(edges)
-        live = LiveCircuit(self.network, self.masks, self.fills, self._edits(nodes))
-        return live.logits(Places.shared(tokens, at))
+        live = CompiledCircuit(self.network, self.masks, self.ablation_values, self._edits(nodes))
+        return live.logits(UniquePrefixes.of(tokens, at))
 
     def cost(self, node: float) -> Float[Tensor, ""]:
         """Edges that are on, as are both their ends, and `node` for every node that is."""
@@ -112,10 +114,10 @@ class PartMask:
         """How many edges are on, wherever they lead."""
         return int((self.tau[len(self.nodes) :] > 0).sum())
 
-    def ranked(self) -> list[Part]:
+    def ranked(self) -> list[Component]:
         """All parts, those of highest tau first, ties by place."""
-        parts: list[Part] = [*self.nodes, *self.edges]
-        return [parts[number] for number in ranked(self.tau).tolist()]
+        components: list[Component] = [*self.nodes, *self.edges]
+        return [components[number] for number in ranked(self.tau).tolist()]
 
     def clamp_(self) -> None:
         """Bring tau back into [-1, 1]."""
@@ -130,15 +132,15 @@ class PartMask:
 
     def _edits(self, on: Tensor) -> dict[str, SiteHook]:
         counts = {key: int(mask.sum()) for key, mask in self.masks.items()}
-        parts = dict(zip(counts, torch.split(on, list(counts.values())), strict=True))
+        components = dict(zip(counts, torch.split(on, list(counts.values())), strict=True))
 
-        def hook(part: Tensor, fill: Tensor) -> SiteHook:
-            return lambda value: value * part + (1 - part) * fill
+        def hook(component: Tensor, ablation_value: Tensor) -> SiteHook:
+            return lambda value: value * component + (1 - component) * ablation_value
 
         return {
-            key: hook(part, self.fills[key][self.masks[key]])
-            for key, part in parts.items()
-            if len(part)
+            key: hook(component, self.ablation_values[key][self.masks[key]])
+            for key, component in components.items()
+            if len(component)
         }
 
     def _weights(self) -> Iterator[_Weights]:
@@ -155,12 +157,16 @@ class PartMask:
             ]
             row, column = (torch.tensor(list(side)) for side in zip(*of, strict=True))
             sources = (ends(self.edges[number])[0] for number in numbers)
-            fill = torch.stack([self.fills[key][channel] for key, channel in sources])
+            ablation_value = torch.stack(
+                [self.ablation_values[key][channel] for key, channel in sources]
+            )
             held = weight[row, column]
             weight[row, column] = 0
             del module.weight, module.bias  # parameters cannot be computed
             module.sparse = None
-            yield _Weights(module, row, column, torch.tensor(numbers), held, fill, weight, bias)
+            yield _Weights(
+                module, row, column, torch.tensor(numbers), held, ablation_value, weight, bias
+            )
 
     @staticmethod
     def _place(edge: Edge, width: int) -> tuple[int, int]:

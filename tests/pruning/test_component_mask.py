@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import micro
-from lacewing.ablation.editor import Trial
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import masks_of
 from lacewing.circuit.components import ends
 from lacewing.circuit.config import PruneConfig
@@ -17,10 +17,10 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning import edge_mask as part_mask
-from lacewing.pruning.edge_mask import PartMask
+from lacewing.pruning import edge_mask as component_mask
+from lacewing.pruning.component_mask import ComponentMask
 from lacewing.pruning.prune import prune
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.task import Task
 
@@ -33,9 +33,9 @@ def whole(model: Model) -> dict[str, np.ndarray]:
     return {key: np.arange(width - 1, dtype=np.int32) for key, width in widths.items()}
 
 
-def mask_around(model: Model) -> PartMask:
+def mask_around(model: Model) -> ComponentMask:
     masks = masks_of(model.network, whole(model))
-    return PartMask(model, masks, 1.0, 0.1, 0.01, torch.Generator().manual_seed(0))
+    return ComponentMask(model, masks, 1.0, 0.1, 0.01, torch.Generator().manual_seed(0))
 
 
 def test_the_same_as_a_circuit_under_trial(busy: Model, sets: PromptSets) -> None:
@@ -43,33 +43,33 @@ def test_the_same_as_a_circuit_under_trial(busy: Model, sets: PromptSets) -> Non
     from test_minimal import generous
 
     mask, dice = mask_around(busy), np.random.default_rng(1)
-    parts = [*mask.nodes, *mask.edges]
-    off = dice.choice(len(parts), len(parts) // 7, replace=False)
+    components = [*mask.nodes, *mask.edges]
+    off = dice.choice(len(components), len(components) // 7, replace=False)
     with torch.no_grad():
         mask.tau[off] = -0.2
     nodes = whole(busy)
     edges = edges_between(busy.network, nodes)
     circuit = dataclasses.replace(generous(busy), nodes=nodes, edges=edges)
-    trial = Trial(busy.network, circuit, busy.means)
-    untouched = trial.logits(sets.test)
+    editor = CircuitEditor(busy.network, circuit, busy.means)
+    untouched = editor.logits(sets.test)
     for place in off:
-        trial.switch(parts[place], on=False)
-    expected = trial.logits(sets.test)
+        editor.switch(components[place], on=False)
+    expected = editor.logits(sets.test)
     found = mask.logits(sets.test.tokens, sets.test.last)
     torch.testing.assert_close(expected, found, rtol=1e-4, atol=1e-5)
     assert (untouched - expected).abs().max() > 0.1
-    on = set(trial.edges_on())
-    assert len(on) + 0.5 * len(trial.nodes_on()) == pytest.approx(float(mask.cost(0.5).detach()))
+    on = set(editor.edges_on())
+    assert len(on) + 0.5 * len(editor.nodes_on()) == pytest.approx(float(mask.cost(0.5).detach()))
 
 
 def test_gradients_are_those_of_the_gates(
     busy: Model, sets: PromptSets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With gates in place of steps, and nothing that jumps: finite differences of single parts."""
-    monkeypatch.setattr(part_mask, "step", lambda tau, temperature: tau)
+    monkeypatch.setattr(component_mask, "step", lambda tau, temperature: tau)
     network = copy.deepcopy(busy.network)
-    for part in (network, *network.blocks):
-        part.config = dataclasses.replace(network.config, abs_topk=None)
+    for component in (network, *network.blocks):
+        component.config = dataclasses.replace(network.config, abs_topk=None)
     mask = mask_around(dataclasses.replace(busy, network=network))
     with torch.no_grad():
         mask.tau.fill_(1)
@@ -100,9 +100,9 @@ def test_paths_of_some_edges_only(model: Model) -> None:
         family: [tuple(e) for e in p.tolist()]
         for family, p in edges_between(model.network, nodes).items()
     }
-    alive = connected(model.network, masks, edges)
+    alive = reachable(model.network, masks, edges)
     assert all(bool((alive[key] == masks[key]).all()) for key in masks)
-    cut = connected(model.network, masks, edges | {"0.mlp_neuron-mlp_out": []})
+    cut = reachable(model.network, masks, edges | {"0.mlp_neuron-mlp_out": []})
     assert not any(bool(cut[f"0.{site}"].any()) for site in ("mlp_in", "mlp_neuron"))
     assert bool(cut["0.attn_q"].any())
 
