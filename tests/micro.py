@@ -21,6 +21,8 @@ import numpy as np
 import torch
 
 from lacewing import artifacts
+from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.model.config import ModelConfig
@@ -65,6 +67,25 @@ ALL_EDGES = 8 + 7 + 4 + 2
 """With embedding (2 + 2 + 1 + 2 nonzero entries), unembedding (2 x 2) and two biases."""
 DENSE_EDGES = 4 * (1 + 1 + 2) + 2 * 2 + 1 + 1
 """Between the same nodes where every weight is nonzero."""
+
+
+PAIRS = (Pair("Xa=", "Ya=", "P", "Q", "one"), Pair("X\u2028\x85=", "Y\u2028\x85=", "P", "Q", "ü"))
+"""Two pairs; the second has line ends that JSON keeps."""
+
+
+_ONE = {"verdict": True, "loss": 0.1, "interval": [0.08, 0.12], "threshold": 0.15, "reason": "kept"}
+_ONE |= {"random": {"count": 20, "mean": 1.0, "lowest": 0.8, "highest": 1.2}}
+SHORT_TEST = {
+    "task": "first_letter",
+    "model_id": "0123456789abcdef",
+    "pairs": 8,
+    "seed": 0,
+    "full": 0.02,
+    "full_interval": [0.01, 0.03],
+    "sufficient": _ONE,
+    "necessary": _ONE,
+}
+"""What the short test leaves in verification.json."""
 
 
 def nodes_of(kept: dict[str, list[int]], config: ModelConfig) -> dict[str, np.ndarray]:
@@ -121,6 +142,35 @@ def prompt_sets(model: Model, seed: int = 0) -> PromptSets:
     """Prompts to learn on, to choose on and to report on."""
     made = [prompts(n, 10 * seed + i, model.tokenizer) for i, n in enumerate((96, 48, 48))]
     return PromptSets("first_letter", *made)
+
+
+def make(model: Model, kept: dict[str, list[int]], **changes: object) -> Circuit:
+    """A circuit of the micro model, with some facts."""
+    facts = {
+        "model_id": model.id,
+        "model_source": model.source,
+        "task": "first_letter",
+        "answers": (80, 81),
+        "ablation": "mean",
+        "config": PruneConfig(seed=3, target_loss=TARGET, batch=16),
+        "losses": {"full": 0.03, "circuit": 0.02, "validation": 0.02},
+        "pairs": PAIRS,
+        "seconds": 1.5,
+    }
+    nodes = nodes_of(kept, model.network.config)
+    return circuit_of(model.network, nodes, **(facts | changes))
+
+
+def prune_config(seed: int = 0, **changes: object) -> PruneConfig:
+    """A pruning of seconds, which finds the planted circuit."""
+    settings = {"target_loss": TARGET, "seed": seed, "prompts": 2048, "batch": 16}
+    settings |= {"calibrate": False}  # a scale would let one of two equal paths do
+    return PruneConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def kept(circuit: Circuit) -> dict[str, list[int]]:
+    """The kept channels of sites that have any."""
+    return {key: nodes.tolist() for key, nodes in circuit.nodes.items() if len(nodes)}
 
 
 def write_run(model: Model, folder: Path) -> Path:

@@ -75,13 +75,14 @@ def test_a_calibrated_circuit_is_minimal_with_its_calibration(
     settings = {"target_loss": micro.TARGET, "prompts": 2048, "batch": 16}
     plain = prune(model, TASK, PruneConfig(**settings, calibrate=False), sets=sets, quiet=True)  # type: ignore[arg-type]
     circuit = prune(model, TASK, PruneConfig(**settings, calibrate=True), sets=sets, quiet=True)  # type: ignore[arg-type]
-    smaller, proof = minimise(model, circuit, sets.validation, quiet=True)
-    assert proof.minimal
+    smaller = minimise(model, circuit, sets.validation, quiet=True)
+    assert smaller.certificate
+    assert smaller.certificate.minimal
     assert smaller.n_nodes < plain.n_nodes
     final = measured(model, smaller, sets)
     editor = CircuitEditor(model.network, final, model.means)
     assert fit(editor.logits(sets.validation), sets.validation) == final.calibration
-    assert proof == certify(editor, sets.validation, micro.TARGET)
+    assert smaller.certificate == certify(editor, sets.validation)
     logits = calibrated(editor.logits(sets.test), final.calibration)
     loss = float(two_answer_loss(logits, sets.test).mean())
     assert loss == pytest.approx(final.losses["circuit"])

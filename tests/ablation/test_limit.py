@@ -42,7 +42,7 @@ def test_a_loss_within_its_limit_is_exact(seed: int, calibrate: bool) -> None:
     assert (calibrated_loss(logits, prompts) if calibrate else plain) == pytest.approx(full)
     assert full == loss_within(full, pieces, prompts, calibrate)
     for limit in (0.2 * full, 0.8 * full, full - 1e-3):
-        assert loss_within(limit, pieces, prompts, calibrate) > limit
+        assert loss_within(limit, pieces, prompts, calibrate) is None
 
 
 def test_a_hopeless_loss_runs_few_prompts() -> None:
@@ -54,5 +54,6 @@ def test_a_hopeless_loss_runs_few_prompts() -> None:
             ran.append(number)
             yield torch.zeros(10, 3)
 
-    assert loss_within(0.15, pieces(), answered(torch.arange(80) % 2, 2), calibrate=True) > 0.15
+    prompts = answered(torch.arange(80) % 2, 2)
+    assert loss_within(0.15, pieces(), prompts, calibrate=True) is None
     assert [0, 1] == ran

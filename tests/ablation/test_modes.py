@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from test_circuit import make
 from torch import Tensor
 
 import micro
@@ -17,6 +16,7 @@ from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
+from micro import make
 
 NOTHING = micro.nodes_of({}, micro.micro().network.config)
 
@@ -26,7 +26,7 @@ def plain(model: Model, prompts: Prompts) -> Tensor:
         return model.network(prompts.tokens, at=prompts.last)
 
 
-@pytest.mark.parametrize("way", ["mean", "zero", "resample", "frozen"])
+@pytest.mark.parametrize("mode", ["mean", "zero", "resample", "frozen"])
 def test_nothing_ablated_is_the_full_model(
     model: Model, sets: PromptSets, mode: modes.AblationMode
 ) -> None:

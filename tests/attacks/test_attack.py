@@ -15,9 +15,9 @@ from lacewing.attacks.edits import WHY, Edit, draw, kinds_for, parts_of, put
 from lacewing.attacks.material import Material, material
 from lacewing.attacks.search import EACH, Candidate, Scale, chosen, matched
 from lacewing.attacks.state import read, same_state, starts
-from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import Calibration
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.cli.app import main
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model, load
@@ -209,7 +209,7 @@ def quote_circuit(model: Model) -> Circuit:
         "0.attn_out": [6, 96],
         "resid_final": [6, 96, 100],
     }
-    return circuits.make(
+    return circuit_of(
         model.network,
         micro.nodes_of(nodes, model.network.config),
         model_id=model.id,
@@ -217,8 +217,7 @@ def quote_circuit(model: Model) -> Circuit:
         task="single_double_quote",
         answers=tuple(model.tokenizer.single(text) for text in ('")', "')")),
         ablation="mean",
-        seed=0,
-        target_loss=0.15,
+        config=PruneConfig(target_loss=0.15),
         # So near zero that edits turn some answers.
         calibration=Calibration(1.0, {model.tokenizer.single("')"): 0.75}),
     )
@@ -262,7 +261,8 @@ def test_attack_is_repeatable(text: Path) -> None:
 def test_command(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`lacewing attack` prints the table and saves every prompt beside the circuit."""
     folder = tmp_path / "circuit"
-    quote_circuit(load("builtin:sparse")).save(folder, prompts(12))
+    circuit = quote_circuit(load("builtin:sparse"))
+    dataclasses.replace(circuit, pairs=tuple(prompts(12))).save(folder)
     words = ["--circuit", str(folder), "--budget", "30", "--tests", "4", "--corpus", str(text)]
     main(["attack", *words])
     said = capsys.readouterr().out

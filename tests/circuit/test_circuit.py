@@ -11,33 +11,15 @@ import torch
 
 import micro
 from lacewing import artifacts
-from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import edges_between
+from lacewing.circuit.pairs import read_pairs
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.store import Model
-from lacewing.tasks.pair import Pair
-
-PAIRS = [Pair("Xa=", "Ya=", "P", "Q", "one"), Pair("X\u2028\x85=", "Y\u2028\x85=", "P", "Q", "ü")]
-
-
-def make(model: Model, kept: dict[str, list[int]], **changes: object) -> Circuit:
-    """A circuit with some facts."""
-    facts = {
-        "model_id": model.id,
-        "model_source": model.source,
-        "task": "first_letter",
-        "answers": (80, 81),
-        "ablation": "mean",
-        "seed": 3,
-        "target_loss": micro.TARGET,
-        "losses": {"full": 0.03, "circuit": 0.02, "validation": 0.02},
-        "settings": {"batch": 16, "seconds": 1.5},
-    }
-    nodes = micro.nodes_of(kept, model.network.config)
-    return circuits.make(model.network, nodes, **(facts | changes))
+from micro import PAIRS, make
 
 
 def pairs_of(circuit: Circuit) -> set[tuple[str, int, int]]:
@@ -47,15 +29,15 @@ def pairs_of(circuit: Circuit) -> set[tuple[str, int, int]]:
 def test_a_saved_circuit_loads_equal(model: Model, tmp_path: Path) -> None:
     """Nodes, edges, every fact and the test pairs come back as they were, in the same order."""
     circuit = make(model, micro.PLANTED, calibration=Calibration(1.25, {80: 0.5, 81: -0.5}))
-    circuit.save(tmp_path / "circuit", PAIRS)
-    again = circuits.load(tmp_path / "circuit")
+    circuit.save(tmp_path / "circuit")
+    again = Circuit.load(tmp_path / "circuit")
     assert circuit == again
     assert circuit.node_names() == again.node_names()
     assert list(circuit.edges) == list(again.edges)
     for field in dataclasses.fields(Circuit):
         if field.name not in ("nodes", "edges", "model_source"):
             assert getattr(circuit, field.name) == getattr(again, field.name), field.name
-    assert PAIRS == circuits.load_pairs(tmp_path / "circuit")
+    assert PAIRS == again.pairs
 
 
 def test_counts_and_names(model: Model) -> None:
@@ -94,8 +76,8 @@ def test_circuits_of_two_models_do_not_combine(model: Model) -> None:
 def test_equality_is_of_model_task_nodes_and_edges(model: Model) -> None:
     """Losses and seeds do not count; nodes do. Equal circuits have one hash."""
     a = make(model, micro.PLANTED)
-    assert a == make(model, micro.PLANTED, seed=9, losses={})
-    assert hash(a) == hash(make(model, micro.PLANTED, seed=9))
+    assert a == make(model, micro.PLANTED, config=PruneConfig(seed=9), losses={})
+    assert hash(a) == hash(make(model, micro.PLANTED, config=PruneConfig(seed=9)))
     assert a != make(model, micro.PATH_A)
     assert a != make(model, micro.PLANTED, task="another")
 
@@ -130,7 +112,7 @@ def test_channels_outside_the_model_are_refused(model: Model) -> None:
 @pytest.fixture
 def folder(model: Model, tmp_path: Path) -> Path:
     """A saved circuit."""
-    make(model, micro.PLANTED).save(tmp_path / "circuit", PAIRS)
+    make(model, micro.PLANTED).save(tmp_path / "circuit")
     return tmp_path / "circuit"
 
 
@@ -142,10 +124,10 @@ def reseal(folder: Path) -> None:
 def test_an_existing_folder_is_not_overwritten(model: Model, folder: Path) -> None:
     """Saving there again is refused, and the circuit stays."""
     with pytest.raises(ArtifactError, match="exists already"):
-        make(model, micro.PATH_A).save(folder, PAIRS)
-    assert make(model, micro.PLANTED) == circuits.load(folder)
-    make(model, micro.PATH_A).save(folder, PAIRS, replace=True)
-    assert make(model, micro.PATH_A) == circuits.load(folder)
+        make(model, micro.PATH_A).save(folder)
+    assert make(model, micro.PLANTED) == Circuit.load(folder)
+    make(model, micro.PATH_A).save(folder, replace=True)
+    assert make(model, micro.PATH_A) == Circuit.load(folder)
 
 
 def test_truncated_tensors(folder: Path) -> None:
@@ -153,10 +135,10 @@ def test_truncated_tensors(folder: Path) -> None:
     file = folder / "nodes.safetensors"
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(ArtifactError, match=r"nodes\.safetensors has .* damaged"):
-        circuits.load(folder)
+        Circuit.load(folder)
     reseal(folder)
     with pytest.raises(ArtifactError, match="truncated"):
-        circuits.load(folder)
+        Circuit.load(folder)
 
 
 @pytest.mark.parametrize("name", ["wte.weight", "nodes/attn", "nodes/0.nowhere", "edges/0.a-b"])
@@ -165,7 +147,7 @@ def test_foreign_tensors(folder: Path, name: str) -> None:
     artifacts.write_tensors(folder / "nodes.safetensors", {name: torch.zeros(3)})
     reseal(folder)
     with pytest.raises(ArtifactError, match="holds other tensors than a circuit's"):
-        circuits.load(folder)
+        Circuit.load(folder)
 
 
 def test_changed_bytes_of_the_same_size(folder: Path) -> None:
@@ -175,14 +157,14 @@ def test_changed_bytes_of_the_same_size(folder: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(ArtifactError, match="another content"):
-        circuits.load(folder)
+        Circuit.load(folder)
 
 
 def test_a_missing_manifest(folder: Path) -> None:
     """An unfinished circuit is no circuit."""
     (folder / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"has no manifest\.json"):
-        circuits.load(folder)
+        Circuit.load(folder)
 
 
 def test_facts_of_another_version(folder: Path) -> None:
@@ -192,7 +174,7 @@ def test_facts_of_another_version(folder: Path) -> None:
         (folder / "circuit.json").write_text(json.dumps(changed))
         reseal(folder)
         with pytest.raises(ArtifactError, match=r"another version: .*(novel|answers)"):
-            circuits.load(folder)
+            Circuit.load(folder)
 
 
 def test_damaged_pairs(folder: Path) -> None:
@@ -200,7 +182,7 @@ def test_damaged_pairs(folder: Path) -> None:
     for text in ("{", '{"clean": "a"}\n', "[1]\n"):
         (folder / "pairs.jsonl").write_text(text)
         with pytest.raises(ArtifactError, match=r"pairs\.jsonl holds no pairs"):
-            circuits.load_pairs(folder)
+            read_pairs(folder / "pairs.jsonl")
 
 
 def test_model_and_circuit_move_together(
@@ -208,9 +190,9 @@ def test_model_and_circuit_move_together(
 ) -> None:
     """The model's path is kept relative to the circuit, and found from any working folder."""
     monkeypatch.chdir(tmp_path)
-    make(model, micro.PLANTED, model_source="here/model").save(Path("here/c/one"), PAIRS)
+    make(model, micro.PLANTED, model_source="here/model").save(Path("here/c/one"))
     shutil.move("here", "there")
     monkeypatch.chdir(tmp_path / "there" / "c")
-    assert tmp_path / "there" / "model" == Path(circuits.load("one").model_source).resolve()
-    make(model, micro.PLANTED, model_source="builtin:sparse").save(Path("two"), PAIRS)
-    assert circuits.load("two").model_source == "builtin:sparse"
+    assert tmp_path / "there" / "model" == Path(Circuit.load("one").model_source).resolve()
+    make(model, micro.PLANTED, model_source="builtin:sparse").save(Path("two"))
+    assert Circuit.load("two").model_source == "builtin:sparse"

@@ -11,7 +11,7 @@ from lacewing.circuit.edges import count_all, edges_between
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import FAMILIES
-from lacewing.pruning.reachability import connected
+from lacewing.pruning.reachability import reachable
 
 Node = tuple[str, int]
 
@@ -112,7 +112,7 @@ def successors(model: Model, kept: set[Node]) -> dict[Node, set[Node]]:
     return after
 
 
-def test_connected_equals_brute_force_reachability(busy: Model) -> None:
+def test_reachable_equals_brute_force_reachability(busy: Model) -> None:
     """A kept node stays if some walk along edges, heads and residual leads to a final channel."""
     for seed in range(12):
         nodes = some_nodes(busy, seed, 0.25)
@@ -121,18 +121,18 @@ def test_connected_equals_brute_force_reachability(busy: Model) -> None:
         alive = {node for node in kept if node[0] == "resid_final"}
         while more := {node for node in kept - alive if after[node] & alive}:
             alive |= more
-        masks = connected(busy.network, masks_of(busy.network, nodes))
+        masks = reachable(busy.network, masks_of(busy.network, nodes))
         found = {(key, c) for key, m in masks.items() for c in torch.nonzero(m).flatten().tolist()}
         assert alive == found
         assert alive < kept
 
 
-def test_connected_keeps_the_planted_circuit(model: Model) -> None:
+def test_reachable_keeps_the_planted_circuit(model: Model) -> None:
     """Every planted node leads to the answer; beside them, loose ones go."""
     config = model.network.config
     planted = masks_of(model.network, micro.nodes_of(micro.PLANTED, config))
     loose = micro.PLANTED | {"0.mlp_out": [3, 7], "0.mlp_neuron": [0, 5], "0.attn_k": [0, 40]}
     more = masks_of(model.network, micro.nodes_of(loose, config))
     for masks in (planted, more):
-        found = connected(model.network, masks)
+        found = reachable(model.network, masks)
         assert all(torch.equal(planted[key], found[key]) for key in planted)

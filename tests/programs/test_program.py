@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import micro
-from lacewing.circuit import circuit as circuits
 from lacewing.circuit.calibration import Calibration
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.cli.app import main
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.sites import site_widths
@@ -64,12 +64,9 @@ def chosen(model: Model, kept: dict[str, list[int]], cut: float = 0.0, **facts: 
         "task": "first_letter",
         "answers": tuple(model.tokenizer.single(letter) for letter in "PQ"),
         "ablation": "mean",
-        "seed": 0,
-        "target_loss": 0.15,
+        "config": PruneConfig(target_loss=0.15),
     }
-    made = circuits.make(
-        model.network, micro.nodes_of(kept, model.network.config), **(known | facts)
-    )
+    made = circuit_of(model.network, micro.nodes_of(kept, model.network.config), **(known | facts))
     dice = np.random.default_rng(0)
     edges = {f: pairs[dice.random(len(pairs)) >= cut] for f, pairs in made.edges.items()}
     return dataclasses.replace(made, edges=edges)
@@ -106,7 +103,7 @@ def test_cut_edges(busy: Model, seed: int) -> None:
     """A cut edge carries its weight times the fill of its source."""
     circuit = drawn(busy, 0.4, seed, cut=0.5)
     assert difference(busy, circuit) < CLOSE
-    whole = circuits.make(
+    whole = circuit_of(
         busy.network,
         circuit.nodes,
         **{
@@ -320,7 +317,7 @@ def test_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str
     run = micro.write_run(model, tmp_path / "run")
     circuit = chosen(model, micro.PLANTED, model_source=str(run))
     pairs = micro.prompts(24, 3, model.tokenizer).pairs
-    circuit.save(tmp_path / "circuit", pairs)
+    dataclasses.replace(circuit, pairs=tuple(pairs)).save(tmp_path / "circuit")
     words = ["-m", "lacewing", "program", "--circuit", str(tmp_path / "circuit"), "--json"]
     main(words[2:])
     said = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The mask of nodes and edges against a circuit under trial, and what is found with it."""
+"""The mask of nodes and edges against the circuit editor, and what is found with it."""
 
 import copy
 import dataclasses
@@ -17,7 +17,7 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning import edge_mask as component_mask
+from lacewing.pruning import component_mask
 from lacewing.pruning.component_mask import ComponentMask
 from lacewing.pruning.prune import prune
 from lacewing.pruning.reachability import reachable
@@ -38,9 +38,9 @@ def mask_around(model: Model) -> ComponentMask:
     return ComponentMask(model, masks, 1.0, 0.1, 0.01, torch.Generator().manual_seed(0))
 
 
-def test_the_same_as_a_circuit_under_trial(busy: Model, sets: PromptSets) -> None:
-    """With every seventh part off: logits as of the network whose weights were set to zero."""
-    from test_minimal import generous
+def test_the_same_as_the_circuit_editor(busy: Model, sets: PromptSets) -> None:
+    """With every seventh component off: logits as of the network whose weights were set to zero."""
+    from test_elimination import generous
 
     mask, dice = mask_around(busy), np.random.default_rng(1)
     components = [*mask.nodes, *mask.edges]
@@ -117,7 +117,7 @@ def test_edges_are_pruned_to_the_planted_ones(model: Model, sets: PromptSets) ->
     found = {f: sorted(map(tuple, e.tolist())) for f, e in circuit.edges.items()}
     assert {family: sorted(pairs) for family, pairs in micro.EDGES.items()} == found
     assert circuit.losses["validation"] <= micro.TARGET
-    assert circuit.settings["nodes_only"]["edges"] >= circuit.n_edges
+    assert circuit.nodes_only.edges >= circuit.n_edges
     kept = {(key, int(c)) for key, channels in circuit.nodes.items() for c in channels}
     for family, pairs in circuit.edges.items():
         assert all({*ends((family, int(s), int(d)))} <= kept for s, d in pairs)

@@ -11,8 +11,9 @@ from lacewing.ablation.attribution import first_order
 from lacewing.ablation.editor import CircuitEditor, cut_network, has_cut_edges
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.circuit import Circuit, circuit_of
 from lacewing.circuit.components import component_name, ends
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
@@ -20,7 +21,6 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import writers
 from lacewing.pruning.elimination import certify, minimise
-from lacewing.viewer.exports import make
 
 
 def planted(key: str, width: int) -> list[int]:
@@ -36,7 +36,7 @@ def generous(model: Model, target: float = micro.TARGET, extra: int = 6) -> Circ
         )
         for key, width in site_widths(model.network.config).items()
     }
-    return make(
+    return circuit_of(
         model.network,
         nodes,
         model_id=model.id,
@@ -44,14 +44,15 @@ def generous(model: Model, target: float = micro.TARGET, extra: int = 6) -> Circ
         task="first_letter",
         answers=(1, 2),
         ablation="mean",
-        seed=0,
-        target_loss=target,
+        config=PruneConfig(target_loss=target),
     )
 
 
 def test_what_is_left_is_exactly_the_planted_circuit(model: Model, sets: PromptSets) -> None:
     """From three times as many nodes down to those of the hand-made model, with a certificate."""
-    small, proof = minimise(model, generous(model), sets.validation, quiet=True)
+    small = minimise(model, generous(model), sets.validation, quiet=True)
+    proof = small.certificate
+    assert proof
     assert micro.PLANTED == {key: kept.tolist() for key, kept in small.nodes.items() if len(kept)}
     edges = {f: sorted(map(tuple, e.tolist())) for f, e in small.edges.items()}
     assert {family: sorted(pairs) for family, pairs in micro.EDGES.items()} == edges
@@ -66,19 +67,20 @@ def test_the_same_twice(model: Model, sets: PromptSets) -> None:
     first, second = (
         minimise(model, generous(model), sets.validation, quiet=True) for _ in range(2)
     )
-    assert first[0] == second[0]
-    assert first[1] == second[1]
+    assert first == second
+    assert first.certificate == second.certificate
 
 
 def test_a_certificate_can_be_refused(model: Model, sets: PromptSets) -> None:
     """A circuit with needless parts is not minimal, nor is one that misses its target."""
-    small, _ = minimise(model, generous(model), sets.validation, quiet=True)
+    small = minimise(model, generous(model), sets.validation, quiet=True)
     nodes = dict(small.nodes) | {"0.attn_in": np.array([1, 2, 3, 5, 20], dtype=np.int32)}
     larger = dataclasses.replace(small, nodes=nodes)
     editor = CircuitEditor(model.network, larger, model.means)
-    assert not certify(editor, sets.validation, micro.TARGET).minimal
-    editor = CircuitEditor(model.network, small, model.means)
-    assert not certify(editor, sets.validation, 0.5 * editor.loss(sets.validation)).minimal
+    assert not certify(editor, sets.validation).minimal
+    loss = CircuitEditor(model.network, small, model.means).loss(sets.validation)
+    hard = dataclasses.replace(small, config=PruneConfig(target_loss=0.5 * loss))
+    assert not certify(CircuitEditor(model.network, hard, model.means), sets.validation).minimal
 
 
 def test_a_circuit_above_its_target(model: Model, sets: PromptSets) -> None:
@@ -117,8 +119,8 @@ def test_switching_off_and_on_again(busy: Model, sets: PromptSets) -> None:
     masks = masks_of(busy.network, generous(busy, extra=999).nodes)
     masks[node[0]][node[1]] = False
     expected = float(ablated_loss(busy, sets.test, masks).mean())
-    assert expected == pytest.approx(editor.loss_without([node], sets.test), rel=1e-4)
-    editor.loss_without([edge, node], sets.test)
+    assert expected == pytest.approx(editor.loss(sets.test, [node]), rel=1e-4)
+    editor.loss(sets.test, [edge, node])
     torch.testing.assert_close(before, editor.losses(sets.test), rtol=1e-5, atol=1e-6)
     editor.switch(edge, on=False)
     assert edge not in editor.edges_on()

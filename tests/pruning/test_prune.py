@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import micro
-from lacewing.ablation.calibration import calibrate
+from lacewing.ablation.calibration import fit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits, ablated_loss
@@ -21,21 +21,13 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Search, Wanted, penalty_at, step_together
 from lacewing.pruning.prune import prune, prune_many
-from lacewing.pruning.selection import Cut, bisect, smallest
+from lacewing.pruning.selection import smallest, smallest_selection
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.tasks.task import Task
+from micro import kept
+from micro import prune_config as config
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
-
-
-def config(seed: int = 0, **changes: object) -> PruneConfig:
-    settings = {"target_loss": micro.TARGET, "seed": seed, "prompts": 2048, "batch": 16}
-    settings |= {"calibrate": False}  # a scale would let one of two equal paths do
-    return PruneConfig(**(settings | changes))  # type: ignore[arg-type]
-
-
-def kept(circuit: Circuit) -> dict[str, list[int]]:
-    return {key: nodes.tolist() for key, nodes in circuit.nodes.items() if len(nodes)}
 
 
 def loss_of(model: Model, sets: PromptSets, nodes: dict[str, list[int]], without: bool) -> float:
@@ -141,28 +133,25 @@ def test_bisection_equals_a_linear_scan(seed: int) -> None:
     target = float(dice.random())
     scan = next((k for k in range(1, most + 1) if losses[k] <= target), None)
 
-    def cut(k: int) -> Cut:
+    def reaching(k: int) -> int | None:
         assert 1 <= k <= most
-        return Cut({}, k, float(losses[k]))
+        return k if losses[k] <= target else None
 
     for likely in {1, most, int(dice.integers(1, most + 1))}:
-        found = smallest(cut, likely, most, target)
-        assert scan == (found and found.nodes)
+        assert scan == smallest(reaching, likely, most)
 
 
-def test_bisection_takes_few_cuts() -> None:
+def test_bisection_tries_few() -> None:
     """Far fewer than a scan: about twice the logarithm, from a poor start as well."""
     tried = []
 
-    def cut(k: int) -> Cut:
+    def reaching(k: int) -> int | None:
         tried.append(k)
-        return Cut({}, k, 0.0 if k >= 4000 else 1.0)
+        return k if k >= 4000 else None
 
     for likely in (1, 3900, 5000):
         tried.clear()
-        found = smallest(cut, likely, 5000, 0.5)
-        assert found is not None
-        assert 4000 == found.nodes
+        assert 4000 == smallest(reaching, likely, 5000)
         assert len(tried) <= 40
 
 
@@ -265,7 +254,7 @@ def test_calibration_lowers_the_training_loss(sets: PromptSets) -> None:
     model.means["resid_final"][7] = -4.0  # the ablated path now speaks for Q
     masks = masks_of(model.network, micro.nodes_of(micro.PATH_A, model.network.config))
     plain = margin(None, model, sets)
-    calibration = calibrate(model, sets.train, masks)
+    calibration = fit(ablated_logits(model, sets.train, masks), sets.train)
     assert pytest.approx(plain(), abs=1e-5) == plain(shift=3.0)
     assert margin(calibration, model, sets)() < 0.9 * plain()
     p, q = (model.tokenizer.single(c) for c in "PQ")
@@ -282,8 +271,8 @@ def test_a_calibrated_circuit_says_so(model: Model, sets: PromptSets) -> None:
     assert float(used.mean()) < float(ablated_loss(model, sets.test, masks).mean())
 
 
-def test_the_smallest_cut_of_all_stages_wins(model: Model, sets: PromptSets) -> None:
-    """Though the last stage is cut first and the others only below it; of equal ones the first."""
+def test_the_smallest_selection_of_all_stages_wins(model: Model, sets: PromptSets) -> None:
+    """Though the last stage comes first and the others only below it; of equal ones the first."""
     search = Search.begin(model, 0, Wanted(TASK, config(), sets))
     assert isinstance(search, Search)
     while not search.ended:
@@ -291,11 +280,11 @@ def test_the_smallest_cut_of_all_stages_wins(model: Model, sets: PromptSets) -> 
     dice, learned = torch.Generator().manual_seed(0), search.mask.tau.detach()
     noise = [torch.randn(len(learned), generator=dice) for _ in range(6)]
     search.rankings = [(learned + spread).clamp(-1, 1) for spread in noise]
-    target, losses = micro.TARGET, search.measure
     masks = [NodeMask(search.mask.widths, model.means, tau, 1.0) for tau in search.rankings]
-    sizes = [cut.nodes for mask in masks if (cut := bisect(model, mask, target, losses))]
+    found = [smallest_selection(model, mask, search.target) for mask in masks]
+    sizes = [selection.nodes for selection in found if selection]
     assert len(set(sizes)) > 1
-    search.cut(model)
+    search.select(model)
     assert search.best is not None
     assert min(sizes) == search.best.nodes
     assert torch.equal(search.mask.tau.detach(), search.rankings[sizes.index(min(sizes))])

@@ -11,7 +11,7 @@ from lacewing.model import store
 from lacewing.pruning.elimination import measured, minimise
 from lacewing.pruning.prune import prune
 from lacewing.tasks.registry import get
-from lacewing.verification.complement import MARK
+from lacewing.verification.complement import THRESHOLD
 
 HOLDS = {
     "0.attn_in": [10, 74, 85, 92, 100, 103, 105, 119, 126, 130, 142, 155],
@@ -39,10 +39,10 @@ def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
     # Room for test prompts, which another Python's standard library may make harder.
     config = PruneConfig(target_loss=0.1, validation_pairs=512)
     sets = prompt_sets(model, task, config)
-    circuit, certificate = minimise(
-        model, prune(model, task, config, sets=sets, quiet=True), sets.validation, quiet=True
-    )
-    circuit = measured(model, circuit, sets)
+    found = prune(model, task, config, sets=sets, quiet=True)
+    circuit = measured(model, minimise(model, found, sets.validation, quiet=True), sets)
+    certificate = circuit.certificate
+    assert certificate
     assert 5 <= circuit.n_nodes <= 12
     assert 1 <= circuit.n_edges <= 12
     assert circuit.losses["full"] < 0.1
@@ -58,7 +58,7 @@ def test_a_circuit_that_holds_stands_the_worst() -> None:
     other = HOLDS | {"0.attn_v": [0]}
     alone, *undone = _undone("indent_for", (HOLDS, 0), (HOLDS, 2), (other, 1))
     assert alone <= 0.15
-    assert undone[0] <= MARK
+    assert undone[0] <= THRESHOLD
     assert undone[1] > 0.6
 
 

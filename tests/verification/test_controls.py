@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from test_circuit import make
 
 import micro
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model
@@ -14,15 +14,10 @@ from lacewing.model.weights import writers
 from lacewing.tasks.task import Task
 from lacewing.verification import controls
 from lacewing.verification.evidence import Evidence
+from micro import make
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
-SETTINGS = {
-    "calibrate": False,
-    "target_loss": micro.TARGET,
-    "seed": 0,
-    "prompts": 1024,
-    "batch": 16,
-}
+SETTINGS = PruneConfig(calibrate=False, target_loss=micro.TARGET, seed=0, prompts=1024, batch=16)
 
 
 def evidence(model: Model, sets: PromptSets) -> Evidence:
@@ -70,7 +65,7 @@ def test_a_model_without_training_has_the_same_weights_elsewhere(model: Model) -
 
 def test_no_control_of_the_planted_circuit_is_reached(model: Model, sets: PromptSets) -> None:
     """Without a rule or without training no mask reaches the target, so all three pass."""
-    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
+    circuit = make(model, micro.PLANTED, config=SETTINGS)
     found = controls.run(model, circuit, evidence(model, sets), True)
     assert ["control.nonsense", "control.shuffled", "control.random_weights"] == [
         finding.name for finding in found

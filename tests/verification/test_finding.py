@@ -1,4 +1,4 @@
-"""Findings: which side of the mark, what the verdict says, what survives JSON."""
+"""Findings: which side of the threshold, what the verdict says, what survives JSON."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lacewing.verification.finding import LeftOut, from_json, judge, verdict
+from lacewing.verification.finding import LeftOut, from_json, judge, outcome, verdict
 
 
 def made(value: float, low: float | None, high: float | None, at_most: bool, **more: Any) -> Any:
@@ -63,11 +63,16 @@ def test_the_verdict() -> None:
     good = made(0.2, 0.1, 0.25, at_most=True, name="good")
     bad = made(0.4, 0.35, 0.45, at_most=True, name="bad")
     open_ = made(0.3, 0.2, 0.4, at_most=True, name="open")
-    assert "holds" == verdict([good])
-    assert "holds" == verdict([])
-    assert "unresolved: open" == verdict([good, open_])
-    assert "fails: bad" == verdict([good, open_, bad])
-    assert "fails: bad, bad" == verdict([bad, bad])
+
+    def said(*findings: Any) -> str:
+        return verdict([(one.name, one.passed) for one in findings])
+
+    assert "holds" == said(good)
+    assert "holds" == said()
+    assert "unresolved: open" == said(good, open_)
+    assert "fails: bad" == said(good, open_, bad)
+    assert "fails: bad, bad" == said(bad, bad)
+    assert [True, None, False] == [outcome(x) for x in ([], [True, None], [None, False])]
 
 
 @pytest.mark.parametrize("value", [0.2, math.inf, math.nan])

@@ -1,10 +1,9 @@
-"""Verification on the model worked out by hand, its marks, and the intervals it quotes."""
+"""Verification on the model worked out by hand, its thresholds, and the intervals it quotes."""
 
 import math
 
 import numpy as np
 import pytest
-from test_circuit import make
 
 import micro
 from lacewing.circuit.prompts import PromptSets
@@ -16,11 +15,14 @@ from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification.random_circuits import random_nodes
 from lacewing.verification.short import _necessary, _sufficient
 from lacewing.verification.verify import verify
+from micro import make
 
 
 def test_the_planted_circuit_is_sufficient_and_necessary(model: Model, sets: PromptSets) -> None:
     """Alone it keeps the loss, without it the model is at chance; random circuits do neither."""
-    found = verify(model, make(model, micro.PLANTED), sets.test, random_circuits=8, quiet=True)
+    found = verify(
+        model, make(model, micro.PLANTED), sets.test, quick=True, random_circuits=8, quiet=True
+    )
     assert found.sufficient.verdict
     assert found.sufficient.loss < micro.TARGET
     assert found.necessary.verdict
@@ -33,7 +35,9 @@ def test_the_planted_circuit_is_sufficient_and_necessary(model: Model, sets: Pro
 
 def test_half_of_the_circuit_is_not_enough(model: Model, sets: PromptSets) -> None:
     """One of two paths is above the target, and without it the other goes on."""
-    found = verify(model, make(model, micro.PATH_A), sets.test, random_circuits=3, quiet=True)
+    found = verify(
+        model, make(model, micro.PATH_A), sets.test, quick=True, random_circuits=3, quiet=True
+    )
     assert not found.sufficient.verdict
     assert not found.necessary.verdict
     assert micro.TARGET < found.sufficient.loss < HALF_CHANCE
@@ -44,7 +48,7 @@ def test_a_random_circuit_is_neither(model: Model, sets: PromptSets) -> None:
     planted = make(model, micro.PLANTED)
     nodes = random_nodes(model, planted, 1, 1)[0]
     kept = {key: channels.tolist() for key, channels in nodes.items()}
-    found = verify(model, make(model, kept), sets.test, random_circuits=3, quiet=True)
+    found = verify(model, make(model, kept), sets.test, quick=True, random_circuits=3, quiet=True)
     assert not found.sufficient.verdict
     assert not found.necessary.verdict
 
@@ -52,7 +56,9 @@ def test_a_random_circuit_is_neither(model: Model, sets: PromptSets) -> None:
 def test_the_full_set(model: Model, sets: PromptSets) -> None:
     """All nodes: alone the full model, without them chance; but its controls are itself."""
     everything = {k: list(range(w)) for k, w in site_widths(model.network.config).items()}
-    found = verify(model, make(model, everything), sets.test, random_circuits=2, quiet=True)
+    found = verify(
+        model, make(model, everything), sets.test, quick=True, random_circuits=2, quiet=True
+    )
     assert found.full == found.sufficient.loss
     assert found.necessary.interval[0] > HALF_CHANCE
     assert pytest.approx(math.log(2), abs=0.01) == found.necessary.loss
@@ -63,7 +69,15 @@ def test_one_seed_gives_one_verification(model: Model, sets: PromptSets) -> None
     """Two runs agree to the last digit; another seed draws other controls."""
     circuit = make(model, micro.PLANTED)
     a, b, c = (
-        verify(model, circuit, sets.test.take(range(8)), seed=s, random_circuits=2, quiet=True)
+        verify(
+            model,
+            circuit,
+            sets.test.take(range(8)),
+            seed=s,
+            quick=True,
+            random_circuits=2,
+            quiet=True,
+        )
         for s in (1, 1, 2)
     )
     assert a.as_json() == b.as_json()
@@ -83,7 +97,7 @@ def test_random_circuits_have_the_same_size_per_site(model: Model) -> None:
     assert 20 == len({tuple(np.concatenate(list(nodes.values())).tolist()) for nodes in drawn})
 
 
-def test_the_mark_of_sufficiency() -> None:
+def test_the_threshold_of_sufficiency() -> None:
     """The interval has to reach down to the target, and no random circuit may do as well."""
     flat = np.full(10, 0.1)
     for target, random, verdict in (
@@ -94,12 +108,12 @@ def test_the_mark_of_sufficiency() -> None:
     ):
         found = _sufficient(flat, random, target, 0)
         assert verdict is found.verdict
-        assert target == found.mark
+        assert target == found.threshold
     wide = np.array([0.0, 0.3] * 5)  # mean 0.15, with an interval that reaches below 0.12
     assert _sufficient(wide, [0.6], 0.12, 0).verdict
 
 
-def test_the_mark_of_necessity() -> None:
+def test_the_threshold_of_necessity() -> None:
     """The interval has to lie above half of chance, and above every random removal."""
     for loss, random, verdict in (
         (HALF_CHANCE + 1e-6, [0.1, 0.2], True),
@@ -109,15 +123,17 @@ def test_the_mark_of_necessity() -> None:
     ):
         found = _necessary(np.full(10, loss), random, 0)
         assert verdict is found.verdict
-        assert HALF_CHANCE == found.mark
-    wide = np.array([0.1, 0.7] * 5)  # mean 0.4, with an interval that reaches below the mark
+        assert HALF_CHANCE == found.threshold
+    wide = np.array([0.1, 0.7] * 5)  # mean 0.4, with an interval that reaches below the threshold
     assert not _necessary(wide, [0.1], 0).verdict
 
 
 def test_another_model_is_refused(model: Model, sets: PromptSets) -> None:
     """A circuit is verified in its own model only."""
     with pytest.raises(MismatchError):
-        verify(model, make(model, micro.PLANTED, model_id="f" * 16), sets.test, quiet=True)
+        verify(
+            model, make(model, micro.PLANTED, model_id="f" * 16), sets.test, quick=True, quiet=True
+        )
 
 
 def test_bootstrap_intervals_cover() -> None:

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_circuit import make
-from test_faith_controls import SETTINGS, TASK, evidence
-from test_prune import config, kept
+from test_controls import SETTINGS, TASK, evidence
 
 import micro
 from lacewing.circuit.circuit import Circuit
@@ -21,6 +19,8 @@ from lacewing.pruning.prune import prune_many
 from lacewing.verification import stability
 from lacewing.verification.finding import verdict
 from lacewing.verification.kept import Kept
+from micro import kept, make
+from micro import prune_config as config
 
 NEVER = {"0.attn_in": [1, 2, 3], "0.attn_q": [0], "0.attn_k": [0], "0.attn_v": [0]}
 """What only path A has."""
@@ -58,7 +58,7 @@ def test_a_search_starts_anyway_where_it_is_told_to(model: Model, sets: PromptSe
 
 def test_seeds_of_the_planted_circuit_agree(model: Model, sets: PromptSets) -> None:
     """Both seeds find the same nodes: overlap 1, all of them core, and nothing in reserve."""
-    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS | {"prompts": 2048})
+    circuit = make(model, micro.PLANTED, config=dataclasses.replace(SETTINGS, prompts=2048))
     two = dataclasses.replace(evidence(model, sets), seeds=2)
     found = stability.measure(model, circuit, two, quiet=True)
     assert (1, 2) == found.seeds
@@ -80,8 +80,8 @@ def test_more_seeds_go_on_from_those_that_were_kept(
     model: Model, sets: PromptSets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each seed's circuit is kept as it is found; asked for more, only new ones are searched."""
-    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
-    circuit.save(tmp_path / "circuit", sets.test.pairs)
+    circuit = make(model, micro.PLANTED, config=SETTINGS)
+    dataclasses.replace(circuit, pairs=sets.test.pairs).save(tmp_path / "circuit")
     asked: list[int] = []
 
     def counted(model: Model, wanted: list[Wanted], **more: Any) -> list[Circuit | DataError]:
@@ -104,8 +104,8 @@ def test_a_seed_without_a_circuit_is_not_asked_again(
     model: Model, sets: PromptSets, tmp_path: Path
 ) -> None:
     """That it found none is kept too, and it is none of those that are compared."""
-    circuit = make(model, micro.PLANTED, seed=0, settings=SETTINGS)
-    circuit.save(tmp_path / "circuit", sets.test.pairs)
+    circuit = make(model, micro.PLANTED, config=SETTINGS)
+    dataclasses.replace(circuit, pairs=sets.test.pairs).save(tmp_path / "circuit")
     prompts = dataclasses.replace(
         evidence(model, sets), seeds=2, kept=Kept(tmp_path / "circuit", {})
     )

@@ -8,12 +8,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from test_circuit import make
 
 import micro
+from lacewing.circuit import natural_text
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.cli import verbs
+from lacewing.cli.verify import Verify
 from lacewing.data.corpus import Corpus
 from lacewing.data.summary import CorpusSummary
 from lacewing.errors import DataError
@@ -21,20 +22,23 @@ from lacewing.model.store import Model
 from lacewing.tasks.pair import Draft
 from lacewing.tasks.source import SourceFile
 from lacewing.tasks.task import Task
-from lacewing.verification import agreement, attention, evidence, interchange, suite
+from lacewing.verification import agreement, attention, evidence, interchange
 from lacewing.verification import distribution_shift as others
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut
 from lacewing.verification.kept import FOLDER
+from lacewing.verification.verify import VERIFICATION, verify
+from micro import make
 
 PARTS = {"interchange": interchange.run, "attention": attention.run}
-SIZES = {
-    "calibrate": False,
-    "max_tokens": 14,
-    "train_pairs": 96,
-    "validation_pairs": 16,
-    "test_pairs": 24,
-}
+SIZES = PruneConfig(
+    target_loss=micro.TARGET,
+    calibrate=False,
+    max_tokens=14,
+    train_pairs=96,
+    validation_pairs=16,
+    test_pairs=24,
+)
 
 
 def letters(file: SourceFile, random: Random) -> Iterator[Draft]:
@@ -50,14 +54,13 @@ def task(origin: Any = "mixed") -> Task:
 
 @pytest.fixture
 def asked(model: Model, sets: PromptSets, tmp_path: Path, text: Path) -> dict[str, Any]:
-    """What `examine` wants for the planted circuit, its task in a file."""
+    """What `verify` wants for the planted circuit, its task in a file."""
     pairs = micro.write_pairs(tmp_path / "letters.jsonl", 60)
-    circuit = make(model, micro.PLANTED, settings=SIZES)
-    circuit.save(tmp_path / "circuit", sets.test.pairs)
+    circuit = make(model, micro.PLANTED, config=SIZES, pairs=sets.test.pairs)
+    circuit.save(tmp_path / "circuit")
     return {
         "model": model,
         "circuit": circuit,
-        "test": sets.test,
         "folder": tmp_path / "circuit",
         "corpus": str(text),
         "task": str(pairs),
@@ -83,19 +86,20 @@ def test_an_interrupted_suite_goes_on(asked: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        suite.examine(**asked, parts={"interchange": counted, "attention": stopped})
-    first = suite.examine(**asked, parts={"interchange": counted, "attention": attention.run})
+        verify(**asked, parts={"interchange": counted, "attention": stopped})
+    whole = {"interchange": counted, "attention": attention.run}
+    first = verify(**asked, parts=whole).as_json()
     assert ["interchange"] == calls
-    again = suite.examine(**asked, parts={"interchange": counted, "attention": attention.run})
+    again = verify(**asked, parts=whole).as_json()
     assert first == again
-    other = suite.examine(**asked, seed=1, parts=PARTS)
+    other = verify(**asked, seed=1, parts=PARTS).as_json()
     assert ["interchange"] == calls
     assert first["sufficient"]["interval"] != other["sufficient"]["interval"]
 
 
 def test_what_the_suite_says(asked: dict[str, Any]) -> None:
     """The fields of the short test, every finding, and the verdict, as JSON."""
-    found = json.loads(json.dumps(suite.examine(**asked, parts=PARTS), allow_nan=False))
+    found = json.loads(json.dumps(verify(**asked, parts=PARTS).as_json(), allow_nan=False))
     assert {"task", "model_id", "pairs", "seed", "full", "sufficient", "necessary"} <= set(found)
     names = ["sufficient.mean", "necessary.mean", "interchange", "attention"]
     assert names == [test["name"] for test in found["tests"]]
@@ -103,7 +107,7 @@ def test_what_the_suite_says(asked: dict[str, Any]) -> None:
     assert all(fields == set(test) for test in found["tests"])
     assert "holds" == found["verdict"]
     assert [] == found["left_out"]
-    shown = verbs.show_verification(found)
+    shown = Verify.show(found)
     assert all(name in shown for name in names)
     assert "verdict     holds" in shown
 
@@ -112,14 +116,14 @@ def test_a_changed_circuit_is_tested_anew(
     asked: dict[str, Any], model: Model, sets: PromptSets
 ) -> None:
     """Parts of a circuit that stood here before are not taken for this one's."""
-    before = suite.examine(**asked, parts=PARTS)
-    smaller = make(model, micro.PATH_A, settings=SIZES)
+    before = verify(**asked, parts=PARTS).as_json()
+    smaller = make(model, micro.PATH_A, config=SIZES, pairs=sets.test.pairs)
     kept = {p.name: p.read_bytes() for p in (asked["folder"] / FOLDER).iterdir()}
-    smaller.save(asked["folder"], sets.test.pairs, replace=True)
+    smaller.save(asked["folder"], replace=True)
     (asked["folder"] / FOLDER).mkdir()
     for name, content in kept.items():
         (asked["folder"] / FOLDER / name).write_bytes(content)
-    after = suite.examine(**(asked | {"circuit": smaller}), parts=PARTS)
+    after = verify(**(asked | {"circuit": smaller}), parts=PARTS).as_json()
     assert before["sufficient"]["loss"] < after["sufficient"]["loss"]
     assert after["verdict"].startswith("fails: sufficient.mean, necessary.mean")
 
@@ -132,14 +136,14 @@ def test_no_test_pair_is_learned_on(asked: dict[str, Any], sets: PromptSets, mod
     again = evidence.gather(model, asked["circuit"], test, asked["corpus"], 0, asked["task"])
     assert len(made.sets.train) - 3 == len(again.sets.train)
     assert not set(overlap) & set(again.sets.train.pairs)
-    assert (evidence.WINDOWS, model.network.config.context) == tuple(again.text.shape)
+    assert (natural_text.WINDOWS, model.network.config.context) == tuple(again.text.shape)
     with pytest.raises(DataError, match="--task"):
         evidence.gather(model, asked["circuit"], sets.test, asked["corpus"])
 
 
 def test_prompts_of_the_other_make(model: Model, elsewhere: Evidence) -> None:
     """A circuit pruned on natural prompts gets composed ones; where all are alike there is none."""
-    circuit = make(model, micro.PLANTED, settings=SIZES)
+    circuit = make(model, micro.PLANTED, config=SIZES)
     made = others.templates(model, circuit, elsewhere)
     assert not isinstance(made, str)
     assert f"composed prompts ({len(made[0])} pairs of {elsewhere.corpus})" == made[1]
@@ -171,12 +175,12 @@ def test_where_one_corpus_has_few_places_the_next_helps_out(
 
 def test_longer_prompts(model: Model, elsewhere: Evidence) -> None:
     """Longer than any that it was pruned on, or a reason why there are none."""
-    circuit = make(model, micro.PLANTED, settings=SIZES | {"max_tokens": 8})
+    circuit = make(model, micro.PLANTED, config=dataclasses.replace(SIZES, max_tokens=8))
     made = others.longer(model, circuit, elsewhere)
     assert not isinstance(made, str)
     assert 8 <= int(made[0].last.min())
     assert int(made[0].last.max()) < 16
-    longest = make(model, micro.PLANTED, settings=SIZES | {"max_tokens": 9})
+    longest = make(model, micro.PLANTED, config=dataclasses.replace(SIZES, max_tokens=9))
     assert "no more than 16" in str(others.longer(model, longest, elsewhere))
 
 
@@ -190,7 +194,7 @@ def test_other_files(
     names = [name for name, _ in source(CorpusSummary())]
     assert 12 == len(names)
     assert {"task"} == {others.split_of(name) for name in names}
-    circuit = make(model, micro.PLANTED, settings=SIZES)
+    circuit = make(model, micro.PLANTED, config=SIZES)
     made = others.files(model, circuit, elsewhere)
     assert not isinstance(made, str)
     assert {pair.source for pair in made[0].pairs} <= set(names)
@@ -201,7 +205,7 @@ def test_agreement_elsewhere(
 ) -> None:
     """Measured where there are prompts, left out where there can be none, open where few."""
     monkeypatch.setattr(others, "_roots", lambda name: [text])
-    circuit: Circuit = make(model, micro.PLANTED, settings=SIZES)
+    circuit: Circuit = make(model, micro.PLANTED, config=SIZES)
     found = {f.name: f for f in agreement.run(model, circuit, elsewhere, True)}
     assert isinstance(found["agree.longer"], LeftOut)
     files = found["agree.files"]
@@ -226,7 +230,8 @@ def nothing(file: SourceFile, random: Random) -> Iterator[Draft]:
 def test_quick_is_the_short_test(asked: dict[str, Any], tmp_path: Path) -> None:
     """Without the suite the file holds what it always held."""
     source = micro.write_run(asked["model"], tmp_path / "run")
-    found = json.loads(json.dumps(verbs.verify(asked["folder"], str(source), 0, quiet=True)))
+    folder = asked["folder"]
+    found = json.loads(json.dumps(Verify(circuit=folder, model=str(source), quick=True).run()))
     assert "tests" not in found
     assert "verdict" not in found
-    assert found == json.loads((asked["folder"] / verbs.VERIFICATION).read_text())
+    assert found == json.loads((folder / VERIFICATION).read_text())

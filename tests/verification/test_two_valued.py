@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from test_circuit import make
-from test_faith_controls import evidence
+from test_controls import evidence
 from torch import Tensor
 
 import micro
@@ -18,6 +17,7 @@ from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
 from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification import two_valued as features
+from micro import make
 
 
 def test_psi_goes_from_the_identity_to_a_step() -> None:
@@ -94,7 +94,7 @@ def test_the_planted_nodes_are_two_valued(
 ) -> None:
     """The planted circuit says X or Y: two values a node are enough for it."""
     monkeypatch.setattr(features, "STEPS", 100)
-    circuit = make(model, micro.PLANTED, seed=0)
+    circuit = make(model, micro.PLANTED)
     (finding,) = features.run(model, circuit, evidence(model, sets), True)
     assert "features.two_valued" == finding.name
     assert finding.passed

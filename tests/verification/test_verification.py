@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_circuit import make
 
 import micro
 from lacewing.ablation.masks import masks_of
@@ -25,6 +24,7 @@ from lacewing.verification.finding import Finding, LeftOut
 from lacewing.verification.random_circuits import random_nodes
 from lacewing.verification.verify import verify
 from lacewing.viewer.attention import attend
+from micro import make
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
 BLIND = {key: kept for key, kept in micro.PLANTED.items() if key not in ("0.attn_q", "0.attn_k")}
@@ -79,7 +79,7 @@ def test_the_own_ablation_is_that_of_verify(
             assert (test.verdict, test.loss, test.mark) == (
                 finding.passed,
                 finding.value,
-                finding.pass_mark,
+                finding.threshold,
             )
             assert test.interval == (finding.low, finding.high)
 
@@ -97,7 +97,7 @@ def test_complement(model: Model, planted: Circuit, drawn: Circuit, evidence: Ev
     assert {"complement.random", "complement.worst"} == set(found)
     assert all(f.passed for f in found.values())
     assert pytest.approx(math.log(2), abs=0.02) == found["complement.random"].control
-    assert found["complement.worst"].control > found["complement.worst"].pass_mark
+    assert found["complement.worst"].control > found["complement.worst"].threshold
     worst = by_name(complement.run(model, drawn, evidence, True))["complement.worst"]
     assert worst.passed is False
 

@@ -48,10 +48,10 @@ class CompiledCircuit:
         Args:
             network: The model; what is needed of its weights is copied.
             masks: Per site key, which channels run freely.
-            fills: Per site key, the values of the others.
+            ablation_values: Per site key, what stands for the others.
             edits: Per site key, a function from the values of the channels that run freely,
-                [place wanted], to those used instead. A place axis along which nothing varies
-                has length 1; after the last attention that varies, places are ends of sequences.
+                [prefix wanted], to those used instead. A prefix axis along which nothing varies
+                has length 1; after the last attention that varies, it has whole prompts only.
         """
         self.network, edits = network, edits or {}
         self.final, self.final_fill = masks[FINAL_SITE], ablation_values[FINAL_SITE]

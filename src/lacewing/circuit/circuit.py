@@ -106,6 +106,7 @@ class Circuit:
             if plain.get("nodes_only"):
                 plain["nodes_only"] = NodesOnly(**plain["nodes_only"])
             plain["config"] = PruneConfig.of(plain["config"])
+            plain["edits"] = tuple(plain.get("edits", ()))
             plain["answers"] = tuple(plain["answers"])
             plain["model_source"] = source_in(folder, plain["model_source"])
             plain |= read_arrays(folder)

@@ -74,12 +74,11 @@ def read_certificate(folder: Path) -> Certificate | None:
     Raises:
         ArtifactError: it is damaged, or its pairs are.
     """
-    file = folder / CERTIFICATE
-    if not file.exists():
+    file, beside = folder / CERTIFICATE, folder / CERTIFICATE_PAIRS
+    if not (file.exists() and beside.exists()):
         return None
     try:
-        pairs = read_pairs(folder / CERTIFICATE_PAIRS)
-        return Certificate.from_json(artifacts.read_json(file), pairs)
+        return Certificate.from_json(artifacts.read_json(file), read_pairs(beside))
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{file} holds no certificate ({error!r})") from error
 

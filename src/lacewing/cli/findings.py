@@ -81,8 +81,8 @@ def _row(
 
 def _summary(findings: Sequence[Finding], width: int, colour: bool) -> list[str]:
     """The verdict, and how many tests stand behind it."""
-    tests = {finding.name: finding.passed for finding in findings}
-    told, passed = verdict(tests), outcome(tests.values())
+    told = verdict([(finding.name, finding.passed) for finding in findings])
+    passed = outcome(finding.passed for finding in findings)
     counts = [
         f"{sum(f.passed is one for f in findings)} {words}"
         for one, words in ((True, "passed"), (False, "failed"), (None, "unresolved"))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +116,12 @@ def outcome(passed: Iterable[bool | None]) -> bool | None:
     return False if False in each else None if None in each else True
 
 
-def verdict(tests: Mapping[str, bool | None]) -> str:
-    """Tests by name in a few words: `holds`, `fails: NAMES` or `unresolved: NAMES`."""
-    whole = outcome(tests.values())
+def verdict(tests: Sequence[tuple[str, bool | None]]) -> str:
+    """Tests, by name, in a few words: `holds`, `fails: NAMES` or `unresolved: NAMES`."""
+    whole = outcome(passed for _, passed in tests)
     if whole:
         return "holds"
-    names = ", ".join(name for name, passed in tests.items() if passed is whole)
+    names = ", ".join(name for name, passed in tests if passed is whole)
     return f"unresolved: {names}" if whole is None else f"fails: {names}"
 
 

@@ -74,8 +74,10 @@ class Verification:
     def verdict(self) -> str:
         """`holds`, `fails: NAMES` or `unresolved: NAMES`, of all tests that were run."""
         if self.whole:
-            return verdict({test.name: test.passed for test in self.tests})
-        return verdict({"sufficient": self.sufficient.verdict, "necessary": self.necessary.verdict})
+            return verdict([(test.name, test.passed) for test in self.tests])
+        short = self.short
+        tests = ("sufficient", short.sufficient.verdict), ("necessary", short.necessary.verdict)
+        return verdict(tests)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for a file or a terminal."""

@@ -1,9 +1,10 @@
-"""Robust pruning: the adversary, foreign text, attention, and what a cut has to hold under."""
+"""Robust pruning: the adversary, foreign text, attention, and what a selection holds under."""
 
 import dataclasses
 import json
 import random
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -15,8 +16,7 @@ from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.modes import ablated
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits
-from lacewing.attacks.search import turns
-from lacewing.circuit.config import STRESS, PruneConfig, Stress
+from lacewing.circuit.config import CONSTRAINTS, Constraint, PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
@@ -25,18 +25,18 @@ from lacewing.pruning.node_search import Search, Wanted, gradients, step_togethe
 from lacewing.pruning.prune import prune
 from lacewing.pruning.robust.adversary import Adversary
 from lacewing.pruning.robust.constraints import (
-    CLAIMED,
-    MARK,
+    LOSS,
     OTHER_MODES,
-    Ablated,
-    Attentive,
-    Claims,
-    InPart,
-    Strain,
+    AttentionMoved,
+    ForeignClaims,
+    OtherAblation,
+    RestInPart,
+    RobustTarget,
+    holds,
 )
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.pruning.robust.losses import Demands, Kind
-from lacewing.pruning.selection import Cut
+from lacewing.pruning.robust.losses import Asked, RobustInputs, rotation
+from lacewing.pruning.selection import Selection
 from lacewing.tasks.task import Task
 
 TASK = Task(name="first_letter", generate=lambda file, random: ())
@@ -45,7 +45,7 @@ CONFIG = PruneConfig(
     prompts=640,
     batch=16,
     robust=True,
-    stress=STRESS,
+    constraints=CONSTRAINTS,
     calibrate=False,
 )
 PLANTED = micro.PLANTED
@@ -64,8 +64,8 @@ def read(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture(scope="module")
-def demands(read: Model, sets: PromptSets) -> Demands:
-    return Demands(Adversary(read, 0), ForeignText.of(read, sets))
+def inputs(read: Model, sets: PromptSets) -> RobustInputs:
+    return RobustInputs(Adversary(read, 0), ForeignText.of(read, sets))
 
 
 def kept(model: Model, nodes: dict[str, list[int]]) -> Masks:
@@ -86,37 +86,37 @@ def slopes(mask: NodeMask) -> dict[str, Tensor]:
 
 
 def learned(
-    model: Model, sets: PromptSets, masks: Masks, kind: Kind, demands: Demands
+    model: Model, sets: PromptSets, masks: Masks, asked: Asked, inputs: RobustInputs
 ) -> tuple[float, dict[str, Tensor]]:
-    """The loss under a kind of stress, and what it teaches every node."""
+    """The loss under a constraint, and what it teaches every node."""
     mask = mask_of(model, masks)
     batch = sets.train.take(range(32))
     dice = torch.Generator().manual_seed(0)
-    (loss,) = gradients(model.network, [mask], [batch], [0.0], [None], kind, dice, [demands])
+    (loss,) = gradients(model.network, [mask], [batch], [0.0], [None], asked, dice, [inputs])
     return loss, slopes(mask)
 
 
 def test_an_adversary_ablates_what_is_off_and_chosen(
-    read: Model, sets: PromptSets, demands: Demands
+    read: Model, sets: PromptSets, inputs: RobustInputs
 ) -> None:
     """The loss it is given is that of the model with its subset, less the circuit, at its mean."""
     adversary = Adversary(read, 3)
     masks = kept(read, BLIND)
-    found, _ = learned(read, sets, masks, "worst", Demands(adversary, demands.text))
+    found, _ = learned(read, sets, masks, "worst", RobustInputs(adversary, inputs.text))
     batch = sets.train.take(range(32))
     logits = ablated_logits(read, batch, adversary.spare(masks))
     assert loss_of(logits, batch, False) == pytest.approx(found, rel=2e-2, abs=2e-2)  # bf16 there
 
 
 def test_an_adversary_learns_to_ablate_what_hurts(
-    read: Model, sets: PromptSets, demands: Demands
+    read: Model, sets: PromptSets, inputs: RobustInputs
 ) -> None:
     """Up the loss: it lets the planted nodes run less and less that a circuit lacks."""
     adversary, nothing = Adversary(read, 0), kept(read, {})
     adversary.start_at(kept(read, PLANTED))
     found = []
     for _ in range(3):
-        loss, _ = learned(read, sets, nothing, "worst", Demands(adversary, demands.text))
+        loss, _ = learned(read, sets, nothing, "worst", RobustInputs(adversary, inputs.text))
         found.append(loss)
         adversary.follow()
     widths = adversary.mask.widths
@@ -127,22 +127,22 @@ def test_an_adversary_learns_to_ablate_what_hurts(
 
 
 def test_a_circuit_learns_nothing_of_what_the_adversary_lets_run(
-    read: Model, sets: PromptSets, demands: Demands
+    read: Model, sets: PromptSets, inputs: RobustInputs
 ) -> None:
     """Of the nodes that are ablated it learns, of the others not."""
     adversary = Adversary(read, 0)
     adversary.start_at(kept(read, BLIND))
-    against = Demands(adversary, demands.text)
+    against = RobustInputs(adversary, inputs.text)
     _, slope = learned(read, sets, kept(read, BLIND), "worst", against)
     assert not slope["0.attn_v"][0].any()
     assert slope["0.attn_q"][0] < 0  # off and ablated: more of it, less loss
 
 
-def test_a_blind_head_costs(read: Model, sets: PromptSets, demands: Demands) -> None:
+def test_a_blind_head_costs(read: Model, sets: PromptSets, inputs: RobustInputs) -> None:
     """A kept head that lost its query looks elsewhere: it costs, and the query is called back."""
-    sharp, _ = learned(read, sets, kept(read, PLANTED), "attention", demands)
-    plain, lacking = learned(read, sets, kept(read, BLIND), "mean", demands)
-    blind, slope = learned(read, sets, kept(read, BLIND), "attention", demands)
+    sharp, _ = learned(read, sets, kept(read, PLANTED), "attention", inputs)
+    plain, lacking = learned(read, sets, kept(read, BLIND), "mean", inputs)
+    blind, slope = learned(read, sets, kept(read, BLIND), "attention", inputs)
     assert sharp < micro.TARGET
     assert blind > plain + 1
     assert slope["0.attn_q"][0] < lacking["0.attn_q"][0] < 0
@@ -150,149 +150,169 @@ def test_a_blind_head_costs(read: Model, sets: PromptSets, demands: Demands) -> 
 
 def test_a_circuit_that_looks_elsewhere_does_not_hold(read: Model, sets: PromptSets) -> None:
     """The attention of the planted circuit is the full model's; of the blind one it is not."""
-    condition = Attentive(read, sets.validation)
-    assert condition(kept(read, PLANTED)) < 0.5
-    assert condition(kept(read, BLIND)) > 1
-    assert condition(kept(read, {})) == 0
+    constraint = AttentionMoved(read, sets.validation)
+    assert constraint.value(kept(read, PLANTED)) < 0.5 * constraint.limit
+    assert not holds(constraint, kept(read, BLIND))
+    assert constraint.value(kept(read, {})) == 0
 
 
 def test_a_stray_head_is_left_out(read: Model, sets: PromptSets) -> None:
     """Of the blind circuit only path B is left; the planted one stays as it is."""
-    condition = Attentive(read, sets.validation)
-    found = condition.without_strays(kept(read, BLIND))
+    constraint = AttentionMoved(read, sets.validation)
+    found = constraint.without_strays(kept(read, BLIND))
     assert found["0.attn_v"].nonzero()[:, 0].tolist() == [micro.HEAD]
     assert found["0.attn_in"].nonzero()[:, 0].tolist() == [5]
-    whole = condition.without_strays(kept(read, PLANTED))
+    whole = constraint.without_strays(kept(read, PLANTED))
     assert all(torch.equal(whole[key], mask) for key, mask in kept(read, PLANTED).items())
 
 
 def test_a_circuit_that_claims_everything_does_not_hold(
-    read: Model, sets: PromptSets, demands: Demands
+    read: Model, sets: PromptSets, inputs: RobustInputs
 ) -> None:
     """A constant claims all foreign text as much as its prompts; the planted circuit hardly any."""
-    condition = Claims(read, sets.validation, demands.text.to_choose_on, calibrate=False)
-    assert condition(kept(read, {})) == pytest.approx(1 / CLAIMED)
-    assert condition(kept(read, PLANTED)) < 1
+    constraint = ForeignClaims(read, sets.validation, inputs.text.to_choose_on, calibrate=False)
+    assert constraint.value(kept(read, {})) == pytest.approx(1)
+    assert holds(constraint, kept(read, PLANTED))
 
 
-def test_claims_on_foreign_text_cost(read: Model, sets: PromptSets, demands: Demands) -> None:
+def test_claims_on_foreign_text_cost(read: Model, sets: PromptSets, inputs: RobustInputs) -> None:
     """What tells the task's own prompts from other text is called for."""
-    none, _ = learned(read, sets, kept(read, {}), "natural", demands)
-    some, slope = learned(read, sets, kept(read, BLIND), "natural", demands)
+    none, _ = learned(read, sets, kept(read, {}), "natural", inputs)
+    some, slope = learned(read, sets, kept(read, BLIND), "natural", inputs)
     assert some < none
     assert slope["0.attn_v"][micro.HEAD] < 0
 
 
-def test_windows_to_choose_on_are_not_learned_on(demands: Demands) -> None:
-    """No window that is drawn is one of those that cuts are chosen on."""
+def test_windows_to_choose_on_are_not_learned_on(inputs: RobustInputs) -> None:
+    """No window that is drawn is one of those that selections are made on."""
     dice = torch.Generator().manual_seed(0)
-    drawn = {tuple(row.tolist()) for _ in range(50) for row in demands.text.draw(dice).tokens}
-    chosen = {tuple(row.tolist()) for row in demands.text.to_choose_on.tokens}
+    drawn = {tuple(row.tolist()) for _ in range(50) for row in inputs.text.draw(dice).tokens}
+    chosen = {tuple(row.tolist()) for row in inputs.text.to_choose_on.tokens}
     assert drawn & chosen == set()
-    assert demands.text.foreign.all()  # the model gives P and Q little anywhere
+    assert inputs.text.foreign.all()  # the model gives P and Q little anywhere
 
 
-def test_the_worst_condition_decides(read: Model, sets: PromptSets, demands: Demands) -> None:
-    """A strained loss is the one under the mean, or the first that fails, scaled to its limit."""
-    strain = Strain(read, sets, demands, CONFIG)
-    names = [type(condition) for condition in strain.conditions]
-    assert names == [Ablated] * len(OTHER_MODES) + [Attentive, InPart, InPart, Claims]
+def test_every_constraint_decides(
+    read: Model, sets: PromptSets, inputs: RobustInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A selection reaches the target if mean ablation and each single constraint say so."""
+    target = RobustTarget(read, sets, inputs, CONFIG)
+    names = [type(constraint) for constraint in target.constraints]
+    others = [AttentionMoved, RestInPart, RestInPart, ForeignClaims]
+    assert names == [OtherAblation] * len(OTHER_MODES) + others
     planted = kept(read, PLANTED)
-    values = [condition(planted) * micro.TARGET for condition in strain.conditions]
+    values = {id(c): c.value(planted) for c in target.constraints}
+    assert target.reaches(planted) == all(values[id(c)] <= c.limit for c in target.constraints)
     plain = loss_of(ablated_logits(read, sets.validation, planted), sets.validation, False)
-    failing = [value for value in values if value > micro.TARGET]
-    expected = failing[0] if failing else max(values)
-    assert max(plain, expected) == pytest.approx(strain(planted), rel=1e-5)
+    assert plain <= micro.TARGET
+    made = target.constraints
+    for one in made:
+        target.constraints = [one]
+        for limit in (values[id(one)] + 1e-6, values[id(one)] - 1e-6):
+            limited = mock.Mock(value=one.value, limit=limit)
+            target.constraints = [limited]
+            assert target.reaches(planted) == (values[id(one)] <= limit)
+    target.constraints = []
     lost = loss_of(ablated_logits(read, sets.validation, kept(read, BLIND)), sets.validation, False)
     assert lost > micro.TARGET
-    assert lost == pytest.approx(strain(kept(read, BLIND)))
+    assert not target.reaches(kept(read, BLIND))
 
 
-def test_what_failed_last_is_asked_first(read: Model, sets: PromptSets, demands: Demands) -> None:
+def test_what_failed_last_is_asked_first(
+    read: Model, sets: PromptSets, inputs: RobustInputs
+) -> None:
     """With a target that the blind circuit reaches it fails on attention, which moves up."""
-    strain = Strain(read, sets, demands, dataclasses.replace(CONFIG, target_loss=0.6))
-    strain.conditions = [c for c in strain.conditions if isinstance(c, Claims | Attentive)][::-1]
-    assert [type(condition) for condition in strain.conditions] == [Claims, Attentive]
-    assert strain(kept(read, BLIND)) > 0.6
-    assert [type(condition) for condition in strain.conditions] == [Attentive, Claims]
+    target = RobustTarget(read, sets, inputs, dataclasses.replace(CONFIG, target_loss=0.6))
+    two = [c for c in target.constraints if isinstance(c, ForeignClaims | AttentionMoved)]
+    target.constraints = two[::-1]
+    assert [type(c) for c in target.constraints] == [ForeignClaims, AttentionMoved]
+    assert not target.reaches(kept(read, BLIND))
+    assert [type(c) for c in target.constraints] == [AttentionMoved, ForeignClaims]
 
 
-def test_an_attack_is_faced_from_then_on(read: Model, sets: PromptSets, demands: Demands) -> None:
+def test_an_attack_is_a_constraint_from_then_on(
+    read: Model, sets: PromptSets, inputs: RobustInputs
+) -> None:
     """Outside an empty circuit it finds what breaks it, outside the planted one it does not."""
-    strain = Strain(read, sets, Demands(Adversary(read, 0), demands.text), CONFIG)
-    strain.conditions = []
-    assert strain.attack(kept(read, {}))
-    assert not strain.attack(kept(read, PLANTED))
-    assert [type(condition) for condition in strain.conditions] == [InPart, InPart]
-    assert max(condition(kept(read, {})) for condition in strain.conditions) > 1
+    target = RobustTarget(read, sets, RobustInputs(Adversary(read, 0), inputs.text), CONFIG)
+    target.constraints = []
+    assert target.attack(kept(read, {}))
+    assert not target.attack(kept(read, PLANTED))
+    assert [type(constraint) for constraint in target.constraints] == [RestInPart, RestInPart]
+    assert not all(holds(constraint, kept(read, {})) for constraint in target.constraints)
 
 
-def test_a_broken_cut_grows_back_no_further_than_it_must(read: Model, sets: PromptSets) -> None:
-    """Of the cuts on the way down, the smallest that no attack breaks; none if all break."""
+def test_a_broken_selection_grows_back_no_further_than_it_must(
+    read: Model, sets: PromptSets
+) -> None:
+    """Of the selections on the way down, the smallest that no attack breaks; none if all break."""
     search = Search(read, 0, Wanted(TASK, CONFIG), sets)
     whole = {key: torch.ones(w, dtype=torch.bool) for key, w in search.mask.widths.items()}
-    mode = [whole, kept(read, PLANTED), kept(read, BLIND), kept(read, {})]
-    cuts = [Cut(masks, sum(int(mask.sum()) for mask in masks.values()), 0.0) for masks in mode]
-    assert cuts[1] == search._standing(cuts)
-    assert search._standing(cuts[2:]) is None
+    way = [whole, kept(read, PLANTED), kept(read, BLIND), kept(read, {})]
+    found = [Selection(masks, sum(int(mask.sum()) for mask in masks.values())) for masks in way]
+    assert found[1] is search._standing(found)
+    assert search._standing(found[2:]) is None
 
 
-def test_a_robust_circuit_stands_all_conditions(read: Model, sets: PromptSets) -> None:
+def test_a_robust_circuit_holds_under_all_constraints(read: Model, sets: PromptSets) -> None:
     """It reaches the target under mean ablation and holds under everything else."""
     config = dataclasses.replace(CONFIG, prompts=320, stages=1)
     circuit = prune(read, TASK, config, sets=sets, quiet=True)
     masks = masks_of(read.network, circuit.nodes)
     for mode in OTHER_MODES:
         logits = ablated(read, sets.validation, masks, mode, 0, read.network)
-        assert loss_of(logits, sets.validation, False) <= MARK
-    assert Attentive(read, sets.validation)(masks) <= 1
+        assert loss_of(logits, sets.validation, False) <= LOSS
+    assert holds(AttentionMoved(read, sets.validation), masks)
     text = ForeignText.of(read, sets).to_choose_on
-    assert Claims(read, sets.validation, text, False)(masks) <= 1
+    assert holds(ForeignClaims(read, sets.validation, text, False), masks)
     assert circuit.losses["validation"] <= micro.TARGET
-    assert circuit.settings["robust"] is True
+    assert circuit.config == config
 
 
-def test_every_kind_has_a_head_of_its_own(read: Model, sets: PromptSets) -> None:
-    """After the first step only that kind's calibration has moved."""
+def test_every_constraint_has_a_calibration_of_its_own(read: Model, sets: PromptSets) -> None:
+    """After the first step only that of the first constraint has moved."""
     config = dataclasses.replace(CONFIG, calibrate=True)
     search = Search(read, 0, Wanted(TASK, config), sets)
     step_together(read, [search])
-    moved = {kind for kind, head in search.heads.items() if head.log_scale != 0}
-    assert {STRESS[0]} == moved
-    assert set(STRESS) == set(search.heads)
+    moved = {asked for asked, found in search.calibrations.items() if found.log_scale != 0}
+    assert {CONSTRAINTS[0]} == moved
+    assert set(CONSTRAINTS) == set(search.calibrations)
 
 
 def test_a_robust_search_sees_more_prompts() -> None:
-    """Three times as many steps under all stress, fewer under less; the worst only on request."""
-    assert set(STRESS) - set(PruneConfig().stress) == {"worst"}
+    """Three times as many steps under all constraints, fewer under less; the worst on request."""
+    assert set(CONSTRAINTS) - set(PruneConfig().constraints) == {"worst"}
     assert 3 * dataclasses.replace(CONFIG, robust=False).steps == CONFIG.steps
-    assert CONFIG.steps > dataclasses.replace(CONFIG, stress=("zero",)).steps > CONFIG.steps / 3
+    assert (
+        CONFIG.steps > dataclasses.replace(CONFIG, constraints=("zero",)).steps > CONFIG.steps / 3
+    )
 
 
-def test_a_part_of_the_stress(read: Model, sets: PromptSets) -> None:
+def test_some_of_the_constraints(read: Model, sets: PromptSets) -> None:
     """A circuit is asked for what was chosen, and for mean ablation always."""
-    config = dataclasses.replace(CONFIG, stress=("zero", "subset"), prompts=320, stages=1)
+    config = dataclasses.replace(CONFIG, constraints=("zero", "subset"), prompts=320, stages=1)
     search = Search(read, 0, Wanted(TASK, config), sets)
-    assert ("mean", "zero", "subset") == search.kinds
-    assert search.strain is not None
-    assert [Ablated, InPart] == [type(c) for c in search.strain.conditions]
-    assert search.strain.mended is None
-    assert not search.strain.opposed
-    assert ("attention", "worst") == turns(("attention", "worst"))
+    assert ("mean", "zero", "subset") == search.constraints
+    assert search.robust is not None
+    assert [OtherAblation, RestInPart] == [type(c) for c in search.robust.constraints]
+    assert search.robust.mended is None
+    assert not search.robust.opposed
+    assert ("attention", "worst") == rotation(("attention", "worst"))
     circuit = prune(read, TASK, config, sets=sets, quiet=True)
     assert circuit.losses["validation"] <= micro.TARGET
 
 
-@pytest.mark.parametrize("stress", [(), ("zero", "zero")])
-def test_stress_that_there_is_not(stress: tuple[Stress, ...]) -> None:
-    """The message has the kinds there are."""
+@pytest.mark.parametrize("constraints", [(), ("zero", "zero")])
+def test_constraints_that_there_are_not(constraints: tuple[Constraint, ...]) -> None:
+    """The message has those there are."""
     with pytest.raises(ConfigError, match=r"some of attention, .* natural, each once"):
-        dataclasses.replace(CONFIG, stress=stress)
+        dataclasses.replace(CONFIG, constraints=constraints)
 
 
 def test_settings_come_back() -> None:
-    """Through JSON, from circuits with settings of later or earlier versions too."""
-    saved = json.loads(json.dumps(CONFIG.settings() | {"seconds": 3.0}))
+    """Through JSON, from circuits of other versions too, where constraints were called stress."""
+    saved = json.loads(json.dumps(CONFIG.as_json() | {"seconds": 3.0}))
     assert CONFIG == PruneConfig.of(saved)
-    del saved["stress"]
-    assert PruneConfig().stress == PruneConfig.of(saved).stress
+    older = saved | {"stress": saved.pop("constraints")}
+    assert CONFIG == PruneConfig.of(older)
+    assert PruneConfig().constraints == PruneConfig.of(saved).constraints

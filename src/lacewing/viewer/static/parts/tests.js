@@ -80,7 +80,7 @@ export function table(circuit) {
   const list = rows(verification);
   const groups = d3.group(list, (test) => test.name.split(".")[0]);
   const cells = list.map((t) => [t.name, said(t.passed), t.value ?? "", t.low ?? "", t.high ?? "", t.unit ?? "", t.n ?? "", t.at_most ? "at most" : "at least", t.threshold ?? "", t.control ?? "", t.control_name ?? "", t.meaning ?? ""]);
-  const head = ["test", "result", "value", "low", "high", "unit", "n", "side", "mark", "control", "control is", "meaning"];
+  const head = ["test", "result", "value", "low", "high", "unit", "n", "side", "threshold", "control", "control is", "meaning"];
   const left = Array.isArray(verification.left_out) ? verification.left_out : [];
   return h("div.tests", {},
     h("p.row", {}, h(`span.verdict${spoken(circuit.verdict).look}`, {}, counted(list)), h("span.soft", {}, `${verification.pairs ?? circuit.pairs} pairs of test prompts, seed ${verification.seed ?? circuit.seed}; ${circuit.model_name}, ${circuit.ablation} ablation.`)),

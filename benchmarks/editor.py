@@ -1,4 +1,4 @@
-"""`python -m benchmarks.trials [TASK]`: the loss of a circuit, what every search asks for.
+"""`python -m benchmarks.editor [TASK]`: the loss of a circuit, what every search asks for.
 
 A circuit is cut out first. Then its loss on the validation prompts is measured in three ways, which
 take turns:
@@ -23,7 +23,7 @@ import torch
 import tyro
 
 from benchmarks.__main__ import copying
-from benchmarks.cuts import masked, seconds
+from benchmarks.selections import masked, seconds
 from lacewing.ablation.calibration import calibrated_loss
 from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.editor import CircuitEditor

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.worst`: how far the search for the worst subset hangs on its seed.
+"""`python -m benchmarks.worst_subset`: how far the search for the worst subset hangs on its seed.
 
 The test loss of the full model while the worst subset outside a saved circuit is ablated, as one
 search finds it and as the suite's four do, for several seeds.
@@ -12,7 +12,7 @@ import tyro
 from lacewing.ablation.calibration import calibrated_loss
 from lacewing.ablation.run import ablated_logits
 from lacewing.ablation.worst_subset import STARTS, worst_subset
-from lacewing.circuit import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.kernels.memory import keep_pages
@@ -33,7 +33,7 @@ class Worst:
 def main(worst: Worst) -> None:
     """Print a row a seed."""
     keep_pages()
-    circuit = circuits.load(worst.circuit)
+    circuit = Circuit.load(worst.circuit)
     model = store.load(circuit.model_source)
     circuit.check(model)
     sets = prompt_sets(model, get(circuit.task), PruneConfig.of(circuit.settings))

@@ -1,12 +1,12 @@
-"""`python -m benchmarks.cuts`: circuits cut out of a learned mask, against the published way.
+"""`python -m benchmarks.selections`: circuits selected from a learned mask, against the published way.
 
 A real mask is learned first (`builtin:sparse`, or --model, and a task). Then three ways take turns:
 
-published  at every stage, bisection over all nodes; each cut is run by the masked model, on all
-           prompts
+published  at every stage, bisection over all nodes; each selection is run by the masked model, on
+           all prompts
 bisection  the same with compiled circuits
 ours       the last stage first, from its count of nodes; earlier ones only below what is found; a
-           cut stops as soon as it can no longer reach the target
+           run stops as soon as the target can no longer be reached
 
 Then one pass over the rows of four thresholds is held against four passes, one threshold each.
 """
@@ -35,7 +35,7 @@ from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Search, Wanted, step_together
 from lacewing.pruning.reachability import reachable
-from lacewing.pruning.selection import Cut
+from lacewing.pruning.selection import Selection, Target
 from lacewing.tasks import registry
 from lacewing.tasks.batch import Prompts
 
@@ -44,7 +44,7 @@ AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Cuts:
+class Selections:
     """What to measure."""
 
     model: str = "builtin:sparse"
@@ -58,19 +58,19 @@ class Cuts:
 
 
 class Counted:
-    """A measure of cuts that counts how often it is asked."""
+    """A target that counts how often it is asked."""
 
-    def __init__(self, measure: Callable[[Masks], float]) -> None:
-        self.measure, self.cuts = measure, 0
+    def __init__(self, reaches: Callable[[Masks], bool]) -> None:
+        self.asked_of, self.selections = reaches, 0
 
-    def __call__(self, masks: Masks) -> float:
-        """The loss."""
-        self.cuts += 1
-        return self.measure(masks)
+    def reaches(self, masks: Masks) -> bool:
+        """Whether the nodes that masks keep reach it."""
+        self.selections += 1
+        return self.asked_of(masks)
 
 
 def learned(model: Model, task: str, config: PruneConfig) -> Search:
-    """A search that has walked its path and has not cut yet."""
+    """A search that has walked its path and has not selected yet."""
     search = Search.begin(model, 0, Wanted(registry.get(task), config))
     if isinstance(search, DataError):
         raise search
@@ -79,8 +79,8 @@ def learned(model: Model, task: str, config: PruneConfig) -> Search:
     return search
 
 
-def plain_bisection(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cut | None:
-    """The smallest cut of all stages, each by bisection from nothing to everything."""
+def plain_bisection(model: Model, search: Search, target: Target) -> Selection | None:
+    """The smallest selection of all stages, each by bisection from nothing to everything."""
     best = None
     for ranking in search.rankings:
         mask = NodeMask(search.mask.widths, model.means, ranking, 1.0)
@@ -88,19 +88,18 @@ def plain_bisection(model: Model, search: Search, loss: Callable[[Masks], float]
         while high - low > 1:
             middle = (low + high) // 2
             masks = reachable(model.network, mask.top(middle))
-            found = Cut(masks, middle, loss(masks))
-            if found.loss <= search.wanted.config.target_loss:
+            if target.reaches(masks):
                 high = middle
                 if best is None or middle < best.nodes:
-                    best = found
+                    best = Selection(masks, middle)
             else:
                 low = middle
     return best
 
 
-def our_cuts(model: Model, search: Search, loss: Callable[[Masks], float]) -> Cut | None:
-    """What a search does, before it thins."""
-    search.measure, search.best = loss, None
+def our_selection(model: Model, search: Search, target: Target) -> Selection | None:
+    """What a search does, before nodes are eliminated."""
+    search.target, search.best = target, None
     return search.smallest(model)
 
 
@@ -149,39 +148,47 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def main(bench: Cuts) -> None:
+def main(bench: Selections) -> None:
     """Learn, then let the ways take turns."""
     keep_pages()
     model = store.load(bench.model)
     with sparse_products(model.network):
         search = learned(model, bench.task, PruneConfig())
         prompts = search.sets.validation
+        most = search.wanted.config.target_loss
         ways = {
-            "published": lambda m: calibrated_loss(masked(model, prompts, m), prompts),
-            "bisection": lambda m: calibrated_loss(ablated_logits(model, prompts, m), prompts),
-            "ours": search.measure,
+            "published": lambda m: calibrated_loss(masked(model, prompts, m), prompts) <= most,
+            "bisection": lambda m: (
+                calibrated_loss(ablated_logits(model, prompts, m), prompts) <= most
+            ),
+            "ours": search.target.reaches,
         }
         took: dict[str, list[float]] = {name: [] for name in ways}
         said = {}
         for _ in range(bench.times):
-            for name, loss in ways.items():
-                counted = Counted(loss)
+            for name, reaches in ways.items():
+                counted = Counted(reaches)
                 began = time.perf_counter()
-                found = (our_cuts if name == "ours" else plain_bisection)(model, search, counted)
+                found = (our_selection if name == "ours" else plain_bisection)(
+                    model, search, counted
+                )
                 took[name].append(time.perf_counter() - began)
-                said[name] = {"cuts": counted.cuts, "nodes": found.nodes if found else math.inf}
+                said[name] = {
+                    "selections": counted.selections,
+                    "nodes": found.nodes if found else math.inf,
+                }
         together, alone = at_once(model, search)
         pairs = [(seconds(together), seconds(alone)) for _ in range(bench.times)]
     for name, facts in said.items():
         ratio = statistics.median(a / b for a, b in zip(took["published"], took[name], strict=True))
         facts |= {"ms": 1e3 * statistics.median(took[name]), "ratio": ratio}
-        sizes = f"{facts['cuts']:3} cuts, {facts['nodes']} nodes"
+        sizes = f"{facts['selections']:3} selections, {facts['nodes']} nodes"
         print(f"{name:10} {facts['ms']:8.0f} ms {ratio:5.1f}x  {sizes}")
     passes = statistics.median(a / b for a, b in pairs)
     print(f"{AT_ONCE} thresholds in one pass take {passes:.2f} of the time of {AT_ONCE} passes")
     if bench.json:
-        print(json.dumps({"cuts": said, "one_pass_of_four": passes}))
+        print(json.dumps({"selections": said, "one_pass_of_four": passes}))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Cuts))
+    main(tyro.cli(Selections))
