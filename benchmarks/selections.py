@@ -1,4 +1,4 @@
-"""`python -m benchmarks.selections`: circuits selected from a learned mask, against the published way.
+"""`python -m benchmarks.selections`: selecting from a learned mask, against the published way.
 
 A real mask is learned first (`builtin:sparse`, or --model, and a task). Then three ways take turns:
 

@@ -187,7 +187,7 @@ def _circuits(
     missing = [number for number, circuit in enumerate(found) if circuit is None]
 
     def keep(number: int, circuit: Circuit) -> None:
-        one, place = wanted[missing[number]], places[missing[number]]
+        place = places[missing[number]]
         circuit.save(place)
         say(
             f"{output.name:6} {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges",

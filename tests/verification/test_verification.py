@@ -22,7 +22,7 @@ from lacewing.verification import natural_text as natural
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut
 from lacewing.verification.random_circuits import random_nodes
-from lacewing.verification.verify import verify
+from lacewing.verification.short import short_test
 from lacewing.viewer.attention import attend
 from micro import make
 
@@ -67,16 +67,16 @@ def test_ablations(model: Model, planted: Circuit, drawn: Circuit, evidence: Evi
     assert not any(f.passed for f in random.values())
 
 
-def test_the_own_ablation_is_that_of_verify(
+def test_the_own_ablation_is_that_of_the_short_test(
     model: Model, planted: Circuit, evidence: Evidence
 ) -> None:
-    """Numbers and verdicts of `verify` become findings as they are, missed marks too."""
+    """Numbers and verdicts of the short test become findings as they are, missed thresholds too."""
     for circuit in (planted, make(model, micro.PATH_A)):
-        done = verify(model, circuit, evidence.test, random_circuits=2, quiet=True)
-        found = by_name(ablations.verified(done, "mean"))
+        done = short_test(model, circuit, evidence.test, random_circuits=2, quiet=True)
+        found = by_name(ablations.of_short_test(done, "mean"))
         for name, test in (("sufficient", done.sufficient), ("necessary", done.necessary)):
             finding = found[f"{name}.mean"]
-            assert (test.verdict, test.loss, test.mark) == (
+            assert (test.verdict, test.loss, test.threshold) == (
                 finding.passed,
                 finding.value,
                 finding.threshold,

@@ -1,9 +1,11 @@
-"""How much the loss would rise without each part, to first order, from one backward pass.
+"""How much the loss would rise without each component, to first order, from one backward pass.
 
-    node    sum over tokens of (fill - x) dL/dx
-    edge    w (fill dL/db - dL/dw), with b and w its destination's bias and its weight
+    node    sum over tokens of (a - x) dL/dx
+    edge    w (a dL/db - dL/dw), with b and w its destination's bias and its weight
 
-Exact only for small changes: it ranks parts, it decides nothing. Source: attribution patching
+with x the node's value and a the ablation value of the node, or of the edge's source.
+
+Exact only for small changes: it ranks components, it decides nothing. Source: attribution patching
 (Nanda 2023); method section 6.
 """
 
@@ -25,7 +27,7 @@ from lacewing.tasks.scoring import two_answer_loss
 
 
 def first_order(editor: CircuitEditor, prompts: Prompts) -> dict[Component, float]:
-    """Rise of the mean loss without each part that is on, in nats, to first order."""
+    """Rise of the mean loss without each component that is on, in nats, to first order."""
     network, ablation_values = editor.network, editor.ablation_values
     network.requires_grad_(True)
     network.zero_grad()
@@ -53,7 +55,7 @@ def node_rises(
     Args:
         network: The model; where its parameters ask for gradients, they get theirs too.
         masks: The nodes that are on.
-        fills: Per site key, what stands for the values of nodes that are off.
+        ablation_values: Per site key, what stands for the values of nodes that are off.
         prompts: What the loss is measured on.
     """
     gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}

@@ -48,7 +48,7 @@ def refitted_loss(
     """Loss per sequence, in nats, with the calibration that is best on other prompts.
 
     What is ablated, and how, shifts all prompts' logits alike. That says nothing of what is known
-    about a prompt, and a handful of numbers fitted elsewhere takes it out again.
+    about a prompt, and a few numbers fitted elsewhere take it out again.
 
     Args:
         run: Gives the logits at the answer position.

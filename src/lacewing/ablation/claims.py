@@ -1,4 +1,4 @@
-"""How strongly a model or a circuit claims that an answer comes next, at every position of a text."""
+"""How strongly a model or a circuit claims that an answer comes next, everywhere in a text."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -39,7 +39,7 @@ def claims(
         answers: Token ids of the task's answers.
         masks: Nodes that run freely; none for the full model.
         calibration: Of the circuit; none for the full model.
-        fills: What the other nodes are replaced by.
+        ablation_values: What stands for the other nodes.
     """
     found = []
     edits = {} if masks is None else replacing(masks, ablation_values or {})

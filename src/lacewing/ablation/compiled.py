@@ -2,11 +2,11 @@
 
 What is ablated is a constant, so it is multiplied only once:
 
-    linear map   y = W[:, live] x_live + (W[:, rest] fill + bias)
+    linear map   y = W[:, live] x_live + (W[:, rest] a_rest + bias), a the ablation values
     AbsTopK      masks act after it, so dropped values compete with live ones: rows that no live
                  channel reaches are ranked once, and a few live values are compared, not sorted
     head         without a live query, key or value it is a function of the position alone
-    write        of a site where nothing is live it is the fill, and what leads there is skipped
+    write        of a site where nothing is live it is constant, and what leads there is skipped
     token        after the last attention that varies, only those matter whose logits are asked for
 
 Equal to the masked model up to the order of sums. What a mask means: paper A.5, method section 6.
@@ -59,7 +59,7 @@ class CompiledCircuit:
         self.blocks = []
         for layer, block in enumerate(network.blocks):
             sites = _sites(network.config, layer, masks, ablation_values, edits)
-            self.blocks.append(CompiledBlock(cast(Block, block), network.config, sites))
+            self.blocks.append(CompiledBlock(cast("Block", block), network.config, sites))
         self.turn = max([n for n, block in enumerate(self.blocks) if block.varies], default=0)
         """The block that goes over to the ends of sequences: no later attention varies."""
 
@@ -76,7 +76,7 @@ class CompiledCircuit:
         """Next-token logits, in nats, at the ends of sequences; with gradients for edits.
 
         Args:
-            places: Where to run.
+            prefixes: Where to run.
             wanted: The tokens whose logits are asked for; those of others are NaN. By default all.
         """
         network, ends = self.network, prefixes.ends
@@ -138,7 +138,7 @@ class _Site:
         return self.edit(_surviving(full, self.live, self.keep, every, _nothing()))
 
     def add(self, x: Tensor, live: Tensor) -> Tensor:
-        """The residual stream with this site's write: what is live, and the fill elsewhere."""
+        """The residual stream with this site's write: what is live, ablation values elsewhere."""
         out = x + torch.where(self.mask, 0, self.ablation_value)
         out[..., self.live] += live
         return out
@@ -182,7 +182,7 @@ class _Map:
 
 
 class CompiledBlock:
-    """One block of a live circuit."""
+    """One block of a compiled circuit."""
 
     def __init__(self, block: Block, config: ModelConfig, sites: Mapping[str, _Site]) -> None:
         """Compile it."""
@@ -207,12 +207,12 @@ class CompiledBlock:
     def attended(
         self, x: Tensor, positions: Tensor | None, prefixes: UniquePrefixes, ends: bool, first: bool
     ) -> Tensor:
-        """The live channels of what attention writes, at all places or at ends of sequences.
+        """The live channels of what attention writes, at all prefixes or at ends of sequences.
 
         Args:
-            x: The residual stream at all places; ignored where nothing varies, or it is known.
+            x: The residual stream at all prefixes; ignored where nothing varies, or it is known.
             positions: The position channels there.
-            places: Where the circuit runs.
+            prefixes: Where the circuit runs.
             ends: Whether only ends are wanted.
             first: Whether this is the first block, whose reads may be known.
         """
@@ -246,7 +246,7 @@ class CompiledBlock:
         return site.edit(prefixes.read[:, columns])
 
     def _mixed(self, read: Tensor, prefixes: UniquePrefixes, ends: bool) -> Tensor:
-        """What the live heads see, heads side by side, at all places or at ends of sequences."""
+        """What the live heads see, heads side by side, at all prefixes or at ends of sequences."""
         sink = None if self.block.sink is None else self.block.sink[self.heads]
         k, v = (
             prefixes.by_sequence(self._heads(name, read)).transpose(1, 2)
@@ -266,7 +266,7 @@ class CompiledBlock:
         return self.mlp_proj(self.c_fc(read))
 
     def _heads(self, name: str, read: Tensor) -> Tensor:
-        """Queries, keys or values of the heads that are live, [place head channel]."""
+        """Queries, keys or values of the heads that are live, [prefix head channel]."""
         site = self.sites[name]
         whole = site.ablation_value[self.columns].expand(len(read), -1)
         if len(site.live):

@@ -1,8 +1,8 @@
-"""A circuit under trial: nodes and edges switched off and on again, and the loss that follows.
+"""The circuit editor: nodes and edges switched off and on again, and the loss that follows.
 
-An edge that is off contributes its weight times the fill of its source: in a copy of the network
-its weight is zero and the bias of its destination has grown by that. So a circuit with edges cut
-runs like any other.
+An edge that is off contributes its weight times the ablation value of its source: in a copy of the
+network its weight is zero and the bias of its destination has grown by that. So a circuit with
+edges cut runs like any other.
 """
 
 import copy
@@ -29,11 +29,11 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
 REMEMBERED = 2
-"""Sets of prompts whose places a trial keeps: what parts are ranked on, and what decides."""
+"""Sets of prompts whose prefixes an editor keeps: what ranks components, and what decides."""
 
 
 class CircuitEditor:
-    """A circuit whose parts can be switched."""
+    """A circuit whose components can be switched."""
 
     def __init__(
         self, network: Transformer, circuit: Circuit, ablation_values: Mapping[str, Tensor]
@@ -42,8 +42,8 @@ class CircuitEditor:
 
         Args:
             network: The circuit's model; it is copied.
-            circuit: Where the trial begins.
-            fills: Per site key, what stands for the values of nodes that are off.
+            circuit: Where the editor begins.
+            ablation_values: Per site key, what stands for the values of nodes that are off.
         """
         self.network, self.ablation_values, self.circuit = (
             cut_network(network, circuit, ablation_values),
@@ -178,7 +178,7 @@ def cut_network(
     Args:
         network: The circuit's model.
         circuit: A circuit whose edges may be fewer than the weights between its nodes.
-        fills: Per site key, the values of ablated nodes.
+        ablation_values: Per site key, the values of ablated nodes.
     """
     network = copy.deepcopy(network)
     for family, pairs in circuit.edges.items():

@@ -33,7 +33,7 @@ def nodes_of(masks: Masks) -> dict[str, np.ndarray]:
 
 
 def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, SiteHook]:
-    """Hooks that fill all unmasked nodes with constants."""
+    """Hooks that replace the values of all unmasked nodes by constants."""
 
     def hook(mask: Tensor, ablation_value: Tensor) -> SiteHook:
         return lambda value: torch.where(mask, value, ablation_value)
@@ -44,7 +44,7 @@ def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, 
 def resampling(
     network: Transformer, prompts: Prompts, donors: Prompts, masks: Masks
 ) -> dict[str, SiteHook]:
-    """Hooks that fill from other prompts' run, token by token counted from the answer backwards.
+    """Hooks that take other prompts' values, token by token counted from the answer backwards.
 
     Args:
         network: Where the hooks will be set.

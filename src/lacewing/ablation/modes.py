@@ -1,4 +1,4 @@
-"""Running a circuit, or the model without it, in the ways the tests ask for.
+"""Running a circuit, or the model without it, in the ablation modes that the tests ask for.
 
 mean, zero   what is ablated has its mean over the pretraining text, or zero
 resample     it has the values of a random prompt of another pair, of either answer: a donor of
@@ -63,13 +63,13 @@ def only(
 def ablated(
     model: Model, prompts: Prompts, masks: Masks, mode: AblationMode, seed: int, full: Transformer
 ) -> Float[Tensor, "sequence vocab"]:
-    """Logits at the answer position with all unmasked nodes ablated in one of the ways.
+    """Logits at the answer position with all unmasked nodes ablated in one of the modes.
 
     Args:
         model: The model, or a circuit's copy of it with edges cut.
         prompts: What to run.
         masks: Nodes that run freely.
-        way: See the head of this file.
+        mode: See the head of this file.
         seed: Draws the donors of `resample`.
         full: The model as it was trained, whose norms `frozen` borrows.
     """
@@ -118,7 +118,7 @@ def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
     """
     pairs = len(prompts)
     if pairs < 2:
-        raise DataError("resampling fills from another pair, but there is only one: add pairs")
+        raise DataError("resampling takes values of another pair, but there is only one: add pairs")
     generator = np.random.default_rng(seed)
     own = np.arange(2 * pairs) // 2
     other = (own + generator.integers(1, pairs, 2 * pairs)) % pairs

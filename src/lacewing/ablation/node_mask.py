@@ -66,7 +66,7 @@ class NodeMask:
         return self.by_site(self.tau.detach() > 0)
 
     def by_site(self, nodes: Tensor) -> dict[str, Tensor]:
-        """One value per node of the model, cut into those of each site."""
+        """One value per node of the model, split into those of each site."""
         parts = torch.split(nodes, list(self.widths.values()))
         return dict(zip(self.widths, parts, strict=True))
 
@@ -99,7 +99,7 @@ def slope(tau: Tensor, temperature: float) -> Tensor:
 
 
 def ranked(tau: Tensor) -> Tensor:
-    """Places of tau from the highest to the lowest, ties by place."""
+    """Indices of tau from the highest to the lowest, ties by index."""
     return torch.sort(tau.detach(), descending=True, stable=True).indices
 
 

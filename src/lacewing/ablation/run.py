@@ -1,7 +1,7 @@
 """Ablate: replace what is outside a circuit (or inside) and see what the model still does.
 
-Masks act after AbsTopK, are the same at every token and prompt, and fill with the mean over the
-pretraining text, zero, or the values of another prompt (paper A.5, method section 6).
+Masks act after AbsTopK and are the same at every token and prompt. For what is ablated stands its
+mean over the pretraining text, zero, or its value in another prompt (paper A.5, method section 6).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ def ablated_loss(
 
     Args:
         model: The model.
-        prompts: Pairs; `resample` fills with the values of the following pair's same member, the
+        prompts: Pairs; `resample` takes the values of the following pair's same member, the
             last with the first's.
         masks: Nodes that run freely; none for the full model.
         ablation: What the others are replaced by.
@@ -72,7 +72,7 @@ def logits_in_pieces(
     """
     count = len(prompts)
     if ablation == "resample" and count < 2:
-        raise DataError("resampling fills from another pair, but there is only one: add pairs")
+        raise DataError("resampling takes values of another pair, but there is only one: add pairs")
     run = _runner(model, prompts, masks, ablation)
     for rows in in_pieces(count):
         with torch.no_grad():
@@ -97,7 +97,7 @@ def _runner(
 
 
 def _few(masks: Masks) -> bool:
-    """Whether few enough nodes are live for a compiled circuit to be the faster way."""
+    """Whether few enough nodes are live for a compiled circuit to be faster."""
     return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))
 
 

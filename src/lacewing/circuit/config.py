@@ -52,7 +52,7 @@ class PruneConfig:
     penalty_to: float = 3e-2
     """Cost of a kept node where it ends; rises geometrically between."""
     stages: int = 3
-    """Points of the path, over its later half, at which a circuit is cut out; the smallest wins."""
+    """Points of the path, over its later half, where a circuit is selected; the smallest wins."""
     learning_rate: float = 0.03
     """Step size of the mask; decays linearly to a tenth."""
     beta2: float = 0.95
@@ -73,19 +73,19 @@ class PruneConfig:
     circuit; not together with `robust`."""
     edge_masks: int = 3
     """How many such masks are learned, each from a seed of its own and around half as many nodes as
-    the one before; what is found is joined and pruned again. More find smaller circuits, mostly."""
+    the one before; what is found is merged and pruned again. More find smaller circuits, mostly."""
     minimal: bool = False
     """Prune edges too, then remove nodes and edges until none can go, and keep the certificate."""
     robust: bool = False
     """Find a circuit that also holds under what `lacewing verify` tests (see `constraints`). It is
     several times larger, and takes several times as long."""
     constraints: tuple[Constraint, ...] = tuple(c for c in CONSTRAINTS if c != "worst")
-    """What a robust circuit is to hold under: other ablations, frozen norms, a random part of the rest
-    ablated, natural text outside the task, attention as in the full model; on request also the
+    """What a robust circuit is to hold under: other ablations, frozen norms, a random part of the
+    rest ablated, natural text outside the task, attention as in the full model; on request also the
     worst part of the rest ablated, which can take thousands of nodes and many minutes."""
     calibrate: bool = True
     """Fit a scale and, for few answers, one bias per answer token to the circuit's logits, as the
-    paper does: while the mask is learned, and for every cut on the prompts it is chosen on."""
+    paper does: while the mask is learned, and for every selection on those it is made on."""
 
     def __post_init__(self) -> None:
         if not 0 < self.target_loss < 0.6931:

@@ -221,7 +221,7 @@ def _about(model: Model, node: str) -> str:
     network, c = model.network, int(channel)
     if key == FINAL_SITE:
         return f"{node}\nraises {_tokens(model, network.lm_head.weight[:, c])}"
-    layer, site = key.split(".")
+    site = key.split(".")[1]
     if site in ("attn_in", "mlp_in"):
         if c >= network.config.d_model:
             return f"{node}\nposition channel {c - network.config.d_model}"

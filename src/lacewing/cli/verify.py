@@ -82,7 +82,7 @@ def _verification(result: dict[str, Any]) -> str:
 
 
 def _certificate(result: dict[str, Any]) -> str:
-    """The verdict, and the parts whose loss comes nearest to the target."""
+    """The verdict, and the components whose loss comes nearest to the target."""
     parts = {"node": result["nodes"], "edge": result["edges"]}
     slack = sorted((p["slack"], f"{kind} {n}") for kind, of in parts.items() for n, p in of.items())
     verdict = "minimal" if result["minimal"] else "NOT minimal"

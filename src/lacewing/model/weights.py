@@ -58,7 +58,7 @@ def writers(block: Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Weight [destination, source] and bias [destination] that compute each written site."""
     found = {}
     for site, writer in WRITERS.items():
-        linear = getattr(cast(Block, block), writer.matrix)
+        linear = getattr(cast("Block", block), writer.matrix)
         weight, bias = linear.weight, linear.bias
         if writer.third is not None:
             weight, bias = thirds(weight)[writer.third], thirds(bias)[writer.third]

@@ -1,9 +1,9 @@
 """From a circuit to the lines of its program: what is constant is computed once and for all.
 
     outside nodes       constants, folded into biases
-    residual stream     embedding + fills + what kept nodes write; a channel nobody kept writes to
-                        depends on the token alone, so a norm needs one number per token for all
-                        such channels: the sum of their squares
+    residual stream     embedding + ablation values + what kept nodes write; a channel that no kept
+                        node writes to depends on the token alone, so a norm needs one number per
+                        token for all such channels: the sum of their squares
     first reads         functions of the token alone: a table each
     AbsTopK             as little of it as cannot be proved never to bite (see `rivals`)
     heads without live  constants, or with a sink functions of the position

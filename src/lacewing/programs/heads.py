@@ -34,7 +34,7 @@ class Heads:
             layer: Which.
             block: Its block.
             nodes: The circuit's.
-            fills: Per site key.
+            ablation_values: Per site key.
             bounds: Of every name; the patterns' masses are added.
             weight: Output matrix, [row, value channel].
             bias: Of the output.

@@ -20,7 +20,7 @@ PIECE = 128
 
 
 class Reference:
-    """A circuit, ready to be asked for logits; its cut edges carry their source's fill."""
+    """A circuit, ready to give logits; its cut edges carry their source's ablation value."""
 
     def __init__(self, model: Model, circuit: Circuit) -> None:
         """Compile the circuit.

@@ -1,11 +1,11 @@
-"""The trainable mask of single weights: one number tau per node and per edge of a part of a model.
+"""The trainable mask of components: one number tau per node and per edge around a circuit.
 
     edge on     w x
-    edge off    w fill          the fill of its source, so that what it adds no longer varies
-    node off    fill            as under a mask of nodes
+    edge off    w a             a its source's ablation value: what it adds no longer varies
+    node off    a               as under a mask of nodes
 
-A step forward and a surrogate slope backward, as for nodes (`masks`). Only nodes that may be kept
-run, in a compiled circuit (`live`): a step costs what the part costs, not what the model does.
+A step forward and a surrogate slope backward, as for nodes (`node_mask`). Only nodes that may be
+kept run, in a compiled circuit: a step costs what these components cost, not what the model does.
 """
 
 import copy
@@ -115,7 +115,7 @@ class ComponentMask:
         return int((self.tau[len(self.nodes) :] > 0).sum())
 
     def ranked(self) -> list[Component]:
-        """All parts, those of highest tau first, ties by place."""
+        """All components, those of highest tau first, ties by index."""
         components: list[Component] = [*self.nodes, *self.edges]
         return [components[number] for number in ranked(self.tau).tolist()]
 

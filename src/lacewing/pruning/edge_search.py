@@ -1,14 +1,14 @@
 """Prune single weights: a mask of nodes and edges, learned around a circuit of nodes.
 
-    1 around the cut that the mask of nodes gave, up to ten times as many of its best-ranked nodes
+    1 around the selection that the mask of nodes gave, up to ten times as many of its best nodes
     2 tau of every node and edge among them is trained on  task loss + penalty x edges on;  all
       edges together cost what all nodes there would have cost in the search for nodes
-    3 at points of the path's later half, bisection finds how few of the highest-ranked parts reach
-      the target on validation prompts
-    4 the same from other seeds, each with half as many nodes around the cut: other circuits are
+    3 at points of the path's later half, bisection finds how few of the highest-ranked components
+      reach the target on validation prompts
+    4 the same from other seeds, each with half as many nodes around the selection: others are
       found, in less time
-    5 from these cuts, and from the circuit of nodes, parts go (`minimal`); what is left of them is
-      joined and pruned again (`join`); the circuit with the fewest edges wins
+    5 from these circuits, and from that of nodes, components go (`elimination`); what is left of
+      them is merged and pruned again (`merge`); the circuit with the fewest edges wins
 
 What is left of a large circuit is not minimal yet: `minimise` goes on from there.
 """
@@ -38,7 +38,7 @@ from lacewing.pruning.selection import smallest
 from lacewing.tasks.scoring import two_answer_loss
 
 AROUND, MOST_EDGES = 10, 16_384
-"""Nodes that may be kept for each of the cut, and edges between them, at most."""
+"""Nodes that may be kept for each of the selection, and edges between them, at most."""
 NODE = 0.3
 """What a node costs, in edges: something, or idle ones would stay."""
 LONGER = 2
@@ -72,7 +72,7 @@ def fewest_edges(
         cuts += filter(None, (_cut(model, circuit, components, sets) for components in stages))
     distinct, small = {components_of(cut): cut for cut in cuts}, []
     for number, cut in enumerate(distinct.values(), 1):
-        tell(f"cut {number} of {len(distinct)}, to be pruned")
+        tell(f"circuit {number} of {len(distinct)}, to be pruned")
         small.append(eliminated(model, cut, sets.validation) or cut)
     return merged(model, small, sets.validation, tell)
 
@@ -82,9 +82,9 @@ def _after(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def around(model: Model, search: Search, times: float) -> Masks:
-    """The nodes that ranked highest when the search's first stage was passed, and its cut's.
+    """The nodes that ranked highest when the search's first stage was passed, and its selection's.
 
-    At most `times` as many as the cut has, besides its own.
+    At most `times` as many as the selection has, besides its own.
     """
     assert search.best
     best, order = search.best.masks, ranked(search.rankings[0])
@@ -107,7 +107,7 @@ def learned(
     config: PruneConfig,
     say: Callable[[str], None] = lambda words: None,
 ) -> list[list[Component]]:
-    """The parts of a surrounding, ranked by masks at points of the path's later half."""
+    """The components of a surrounding, ranked by masks at points of the path's later half."""
     steps, generator = LONGER * config.steps, torch.Generator().manual_seed(config.seed)
     mask = ComponentMask(
         model, around, config.temperature, config.init_bias, config.init_noise, generator
@@ -136,7 +136,7 @@ def learned(
 def _cut(
     model: Model, circuit: Circuit, components: Sequence[Component], sets: PromptSets
 ) -> Circuit | None:
-    """How few of the highest-ranked parts reach the circuit's target."""
+    """How few of the highest-ranked components reach the circuit's target."""
 
     def reaching(count: int) -> Circuit | None:
         selected = circuit_of_components(model.network, circuit, components[:count])

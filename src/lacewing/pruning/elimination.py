@@ -4,11 +4,11 @@
     2 find by bisection how many of the cheapest can go together; let half of them go
     3 rank anew, until only few fit
     4 try the rest one by one, the cheapest first, again and again until none can go
-    5 the certificate: the loss without each part, and its slack to the target; if a part can go
+    5 the certificate: the loss without each component, and its slack to the target; if one can go
       after all, it does, and the certificate is made anew
 
-The result is 1-minimal: without any single part the loss is above the target, on the prompts it was
-chosen on. It is no proof that no smaller circuit exists.
+The result is 1-minimal: without any single component the loss is above the target, on the prompts
+it was chosen on. It is no proof that no smaller circuit exists.
 """
 
 import dataclasses
@@ -30,11 +30,11 @@ from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 
 SCREEN = 64
-"""Pairs that parts are ranked on; what goes is decided on all."""
+"""Pairs that components are ranked on; what goes is decided on all."""
 MEASURED = 400
 """Parts up to which each is tried to rank them; more are ranked by their gradient."""
 MARGIN = 0.03
-"""Nats by which the few prompts may lose more than all, and the part is tried on all still."""
+"""Nats by which the few prompts may lose more than all, and a component is tried on all still."""
 FEW = 8
 """Parts that go together at least, before they are tried one by one."""
 
@@ -65,10 +65,10 @@ def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = 
             f"target {target:g}: nothing can be removed; prune to a lower target first"
         )
     total = _count(editor)
-    with progress(f"minimise {circuit.task}", total, "parts", not quiet) as bar:
+    with progress(f"minimise {circuit.task}", total, "components", not quiet) as bar:
 
         def tell() -> None:
-            bar.update(total - _count(editor), f"{_count(editor)} parts left")
+            bar.update(total - _count(editor), f"{_count(editor)} left")
 
         _eliminate(editor, prompts, total, tell)
         while _remove_single(editor, proof := certify(editor, prompts), prompts):
@@ -137,7 +137,7 @@ def recertify(model: Model, circuit: Circuit) -> Certificate:
 
 
 def certify(editor: CircuitEditor, prompts: Prompts) -> Certificate:
-    """Measure a circuit without each of its parts."""
+    """Measure a circuit without each of its components."""
     nodes, edges = editor.nodes_on(), editor.edges_on()
     return Certificate(
         target_loss=editor.circuit.target_loss,
@@ -158,8 +158,8 @@ def _eliminate(
     each: int,
     tell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Let parts go, first many together, then one by one if there are so few or fewer."""
-    # Taken once, since a trial keeps the places of prompts it knows.
+    """Let components go, first many together, then one by one if there are so few or fewer."""
+    # Taken once, since an editor keeps the prefixes of prompts it knows.
     few = prompts.first(SCREEN)
     while _remove_many(editor, few, prompts):
         tell()
@@ -184,7 +184,7 @@ def _remove_many(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
 
 
 def _remove_each(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
-    """Try each part, the cheapest first; whether any went.
+    """Try each component, the cheapest first; whether any went.
 
     One without which the few prompts lose far more than all may is not tried on all.
     """
@@ -201,7 +201,7 @@ def _remove_each(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
 
 
 def _remove_single(editor: CircuitEditor, proof: Certificate, prompts: Prompts) -> bool:
-    """One round of single removals, the cheapest first; whether any part went."""
+    """One round of single removals, the cheapest first; whether any component went."""
     components: list[Component] = [*editor.nodes_on(), *editor.edges_on()]
     losses, target = {**proof.nodes, **proof.edges}, proof.target_loss
     gone = False
@@ -232,7 +232,7 @@ def _is_on(editor: CircuitEditor, component: Component) -> bool:
 
 
 def _ranked(editor: CircuitEditor, prompts: Prompts) -> list[Component]:
-    """All parts, the cheapest to remove first: loss gained for every part that would go."""
+    """All components, the cheapest to remove first: loss gained for each that would go."""
     nodes, edges = editor.nodes_on(), editor.edges_on()
     components: list[Component] = [*nodes, *edges]
     if len(components) <= MEASURED:

@@ -1,8 +1,8 @@
-"""Join circuits of one task and prune what is joined: often smaller than either.
+"""Merge circuits of one task: prune the union of two, often smaller than either.
 
-    1 the smallest of the circuits found so far, and of those it was not joined with yet the one
+    1 the smallest of the circuits found so far, and of those it was not merged with yet the one
       that adds most to it
-    2 all their parts are one circuit, from which single parts go until none can
+    2 all their components are one circuit, from which single ones go until none can
     3 again, until several in a row gave none that is smaller
 
 Where pruning ends depends on what went first. Two circuits that do a task by different paths leave
@@ -53,7 +53,7 @@ def merged(
             break
         tried.add(frozenset(pair))
         best = next(iter(pool.values()))
-        say(f"{best.n_edges} edges at least; joins without a smaller circuit: {fruitless}")
+        say(f"{best.n_edges} edges at least; merges without a smaller circuit: {fruitless}")
         fruitless += 1
         found = eliminated(
             model, circuit_of_components(model.network, best, frozenset().union(*pair)), prompts

@@ -4,8 +4,8 @@
       with everything that is off replaced by its mean over the pretraining text
     2 the penalty rises geometrically along the run: one path instead of one run per penalty
     3 as tau stood at points of its later half, nodes are ranked and bisection finds how few of the
-      highest, less those that no path joins to the answer, reach the target loss on validation
-      prompts; the smallest cut wins, and is thinned by what gradients call its cheapest nodes
+      highest, less those that do not reach the answer, reach the target loss on validation
+      prompts; the smallest selection wins, and the nodes that gradients call cheapest go
     4 losses are measured on test prompts, which nothing was chosen on
 
 Paper section 2.2 and A.5; method section 6. The model's weights never change.

@@ -1,12 +1,13 @@
-"""Sufficient and necessary under every ablation: does the verdict hang on one way to ablate?
+"""Sufficient and necessary under every ablation: does the verdict hang on one ablation mode?
 
-Under the circuit's own ablation the thresholds and verdicts are those of the short test. Under the others
-the circuit must keep the loss below half of chance, and the model without it must be above. In both
-the circuit must do better than every random circuit with as many nodes at every site. Zero ablation
-often gives far smaller circuits than mean ablation, and norms that are not frozen far smaller ones
-than frozen norms (method section 13, a and f), so a circuit that holds under one alone owes its
-loss to it. Every loss here, of circuit, model without it and controls alike, is after a calibration
-fitted to that very ablation on validation prompts: an offset that all prompts share is no evidence.
+Under the circuit's own ablation the thresholds and verdicts are those of the short test. Under the
+others the circuit must keep the loss below half of chance, and the model without it must be above.
+In both the circuit must do better than every random circuit with as many nodes at every site. Zero
+ablation often gives far smaller circuits than mean ablation, and norms that are not frozen far
+smaller ones than frozen norms (method section 13, a and f), so a circuit that holds under one alone
+owes its loss to it. Every loss here, of circuit, model without it and controls alike, is after a
+calibration fitted to that very ablation on validation prompts: an offset that all prompts share is
+no evidence.
 """
 
 import dataclasses

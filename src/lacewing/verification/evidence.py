@@ -28,8 +28,8 @@ class Evidence:
     test: Prompts
     """The saved test pairs, on which nothing was chosen."""
     sets: PromptSets
-    """The task's prompts, made again with the circuit's configuration; none of `train` and `validation`
-    is a pair of `test`."""
+    """The task's prompts, made again with the circuit's configuration; no pair of `train` and
+    `validation` is one of `test`."""
     text: Int64[Tensor, "sequence token"]
     """Natural text that the model was not trained on: windows of its context."""
     corpus: str

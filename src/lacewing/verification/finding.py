@@ -32,7 +32,7 @@ class Finding:
     control_name: str
     """What the control is."""
     passed: bool | None
-    """None: unresolved, because the interval straddles the threshold or nothing could be measured."""
+    """None: unresolved; the interval straddles the threshold, or nothing could be measured."""
     meaning: str
     """One line for a person."""
 
@@ -126,7 +126,7 @@ def verdict(tests: Sequence[tuple[str, bool | None]]) -> str:
 
 
 def from_json(plain: Mapping[str, Any]) -> Finding:
-    """The finding that `as_json` wrote; a null value is infinite, its distance to any threshold too."""
+    """The finding that `as_json` wrote; a null value was infinite, or nan if nobody judged it."""
     plain = dict(plain)
     if "pass_mark" in plain:  # what older versions called the threshold
         plain["threshold"] = plain.pop("pass_mark")

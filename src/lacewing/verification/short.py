@@ -1,9 +1,9 @@
-"""The short test: is the circuit sufficient, is it necessary, and would any circuit of its size do as well?
+"""The short test: is the circuit sufficient and necessary, and would any of its size do as well?
 
     sufficient  the circuit alone, everything outside at its pretraining mean, keeps the loss
     necessary   the full model without the circuit's nodes loses it
     control     both again for random circuits with as many nodes at every site, none of them its
-                own: a control that holds parts of a circuit is no control
+                own: a control that shares nodes with the circuit is no control
 
 Measured on test prompts, which nothing was chosen on. The thresholds are fixed here, in advance:
 

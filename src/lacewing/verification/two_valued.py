@@ -72,7 +72,7 @@ class TwoValued:
 
         Args:
             model: The circuit's model.
-            circuit: The circuit, with its ablation; `resample` has no fills and counts as mean.
+            circuit: The circuit, with its ablation; `resample` has no constants and counts as mean.
         """
         ablation_values = ablation_values_of(model, circuit.ablation)
         self.calibration = circuit.calibration

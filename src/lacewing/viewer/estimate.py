@@ -32,7 +32,7 @@ def estimates(
         model: The model of the circuit.
         circuit: The circuit.
         prompts: A few test pairs.
-        fills: Per site key, what takes the place of what is off, [channel].
+        ablation_values: Per site key, what stands for what is off, [channel].
 
     Returns:
         Absolute change by node name and edge name; only the order means something.

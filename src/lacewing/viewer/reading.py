@@ -25,7 +25,7 @@ def reads(model: Model, key: str, channel: int) -> Tokens | None:
     network, width = model.network, model.network.config.d_model
     if key == FINAL_SITE:
         return _top(model, network.wte.weight[:, channel], "embedding")
-    layer, site = key.split(".")
+    site = key.split(".")[1]
     if site in READ:
         return _top(model, network.wte.weight[:, channel], "embedding") if channel < width else None
     if site in ("attn_out", "mlp_out"):

@@ -16,7 +16,7 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.store import Model
 
 LEARNED, CHOSEN = 192, 48
-"""Windows that masks learn on, and windows that cuts are chosen on."""
+"""Windows that masks learn on, and windows that selections are made on."""
 STEP = 12
 """Windows a step."""
 
@@ -49,7 +49,7 @@ class ForeignText:
 
     @property
     def to_choose_on(self) -> "ForeignText":
-        """The windows for cuts."""
+        """The windows for selections."""
         return self._take(torch.arange(LEARNED, LEARNED + CHOSEN))
 
     def _take(self, rows: Tensor) -> "ForeignText":
