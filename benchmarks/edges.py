@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import tyro
 
-from benchmarks.cuts import learned
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.minimal import measured, minimise
-from lacewing.circuits.part_search import fewest_edges
-from lacewing.circuits.prune import as_circuit
-from lacewing.circuits.statistics import interval
+from benchmarks.selections import learned
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model import store
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.pruning.edge_search import fewest_edges
+from lacewing.pruning.elimination import measured, minimise
+from lacewing.pruning.prune import as_circuit
+from lacewing.statistics import interval
 from lacewing.sweep.tables import mean_edges
 
 TASKS = (
@@ -74,20 +74,24 @@ def found(model: Model, task: str, bench: Edges) -> dict[str, Circuit] | None:
             search = learned(model, task, config)
         except DataError:
             return None
-        cut = search.smallest(model)
-    if cut is None:
+        selection = search.smallest(model)
+    if selection is None:
         return None
-    circuit = as_circuit(model, search, cut)
+    circuit = as_circuit(model, search, selection)
     nodes, equal = time.monotonic(), circuit.losses["validation"] + ROUNDING
-    masked = fewest_edges(model, search, dataclasses.replace(circuit, target_loss=equal))
+    masked = fewest_edges(
+        model,
+        search,
+        dataclasses.replace(circuit, config=dataclasses.replace(circuit.config, target_loss=equal)),
+    )
     edges = time.monotonic()
-    smaller, proof = minimise(model, masked, search.sets.validation, quiet=True)
-    if not proof.minimal:
+    smaller = minimise(model, masked, search.sets.validation, quiet=True)
+    if not (smaller.certificate and smaller.certificate.minimal):
         raise AssertionError(f"{task}: not minimal")
     last = time.monotonic()
     print(f"  {nodes - began:.0f} + {edges - nodes:.0f} + {last - edges:.0f} s", file=sys.stderr)
     return {
-        "cut": circuit,
+        "selection": circuit,
         "masked": measured(model, masked, search.sets),
         "minimal": measured(model, smaller, search.sets),
     }
@@ -157,8 +161,8 @@ def ratios(rows: Mapping[tuple[str, str], Row]) -> dict[str, Any]:
     found = list(rows.values())
     drawn = np.random.default_rng(0).integers(len(found), size=(2000, len(found)))
     for name in ("masked", "minimal"):
-        above = np.array([row[name]["loss"] - row["cut"]["loss"] for row in found])
-        told[name] = _ratio(_edges(found, "cut"), _edges(found, name)) | {
+        above = np.array([row[name]["loss"] - row["selection"]["loss"] for row in found])
+        told[name] = _ratio(_edges(found, "selection"), _edges(found, name)) | {
             "loss_above": float(above.mean()),
             "loss_interval": list(interval(above[drawn].mean(1))),
         }
@@ -171,7 +175,7 @@ def across(rows: Mapping[tuple[str, str], Row], first: str, second: str) -> dict
     sides = [[rows[model, task] for task in tasks] for model in (first, second)]
     return {
         name: _ratio(_edges(sides[1], name), _edges(sides[0], name))
-        for name in ("cut", "masked", "minimal")
+        for name in ("selection", "masked", "minimal")
         if tasks
     }
 

@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks import steps
 from lacewing.kernels.memory import keep_pages
-from lacewing.report import svg
+from lacewing.pages import svg
 
 WIDTHS, LAYERS = (256, 512, 1024, 2048), (1, 2, 4, 8)
 DENSITIES = (1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256, 1 / 512, 1 / 1000)

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from lacewing.model import layers, transformer
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FLOOR_AXIS
 from lacewing.training.config import TrainConfig
-from lacewing.training.density import FLOOR_AXIS, block_density, embedding_density, pfrac_at
+from lacewing.training.density import block_density, embedding_density, pfrac_at
 from lacewing.training.optimizer import RMS_GUARD, learning_rate_at
 
 

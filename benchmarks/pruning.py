@@ -7,17 +7,17 @@ from torch.nn import functional as F
 
 from benchmarks import naive
 from benchmarks.steps import Run
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.edges import Nodes
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.masks import NodeMask
-from lacewing.circuits.search import follow, gradients
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.node_mask import NodeMask
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import Nodes
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import edit
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
+from lacewing.pruning.node_search import follow, gradients
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.pair import Pair
 from lacewing.tasks.scoring import two_answer_loss
@@ -144,7 +144,7 @@ def circuit(
     (network, means), batch = model(config), prompts(config, config.batch // 2, config.context, 1)
     network.requires_grad_(False)
     masks = masks_of(network, _spread(means, nodes))
-    live = LiveCircuit(network, masks, means)
+    live = CompiledCircuit(network, masks, means)
 
     def fill(key: str) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: torch.where(masks[key], x, means[key])

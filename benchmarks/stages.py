@@ -19,8 +19,8 @@ from lacewing.kernels.keep_largest import Matrix, keep_largest_of_all_
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.kernels.sparse_linear import SparseWeight, sparse_linear
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FLOOR_AXIS
 from lacewing.training.config import TrainConfig
-from lacewing.training.density import FLOOR_AXIS
 
 
 @dataclass(frozen=True)

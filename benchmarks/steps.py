@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks import naive
 from lacewing.kernels.cross_entropy import cross_entropy
-from lacewing.model.sites import BLOCK_SITES
+from lacewing.model.config import BLOCK_SITES
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import project_

@@ -14,6 +14,7 @@ Cuts come first: the dense circuit, once opened, has the server measure its effe
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -29,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
 from lacewing.tasks.pair import Pair
@@ -79,8 +81,7 @@ def make(root: Path, edges: int) -> int:
     facts: dict[str, Any] = {
         "task": "single_double_quote",
         "ablation": "mean",
-        "seed": 0,
-        "target_loss": 0.15,
+        "config": PruneConfig(target_loss=0.15),
         "losses": {"full": 0.1, "circuit": 0.1},
     }
     made = None
@@ -95,7 +96,7 @@ def make(root: Path, edges: int) -> int:
         if name == "sparse":
             nodes = {key: np.array(saved.get(key, ()), dtype=np.int32) for key in widths}
             pad(nodes, widths)
-            made = circuits.make(model.network, nodes, **facts)
+            made = circuit_of(model.network, nodes, **facts)
         else:
             dice = np.random.default_rng(0)
             for share in np.linspace(0.02, 1, 200):
@@ -103,11 +104,11 @@ def make(root: Path, edges: int) -> int:
                     key: np.sort(dice.choice(width, max(1, int(width * share)), replace=False))
                     for key, width in widths.items()
                 }
-                made = circuits.make(model.network, nodes, **facts)
+                made = circuit_of(model.network, nodes, **facts)
                 if made.n_edges >= edges:
                     break
         assert made is not None
-        made.save(root / name, pairs(128))
+        dataclasses.replace(made, pairs=tuple(pairs(128))).save(root / name)
     assert made is not None
     return made.n_edges
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lacewing.cli import main
+from lacewing.cli.app import main
 
 Flags = Callable[..., list[str]]
 Refuse = Callable[[list[str]], str]

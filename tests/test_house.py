@@ -1,9 +1,11 @@
 """The rules of the house, read off the source."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +15,81 @@ from lacewing.shapes import AXES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
-ORDER = (
-    *("errors", "shapes", "artifacts", "progress", "kernels", "data", "model", "training", "tasks"),
-    *("circuits", "bridges", "sae", "explain", "watch", "interop", "report", "sweep"),
-    *("viewer", "failures"),
-    *("verbs", "demo", "cli", "__main__"),
-)
-"""Top-level modules, from the ground up: each may import only what stands before it."""
+HOUSE = """
+errors  artifacts  progress  shapes  statistics
+
+pages/         svg  guard
+kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
+               cuda/  cuda/launch  cuda/select  cuda/abs_topk  cuda/keep_largest  cuda/adam
+               cuda/attend  cuda/sink_attention  cuda/sparse_linear
+               jit  memory  precision
+               cpu/keep_largest  cpu/adam  cpu/cross_entropy  cpu/gate  cpu/rms_norm
+               cpu/sink_attention  cpu/sparse_linear
+               abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
+               sparse_linear  crossover
+data/          source  code  practice  hub  corpus  tokenizer  shards  batches
+               packages  wheels  filters  near  build
+model/         config  sites  layers  compact  transformer  weights  hooks  store
+training/      config  density  optimizer  checkpoint  evaluate  run  release  loop  twin
+tasks/         pair  source  text  task  fit  selection  batch  scoring
+               catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
+               catalogue/statements  catalogue/loops  catalogue/functions
+               catalogue/everyday
+               userfile  registry  listing
+circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  circuit
+               components  natural_text  prompts
+ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
+               attention  claims  attribution  node_mask  worst_subset
+pruning/       learned_calibration  reachability  selection  node_elimination  elimination  merge
+               component_mask
+               robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
+               robust/constraints
+               node_search  edge_search  prune
+verification/  finding  kept  evidence  random_circuits  short
+               ablation_modes  complement  interchange  distribution_shift  agreement
+               natural_text  attention  two_valued  controls  stability
+               suite  verify
+programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
+               simple  program
+attacks/       material  state  edits  search  attack
+comparison
+sweep/         axes  config  lock  points  twins  tuning  jobs  work  pool  gather  tables
+               correlation  figures  writing  summary  run
+report/        charts  gather  page  build
+viewer/        answers  bundle  files  jobs  notes  sample  turns
+               edits  estimate  folder  reading  ends  describe  groups
+               session  attention  effects  texts
+               exports/rules  exports/text  exports/trace  exports/graph  exports/
+               state  frontier  home  replies  server  serve  copies
+failures/      *
+demo
+cli/           flags  findings  corpus  train  tasks  prune  verify  program  attack  compare  sweep
+               report  demo  view  app
+__main__
+"""
+"""The house, as in its design: a module may import only what stands above it or to its left.
+
+A name with a slash at its end stands for a folder: at the start of a line for a room, whose own
+`__init__` comes last in it; elsewhere for the `__init__` of a folder inside a room. `*` is a room
+that keeps its own order.
+"""
+
+
+def places() -> dict[str, int]:
+    """Every module's place in HOUSE, counted from the top."""
+    found: dict[str, int] = {}
+    room = ""
+    for line in HOUSE.splitlines():
+        words = line.split()
+        if not line.startswith(" ") and words:
+            if room:
+                found[f"lacewing.{room}"] = len(found)
+            room = words.pop(0).removesuffix("/") if words[0].endswith("/") else ""
+        for word in words:
+            name = word.strip("/").replace("/", ".")
+            found[f"lacewing.{room}.{name}" if room else f"lacewing.{name}"] = len(found)
+    return found
+
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
@@ -65,10 +135,10 @@ def imported(path: Path, loading: bool = False) -> Iterator[str]:
                     yield whole if whole in MODULES else name
 
 
-def shelf(module: str) -> int | None:
-    """The place of a module in ORDER; None for the package itself."""
-    parts = module.split(".")
-    return ORDER.index(parts[1]) if len(parts) > 1 else None
+def place_of(module: str, known: dict[str, int]) -> int | None:
+    """A module's place; that of its room where the room keeps its own order."""
+    room = ".".join(module.split(".")[:2])
+    return known.get(module, known[room] if f"{room}.*" in known else None)
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -92,30 +162,51 @@ def undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
 
 
 def test_every_module_has_a_place() -> None:
-    """Every file and folder of the package stands in ORDER, so that no import goes unread."""
-    found = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
-    assert found - {"__init__"} <= set(ORDER)
+    """Every file of the package stands in HOUSE, once, and so no import goes unread."""
+    known = places()
+    names = [word for word in HOUSE.split() if not word.endswith("/")]
+    assert len(names) <= len(known), "a module stands in HOUSE twice"
+    assert [m for m in MODULES if m != "lacewing" and place_of(m, known) is None] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_only_what_stands_above(path: Path) -> None:
-    """A module imports its own folder and what stands above it, nothing below."""
-    place = shelf(module_of(path))
-    below = [m for m in imported(path) if place is not None and (shelf(m) or 0) > place]
-    assert below == []
+def test_imports_only_what_stands_above() -> None:
+    """No upward import, at any level: while loading, in functions, and for type checkers alone."""
+    known, upward = places(), []
+    for module, path in MODULES.items():
+        own = place_of(module, known)
+        for other in imported(path) if own is not None else ():
+            place = place_of(other, known)
+            inside = f"{'.'.join(module.split('.')[:2])}.*" in known and place == own
+            if other != "lacewing" and not inside and (place is None or place >= own):
+                upward.append(f"{module} imports {other}")
+    assert upward == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_axis_words(path: Path) -> None:
+def test_nobody_asks_the_package() -> None:
+    """Its names are for users: inside, only the version is taken from it."""
+    asked = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import) and any(a.name == "lacewing" for a in node.names):
+                asked.append(module_of(path))
+            if isinstance(node, ast.ImportFrom) and (node.module, node.level) == ("lacewing", 0):
+                names = {alias.name for alias in node.names}
+                taken = names - {"__version__"} - {m.split(".")[1] for m in MODULES if "." in m}
+                asked += [f"{module_of(path)}: {name}" for name in taken]
+    assert asked == []
+
+
+def test_axis_words() -> None:
     """Array annotations use the axis words of shapes.py and no synonyms."""
     unknown = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple)):
-            continue
-        axes = node.slice.elts[-1] if node.slice.elts else None
-        if ast.unparse(node.value) in ARRAYS and isinstance(axes, ast.Constant):
-            words = WORD.findall(str(axes.value))
-            unknown |= set(words) - AXES.keys()
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple)):
+                continue
+            axes = node.slice.elts[-1] if node.slice.elts else None
+            if ast.unparse(node.value) in ARRAYS and isinstance(axes, ast.Constant):
+                words = set(WORD.findall(str(axes.value))) - AXES.keys()
+                unknown |= {f"{module}: {word}" for word in words}
     assert unknown == set()
 
 
@@ -130,49 +221,59 @@ def test_no_cycles() -> None:
     assert sorted(waiting) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_sizes(path: Path) -> None:
+def test_sizes() -> None:
     """No file has more than 400 lines, no function more than 80."""
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST_FILE
-    lengths = {f.name: (f.end_lineno or 0) - f.lineno + 1 for f in functions(ast.parse(text))}
-    assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+    long = {}
+    for module, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        if (lines := len(text.splitlines())) > LONGEST_FILE:
+            long[module] = lines
+        for function in functions(ast.parse(text)):
+            if (lines := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION:
+                long[f"{module}.{function.name}"] = lines
+    assert long == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_documented(path: Path) -> None:
+def test_documented() -> None:
     """Every module, and every public function, class and method, has a docstring."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree) is not None
-    assert list(undocumented(tree.body)) == []
+    without = []
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        without += [module] * (ast.get_docstring(tree) is None)
+        without += [f"{module}.{name}" for name in undocumented(tree.body)]
+    assert without == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_annotated(path: Path) -> None:
+def test_annotated() -> None:
     """Every argument has a type; annotations are values, not strings, for the run-time check."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    bare = [
-        f"{function.name}({argument.arg})"
-        for function in functions(tree)
-        for argument in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
-        if argument.annotation is None and argument.arg not in ("self", "cls")
-    ]
+    bare, future = [], []
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for function in functions(tree):
+            given = function.args
+            bare += [
+                f"{module}.{function.name}({argument.arg})"
+                for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)
+                if argument.annotation is None and argument.arg not in ("self", "cls")
+            ]
+        for node in ast.walk(tree):
+            future += [module] * (isinstance(node, ast.ImportFrom) and node.module == "__future__")
     assert bare == []
-    future = [
-        n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "__future__"
-    ]
     assert future == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_nothing_runs_from_files(path: Path) -> None:
+def test_nothing_runs_from_files() -> None:
     """No module imports a pickle or calls torch.load or torch.save, which are pickles too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not {"pickle", "cPickle", "dill", "cloudpickle", "joblib"}.intersection(names)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}
+    pickles, found = {"pickle", "cPickle", "dill", "cloudpickle", "joblib"}, []
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{module}: {name}" for name in pickles.intersection(names)]
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                called = (node.value.id, node.attr)
+                found += [module] * (called in {("torch", "load"), ("torch", "save")})
+    assert found == []
 
 
 def loads_torch(statement: str) -> bool:
@@ -209,3 +310,33 @@ def test_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = lacewing.nonsense
     assert set(lacewing.__all__) <= set(dir(lacewing))
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    """Every name that is imported when it is used is also imported for type checkers."""
+    import lacewing
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    shown = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lacewing")
+        for alias in node.names
+    }
+    used = {name: f"{module}.{name}" for name, module in lacewing._WHERE.items()}
+    used |= {name: f"lacewing.{name}" for name in lacewing._MODULES}
+    assert used == shown
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_public_names_are_what_they_say() -> None:
+    """Each can be had after any module of the package was loaded: no module takes its place."""
+    import lacewing
+
+    for module in MODULES:
+        if not module.startswith(("lacewing.kernels.", "lacewing.__main__")):
+            importlib.import_module(module)
+    modules = [
+        name for name in lacewing._WHERE if isinstance(getattr(lacewing, name), types.ModuleType)
+    ]
+    assert modules == []

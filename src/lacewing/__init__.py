@@ -4,31 +4,54 @@ Names are imported when they are first used, so that `lacewing --help` needs no 
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers see
+    from lacewing import tasks as tasks
+    from lacewing.attacks.attack import Attacks as Attacks
+    from lacewing.attacks.attack import attack as attack
+    from lacewing.circuit.circuit import Circuit as Circuit
+    from lacewing.circuit.config import PruneConfig as PruneConfig
+    from lacewing.circuit.notebook import show as show
+    from lacewing.comparison import compare as compare
+    from lacewing.data.corpus import Corpus as Corpus
+    from lacewing.errors import LacewingError as LacewingError
+    from lacewing.model.config import ModelConfig as ModelConfig
+    from lacewing.model.hooks import edit as edit
+    from lacewing.model.hooks import record as record
+    from lacewing.model.store import load as load
+    from lacewing.model.transformer import Transformer as Transformer
+    from lacewing.programs.program import program as program
+    from lacewing.pruning.prune import prune as prune
+    from lacewing.training.config import TrainConfig as TrainConfig
+    from lacewing.training.loop import train as train
+    from lacewing.training.twin import train_twin as train_twin
+    from lacewing.verification.verify import Verification as Verification
+    from lacewing.verification.verify import verify as verify
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "Attacks": "lacewing.circuits.attack",
-    "Circuit": "lacewing.circuits.circuit",
+    "Attacks": "lacewing.attacks.attack",
+    "Circuit": "lacewing.circuit.circuit",
     "Corpus": "lacewing.data.corpus",
     "LacewingError": "lacewing.errors",
     "ModelConfig": "lacewing.model.config",
-    "PruneConfig": "lacewing.circuits.config",
+    "PruneConfig": "lacewing.circuit.config",
     "TrainConfig": "lacewing.training.config",
     "Transformer": "lacewing.model.transformer",
-    "Verification": "lacewing.circuits.verify",
-    "attack": "lacewing.circuits.attack",
-    "compare": "lacewing.circuits.compare",
+    "Verification": "lacewing.verification.verify",
+    "attack": "lacewing.attacks.attack",
+    "compare": "lacewing.comparison",
     "edit": "lacewing.model.hooks",
     "load": "lacewing.model.store",
-    "program": "lacewing.circuits.program",
-    "prune": "lacewing.circuits.prune",
+    "program": "lacewing.programs.program",
+    "prune": "lacewing.pruning.prune",
     "record": "lacewing.model.hooks",
-    "show": "lacewing.viewer.notebook",
+    "show": "lacewing.circuit.notebook",
     "train": "lacewing.training.loop",
     "train_twin": "lacewing.training.twin",
-    "verify": "lacewing.circuits.verify",
+    "verify": "lacewing.verification.verify",
 }
 _MODULES = ("tasks",)
 

@@ -13,17 +13,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lacewing import artifacts, verbs
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.compare import compare
-from lacewing.circuits.config import PruneConfig
+from lacewing import artifacts
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.comparison import compare
 from lacewing.data.corpus import Corpus
 from lacewing.model.store import load
 from lacewing.progress import duration, say
 from lacewing.report.build import report
+from lacewing.tasks.listing import TASKS, list_tasks
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.twin import train_twin
+from lacewing.verification.verify import Verification, saved_verification, verify
 
 CORPUS = "practice:code:standard_library"
 SPARSE = TrainConfig(tokens=2_000_000, learning_rate=0.03, evaluate_every=250)
@@ -66,7 +68,7 @@ def demo(output: Path) -> dict[str, Any]:
     say("5/5 writing the report")
     page = report(sparse, output / "report", commands=[c.format(output) for c in COMMANDS])
     learned = [row for row in scores["sparse"] if row["learned"]]
-    both = [v for v in verified if v["sufficient"]["verdict"] and v["necessary"]["verdict"]]
+    both = [done for done in verified if done.short.passed]
     edges, summary = comparison["edges"], artifacts.read_json(sparse / "summary.json")
     low, high = edges["interval"]
     densest = max(
@@ -96,9 +98,15 @@ def demo(output: Path) -> dict[str, Any]:
 
 def _scores(folder: Path) -> list[dict[str, Any]]:
     """Losses on all tasks, measured once and kept in tasks.json."""
-    path = folder / verbs.TASKS
+    path = folder / TASKS
     if not path.exists():
-        verbs.tasks(str(folder), True, (), CORPUS, PRUNE.test_pairs, PRUNE.max_tokens)
+        list_tasks(
+            load(folder),
+            corpus=CORPUS,
+            evaluated=True,
+            count=PRUNE.test_pairs,
+            max_tokens=PRUNE.max_tokens,
+        )
     rows: list[dict[str, Any]] = artifacts.read_json(path)["tasks"]
     return rows
 
@@ -114,12 +122,14 @@ def _compare(sparse: Path, dense: Path, scores: dict[str, list[dict[str, Any]]])
     return compare(load(sparse), load(dense), tasks, sparse / "comparison", PRUNE).as_json()
 
 
-def _verified(sparse: Path, task: str) -> dict[str, Any]:
+def _verified(sparse: Path, task: str) -> Verification:
+    """The short test of a circuit of the comparison, copied to where the report looks for it."""
     folder = sparse / "circuits" / task
     if not folder.exists():
         found = sparse / "comparison" / "sparse" / f"{task}-{PRUNE.seed}"
-        circuits.load(found).save(folder, circuits.load_pairs(found))
-    if (folder / verbs.VERIFICATION).exists():
-        saved: dict[str, Any] = artifacts.read_json(folder / verbs.VERIFICATION)
-        return saved
-    return verbs.verify(folder, str(sparse), seed=PRUNE.seed)
+        Circuit.load(found).save(folder)
+    done = saved_verification(folder)
+    if done is None:
+        done = verify(load(sparse), Circuit.load(folder), quick=True, seed=PRUNE.seed)
+        done.save(folder)
+    return done

@@ -8,7 +8,7 @@ AXES = {
     "sequence": "token sequences of a whole set, such as the prompts of a task",
     "pair": "pairs of prompts",
     "token": "positions in a sequence",
-    "place": "tokens at which a circuit is computed, each different beginning of prompts once",
+    "prefix": "different beginnings of prompts, at whose last tokens a circuit is computed once",
     "channel": "coordinates at one site, or of one attention head",
     "varying": "channels whose value differs between rows",
     "fixed": "channels whose value is the same in every row",

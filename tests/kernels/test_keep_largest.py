@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from lacewing.errors import ConfigError
-from lacewing.kernels.keep_largest import (
-    Axis,
-    check_floor,
-    keep_largest_,
-    largest_reference,
-)
+from lacewing.kernels.keep_largest import Axis, check_floor, keep_largest_, largest_reference
 
 
 @pytest.mark.parametrize("axis", ["row", "column"])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lacewing.circuits.stress import kinds
 from lacewing.kernels.precision import half_pays
+from lacewing.pruning.robust import losses as kinds
 from lacewing.training import loop
 
 

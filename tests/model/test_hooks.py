@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from lacewing.errors import DataError
+from lacewing.model.config import BLOCK_SITES
 from lacewing.model.hooks import edit, record
-from lacewing.model.sites import BLOCK_SITES, parse_node, site_widths
+from lacewing.model.sites import parse_node, site_widths
 from lacewing.model.transformer import Transformer
 
 

@@ -8,7 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from lacewing.circuits import circuit as circuits
+import micro
+from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
@@ -17,13 +19,6 @@ from lacewing.report.page import block_densities
 from lacewing.tasks.pair import Pair
 
 PAIR = Pair("if x", "x", " ==", " =", "a.py")
-VERIFIED = {
-    "loss": 0.1,
-    "interval": [0.08, 0.12],
-    "mark": 0.15,
-    "reason": "kept",
-    "verdict": True,
-} | {"random": {"count": 20, "mean": 1.0, "lowest": 0.8, "highest": 1.2}}
 
 
 @pytest.fixture
@@ -35,14 +30,14 @@ def own(run: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def add_circuit(run: Path, name: str, per_site: int) -> circuits.Circuit:
+def add_circuit(run: Path, name: str, per_site: int) -> Circuit:
     """A circuit of the first few channels of every site, saved under the run."""
     model = load(run)
     nodes = {
         key: np.arange(min(per_site, width), dtype=np.int32)
         for key, width in site_widths(model.network.config).items()
     }
-    circuit = circuits.make(
+    circuit = circuit_of(
         model.network,
         nodes,
         model_id=model.id,
@@ -50,11 +45,11 @@ def add_circuit(run: Path, name: str, per_site: int) -> circuits.Circuit:
         task=name,
         answers=(1, 2),
         ablation="mean",
-        seed=0,
-        target_loss=0.15,
+        config=PruneConfig(target_loss=0.15),
         losses={"full": 0.1, "circuit": 0.14, "validation": 0.15},
+        pairs=(PAIR,),
     )
-    circuit.save(run / "circuits" / name, [PAIR])
+    circuit.save(run / "circuits" / name)
     return circuit
 
 
@@ -100,9 +95,9 @@ def test_missing_parts_are_named(own: Path, tmp_path: Path) -> None:
 def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:
     """A failed verdict appears as NO with its reason."""
     add_circuit(own, "if_equals", 4)
-    failed = VERIFIED | {"verdict": False, "reason": "without it the loss is only 0.2"}
-    verification = {"task": "if_equals", "full": 0.1, "full_interval": [0.09, 0.11], "pairs": 9}
-    verification |= {"seed": 0, "sufficient": VERIFIED, "necessary": failed}
+    passed = micro.SHORT_TEST["sufficient"]
+    failed = passed | {"verdict": False, "reason": "without it the loss is only 0.2"}
+    verification = micro.SHORT_TEST | {"necessary": failed}
     path = own / "circuits" / "if_equals" / "verification.json"
     path.write_text(json.dumps(verification))
     page = report(own, tmp_path / "report").read_text()

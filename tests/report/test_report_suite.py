@@ -4,8 +4,8 @@ import math
 import re
 from typing import Any
 
-from lacewing.circuits.faith.finding import Finding, LeftOut, judge
 from lacewing.report.page import _suite
+from lacewing.verification.finding import Finding, LeftOut, judge
 
 
 def made(name: str, value: float, **more: Any) -> Finding:

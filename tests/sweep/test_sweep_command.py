@@ -6,7 +6,7 @@ from pathlib import Path
 import letters
 import pytest
 
-from lacewing.cli import main
+from lacewing.cli.app import main
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

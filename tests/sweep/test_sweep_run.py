@@ -13,7 +13,7 @@ from typing import Any
 import letters
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.store import load
 from lacewing.sweep import lock
@@ -62,7 +62,7 @@ def test_circuits_are_whole_and_meet_their_targets(done: Path, found: Found) -> 
     """Each row's circuit loads, belongs to its model, has the row's edges and the target's loss."""
     assert 8 == len(found.sizes)
     for row in found.sizes:
-        circuit = circuits.load(done / row["circuit"])
+        circuit = Circuit.load(done / row["circuit"])
         circuit.check(load(circuit.model_source))
         assert (row["edges"], row["nodes"]) == (circuit.n_edges, circuit.n_nodes)
         assert row["target"] == circuit.target_loss

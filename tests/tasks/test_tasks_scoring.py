@@ -13,8 +13,10 @@ from lacewing.errors import DataError
 from lacewing.model.config import ModelConfig
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
-from lacewing.tasks import Pair, Prompts
-from lacewing.tasks.scoring import bootstrap, is_right
+from lacewing.statistics import bootstrap
+from lacewing.tasks import Pair
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import is_right
 
 PAIR = Pair("x = [1", "x = (1", "]", ")", "here")
 

@@ -10,8 +10,9 @@ from lacewing import tasks
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
-from lacewing.tasks import Draft, SourceFile, Task
-from lacewing.tasks.task import PER_FILE
+from lacewing.tasks.pair import Draft
+from lacewing.tasks.source import SourceFile
+from lacewing.tasks.task import PER_FILE, Task
 
 MAX_TOKENS = 64
 

@@ -19,18 +19,16 @@ import pytest
 import torch
 import uvicorn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "circuits"))
-
 import micro
-
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, load, model_id
 from lacewing.model.transformer import Transformer
+from lacewing.pages.guard import Guard
 from lacewing.training.evaluate import site_means
 from lacewing.viewer import serve
-from lacewing.viewer.guard import Guard
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 
@@ -84,7 +82,7 @@ def add(folder: Path, run: Path, nodes: dict[str, np.ndarray], count: int = 24) 
     model = load(run)
     test = micro.prompts(count, 7, model.tokenizer)
     answers = tuple(sorted(set(test.answer.tolist())))
-    circuit = circuits.make(
+    circuit = circuit_of(
         model.network,
         nodes,
         model_id=model.id,
@@ -92,11 +90,11 @@ def add(folder: Path, run: Path, nodes: dict[str, np.ndarray], count: int = 24) 
         task="first_letter",
         answers=answers,
         ablation="mean",
-        seed=0,
-        target_loss=micro.TARGET,
+        config=PruneConfig(target_loss=micro.TARGET),
         losses={"full": 0.01, "circuit": 0.02},
+        pairs=test.pairs,
     )
-    circuit.save(folder, test.pairs)
+    circuit.save(folder)
 
 
 @pytest.fixture(scope="session")

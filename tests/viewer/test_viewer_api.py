@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.ablate import ablated_loss, masks_of
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_loss
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.hooks import record
 from lacewing.viewer import sample, texts
 from lacewing.viewer.answers import CircuitAnswer, NodeDetail
@@ -47,7 +48,7 @@ def test_home(live: Any) -> None:
 
 def test_circuit(live: Any, made: Path) -> None:
     """A circuit's nodes, edges with weights, rows, heads and residual links."""
-    circuit = circuits.load(made / "circuits" / "planted")
+    circuit = Circuit.load(made / "circuits" / "planted")
     with live.client() as client:
         answer = client.get(BASE).json()
     CircuitAnswer.model_validate(answer)
@@ -258,8 +259,8 @@ def test_save_and_verify(folder: Path, here: Any) -> None:
     assert (201, 409, 422) == (saved.status_code, again.status_code, refused.status_code)
     assert ("done", 100) == (job["state"], job["done"]), job
     assert shown["verdict"]
-    circuit = circuits.load(folder / "circuits" / "without_b")
-    before = circuits.load(folder / "circuits" / "planted")
+    circuit = Circuit.load(folder / "circuits" / "without_b")
+    before = Circuit.load(folder / "circuits" / "planted")
     assert before.n_nodes - 1 == circuit.n_nodes
     assert circuit.losses["circuit"] > before.losses["circuit"]
     assert (

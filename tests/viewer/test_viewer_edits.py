@@ -5,13 +5,14 @@ import dataclasses
 import pytest
 import torch
 
-from lacewing.circuits.ablate import ablated_logits, masks_of
-from lacewing.circuits.edges import writers
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.places import shared_places
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.prefixes import unique_prefixes
+from lacewing.ablation.run import ablated_logits
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
+from lacewing.model.weights import writers
 from lacewing.viewer.answers import Ask, Edit
 from lacewing.viewer.edits import Changes, edge_name, edited, parse_edge, prepare
 from lacewing.viewer.session import NO_CHANGES, Session
@@ -38,9 +39,9 @@ def slow(session: Session, masks: dict, fills: dict, model: Model | None = None)
 def test_shared_beginnings(session: Session) -> None:
     """Running each beginning once gives the logits of running every prompt whole."""
     prepared = prepare(session.circuit, session.model, "mean", NO_CHANGES)
-    live = LiveCircuit(session.model.network, dict(prepared.masks), session.model.means)
+    live = CompiledCircuit(session.model.network, dict(prepared.masks), session.model.means)
     expected = ablated_logits(session.model, session.prompts, prepared.masks, "mean")
-    pieces = shared_places(session.model.network, session.prompts)
+    pieces = unique_prefixes(session.model.network, session.prompts)
     found = torch.cat([live.logits(piece) for piece in pieces])
     assert torch.allclose(expected, found, atol=1e-5)
     assert sum(len(p.tokens) for p in pieces) < int((session.prompts.last + 1).sum())

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import lacewing
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.viewer.exports import KINDS, make
 from lacewing.viewer.exports.graph import cantor
 from lacewing.viewer.exports.rules import problems
@@ -170,7 +170,7 @@ class Checker(HTMLParser):
 
 def test_notebook(made: Any) -> None:
     """A circuit shows itself as HTML that fetches nothing, runs nothing, and draws every node."""
-    circuit = circuits.load(made / "circuits" / "planted")
+    circuit = Circuit.load(made / "circuits" / "planted")
     html = circuit._repr_html_()
     seen = Checker()
     seen.feed(html)
@@ -186,7 +186,7 @@ def test_notebook_without_model(made: Any, tmp_path: Any) -> None:
     """Without its model a circuit still shows its numbers, and says why there is no drawing."""
     from dataclasses import replace
 
-    circuit = replace(circuits.load(made / "circuits" / "planted"), model_source="/nowhere/<b>")
+    circuit = replace(Circuit.load(made / "circuits" / "planted"), model_source="/nowhere/<b>")
     html = circuit._repr_html_()
     assert "not drawn" in html
     assert "<b>" not in html.partition("not drawn")[2]

@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import micro
+from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import replies
-from lacewing.viewer.describe import verdict
 from lacewing.viewer.frontier import frontier
 from lacewing.viewer.home import home
 from lacewing.viewer.reading import explanations
@@ -70,13 +71,16 @@ def test_frontier_of_a_sweep(made: Path, tmp_path: Path) -> None:
     assert [{"label": "two", "reason": "r"}] == shown["missing"]
 
 
-def test_verdicts() -> None:
-    """Today's verification file and the coming one are read alike."""
-    yes, no = {"verdict": True}, {"verdict": False}
-    assert "holds" == verdict({"sufficient": yes, "necessary": yes})
-    assert "fails: necessary" == verdict({"sufficient": yes, "necessary": no})
-    assert "unresolved" == verdict({"verdict": "unresolved", "sufficient": yes, "necessary": yes})
-    assert verdict(None) is verdict({}) is verdict([]) is None
+def test_verdicts(folder: Path) -> None:
+    """Of the short test alone; what is no verification is none."""
+    yes = micro.SHORT_TEST
+    no = yes | {"necessary": yes["necessary"] | {"verdict": False}}
+    assert "holds" == Verification.from_json(yes).verdict
+    assert "fails: necessary" == Verification.from_json(no).verdict
+    place = folder / "circuits" / "planted"
+    for odd in ("null", "{}", "[]", "{"):
+        (place / "verification.json").write_text(odd)
+        assert saved_verification(place) is None
 
 
 def test_explanations() -> None:
@@ -91,9 +95,10 @@ def test_verification_of_the_suite(folder: Path) -> None:
     """The whole suite's file: its verdict and number of tests in the list, its tests in full."""
     place = folder / "circuits" / "planted" / "verification.json"
     test = {"name": "complement.worst", "value": 0.4, "low": 0.3, "high": 0.5, "n": 64}
-    test |= {"unit": "nats", "pass_mark": 0.347, "at_most": True, "control": 2.0, "passed": None}
+    test |= {"unit": "nats", "threshold": 0.347, "at_most": True, "control": 2.0, "passed": None}
     test |= {"control_name": "without the circuit", "meaning": "the worst subset"}
-    told = {"verdict": "unresolved: complement.worst", "tests": [test], "left_out": []}
+    told = micro.SHORT_TEST | {"tests": [test], "left_out": []}
+    told |= {"verdict": "unresolved: complement.worst"}
     viewer = Viewer(folder)
     place.write_text(json.dumps(told))
     rows = {row["id"]: row for row in home(viewer)["circuits"]}

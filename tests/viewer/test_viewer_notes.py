@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ArtifactError
 from lacewing.viewer import notes
 
@@ -25,7 +25,7 @@ def test_put_and_drop(folder: Path) -> None:
     assert notes.drop(place, "annotations", "a")
     assert not notes.drop(place, "annotations", "a")
     assert (0, 1) == (len(notes.read(place).annotations), len(notes.read(place).supernodes))
-    assert circuits.load(place).n_nodes > 0
+    assert Circuit.load(place).n_nodes > 0
 
 
 def test_many_writers(folder: Path) -> None:

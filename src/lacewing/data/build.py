@@ -29,10 +29,11 @@ import torch
 from lacewing import artifacts
 from lacewing.data import near
 from lacewing.data.code import without_prose
-from lacewing.data.corpus import BUILT, INDEX, PARTS, TEXT, Split, decoded, is_built
+from lacewing.data.corpus import BUILT, INDEX, PARTS, TEXT, decoded, is_built
 from lacewing.data.filters import generated, left_out, unlike_code
 from lacewing.data.packages import Package, read_list
 from lacewing.data.shards import SAMPLE, TOGETHER
+from lacewing.data.source import Split
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.data.wheels import Wheel, fetch
 from lacewing.errors import ConfigError

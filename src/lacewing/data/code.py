@@ -32,9 +32,9 @@ def without_prose(text: str) -> str | None:
     removals = [(span, "pass" if only else "") for span, only in docstrings]
     removals += [(span, "") for span in comments]
     touched: set[int] = set()
-    for (top, left, bottom, right), filling in sorted(removals, reverse=True):
+    for (top, left, bottom, right), replacing in sorted(removals, reverse=True):
         first, last = lines[top - 1], lines[bottom - 1]
-        rest = (first[:left] + filling + last[right:]).rstrip()
+        rest = (first[:left] + replacing + last[right:]).rstrip()
         lines[top - 1 : bottom] = [rest] + [""] * (bottom - top)
         touched.update(range(top - 1, bottom))
     kept: list[str] = []

@@ -17,16 +17,15 @@ import re
 import site
 import sysconfig
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
 
 from lacewing import artifacts
 from lacewing.data.code import without_prose
 from lacewing.data.practice import with_practice
+from lacewing.data.source import CorpusSummary, Found, Source, Split
 from lacewing.errors import DataError
 
-Split = Literal["train", "validation", "task"]
 SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85), ("task", 1.0))
 """Splits with the upper ends of their shares of the hash range."""
 
@@ -56,43 +55,6 @@ class Document:
     """Where it comes from, relative to the corpus, with forward slashes."""
     text: str
     split: Split = "train"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file that a source holds, before anything is done to its text."""
-
-    path: str
-    content: bytes | str
-    split: Split | None = None
-    """Where the source itself says so; else the path decides."""
-    clean: bool = False
-    """Whether comments and docstrings are gone already."""
-
-
-@dataclass
-class CorpusSummary:
-    """What was read and what was left out."""
-
-    files: int = 0
-    bytes: int = 0
-    duplicates: int = 0
-    """Files whose content another file had."""
-    not_utf8: int = 0
-    """Files skipped because they are not UTF-8, or hold NUL bytes."""
-    too_large: int = 0
-    unreadable: int = 0
-    not_python: int = 0
-    """Files skipped by `code:` because they do not parse."""
-    per_split: dict[str, int] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Somewhere documents come from."""
-
-    def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
-        """Yield every file once, in a fixed order."""
 
 
 class Corpus:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from lacewing.data.corpus import CorpusSummary, Found
+from lacewing.data.source import CorpusSummary, Found
 from lacewing.errors import DataError
 
 MOST = 200_000

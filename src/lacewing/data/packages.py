@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from lacewing.data.corpus import Split
+from lacewing.data.source import Split
 from lacewing.errors import DataError
 
 LICENCES = {

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lacewing import artifacts
-from lacewing.data.corpus import Corpus, Split
+from lacewing.data.corpus import Corpus
+from lacewing.data.source import Split
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, ConfigError, DataError
 

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 
 from lacewing.errors import ConfigError
-from lacewing.model.sites import BLOCK_SITES
+
+BLOCK_SITES = (
+    "attn_in",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_out",
+    "mlp_in",
+    "mlp_neuron",
+    "mlp_out",
+)
+"""The eight sites of a block, in the order they are computed (paper Fig. 12)."""
 
 
 @dataclass(frozen=True, kw_only=True)

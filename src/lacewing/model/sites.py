@@ -7,21 +7,11 @@ A site is a place in a block, after AbsTopK where it applies; a site key adds th
 from typing import TYPE_CHECKING
 
 from lacewing.errors import DataError
+from lacewing.model.config import BLOCK_SITES
 
 if TYPE_CHECKING:
     from lacewing.model.config import ModelConfig
 
-BLOCK_SITES = (
-    "attn_in",
-    "attn_q",
-    "attn_k",
-    "attn_v",
-    "attn_out",
-    "mlp_in",
-    "mlp_neuron",
-    "mlp_out",
-)
-"""The eight sites of a block, in the order they are computed (paper Fig. 12)."""
 
 FINAL_SITE = "resid_final"
 """The residual stream after the last block, before the final norm."""

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.drawing import drawing
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.store import Model, load
-from lacewing.report import charts, svg
-from lacewing.report.drawing import drawing
+from lacewing.pages import svg
+from lacewing.report import charts
 from lacewing.report.gather import circuits_of, gather
 from lacewing.report.page import page
 

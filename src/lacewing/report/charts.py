@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from lacewing.report import svg
+from lacewing.pages import svg
 
 WIDTH = 760
 

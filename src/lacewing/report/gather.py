@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import __version__, artifacts
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import count_all
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import count_all
 from lacewing.model.store import Model
 from lacewing.training.run import read_metrics
+from lacewing.verification.verify import saved_verification
 
 MISSING = {
     "tasks": "No task has been scored: run `lacewing tasks --model {0} --run`.",
@@ -55,7 +55,7 @@ def circuits_of(run: Path, model: Model) -> list[tuple[Path, Circuit]]:
     """The circuits under RUN/circuits, each checked to belong to the run's model."""
     folders = sorted(p for p in (run / "circuits").glob("*") if (p / "manifest.json").exists())
     found = [
-        (folder, circuits.load(folder)) for folder in folders if not folder.name.startswith(".")
+        (folder, Circuit.load(folder)) for folder in folders if not folder.name.startswith(".")
     ]
     for _, circuit in found:
         circuit.check(model)
@@ -63,7 +63,7 @@ def circuits_of(run: Path, model: Model) -> list[tuple[Path, Circuit]]:
 
 
 def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
-    pairs = circuits.load_pairs(folder)
+    pairs, verification = circuit.pairs, saved_verification(folder)
     return {
         "folder": str(folder),
         "task": circuit.task,
@@ -76,14 +76,15 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
         "losses": dict(circuit.losses),
         "target_loss": circuit.target_loss,
         "seed": circuit.seed,
-        "settings": dict(circuit.settings),
+        "config": circuit.config.as_json(),
         "example": {
             "clean": pairs[0].clean,
             "corrupted": pairs[0].corrupted,
             "clean_answer": pairs[0].clean_answer,
             "corrupted_answer": pairs[0].corrupted_answer,
         },
-        "verification": _optional(folder / "verification.json"),
+        "verification": verification.as_json() if verification else None,
+        "short_test_passed": bool(verification and verification.short.passed),
     }
 
 

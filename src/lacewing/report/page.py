@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from lacewing.report import svg
+from lacewing.model.weights import FLOOR_AXIS
+from lacewing.pages import svg
 
 SITES_NOTE = (
     "Rows are sites, from what the first block reads (bottom) to the last residual stream (top). Blue weights are "
@@ -58,7 +59,7 @@ def _head(data: Mapping[str, Any]) -> str:
 
 def _facts(data: Mapping[str, Any]) -> str:
     tasks, circuits = data["tasks"] or [], data["circuits"]
-    verified = [c for c in circuits if _holds(c)]
+    verified = [c for c in circuits if c["short_test_passed"]]
     facts = [
         (f"{data['summary']['validation_loss']:.2f}", "nats per token on validation text"),
         (f"{_zero_share(data):.1%}", "of each block matrix is zero, at least"),
@@ -79,13 +80,8 @@ def _zero_share(data: Mapping[str, Any]) -> float:
 
 def block_densities(summary: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The densities of the block matrices alone."""
-    matrices = ("c_attn.weight", "attn_proj.weight", "c_fc.weight", "mlp_proj.weight")
+    matrices = tuple(f"{name}.weight" for name in FLOOR_AXIS)
     return [(n, d) for n, d in summary["densities"].items() if n.endswith(matrices)]
-
-
-def _holds(circuit: Mapping[str, Any]) -> bool:
-    found = circuit["verification"]
-    return bool(found and found["sufficient"]["verdict"] and found["necessary"]["verdict"])
 
 
 def _tasks(rows: list[dict[str, Any]]) -> str:
@@ -143,18 +139,18 @@ def _suite(found: Mapping[str, Any]) -> str:
         value = "not measured" if test["value"] is None else f"{test['value']:.3f}"
         if test["low"] is not None:
             value += f" [{test['low']:.3f}, {test['high']:.3f}]"
-        mark = f"at {'most' if test['at_most'] else 'least'} {test['pass_mark']:.3g}"
+        threshold = f"at {'most' if test['at_most'] else 'least'} {test['threshold']:.3g}"
         control = "" if test["control"] is None else f"{test['control']:.3f} {test['control_name']}"
         rows.append(
             f"<tr><td><b>{escape(test['name'])}</b><br><span class=soft>{escape(test['meaning'])}</span></td>"
-            f"<td>{words[test['passed']]}</td><td class=n>{value} {escape(test['unit'])}</td><td class=n>{mark}</td>"
+            f"<td>{words[test['passed']]}</td><td class=n>{value} {escape(test['unit'])}</td><td class=n>{threshold}</td>"
             f"<td>{escape(control)}</td><td class=n>{test['n']}</td></tr>"
         )
     left = "".join(
         f"<li>left out: {escape(one['name'])}, {escape(one['reason'])}</li>"
         for one in found["left_out"]
     )
-    head = "<tr><th>test</th><th></th><th>value, 95 % interval</th><th>mark</th><th>control</th><th>n</th></tr>"
+    head = "<tr><th>test</th><th></th><th>value, 95 % interval</th><th>threshold</th><th>control</th><th>n</th></tr>"
     return (
         f"<p>The faithfulness suite: <b>{escape(found['verdict'])}</b>.</p>"
         f'<div class="wide"><table>{head}{"".join(rows)}</table></div><ul class=soft>{left}</ul>'

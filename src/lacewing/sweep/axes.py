@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lacewing.report import svg
+from lacewing.pages import svg
 
 Number = float | int
 Place = Callable[[Number], float]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lacewing import artifacts
-from lacewing.circuits.config import PruneConfig
+from lacewing.circuit.config import PruneConfig
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.training.config import TrainConfig
 

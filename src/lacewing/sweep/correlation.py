@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lacewing import artifacts
-from lacewing.circuits.statistics import interval
+from lacewing.statistics import interval
 from lacewing.sweep.gather import Found, Row
 from lacewing.sweep.jobs import LOSSES
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lacewing.report import svg
+from lacewing.pages import svg
 from lacewing.sweep.axes import Frame, Place, dot, plain, powers, square, steps
 from lacewing.sweep.gather import Row
 

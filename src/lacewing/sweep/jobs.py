@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lacewing import artifacts
-from lacewing.circuits.prompts import PromptSets, prompt_sets
+from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.data.batches import sequences
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import prepare, stored

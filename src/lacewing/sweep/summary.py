@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.report import svg
+from lacewing.pages import svg
 from lacewing.sweep import figures
 from lacewing.sweep.correlation import correlations, losses_of
 from lacewing.sweep.gather import Found, Row, gather

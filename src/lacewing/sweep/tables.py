@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lacewing.circuits.statistics import geometric_mean, interval
+from lacewing.statistics import geometric_mean, interval
 from lacewing.sweep.gather import SIDES, Found, Row
 
 RESAMPLES = 2000

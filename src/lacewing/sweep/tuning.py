@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.config import PruneConfig
-from lacewing.circuits.edges import count_all
-from lacewing.circuits.prompts import PromptSets
-from lacewing.circuits.prune import prune
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import count_all
+from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
+from lacewing.pruning.prune import prune
 from lacewing.tasks.task import Task
 
 Settings = dict[str, Any]
@@ -104,7 +104,7 @@ def tune(
             trial, circuit = _try(model, task, sets, dataclasses.replace(config, **settings))
             trial = dataclasses.replace(trial, settings=settings)
             if circuit is not None and smallest([*done, trial]) is trial:
-                circuit.save(place, sets.test.pairs, replace=place.exists())
+                circuit.save(place, replace=place.exists())
             done.append(trial)
             artifacts.write_json(file, [dataclasses.asdict(t) for t in done])
         asked.tell(done[number])
@@ -139,7 +139,7 @@ def _try(
         edges_all=count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         nodes=circuit.n_nodes,
         losses=dict(circuit.losses),
-        seconds=circuit.settings["seconds"],
+        seconds=circuit.seconds,
         error=None,
     )
     return trial, circuit

@@ -51,6 +51,10 @@ class Prompts:
             pairs=tuple(self.pairs[i] for i in at.tolist()),
         )
 
+    def first(self, count: int) -> "Prompts":
+        """The first pairs, at most so many."""
+        return self.take(range(min(count, len(self))))
+
 
 def joined(parts: Sequence[Prompts]) -> Prompts:
     """All sequences of several batches as one, padded to the longest."""

@@ -4,18 +4,25 @@ The task loss is -log p(right) at the last token, over the right and the wrong a
 mean over both members of every pair.
 """
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.statistics import bootstrap
 from lacewing.tasks.batch import Prompts
+
+CHANCE = math.log(2)
+
+
+HALF_CHANCE = CHANCE / 2
+"""Nats: a task loss halfway between a sure answer and a guess, as in `verify`."""
+
 
 LEARNED = 0.15  # nats; the paper prunes to this loss (section 2.2)
 
@@ -88,12 +95,3 @@ def evaluate(model: Model, prompts: Prompts, batch: int = 128, seed: int = 0) ->
         pairs=len(prompts),
         learned=loss < LEARNED,
     )
-
-
-def bootstrap(
-    values: NDArray[np.float64], resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of the mean of some values, by resampling them with replacement."""
-    chosen = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(values[chosen].mean(axis=1), (0.025, 0.975))
-    return float(low), float(high)

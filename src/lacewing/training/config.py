@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lacewing.errors import ConfigError
-from lacewing.model.config import ModelConfig
-from lacewing.model.sites import BLOCK_SITES
+from lacewing.model.config import BLOCK_SITES, ModelConfig
 
 RESIDUAL_AND_VALUE_SITES = tuple(s for s in BLOCK_SITES if s not in ("attn_q", "attn_k"))
 """Where AbsTopK acts in the models of the paper's Fig. 3: everywhere but on queries and keys."""

@@ -16,17 +16,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lacewing.kernels.keep_largest import Axis, Matrix, check_floor, keep_largest_of_all_
+from lacewing.kernels.keep_largest import Matrix, check_floor, keep_largest_of_all_
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FLOOR_AXIS
 from lacewing.training.config import TrainConfig
-
-FLOOR_AXIS: dict[str, Axis] = {
-    "c_attn": "row",
-    "c_fc": "row",
-    "attn_proj": "column",
-    "mlp_proj": "column",
-}
-"""Block matrices, and the side on which the floor protects a neuron or channel (torch layout)."""
 
 
 def pfrac_at(config: TrainConfig, step: int) -> float:

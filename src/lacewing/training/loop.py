@@ -34,12 +34,7 @@ from lacewing.model.transformer import Transformer
 from lacewing.progress import progress, say
 from lacewing.training.checkpoint import FOLDER, load_checkpoint, save_checkpoint
 from lacewing.training.config import TrainConfig
-from lacewing.training.density import (
-    block_density,
-    check_density,
-    densities,
-    pfrac_at,
-)
+from lacewing.training.density import block_density, check_density, densities, pfrac_at
 from lacewing.training.evaluate import site_means, validation_loss
 from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sampled_tokens
 from lacewing.training.release import snapshot

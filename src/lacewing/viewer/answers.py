@@ -211,7 +211,7 @@ class CircuitAnswer(BaseModel):
     losses: dict[str, float]
     ablation: str
     seed: int
-    settings: dict[str, Any]
+    config: dict[str, Any]
     calibrated: bool
     pairs: int
     verification: dict[str, Any] | None

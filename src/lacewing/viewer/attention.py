@@ -28,7 +28,9 @@ def patterns(session: Session, head: str, tokens: list[int], answer: str | None)
     row = torch.tensor([tokens])
     prepared = prepare(session.circuit, session.model, session.circuit.ablation, NO_CHANGES)
     hooks = {
-        key: lambda value, mask=mask, fill=prepared.model.means[key]: torch.where(mask, value, fill)
+        key: lambda value, mask=mask, ablation_value=prepared.model.means[key]: torch.where(
+            mask, value, ablation_value
+        )
         for key, mask in prepared.masks.items()
     }
     found: dict[str, Any] = {

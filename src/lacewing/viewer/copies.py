@@ -15,11 +15,11 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError, LacewingError
+from lacewing.pages.guard import POLICY
 from lacewing.progress import progress
 from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import Files, index
-from lacewing.viewer.guard import POLICY
 from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 

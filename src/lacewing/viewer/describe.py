@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 from lacewing import artifacts
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ArtifactError, LacewingError
-from lacewing.model.sites import BLOCK_SITES, FINAL_SITE, parse_node, site_widths
+from lacewing.model.config import BLOCK_SITES
+from lacewing.model.sites import FINAL_SITE, parse_node, site_widths
 from lacewing.model.store import Model
+from lacewing.model.weights import QKV, weight_of, writer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
+from lacewing.verification.verify import saved_verification
 from lacewing.viewer import reading
 from lacewing.viewer.answers import (
     CircuitAnswer,
@@ -30,7 +32,6 @@ from lacewing.viewer.folder import Found
 
 CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")
 """What is told of a certificate as a whole."""
-QKV = ("attn_q", "attn_k", "attn_v")
 ROWS = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out")
 """Sites of a block that have a row of their own; queries and keys lie in that of the values."""
 
@@ -41,19 +42,6 @@ def beside(found: Found, name: str) -> Any:
         return artifacts.read_json(found.folder / name)
     except (ArtifactError, OSError):
         return None
-
-
-def verdict(verification: Any) -> str | None:
-    """A verification in a word or two: "holds", "fails: NAMES", "unresolved"; None without one."""
-    if not isinstance(verification, dict):
-        return None
-    if isinstance(verification.get("verdict"), str):
-        return str(verification["verdict"])
-    tests = {n: verification.get(n) for n in ("sufficient", "necessary")}
-    if not all(isinstance(test, dict) and "verdict" in test for test in tests.values()):
-        return None
-    failed = [name for name, test in tests.items() if test and not test["verdict"]]
-    return f"fails: {', '.join(failed)}" if failed else "holds"
 
 
 def row_of(key: str, layers: int) -> int:
@@ -71,7 +59,7 @@ def circuit_answer(
     config = model.network.config
     certificate = beside(found, "certificate.json")
     explained = reading.explanations(beside(found, "explanations.json"))
-    verification = beside(found, "verification.json")
+    verification = saved_verification(found.folder)
     nodes = [node(model, name, certificate, explained) for name in circuit.node_names()]
     index = {n.id: i for i, n in enumerate(nodes)}
     known = (
@@ -91,11 +79,11 @@ def circuit_answer(
         losses=dict(circuit.losses),
         ablation=circuit.ablation,
         seed=circuit.seed,
-        settings=dict(circuit.settings),
+        config=circuit.config.as_json(),
         calibrated=circuit.calibration is not None,
         pairs=len(prompts),
-        verification=verification if isinstance(verification, dict) else None,
-        verdict=verdict(verification),
+        verification=verification.as_json() if verification else None,
+        verdict=verification.verdict if verification else None,
         certificate=known,
         sites=_sites(model, circuit),
         nodes=nodes,
@@ -126,7 +114,7 @@ def node(model: Model, name: str, certificate: Any, explained: Mapping[str, Any]
     config = model.network.config
     bias = None
     if site not in ("attn_in", "mlp_in", FINAL_SITE):
-        bias = float(writers(model.network.blocks[int(layer)])[site][1][channel])  # type: ignore[arg-type]
+        bias = float(writer(model.network, key)[1][channel])
     proof = _proof(certificate, "nodes", name)
     said = explained.get(name, {}).get("text")
     return Node(
@@ -176,7 +164,7 @@ def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[L
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
-        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, family)
         for s, d in pairs.tolist():
             edge = edge_name(family, s, d)
             if (source, s) == (key, channel):
@@ -245,7 +233,7 @@ def _edges(model: Model, circuit: Circuit, index: Mapping[str, int], certificate
         layer, _, sites = family.partition(".")
         if not len(pairs):
             continue
-        matrix = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0].numpy()  # type: ignore[arg-type]
+        matrix = weight_of(model.network, family).numpy()
         weights += np.round(matrix[pairs[:, 1], pairs[:, 0]], 6).tolist()
         left, right = sites.split("-")
         source += [index[f"{layer}.{left}.{s}"] for s in pairs[:, 0].tolist()]

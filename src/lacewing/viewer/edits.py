@@ -14,16 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.circuit import Ablation, Circuit
-from lacewing.circuits.edges import FAMILIES, edges_between, writers
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.circuit import Ablation, Circuit
+from lacewing.circuit.edges import edges_between
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES, WRITERS, writers
 from lacewing.viewer.answers import Edit
 
-SOURCES = {written: family.split("-")[0] for family, written in FAMILIES.items()}
+SOURCES = {site: writer.reads for site, writer in WRITERS.items()}
 """Where the edges into a site come from."""
 EDGE = re.compile(r"(\d+)\.([a-z_]+):(\d+)->(\d+)")
 
@@ -127,17 +129,7 @@ def edited(circuit: Circuit, model: Model, changes: Changes) -> Circuit:
             and (family, s, d) not in changes.cut
         ]
         edges[family] = np.array(left_pairs, dtype=np.int32).reshape(-1, 2)
-    return dataclasses.replace(
-        circuit, nodes=nodes, edges=edges, losses={}, calibration=circuit.calibration
-    )
-
-
-def base_fills(model: Model, ablation: Ablation) -> dict[str, Tensor]:
-    """What ablated nodes are held at; the mean too where prompts fill for each other."""
-    return {
-        key: torch.zeros(width) if ablation == "zero" else model.means[key].clone()
-        for key, width in site_widths(model.network.config).items()
-    }
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,17 +144,21 @@ class Prepared:
 
 def prepare(circuit: Circuit, model: Model, ablation: Ablation, changes: Changes) -> Prepared:
     """Turn an edited circuit (see `edited`) into a network, masks and fills."""
-    fills = base_fills(model, ablation)
-    network = without_cut(model.network, circuit, fills)
+    ablation_values = {k: v.clone() for k, v in ablation_values_of(model, ablation).items()}
+    network = without_cut(model.network, circuit, ablation_values)
     masks = masks_of(network, circuit.nodes)
     for node, value in changes.values.items():
         key, channel = parse_node(node)
         masks[key][channel] = False
-        fills[key][channel] = value
-    return Prepared(dataclasses.replace(model, network=network, means=fills), masks, changes.values)
+        ablation_values[key][channel] = value
+    return Prepared(
+        dataclasses.replace(model, network=network, means=ablation_values), masks, changes.values
+    )
 
 
-def without_cut(network: Transformer, circuit: Circuit, fills: Mapping[str, Tensor]) -> Transformer:
+def without_cut(
+    network: Transformer, circuit: Circuit, ablation_values: Mapping[str, Tensor]
+) -> Transformer:
     """A copy in which weights between kept nodes that are no edges became constants.
 
     The network itself where there is no such weight. Only the blocks concerned are copied.
@@ -180,10 +176,10 @@ def without_cut(network: Transformer, circuit: Circuit, fills: Mapping[str, Tens
         if block is network.blocks[int(layer)]:
             memo = {id(network.hooks): network.hooks}
             block = result.blocks[int(layer)] = copy.deepcopy(block, memo)
-        weight, bias = writers(block)[FAMILIES[name]]  # type: ignore[arg-type]
-        fill = fills[f"{layer}.{name.split('-')[0]}"]
+        weight, bias = writers(block)[FAMILIES[name]]
+        ablation_value = ablation_values[f"{layer}.{name.split('-')[0]}"]
         source, destination = torch.tensor(cut).unbind(1)
-        bias.index_add_(0, destination, weight[destination, source] * fill[source])
+        bias.index_add_(0, destination, weight[destination, source] * ablation_value[source])
         weight[destination, source] = 0
     return result
 

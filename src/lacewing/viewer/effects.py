@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.places import shared_places
-from lacewing.circuits.statistics import pair_means
-from lacewing.tasks.scoring import bootstrap
+from lacewing.ablation.prefixes import unique_prefixes
+from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.circuit import Circuit
+from lacewing.statistics import bootstrap, pair_means
 from lacewing.viewer.answers import Edit, Effect
-from lacewing.viewer.edits import base_fills
 from lacewing.viewer.estimate import estimates
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
@@ -37,13 +36,13 @@ def effect(session: Session, node: str) -> Effect | None:
 
 def measure(session: Session, work: Work) -> dict[str, Any]:
     """All effects, in small background turns; `work.value` holds those that are done."""
-    prompts = session.prompts.take(range(min(PAIRS, len(session.prompts))))
+    prompts = session.prompts.first(PAIRS)
     circuit = session.circuit
-    fills = base_fills(session.model, circuit.ablation)
+    ablation_values = ablation_values_of(session.model, circuit.ablation)
     with session.turns.background():
-        few = prompts.take(range(min(GUESSED_ON, len(prompts))))
-        every = _best_first(circuit, estimates(session.model, circuit, few, fills))
-        pieces = shared_places(session.model.network, prompts)
+        few = prompts.first(GUESSED_ON)
+        every = _best_first(circuit, estimates(session.model, circuit, few, ablation_values))
+        pieces = unique_prefixes(session.model.network, prompts)
         base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
     found: dict[str, Any] = {"loss": base, "pairs": len(prompts), "nodes": {}, "edges": {}}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts

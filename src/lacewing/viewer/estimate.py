@@ -12,19 +12,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import masks_of
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.ablation.masks import masks_of
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
+from lacewing.model.weights import weight_of
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.viewer.edits import edge_name
 
 
 def estimates(
-    model: Model, circuit: Circuit, prompts: Prompts, fills: Mapping[str, Tensor]
+    model: Model, circuit: Circuit, prompts: Prompts, ablation_values: Mapping[str, Tensor]
 ) -> dict[str, float]:
     """Guessed size of the change in loss when a node is switched off or an edge is cut.
 
@@ -32,12 +32,12 @@ def estimates(
         model: The model of the circuit.
         circuit: The circuit.
         prompts: A few test pairs.
-        fills: Per site key, what takes the place of what is off, [channel].
+        ablation_values: Per site key, what stands for what is off, [channel].
 
     Returns:
         Absolute change by node name and edge name; only the order means something.
     """
-    slopes, moves = _run(model, circuit, prompts, fills)
+    slopes, moves = _run(model, circuit, prompts, ablation_values)
     change = {key: (slopes[key] * moves[key]).sum((0, 1)).abs() for key in moves}
     found = {
         f"{key}.{channel}": float(change[key][channel])
@@ -47,7 +47,7 @@ def estimates(
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
-        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, family)
         if sites == "attn_v-attn_out":
             share = weight.abs() * slopes[destination].abs().sum((0, 1))[:, None]
             passed = share / share.sum(0).clamp(min=1e-12) * change[source]
@@ -59,7 +59,7 @@ def estimates(
 
 
 def _run(
-    model: Model, circuit: Circuit, prompts: Prompts, fills: Mapping[str, Tensor]
+    model: Model, circuit: Circuit, prompts: Prompts, ablation_values: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """At every site of the running circuit: gradients of the loss, and the way to the fill."""
     seen: dict[str, Tensor] = {}
@@ -70,7 +70,7 @@ def _run(
             # Weights have no gradients here, so the first sites have to begin the graph.
             seen[key] = value if value.requires_grad else value.detach().requires_grad_()
             seen[key].retain_grad()
-            return torch.where(masks[key], seen[key], fills[key])
+            return torch.where(masks[key], seen[key], ablation_values[key])
 
         return hook
 
@@ -80,4 +80,4 @@ def _run(
         loss = two_answer_loss(logits[rows, prompts.last], prompts).mean()
         loss.backward()  # type: ignore[no-untyped-call]
     slopes = {k: torch.zeros_like(v) if v.grad is None else v.grad for k, v in seen.items()}
-    return slopes, {key: fills[key] - value.detach() for key, value in seen.items()}
+    return slopes, {key: ablation_values[key] - value.detach() for key, value in seen.items()}

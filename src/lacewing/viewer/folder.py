@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.folder import KIND, read_facts
 from lacewing.errors import ArtifactError
 from lacewing.model.store import BUILTIN, folder_of
 
@@ -53,7 +53,7 @@ class Found:
     id: str
     folder: Path
     facts: dict[str, Any]
-    """circuit.json."""
+    """What circuit.json says, in today's layout."""
     run: Run | None
     """Its model, where that is among the served ones."""
     stamp: int
@@ -137,7 +137,7 @@ def read(root: Path) -> Contents:
     _tell_apart(root, contents.runs)
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
     for folder in sealed:
-        if kinds[folder] == circuits.KIND:
+        if kinds[folder] == KIND:
             try:
                 contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
             except (ArtifactError, OSError, KeyError, TypeError) as error:
@@ -195,8 +195,8 @@ def _run(id: str, source: str, folder: Path) -> Run:
 
 
 def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
-    artifacts.read_manifest(folder, circuits.KIND)
-    facts = artifacts.read_json(folder / "circuit.json")
+    artifacts.read_manifest(folder, KIND)
+    facts = read_facts(folder)
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     run = by_model.get(str(facts["model_id"]))
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])

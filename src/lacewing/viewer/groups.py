@@ -6,12 +6,11 @@ kept writes and reads of one residual channel are one: they are one number passe
 
 from typing import Any
 
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
+from lacewing.model.weights import QKV
 from lacewing.viewer.reading import READ, label
-
-QKV = ("attn_q", "attn_k", "attn_v")
 
 
 def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from lacewing import __version__
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import site_widths
 from lacewing.tasks.registry import PAPER
-from lacewing.viewer.describe import beside, described, verdict
+from lacewing.verification.verify import saved_verification
+from lacewing.viewer.describe import beside, described
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import Contents, Found, Run
 from lacewing.viewer.state import Viewer, no_model
@@ -37,19 +38,17 @@ def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:
 
 
 def _row(found: Found) -> dict[str, Any]:
-    from lacewing.circuits import circuit as circuits
-
     facts, error = found.facts, None if found.run else no_model(found)
     nodes = edges = None
     try:
-        circuit = circuits.load(found.folder)
+        circuit = Circuit.load(found.folder)
         nodes, edges = circuit.n_nodes, circuit.n_edges
     except Exception as problem:  # a damaged file is one bad row of the table
         error = " ".join(str(problem).split())
-    losses = facts.get("losses") or {}
+    losses, config = facts.get("losses") or {}, facts.get("config") or {}
     notes = beside(found, "annotations.json")
-    verification = beside(found, "verification.json")
-    tests = verification.get("tests") if isinstance(verification, dict) else None
+    verification = saved_verification(found.folder)
+    tests = verification.tests if verification and verification.whole else None
     return {
         "id": found.id,
         "task": str(facts.get("task")),
@@ -58,13 +57,13 @@ def _row(found: Found) -> dict[str, Any]:
         "model_name": found.run.name if found.run else str(facts.get("model_source")),
         "nodes": nodes,
         "edges": edges,
-        "target_loss": facts.get("target_loss"),
+        "target_loss": config.get("target_loss"),
         "loss": losses.get("circuit"),
         "full_loss": losses.get("full"),
         "ablation": facts.get("ablation"),
-        "seed": facts.get("seed"),
-        "verdict": verdict(verification),
-        "tests": len(tests) if isinstance(tests, list) else None,
+        "seed": config.get("seed"),
+        "verdict": verification.verdict if verification else None,
+        "tests": None if tests is None else len(tests),
         "certificate": (found.folder / "certificate.json").is_file(),
         "explained": (found.folder / "explanations.json").is_file(),
         "notes": len(notes.get("annotations", ())) if isinstance(notes, dict) else 0,

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lacewing.circuits.edges import writers
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
+from lacewing.model.weights import writer
 from lacewing.viewer.answers import Tokens, TokenWeight
 
 SHOWN = 10
@@ -25,12 +25,12 @@ def reads(model: Model, key: str, channel: int) -> Tokens | None:
     network, width = model.network, model.network.config.d_model
     if key == FINAL_SITE:
         return _top(model, network.wte.weight[:, channel], "embedding")
-    layer, site = key.split(".")
+    site = key.split(".")[1]
     if site in READ:
         return _top(model, network.wte.weight[:, channel], "embedding") if channel < width else None
     if site in ("attn_out", "mlp_out"):
         return None
-    weight = writers(network.blocks[int(layer)])[site][0][channel, :width]  # type: ignore[arg-type]
+    weight = writer(network, key)[0][channel, :width]
     through = "mlp_in" if site == "mlp_neuron" else "attn_in"
     return _top(model, network.wte.weight @ weight, f"via {through}")
 
@@ -46,7 +46,7 @@ def writes(model: Model, key: str, channel: int) -> Tokens | None:
         return _top(model, unembedding[:, channel], "unembedding")
     if site in ("attn_v", "mlp_neuron"):
         written = "attn_out" if site == "attn_v" else "mlp_out"
-        weight = writers(network.blocks[int(layer)])[written][0][:, channel]  # type: ignore[arg-type]
+        weight = writer(network, f"{layer}.{written}")[0][:, channel]
         return _top(model, unembedding @ weight, f"via {written}")
     return None
 

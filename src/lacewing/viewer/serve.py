@@ -15,8 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lacewing.errors import ConfigError
 from lacewing.kernels.memory import keep_pages
+from lacewing.pages.guard import LOOPBACK, Guard
 from lacewing.progress import say
-from lacewing.viewer.guard import LOOPBACK, Guard
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 

@@ -158,7 +158,7 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         session = viewer.session(id)
         circuit = session.measured_circuit(save.edits, save.ablation)
         place = viewer.library.place_for(save.name, session.found.folder)
-        circuit.save(place, session.prompts.pairs)
+        circuit.save(place)
         viewer.library.changed()
         every = viewer.library.contents().circuits.values()
         return {"id": next(f.id for f in every if f.folder == place), "name": save.name}

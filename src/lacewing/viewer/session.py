@@ -8,19 +8,23 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from lacewing.circuits.ablate import ablated_logits, calibrated, masks_of
-from lacewing.circuits.circuit import Ablation, Circuit
-from lacewing.circuits.live import LiveCircuit
-from lacewing.circuits.places import Places, shared_places
+from lacewing.ablation.compiled import CompiledCircuit
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.prefixes import UniquePrefixes, unique_prefixes
+from lacewing.ablation.run import ablated_logits
+from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.calibration import calibrated
+from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
+from lacewing.statistics import bootstrap
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import bootstrap, is_right, two_answer_loss
+from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
-from lacewing.viewer.edits import Changes, Prepared, base_fills, edited, prepare
+from lacewing.viewer.edits import Changes, Prepared, edited, prepare
 from lacewing.viewer.folder import Found
 from lacewing.viewer.turns import Turns
 
@@ -38,14 +42,14 @@ class Session:
     prompts: Prompts
     """Its test pairs."""
     turns: Turns
-    pieces: list[Places] = field(init=False, repr=False)
+    pieces: list[UniquePrefixes] = field(init=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict)
     """Logits at the answers: of the full model, and of the circuit under each ablation."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         with self.turns.person():
-            self.pieces = shared_places(self.model.network, self.prompts)
+            self.pieces = unique_prefixes(self.model.network, self.prompts)
 
     def ask(self, ask: Ask) -> Asked:
         """Measure an edited circuit on the test prompts, and answer the chosen one.
@@ -76,7 +80,9 @@ class Session:
             milliseconds=1000 * (time.perf_counter() - start),
         )
 
-    def losses(self, edits: Sequence[Edit], prompts: Prompts, pieces: list[Places]) -> Tensor:
+    def losses(
+        self, edits: Sequence[Edit], prompts: Prompts, pieces: list[UniquePrefixes]
+    ) -> Tensor:
         """Task loss per sequence of the edited circuit under its own ablation; takes no turn."""
         changes = Changes.of(edits, self.model)
         circuit = edited(self.circuit, self.model, changes)
@@ -119,8 +125,12 @@ class Session:
             loss = self._measured(self._run(prepared, circuit.ablation)).loss
         losses = {k: v for k, v in self.circuit.losses.items() if k == "full"}
         changed = [edit.model_dump(exclude_none=True) for edit in edits]
-        settings = {**self.circuit.settings, "edited_from": self.found.id, "edits": changed}
-        return replace(circuit, losses=losses | {"circuit": loss or 0.0}, settings=settings)
+        return replace(
+            circuit,
+            losses=losses | {"circuit": loss or 0.0},
+            edited_from=self.found.id,
+            edits=changed,
+        )
 
     def warm(self) -> None:
         """Run what the first questions need, in small background turns."""
@@ -161,13 +171,13 @@ class Session:
         prepared: Prepared,
         ablation: Ablation,
         prompts: Prompts | None = None,
-        pieces: list[Places] | None = None,
+        pieces: list[UniquePrefixes] | None = None,
     ) -> Tensor:
         """Calibrated logits at the answers of the test prompts, or of others."""
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
         if ablation != "resample":
-            live = LiveCircuit(model.network, masks, model.means)
+            live = CompiledCircuit(model.network, masks, model.means)
             with torch.inference_mode():
                 found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
             logits = torch.cat(found)
@@ -209,7 +219,7 @@ class Session:
         if ask.text is not None:
             tokens, dropped = self.encode(ask.text)
             answered = self._answer(ask.text, tokens, dropped, None)
-            live = LiveCircuit(prepared.model.network, prepared.masks, prepared.model.means)
+            live = CompiledCircuit(prepared.model.network, prepared.masks, prepared.model.means)
             row = calibrated(_next(live, tokens), self.circuit.calibration)[0]
             answered.edited = self._guess(row, None)
             return answered
@@ -227,10 +237,12 @@ class Session:
 
     def _answer(self, text: str, tokens: list[int], dropped: int, sequence: int | None) -> Answered:
         network, prompts = self.model.network, self.prompts
-        fills = base_fills(self.model, "zero" if self.circuit.ablation == "zero" else "mean")
+        ablation_values = ablation_values_of(self.model, self.circuit.ablation)
         alone = prepare(self.circuit, self.model, self.circuit.ablation, NO_CHANGES)
-        live = LiveCircuit(alone.model.network, alone.masks, fills)
-        rest = LiveCircuit(network, masks_of(network, self.circuit.nodes, complement=True), fills)
+        live = CompiledCircuit(alone.model.network, alone.masks, ablation_values)
+        rest = CompiledCircuit(
+            network, masks_of(network, self.circuit.nodes, complement=True), ablation_values
+        )
         circuit = calibrated(_next(live, tokens), self.circuit.calibration)
         vocabulary = self.model.tokenizer
         return Answered(
@@ -270,7 +282,7 @@ NO_CHANGES = Changes(frozenset(), frozenset(), frozenset(), {})
 
 
 @torch.inference_mode()
-def _next(network: torch.nn.Module | LiveCircuit, tokens: list[int]) -> Tensor:
+def _next(network: torch.nn.Module | CompiledCircuit, tokens: list[int]) -> Tensor:
     """Logits after a prompt, [1, vocab]."""
     row = torch.tensor([tokens])
     logits: Tensor = network(row, at=torch.tensor([len(tokens) - 1]))

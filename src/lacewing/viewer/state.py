@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lacewing.circuits import circuit as circuits
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import LacewingError, MismatchError
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import encode
@@ -157,9 +157,9 @@ class Viewer:
         if found.run is None:
             raise MismatchError(no_model(found))
         model = self.model(found.run)
-        circuit = circuits.load(found.folder)
+        circuit = Circuit.load(found.folder)
         circuit.check(model)
-        pairs = circuits.load_pairs(found.folder)
+        pairs = circuit.pairs
         prompts = encode(pairs, model.tokenizer, model.network.config.context)
         session = Session(found, model, circuit, prompts, self.turns)
         self.background.get(("warm", found.id, found.core), lambda work: session.warm())

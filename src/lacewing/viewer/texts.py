@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.circuits.circuit import Circuit
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.hooks import record
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model

@@ -19,7 +19,9 @@ import httpx
 import numpy as np
 import pytest
 
-from lacewing.circuits import circuit as circuits
+import micro
+from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.config import PruneConfig
 from lacewing.model.sites import site_widths
 from lacewing.model.store import load
 from lacewing.tasks.pair import Pair
@@ -62,7 +64,7 @@ def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for key, width in widths.items()
         }
         answers = tuple(model.tokenizer.single(a) for a in ('")', "')"))
-        made = circuits.make(
+        made = circuit_of(
             model.network,
             nodes,
             model_id=model.id,
@@ -70,11 +72,11 @@ def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             task="single_double_quote",
             answers=answers,
             ablation="mean",
-            seed=0,
-            target_loss=0.15,
+            config=PruneConfig(target_loss=0.15),
             losses={"full": 0.1, "circuit": 0.12 if thin == 1 else 0.9},
+            pairs=tuple(pairs()),
         )
-        made.save(root / name, pairs())
+        made.save(root / name)
     (root / "smaller" / "verification.json").write_text(json.dumps(verification()))
     (root / "smaller" / "certificate.json").write_text(json.dumps(certificate(saved)))
     (root / "frontier.json").write_text(json.dumps(sweep()))
@@ -85,21 +87,20 @@ def verification() -> dict[str, Any]:
     """What the whole suite leaves, with a test of every outcome."""
 
     def test(name: str, value: float | None, passed: bool | None, **more: Any) -> dict[str, Any]:
-        plain = {"low": None, "high": None, "n": 8, "unit": "nats", "pass_mark": 0.347}
+        plain = {"low": None, "high": None, "n": 8, "unit": "nats", "threshold": 0.347}
         plain |= {"at_most": True, "control": None, "control_name": "", "meaning": "in words"}
         return plain | {"name": name, "value": value, "passed": passed} | more
 
     interval = {"low": 1.6, "high": 2.0, "n": 64}
     control = {"control": 2.5, "control_name": "without the circuit"}
-    nonsense = {"unit": "ratio of edges", "at_most": False, "pass_mark": 5.0}
+    nonsense = {"unit": "ratio of edges", "at_most": False, "threshold": 5.0}
     return {
-        "verdict": "fails: complement.worst",
-        "pairs": 8,
-        "seed": 0,
+        **micro.SHORT_TEST,
+        "verdict": "fails: complement.worst, control.nonsense",
         "tests": [
             test("sufficient.mean", 0.2, True, low=0.1, high=0.3),
             test("complement.worst", 1.8, False, **interval, **control),
-            test("agree.files", None, None, unit="share", pass_mark=0.9, at_most=False),
+            test("agree.files", None, None, unit="share", threshold=0.9, at_most=False),
             test("control.nonsense", None, False, **nonsense),
         ],
         "left_out": [{"name": "agree.longer", "reason": "no other corpus"}],
@@ -263,6 +264,6 @@ def loss() -> Callable[[Any], float]:
 
 
 if __name__ == "__main__":
-    kept = {k: v.tolist() for k, v in circuits.load(Path(sys.argv[1])).nodes.items() if len(v)}
+    kept = {k: v.tolist() for k, v in Circuit.load(Path(sys.argv[1])).nodes.items() if len(v)}
     lines = ",\n".join(f'    "{key}": {json.dumps(channels)}' for key, channels in kept.items())
     (HERE / "quote_nodes.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from lacewing.circuits import circuit as circuits
-from lacewing.circuits.circuit import Circuit
+from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import Prompts, encode
-from lacewing.viewer.edits import base_fills
 from lacewing.viewer.ends import ends
 from lacewing.viewer.estimate import estimates
 
@@ -20,9 +19,8 @@ from lacewing.viewer.estimate import estimates
 @pytest.fixture(scope="module")
 def opened(circuit_folder: Path) -> tuple[Model, Circuit, Prompts]:
     """The quote circuit with its model and prompts."""
-    model, circuit = load("builtin:sparse"), circuits.load(circuit_folder / "quote")
-    pairs = circuits.load_pairs(circuit_folder / "quote")
-    return model, circuit, encode(pairs, model.tokenizer, model.network.config.context)
+    model, circuit = load("builtin:sparse"), Circuit.load(circuit_folder / "quote")
+    return model, circuit, encode(circuit.pairs, model.tokenizer, model.network.config.context)
 
 
 def test_contrast_tokens(opened: tuple[Model, Circuit, Prompts]) -> None:
@@ -70,7 +68,7 @@ def test_about_and_counts(opened: tuple[Model, Circuit, Prompts]) -> None:
 def test_guess_finds_what_matters(opened: tuple[Model, Circuit, Prompts], measured: Any) -> None:
     """One backward pass puts the node and the edge whose ablation costs most far in front."""
     model, circuit, prompts = opened
-    worth = estimates(model, circuit, prompts, base_fills(model, "mean"))
+    worth = estimates(model, circuit, prompts, ablation_values_of(model, "mean"))
     assert circuit.n_nodes + circuit.n_edges == len(worth)
     best = sorted(worth, key=lambda name: -worth[name])
     assert measured.node in [name for name in best if "->" not in name][:20]

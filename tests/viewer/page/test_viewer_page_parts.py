@@ -189,7 +189,7 @@ def test_tests_of_a_circuit(shown: Callable[..., Any], measured: Any) -> None:
     """Home has the verdict; the circuit lists each test with its numbers, in the address too."""
     tab = shown("#/")
     row = tab.locator("tr", has_text="smaller")
-    assert "fails: complement.worst" == row.locator(".verdict").inner_text()
+    assert "fails: complement.worst, control.nonsense" == row.locator(".verdict").inner_text()
     row.locator("a.open").click()
     tab.get_by_role("button", name="passed 1 of 4 tests").click()
     box = tab.locator("dialog")
@@ -296,7 +296,7 @@ def test_reduced_motion(shown: Callable[..., Any], measured: Any) -> None:
 
 def test_same_colours_as_the_report() -> None:
     """The page uses the palette of the reports, light and dark, but for darker greys in text."""
-    from lacewing.report import svg
+    from lacewing.pages import svg
     from lacewing.viewer.serve import STATIC
 
     style = (STATIC / "base.css").read_text(encoding="utf-8")

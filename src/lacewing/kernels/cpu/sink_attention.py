@@ -11,15 +11,7 @@ Tokens and channels are multiples of sixteen. Queries come scaled.
 import numpy as np
 
 from lacewing.kernels.cpu.lanes import LANES
-from lacewing.kernels.cpu.rows import (
-    hide_later,
-    mix,
-    narrow_row,
-    scores,
-    slopes,
-    soften,
-    widen_row,
-)
+from lacewing.kernels.cpu.rows import hide_later, mix, narrow_row, scores, slopes, soften, widen_row
 from lacewing.kernels.cpu.vector import load_block, store_block
 from lacewing.kernels.jit import prange
 

@@ -101,16 +101,16 @@ def update_(
     )
 
 
-Places = tuple[tuple[int, int], ...]
+UniquePrefixes = tuple[tuple[int, int], ...]
 
 
-def _places(tensors: Sequence[Tensor]) -> Places:
+def _places(tensors: Sequence[Tensor]) -> UniquePrefixes:
     return tuple((t.data_ptr(), t.numel()) for t in tensors)
 
 
 @functools.lru_cache(PLANS)
 def _tables(
-    places: Places, device: torch.device, many: int | None = None
+    places: UniquePrefixes, device: torch.device, many: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor, bool]:
     """Which program does what, all addresses, the first tensors' sizes, whether all are aligned."""
     sizes = [size for _, size in places[:many]]

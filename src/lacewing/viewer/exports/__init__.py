@@ -2,8 +2,8 @@
 
 import json
 
-from lacewing.report.drawing import drawing
-from lacewing.report.svg import standalone
+from lacewing.circuit.drawing import drawing
+from lacewing.pages.svg import standalone
 from lacewing.viewer.exports import graph, text
 from lacewing.viewer.session import Session
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from lacewing import __version__
-from lacewing.circuits.edges import FAMILIES, writers
 from lacewing.errors import DataError
-from lacewing.model.sites import BLOCK_SITES, parse_node
+from lacewing.model.config import BLOCK_SITES
+from lacewing.model.sites import parse_node
+from lacewing.model.weights import weight_of
 from lacewing.viewer import notes
 from lacewing.viewer.describe import residual
 from lacewing.viewer.exports.trace import Tracing, layer_of, trace
@@ -215,7 +216,7 @@ def wiring(session: Session) -> dict[str, Any]:
             links.append({"source": "E_0_0", "target": id(node), "weight": 1.0})
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
-        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, family)
         ends = [f"{layer}.{site}" for site in sites.split("-")]
         for s, d in pairs.tolist():
             source, target = id(f"{ends[0]}.{s}"), id(f"{ends[1]}.{d}")

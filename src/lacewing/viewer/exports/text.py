@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Iterable
 
-from lacewing.circuits.circuit import Circuit
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
+from lacewing.model.weights import weight_of
 from lacewing.viewer.describe import residual, row_of
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.reading import label
@@ -25,7 +25,7 @@ def edges_of(model: Model, circuit: Circuit) -> list[Row]:
     rows = []
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
-        weight = writers(model.network.blocks[int(layer)])[FAMILIES[sites]][0]  # type: ignore[arg-type]
+        weight = weight_of(model.network, family)
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
         for s, d in pairs.tolist():
             ends = f"{source}.{s}", f"{destination}.{d}"

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.circuits.edges import FAMILIES, writers
+from lacewing.model.config import BLOCK_SITES
 from lacewing.model.hooks import edit, record
-from lacewing.model.sites import BLOCK_SITES, FINAL_SITE
+from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, Transformer
+from lacewing.model.weights import FAMILIES, QKV, writers
 from lacewing.viewer.attention import attend
 from lacewing.viewer.edits import prepare
 from lacewing.viewer.session import NO_CHANGES, Session
 
 MOST_LINKS = 20_000
 LOGITS = 10
-QKV = ("attn_q", "attn_k", "attn_v")
 
 
 @dataclass
@@ -52,9 +52,11 @@ def name(key: str, channel: int, token: int) -> str:
 def trace(session: Session, tokens: list[int]) -> tuple[Tracing, Tensor]:
     """Every direct effect between a circuit's nodes on a prompt, and the logits after it."""
     prepared = prepare(session.circuit, session.model, session.circuit.ablation, NO_CHANGES)
-    network, fills = prepared.model.network, prepared.model.means
+    network, ablation_values = prepared.model.network, prepared.model.means
     hooks = {
-        key: lambda value, mask=mask, fill=fills[key]: torch.where(mask, value, fill)
+        key: lambda value, mask=mask, ablation_value=ablation_values[key]: torch.where(
+            mask, value, ablation_value
+        )
         for key, mask in prepared.masks.items()
     }
     with session.turns.person(), edit(network, hooks), record(network) as seen:

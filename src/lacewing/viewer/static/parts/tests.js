@@ -27,7 +27,7 @@ export function rows(verification) {
     if (!test) return null;
     const [low, high] = test.interval ?? [null, null];
     const control = at_most ? test.random?.lowest : test.random?.highest;
-    return { name, value: test.loss, low, high, n: verification.pairs, unit: "nats", pass_mark: test.mark, at_most, control, control_name: `${at_most ? "best" : "worst"} of ${test.random?.count} random circuits`, passed: test.verdict, meaning: test.reason };
+    return { name, value: test.loss, low, high, n: verification.pairs, unit: "nats", threshold: test.threshold, at_most, control, control_name: `${at_most ? "best" : "worst"} of ${test.random?.count} random circuits`, passed: test.verdict, meaning: test.reason };
   };
   return [old("sufficient", true), old("necessary", false)].filter(Boolean);
 }
@@ -79,8 +79,8 @@ export function table(circuit) {
   const { verification } = circuit;
   const list = rows(verification);
   const groups = d3.group(list, (test) => test.name.split(".")[0]);
-  const cells = list.map((t) => [t.name, said(t.passed), t.value ?? "", t.low ?? "", t.high ?? "", t.unit ?? "", t.n ?? "", t.at_most ? "at most" : "at least", t.pass_mark ?? "", t.control ?? "", t.control_name ?? "", t.meaning ?? ""]);
-  const head = ["test", "result", "value", "low", "high", "unit", "n", "side", "mark", "control", "control is", "meaning"];
+  const cells = list.map((t) => [t.name, said(t.passed), t.value ?? "", t.low ?? "", t.high ?? "", t.unit ?? "", t.n ?? "", t.at_most ? "at most" : "at least", t.threshold ?? "", t.control ?? "", t.control_name ?? "", t.meaning ?? ""]);
+  const head = ["test", "result", "value", "low", "high", "unit", "n", "side", "threshold", "control", "control is", "meaning"];
   const left = Array.isArray(verification.left_out) ? verification.left_out : [];
   return h("div.tests", {},
     h("p.row", {}, h(`span.verdict${spoken(circuit.verdict).look}`, {}, counted(list)), h("span.soft", {}, `${verification.pairs ?? circuit.pairs} pairs of test prompts, seed ${verification.seed ?? circuit.seed}; ${circuit.model_name}, ${circuit.ablation} ablation.`)),
@@ -107,7 +107,7 @@ function one(test) {
   return h("li", {},
     h(`span.result.${look}`, {}, said(test.passed)),
     h("div.words", {}, h("b", {}, test.name), " ", h("span.value", {}, `${value(test)}${unit(test)}${interval}`),
-      h("span.soft", {}, `, must be at ${test.at_most ? "most" : "least"} ${shown(test.pass_mark, test)}${control}${test.n ? `; n ${count(test.n)}` : ""}`),
+      h("span.soft", {}, `, must be at ${test.at_most ? "most" : "least"} ${shown(test.threshold, test)}${control}${test.n ? `; n ${count(test.n)}` : ""}`),
       h("p.soft", {}, test.meaning)),
     strip(test));
 }
@@ -130,17 +130,17 @@ function unit({ unit = "", value: amount }) {
 
 /** Value, interval, mark and control on one line from zero. */
 function strip(test) {
-  const ends = [test.value, test.high, test.low, test.pass_mark, test.control, 0].filter(Number.isFinite);
+  const ends = [test.value, test.high, test.low, test.threshold, test.control, 0].filter(Number.isFinite);
   const x = d3.scaleLinear([Math.min(...ends), Math.max(...ends) * 1.04 || 1], [5, WIDE - 5]).clamp(true);
   const colour = test.passed === true ? "good" : test.passed === false ? "bad" : "weak";
   const at = (amount) => x(amount).toFixed(1);
-  const reached = x(test.pass_mark);
+  const reached = x(test.threshold);
   const [from, to] = test.at_most ? [5, reached] : [reached, WIDE - 5];
   return s("svg", { class: "strip", viewBox: `0 0 ${WIDE} 20`, width: WIDE, height: 20, "aria-hidden": "true" },
     s("rect", { x: from, y: 3, width: Math.max(to - from, 0), height: 14, fill: "var(--wash)" }),
     s("line", { x1: 5, x2: WIDE - 5, y1: 10, y2: 10, stroke: "var(--faint)" }),
     test.control == null ? null : s("circle", { cx: at(test.control), cy: 10, r: 3.5, fill: "var(--paper)", stroke: "var(--soft)", "stroke-width": 1.5 }),
     test.low == null || test.high == null ? null : s("line", { x1: at(test.low), x2: at(test.high), y1: 10, y2: 10, stroke: `var(--${colour})`, "stroke-width": 3 }),
-    test.pass_mark == null ? null : s("line", { x1: at(test.pass_mark), x2: at(test.pass_mark), y1: 2, y2: 18, stroke: "var(--ink)", "stroke-width": 1.5 }),
+    test.threshold == null ? null : s("line", { x1: at(test.threshold), x2: at(test.threshold), y1: 2, y2: 18, stroke: "var(--ink)", "stroke-width": 1.5 }),
     test.value == null ? null : s("circle", { cx: at(test.value), cy: 10, r: 4, fill: `var(--${colour})` }));
 }

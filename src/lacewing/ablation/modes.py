@@ -1,0 +1,193 @@
+"""Running a circuit, or the model without it, in the ablation modes that the tests ask for.
+
+mean, zero   what is ablated has its mean over the pretraining text, or zero
+resample     it has the values of a random prompt of another pair, of either answer: a donor of
+             the same answer would carry the answer along
+frozen       mean, with every norm dividing by what it divides by in the full model: ablation
+             shrinks the residual stream, and a norm would make what is left louder
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import Module
+
+from lacewing.ablation.editor import cut_model
+from lacewing.ablation.masks import Masks, masks_of, replacing, resampling
+from lacewing.ablation.prefixes import in_pieces
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.calibration import calibrated
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import Nodes
+from lacewing.errors import DataError
+from lacewing.kernels.rms_norm import EPSILON
+from lacewing.model.hooks import edit
+from lacewing.model.layers import RMSNorm
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.batch import Prompts
+
+AblationMode = Literal["mean", "zero", "resample", "frozen"]
+
+
+def alone(
+    model: Model, circuit: Circuit, prompts: Prompts, mode: AblationMode, seed: int
+) -> Float[Tensor, "sequence vocab"]:
+    """Logits of the circuit with everything outside ablated, after its calibration."""
+    cut = cut_model(model, circuit, "zero" if mode == "zero" else "mean")
+    masks = masks_of(model.network, circuit.nodes)
+    logits = ablated(cut, prompts, masks, mode, seed, model.network)
+    return calibrated(logits, circuit.calibration)
+
+
+def without(
+    model: Model, nodes: Nodes, prompts: Prompts, mode: AblationMode, seed: int
+) -> Float[Tensor, "sequence vocab"]:
+    """Logits of the full model with some nodes ablated."""
+    masks = masks_of(model.network, nodes, complement=True)
+    return ablated(model, prompts, masks, mode, seed, model.network)
+
+
+def only(
+    model: Model, nodes: Nodes, prompts: Prompts, mode: AblationMode, seed: int
+) -> Float[Tensor, "sequence vocab"]:
+    """Logits with all nodes ablated but some: a random circuit, say."""
+    return ablated(model, prompts, masks_of(model.network, nodes), mode, seed, model.network)
+
+
+def ablated(
+    model: Model, prompts: Prompts, masks: Masks, mode: AblationMode, seed: int, full: Transformer
+) -> Float[Tensor, "sequence vocab"]:
+    """Logits at the answer position with all unmasked nodes ablated in one of the modes.
+
+    Args:
+        model: The model, or a circuit's copy of it with edges cut.
+        prompts: What to run.
+        masks: Nodes that run freely.
+        mode: See the head of this file.
+        seed: Draws the donors of `resample`.
+        full: The model as it was trained, whose norms `frozen` borrows.
+    """
+    if mode == "resample":
+        return interchanged(model.network, prompts, some_donors(prompts, seed), masks)
+    if mode == "frozen":
+        return _frozen_logits(model, prompts, masks, full)
+    return ablated_logits(model, prompts, masks, mode)
+
+
+@torch.no_grad()
+def interchanged(
+    network: Transformer,
+    prompts: Prompts,
+    donors: Int64[Tensor, " sequence"],
+    masks: Masks,
+) -> Float[Tensor, "sequence vocab"]:
+    """Logits when every unmasked node has its value in another sequence of the prompts.
+
+    Args:
+        network: The model.
+        prompts: What to run.
+        donors: For every sequence the index of the one whose values are taken, aligned from the
+            last token backwards.
+        masks: Nodes that run freely.
+    """
+    found = []
+    for rows in in_pieces(len(prompts)):
+        piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
+        given = sequences(prompts, giver)
+        with edit(network, resampling(network, piece, given, masks)):
+            found.append(network(piece.tokens, at=piece.last))
+    return torch.cat(found)
+
+
+def partners(prompts: Prompts) -> Int64[Tensor, " sequence"]:
+    """For every sequence the other member of its pair."""
+    return torch.arange(2 * len(prompts)).view(-1, 2).flip(1).flatten()
+
+
+def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
+    """For every sequence a random one of another pair, of either answer.
+
+    Raises:
+        DataError: there is no other pair.
+    """
+    pairs = len(prompts)
+    if pairs < 2:
+        raise DataError("resampling takes values of another pair, but there is only one: add pairs")
+    generator = np.random.default_rng(seed)
+    own = np.arange(2 * pairs) // 2
+    other = (own + generator.integers(1, pairs, 2 * pairs)) % pairs
+    return torch.from_numpy(2 * other + generator.integers(0, 2, 2 * pairs))
+
+
+@contextmanager
+def measured_norms(network: Transformer) -> Iterator[dict[str, Tensor]]:
+    """Collect what every norm multiplies by, [batch token 1], while the block runs."""
+    scales: dict[str, Tensor] = {}
+
+    def keep(name: str) -> object:
+        def hook(norm: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            scales[name] = (inputs[0].square().mean(-1, keepdim=True) + EPSILON).rsqrt()
+
+        return hook
+
+    with _on_norms(network, {name: keep(name) for name in _norms(network)}):
+        yield scales
+
+
+@contextmanager
+def frozen_norms(network: Transformer, scales: Mapping[str, Tensor]) -> Iterator[None]:
+    """Make every norm multiply by given scales instead of its own, for the length of the block."""
+
+    def use(scale: Tensor) -> object:
+        def hook(norm: RMSNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return inputs[0] * scale * norm.weight
+
+        return hook
+
+    with _on_norms(network, {name: use(scale) for name, scale in scales.items()}):
+        yield
+
+
+@torch.no_grad()
+def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Transformer) -> Tensor:
+    found, mean = [], replacing(masks, model.means)
+    for rows in in_pieces(len(prompts)):
+        piece = prompts.take(rows)
+        with measured_norms(full) as scales:
+            full(piece.tokens, at=piece.last)
+        with frozen_norms(model.network, scales), edit(model.network, mean):
+            found.append(model.network(piece.tokens, at=piece.last))
+    return torch.cat(found)
+
+
+def _norms(network: Transformer) -> dict[str, RMSNorm]:
+    return {name: part for name, part in network.named_modules() if isinstance(part, RMSNorm)}
+
+
+@contextmanager
+def _on_norms(network: Transformer, set_: Mapping[str, object]) -> Iterator[None]:
+    norms = _norms(network)
+    handles = [norms[name].register_forward_hook(hook) for name, hook in set_.items()]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def sequences(prompts: Prompts, rows: Tensor | Sequence[int]) -> Prompts:
+    """Some sequences of the prompts as donors; what their answers are does not matter."""
+    last = prompts.last[rows]
+    return Prompts(
+        tokens=prompts.tokens[rows, : int(last.max()) + 1],
+        last=last,
+        answer=prompts.answer[rows],
+        other=prompts.other[rows],
+        pairs=(),
+    )

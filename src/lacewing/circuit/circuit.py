@@ -1,0 +1,296 @@
+"""A circuit: a set of nodes and edges of one model, and the facts under which it was found.
+
+A frozen value. `a & b`, `a | b` and `a - b` are circuits of the same model; a result of set
+operations has no losses, because nobody has measured it. Its folder is described in `folder`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from lacewing import artifacts
+from lacewing.circuit.calibration import Calibration
+from lacewing.circuit.certificate import CERTIFICATE, Certificate
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import Nodes, edges_between
+from lacewing.circuit.folder import (
+    ARRAYS,
+    FACTS,
+    KIND,
+    read_arrays,
+    read_certificate,
+    read_facts,
+    seen_from,
+    source_in,
+)
+from lacewing.circuit.notebook import show
+from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines, read_pairs
+from lacewing.errors import ArtifactError, ConfigError, MismatchError
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.tasks.pair import Pair
+
+Ablation = Literal["mean", "zero", "resample"]
+
+
+@dataclass(frozen=True)
+class NodesOnly:
+    """What a circuit was before its edges were pruned."""
+
+    nodes: int
+    edges: int
+    loss: float
+    """Task loss on test prompts, nats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """Kept nodes and edges of one model for one task."""
+
+    nodes: Nodes
+    """Sorted kept channels of every site key."""
+    edges: Mapping[str, np.ndarray]
+    """[edge, 2] source and destination channels of every family (see `edges`)."""
+    model_id: str
+    """Id of the model it belongs to."""
+    model_source: str
+    """Where that model is: builtin:NAME or a path (saved relative to the circuit's folder)."""
+    task: str
+    """Task name, or the file it came from."""
+    answers: tuple[int, ...]
+    """Token ids the task chooses between."""
+    ablation: Ablation
+    """What everything outside was replaced by when it was found."""
+    config: PruneConfig = field(default_factory=PruneConfig)
+    """The configuration it was found with: its target loss, its seed, and the search."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Task losses in nats: `full`, `circuit` (test prompts) and `validation`."""
+    calibration: Calibration | None = None
+    tokenizer_id: str | None = None
+    """Id of the tokenizer its prompts and answers were read by; none in circuits of old."""
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
+    """The test pairs its losses were measured on; nothing was chosen on these."""
+    certificate: Certificate | None = field(default=None, repr=False)
+    """That no single node or edge can go, where it was pruned until then."""
+    seconds: float | None = None
+    """What finding it took."""
+    nodes_only: NodesOnly | None = None
+    """What it was before its edges were pruned."""
+    edited_from: str | None = None
+    """The circuit it was made of by hand, in the viewer."""
+    edits: Sequence[Mapping[str, Any]] = ()
+    """What was changed by hand."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Circuit":
+        """Read a circuit's folder, with its pairs, its configuration and its certificate.
+
+        Raises:
+            ArtifactError: missing, damaged, or no circuit.
+        """
+        folder = Path(path)
+        artifacts.read_manifest(folder, KIND, check_hash=True)
+        plain = read_facts(folder)
+        try:
+            if plain.get("calibration"):
+                saved = plain["calibration"]
+                bias = {int(token): value for token, value in saved["bias"].items()}
+                plain["calibration"] = Calibration(saved["scale"], bias)
+            if plain.get("nodes_only"):
+                plain["nodes_only"] = NodesOnly(**plain["nodes_only"])
+            plain["config"] = PruneConfig.of(plain["config"])
+            plain["edits"] = tuple(plain.get("edits", ()))
+            plain["answers"] = tuple(plain["answers"])
+            plain["model_source"] = source_in(folder, plain["model_source"])
+            plain |= read_arrays(folder)
+            plain |= {"pairs": read_pairs(folder / PAIRS), "certificate": read_certificate(folder)}
+            return cls(**plain)
+        except (TypeError, KeyError, AttributeError, ConfigError) as error:
+            raise ArtifactError(f"{folder / FACTS} is of another version: {error}") from error
+
+    @property
+    def seed(self) -> int:
+        """The seed of its search."""
+        return self.config.seed
+
+    @property
+    def target_loss(self) -> float:
+        """Nats it had to reach on validation prompts."""
+        return self.config.target_loss
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes are kept."""
+        return sum(len(channels) for channels in self.nodes.values())
+
+    @property
+    def n_edges(self) -> int:
+        """How many edges are kept, the paper's way."""
+        return sum(len(pairs) for pairs in self.edges.values())
+
+    def node_names(self) -> list[str]:
+        """Every kept node as `"3.mlp_neuron.412"`, from input to output."""
+        return [f"{key}.{channel}" for key, kept in self.nodes.items() for channel in kept]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        return (self.model_id, self.task, self.node_names()) == (
+            other.model_id,
+            other.task,
+            other.node_names(),
+        ) and _edge_set(self) == _edge_set(other)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return show(self)
+
+    def __hash__(self) -> int:
+        return hash((self.model_id, self.task, tuple(self.node_names())))
+
+    def __and__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.intersect1d, _both)
+
+    def __or__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.union1d, _either)
+
+    def __sub__(self, other: "Circuit") -> "Circuit":
+        return _combine(self, other, np.setdiff1d, _only)
+
+    def check(self, model: Model) -> None:
+        """Refuse a model that this circuit was not found in, and its model with other tokens.
+
+        Raises:
+            MismatchError: naming both models, or both tokenizers.
+        """
+        if model.id != self.model_id:
+            raise MismatchError(
+                f"the circuit for {self.task} belongs to model {self.model_id} "
+                f"({self.model_source}), but {model.source} is model {model.id}: pass the model it "
+                "was pruned from with --model, or prune again"
+            )
+        if self.tokenizer_id not in (None, model.tokenizer.id):
+            raise MismatchError(
+                f"the circuit for {self.task} was found with tokenizer {self.tokenizer_id}, but "
+                f"{model.source} has {model.tokenizer.id}: the same weights read other tokens "
+                "there; put its tokenizer back, or prune again"
+            )
+        for key, width in site_widths(model.network.config).items():
+            kept = self.nodes.get(key)
+            if kept is None or (len(kept) and not 0 <= kept.min() <= kept.max() < width):
+                raise MismatchError(
+                    f"the circuit for {self.task} has no channels that fit site {key} of width "
+                    f"{width} of {model.source}: damaged, prune again"
+                )
+
+    def save(self, path: str | Path, *, replace: bool = False) -> None:
+        """Write the circuit's folder.
+
+        Args:
+            path: The folder.
+            replace: Whether a circuit that is there may be replaced.
+
+        Raises:
+            ArtifactError: there is something, and it may not be replaced.
+        """
+        folder = Path(path)
+        apart = ("nodes", "edges", "pairs", "certificate", "config")
+        names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
+        plain = {name: _plain(getattr(self, name)) for name in names}
+        plain["config"] = self.config.as_json()
+        plain["model_source"] = seen_from(folder, self.model_source)
+        arrays = {
+            f"{kind}/{key}": torch.from_numpy(np.ascontiguousarray(array.astype(np.int32)))
+            for kind, group in (("nodes", self.nodes), ("edges", self.edges))
+            for key, array in group.items()
+        }
+        files = {PAIRS: pair_lines(self.pairs)}
+        if self.certificate is not None:
+            proof = self.certificate
+            files[CERTIFICATE] = json.dumps(proof.as_json(), indent=2).encode()
+            files[CERTIFICATE_PAIRS] = pair_lines(proof.pairs)
+        artifacts.write_folder(
+            folder,
+            KIND,
+            json={FACTS: plain},
+            tensors={ARRAYS: arrays},
+            files=files,
+            replace=replace,
+        )
+
+
+def circuit_of(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
+    """A circuit of the given nodes and all the edges between them."""
+    return Circuit(nodes=nodes, edges=edges_between(network, nodes), **facts)
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON holds it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
+
+
+def _combine(
+    a: Circuit, b: Circuit, on_nodes: Callable[..., np.ndarray], on_edges: Callable[..., set[Any]]
+) -> Circuit:
+    if a.model_id != b.model_id:
+        raise MismatchError(
+            f"circuits of two models cannot be combined: {a.model_id} and {b.model_id}"
+        )
+    nodes = {key: on_nodes(a.nodes[key], b.nodes[key]) for key in a.nodes}
+    edges = {}
+    for family in a.edges:
+        left = on_edges(_tuples(a.edges[family]), _tuples(b.edges[family]))
+        # Both ends have to be left: in a - b, an edge of a may end at a node of b.
+        sources, destinations = (set(kept.tolist()) for kept in _ends(family, nodes))
+        inside = sorted((s, d) for s, d in left if s in sources and d in destinations)
+        edges[family] = np.array(inside, dtype=np.int32).reshape(-1, 2)
+    task = a.task if a.task == b.task else f"{a.task}+{b.task}"
+    answers = tuple(sorted({*a.answers, *b.answers}))
+    pairs = tuple(dict.fromkeys([*a.pairs, *b.pairs]))
+    return dataclasses.replace(
+        a,
+        nodes=nodes,
+        edges=edges,
+        task=task,
+        answers=answers,
+        pairs=pairs,
+        losses={},
+        calibration=None,
+        certificate=None,
+    )
+
+
+def _ends(family: str, nodes: Nodes) -> tuple[np.ndarray, np.ndarray]:
+    """The kept nodes at both ends of an edge family."""
+    layer, _, name = family.partition(".")
+    source, destination = name.split("-")
+    return nodes[f"{layer}.{source}"], nodes[f"{layer}.{destination}"]
+
+
+def _tuples(pairs: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(s), int(d)) for s, d in pairs}
+
+
+def _edge_set(circuit: Circuit) -> set[tuple[str, int, int]]:
+    return {(f, s, d) for f, pairs in circuit.edges.items() for s, d in _tuples(pairs)}
+
+
+def _both(a: set[Any], b: set[Any]) -> set[Any]:
+    return a & b
+
+
+def _either(a: set[Any], b: set[Any]) -> set[Any]:
+    return a | b
+
+
+def _only(a: set[Any], b: set[Any]) -> set[Any]:
+    return a - b

@@ -1,1 +1,0 @@
-"""Circuits: as a value, ablation, pruning, edges, verification, comparison."""

@@ -1,0 +1,85 @@
+"""The verbs: `lacewing train | tasks | prune | verify | compare | report | view | ...`.
+
+Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
+does the work and returns what `--json` prints. Progress goes to standard error, results to standard
+output. A mistake of the user's is one line and exit code 2. torch is imported only by a verb that
+runs.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from lacewing.cli.attack import Attack
+from lacewing.cli.compare import Compare
+from lacewing.cli.corpus import BuildCorpus
+from lacewing.cli.demo import Demo
+from lacewing.cli.program import Program
+from lacewing.cli.prune import Prune
+from lacewing.cli.report import Report
+from lacewing.cli.sweep import Sweep
+from lacewing.cli.tasks import Tasks
+from lacewing.cli.train import Train
+from lacewing.cli.verify import Verify
+from lacewing.cli.view import View
+from lacewing.errors import LacewingError
+from lacewing.failures.command import Blame
+
+VERBS: dict[str, Any] = {
+    "corpus": BuildCorpus,
+    "train": Train,
+    "tasks": Tasks,
+    "prune": Prune,
+    "verify": Verify,
+    "program": Program,
+    "attack": Attack,
+    "compare": Compare,
+    "sweep": Sweep,
+    "report": Report,
+    "demo": Demo,
+    "blame": Blame,
+    "view": View,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
+    words = _with_model(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        verb = tyro.extras.subcommand_cli_from_dict(
+            VERBS, prog="lacewing", description=_about(), args=words
+        )
+        result = verb.run()
+    except LacewingError as error:
+        print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as stop:
+        print("\nlacewing: interrupted; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from stop
+    try:
+        _tell(verb.show(result), json.dumps(result) if verb.json else "")
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(*lines: str) -> None:
+    for line in filter(None, lines):
+        print(line)
+    sys.stdout.flush()
+
+
+def _about() -> str:
+    return "Language models that are readable by construction: train, prune, prove, read."
+
+
+def _with_model(words: list[str]) -> list[str]:
+    """Read `tasks --run MODEL` as `tasks --run --model MODEL`."""
+    if words[:1] == ["tasks"] and "--run" in words[:-1]:
+        at = words.index("--run") + 1
+        if not words[at].startswith("-"):
+            return [*words[:at], "--model", *words[at:]]
+    return words

@@ -1,0 +1,82 @@
+"""`lacewing attack`: prompts on which the circuit says the model errs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.cli.flags import Json, Model
+
+ATTACKS = "attacks.json"
+"""The file in a circuit's folder that says what was found."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Find edits on which a circuit says the full model must err, and test them on it."""
+
+    circuit: Path
+    """Folder of the circuit."""
+    budget: int = 4000
+    """Edited pairs that the circuit is asked about."""
+    tests: int = 60
+    """Of these, how many the full model is tried on; every control is up to five times as many."""
+    seed: int = 0
+    """Draws the edits, the controls and the intervals."""
+    model: Model | None = None
+    """Where its model is now, if it was moved."""
+    corpus: str | None = None
+    """Where comments, strings and lines to insert come from; by default the model's corpus."""
+    json: Json = False
+    """End with one JSON object on standard output."""
+
+    def run(self) -> dict[str, Any]:
+        """Attack, and save attacks.json beside the circuit."""
+        from lacewing.attacks.attack import attack
+        from lacewing.circuit.circuit import Circuit
+        from lacewing.model.store import load
+
+        circuit = Circuit.load(self.circuit)
+        model = load(self.model or circuit.model_source)
+        result = attack(
+            model,
+            circuit,
+            budget=self.budget,
+            tests=self.tests,
+            seed=self.seed,
+            corpus=self.corpus,
+        ).as_json()
+        artifacts.write_json(self.circuit / ATTACKS, result)
+        return result
+
+    @staticmethod
+    def show(result: dict[str, Any]) -> str:
+        """The hit rates as a table, kind by kind, with the surest hits under it."""
+        groups = result["groups"]
+        lines = [
+            f"{result['task']}: {result['proposals']} edited prompts, seed {result['seed']}; the "
+            f"circuit turns wrong on {result['predicted']}",
+            "",
+            f"{'the full model, right before, errs on':51} {'hits':>9}   {'rate [95 %]':22} ratio",
+        ]
+        for name, words in groups.items():
+            found, times = result["rates"][name], result["ratio"].get(name)
+            low, high = found["interval"]
+            ratio = ""
+            if times is not None:
+                value = "-" if times["value"] is None else f"{times['value']:.1f}"
+                ratio = f"{value} [{times['interval'][0]:.1f}, {times['interval'][1]:.1f}]"
+            hits = f"{found['hits']} / {found['n']}"
+            rate = f"{found['rate']:.1%} [{low:.1%}, {high:.1%}]"
+            lines.append(f"{words:51} {hits:>9}   {rate:22} {ratio}".rstrip())
+        for kind, rates in result["by_kind"].items():
+            cells = [f"{name} {r['hits']}/{r['n']}" for name, r in rates.items()]
+            lines.append(f"  {kind}: {', '.join(cells)}")
+        for hit in [a for a in result["attacks"] if a["hit"]][:3]:
+            lines += [
+                "",
+                f"  ...{hit['prompt'][-84:]!r}",
+                f"  right {hit['right']!r}, margin {hit['before']:+.1f} before and "
+                f"{hit['after']:+.1f} after; the circuit said {hit['circuit']:+.1f}",
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""`lacewing program`: a circuit as standalone Python files."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lacewing import artifacts
+from lacewing.cli.flags import Json, Model
+from lacewing.errors import ArtifactError, ConfigError
+
+
+@dataclass(frozen=True)
+class Program:
+    """Write a circuit as standalone Python files of plain NumPy: exact, and short to read."""
+
+    circuit: Path
+    """Folder of the circuit."""
+    output: Path | None = None
+    """The exact file, NAME.py; NAME_simple.py is written beside it. By default program.py in the
+    circuit's folder, where an older one is replaced."""
+    model: Model | None = None
+    """Where its model is now, if it was moved."""
+    pairs: int = 16
+    """Test pairs that each file carries for its own check; all of them are measured on."""
+    corpus: str | None = None
+    """Where validation prompts for the short file come from; by default the model's corpus."""
+    json: Json = False
+    """End with one JSON object on standard output."""
+
+    def run(self) -> dict[str, Any]:
+        """Write both files."""
+        from lacewing.circuit.circuit import Circuit
+        from lacewing.model.store import load
+        from lacewing.programs.program import exact_program, simple_program
+
+        if self.pairs < 0:
+            raise ConfigError(f"--pairs must be at least 0, not {self.pairs}")
+        exact_file = self.output or self.circuit / "program.py"
+        simple_file = exact_file.with_name(f"{exact_file.stem}_simple{exact_file.suffix}")
+        for file in (exact_file, simple_file):
+            if self.output is not None and file.exists():
+                raise ArtifactError(
+                    f"{file} exists already: choose another --output; nothing was overwritten"
+                )
+        circuit = Circuit.load(self.circuit)
+        model = load(self.model or circuit.model_source)
+        exact = exact_program(model, circuit, examples=self.pairs)
+        simple = simple_program(model, circuit, examples=self.pairs, corpus=self.corpus)
+        result: dict[str, Any] = {"task": circuit.task, "nodes": circuit.n_nodes}
+        for name, file, made in (("exact", exact_file, exact), ("simple", simple_file, simple)):
+            artifacts.write_bytes(file, made.text.encode("utf-8"))
+            agreement = None if made.agreement is None else asdict(made.agreement)
+            result[name] = {"file": str(file), "lines": made.lines, "agreement": agreement}
+        return result
+
+    @staticmethod
+    def show(result: dict[str, Any]) -> str:
+        """Both files, and how far each agrees with the circuit."""
+        lines = []
+        for name in ("exact", "simple"):
+            made, found = result[name], result[name]["agreement"]
+            lines += [
+                f"{made['file']}: {result['nodes']} nodes in {made['lines']} lines",
+                f"  {found['prompts']} test prompts: the circuit's answer on {found['same']:.1%}; "
+                f"task loss {found['loss']:.4f} nats, circuit {found['circuit_loss']:.4f};",
+                f"  margins {found['mean']:.1e} nats apart on average, a logit at most "
+                f"{found['largest']:.1e}",
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,238 @@
+"""Compare a sparse model with its dense twin: how large are their circuits at the same loss?
+
+For every task that both have learned and every seed, both models are pruned to the same target
+loss. Counts are averaged geometrically over seeds, then tasks (the paper's headline), and the ratio
+dense / sparse gets an interval by resampling tasks, and seeds within each task. What is finished is
+kept in the output folder, so an interrupted comparison goes on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacewing import artifacts
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import count_all
+from lacewing.circuit.prompts import PromptSets, prompt_sets
+from lacewing.errors import ConfigError, DataError
+from lacewing.model.store import Model
+from lacewing.progress import say
+from lacewing.pruning.node_search import Wanted
+from lacewing.pruning.prune import prune_many
+from lacewing.statistics import geometric_mean, interval
+from lacewing.tasks.registry import get
+from lacewing.tasks.scoring import evaluate
+from lacewing.tasks.task import Task
+
+COUNTS = ("edges", "edges_all", "nodes")
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Sizes of both models' circuits; see the module for how they are averaged."""
+
+    sparse: str
+    dense: str
+    target_loss: float
+    seeds: tuple[int, ...]
+    rows: list[dict[str, Any]]
+    """One per task, seed and model: task, seed, side, edges, edges_all, nodes, losses."""
+    skipped: list[dict[str, str]]
+    """Tasks left out, and why."""
+
+    def tasks(self) -> list[str]:
+        """Tasks compared, in order."""
+        return list(dict.fromkeys(row["task"] for row in self.rows))
+
+    def counts(self, side: str, count: str) -> np.ndarray:
+        """[task, seed] of one count, at least 1 so that its logarithm exists."""
+        table = {(r["task"], r["seed"]): r[count] for r in self.rows if r["side"] == side}
+        return np.array([[max(1, table[t, s]) for s in self.seeds] for t in self.tasks()])
+
+    def summary(self, count: str = "edges") -> dict[str, Any]:
+        """Geometric means of both sides, their ratio and its 95 % interval."""
+        sparse, dense = (np.log(self.counts(side, count)) for side in ("sparse", "dense"))
+        generator = np.random.default_rng(0)
+        tasks, seeds = sparse.shape
+        task = generator.integers(tasks, size=(RESAMPLES, tasks, 1))
+        seed = generator.integers(seeds, size=(RESAMPLES, tasks, seeds))
+        ratios = np.exp((dense - sparse)[task, seed].mean((1, 2)))
+        return {
+            "sparse": geometric_mean(np.exp(sparse.mean(1))),
+            "dense": geometric_mean(np.exp(dense.mean(1))),
+            "ratio": float(np.exp((dense - sparse).mean())),
+            "interval": list(interval(ratios)),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a file or a terminal."""
+        return {
+            "tasks": self.tasks(),
+            "edges": self.summary("edges"),
+            "edges_all": self.summary("edges_all"),
+            "nodes": self.summary("nodes"),
+            "target_loss": self.target_loss,
+            "seeds": list(self.seeds),
+            "sparse": self.sparse,
+            "dense": self.dense,
+            "rows": self.rows,
+            "skipped": self.skipped,
+        }
+
+
+def compare(
+    sparse: Model,
+    dense: Model,
+    tasks: Sequence[str],
+    output: Path,
+    config: PruneConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    corpus: str | None = None,
+    quiet: bool = False,
+) -> Comparison:
+    """Prune both models on all tasks both have learned, into `output/{sparse,dense}/TASK-SEED`.
+
+    Args:
+        sparse: The weight-sparse model.
+        dense: Its dense twin.
+        tasks: Names or files of tasks to try.
+        output: Folder for the circuits and comparison.json.
+        config: The pruning, the same for both.
+        seeds: One pruning per seed.
+        corpus: Where prompts come from; by default the sparse model's corpus.
+        quiet: Report no progress.
+
+    Raises:
+        DataError: an unknown task, or no task that both have learned.
+        ConfigError, MismatchError: `output` holds circuits of other settings or models.
+    """
+    config = config or PruneConfig()
+    sides = {"sparse": sparse, "dense": dense}
+    chosen = {task.name: task for task in map(get, tasks)}
+    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus)
+    rows: list[dict[str, Any]] = []
+    for side, model in sides.items():
+        wanted = [
+            Wanted(chosen[name], replace(config, seed=seed), sets[side])
+            for name, sets in ready.items()
+            if name not in skipped
+            for seed in seeds
+        ]
+        for one, found in zip(wanted, _circuits(model, wanted, output / side, quiet), strict=True):
+            name = one.task.name
+            if isinstance(found, DataError):
+                skipped[name] = f"{side}: {found}"
+            elif not found.n_edges:
+                skipped[name] = f"the {side} circuit has no edge: any ratio to it is without bounds"
+            else:
+                rows.append(_row(side, model, found))
+    rows = [row for row in rows if row["task"] not in skipped]
+    left_out = [{"task": name, "reason": reason} for name, reason in skipped.items()]
+    if not rows:
+        raise DataError(
+            "no task is learned by both models, so there is nothing to compare; "
+            + "; ".join(s["reason"] for s in left_out[:3])
+        )
+    result = Comparison(
+        sparse.source, dense.source, config.target_loss, tuple(seeds), rows, left_out
+    )
+    artifacts.write_json(output / "comparison.json", result.as_json())
+    return result
+
+
+def _learned(
+    sides: Mapping[str, Model], tasks: Iterable[Task], config: PruneConfig, text: str
+) -> tuple[dict[str, dict[str, PromptSets]], dict[str, str]]:
+    """The prompts, by side, of every task that both models have learned; why others have not."""
+    ready: dict[str, dict[str, PromptSets]] = {}
+    skipped: dict[str, str] = {}
+    settings = {(m.tokenizer.to_bytes(), m.network.config.context) for m in sides.values()}
+    for task in tasks:
+        made: dict[str, PromptSets] = {}
+        try:
+            for side, model in sides.items():
+                # Twins share a tokenizer, so the prompts of one are those of the other.
+                shared = next(iter(made.values()), None) if len(settings) == 1 else None
+                made[side] = shared or prompt_sets(model, task, config, text)
+                _check_learned(model, side, made[side], config)
+            ready[task.name] = made
+        except DataError as error:
+            skipped[task.name] = str(error)
+    return ready, skipped
+
+
+def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
+    score = evaluate(model, sets.validation)
+    if score.loss > config.target_loss:
+        raise DataError(
+            f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
+            f"prompts, target {config.target_loss:g}"
+        )
+
+
+def _circuits(
+    model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
+) -> list[Circuit | DataError]:
+    """The circuits of one model: those that are there are read, the others found and kept."""
+    places = [output / f"{w.task.name.replace('/', '_')}-{w.config.seed}" for w in wanted]
+    found: list[Circuit | DataError | None] = [
+        _stored(place, model, one) for place, one in zip(places, wanted, strict=True)
+    ]
+    missing = [number for number, circuit in enumerate(found) if circuit is None]
+
+    def keep(number: int, circuit: Circuit) -> None:
+        place = places[missing[number]]
+        circuit.save(place)
+        say(
+            f"{output.name:6} {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges",
+            not quiet,
+        )
+
+    if missing:
+        pruned = prune_many(model, [wanted[m] for m in missing], done=keep, quiet=quiet)
+        for number, circuit in zip(missing, pruned, strict=True):
+            found[number] = circuit
+    return [circuit for circuit in found if circuit is not None]
+
+
+def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:
+    return {
+        "task": circuit.task,
+        "seed": circuit.seed,
+        "side": side,
+        "edges": circuit.n_edges,
+        "edges_all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
+        "nodes": circuit.n_nodes,
+        "losses": dict(circuit.losses),
+        "seconds": circuit.seconds,
+        "folder": f"{side}/{circuit.task.replace('/', '_')}-{circuit.seed}",
+    }
+
+
+def _stored(folder: Path, model: Model, wanted: Wanted) -> Circuit | None:
+    """The circuit of an earlier, interrupted comparison."""
+    if not folder.exists():
+        return None
+    config, sets = wanted.config, wanted.sets
+    assert sets is not None
+    circuit = Circuit.load(folder)
+    circuit.check(model)
+    before = circuit.config.as_json()
+    for key, value in config.as_json().items():
+        if before[key] != value:
+            raise ConfigError(
+                f"{folder} was pruned with {key} {before[key]!r}, not {value!r}: "
+                "choose another --output"
+            )
+    if circuit.pairs != sets.test.pairs:
+        raise ConfigError(
+            f"{folder} was pruned with other prompts of {sets.name}: another corpus, or a changed "
+            "file of pairs; choose another --output"
+        )
+    return circuit

@@ -1,0 +1,1 @@
+"""What every page that lacewing writes or serves shares."""

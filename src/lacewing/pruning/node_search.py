@@ -1,0 +1,360 @@
+"""Searching for circuits: masks learned along a path of rising penalties, several at a time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lacewing.ablation.attribution import node_rises
+from lacewing.ablation.masks import Masks, masks_of
+from lacewing.ablation.node_mask import Mask, NodeMask
+from lacewing.ablation.run import ablated_loss
+from lacewing.ablation.worst_subset import STARTS
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import Nodes
+from lacewing.circuit.prompts import PromptSets, prompt_sets
+from lacewing.errors import DataError
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
+from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.node_elimination import eliminate_nodes
+from lacewing.pruning.robust.adversary import Adversary
+from lacewing.pruning.robust.constraints import RobustTarget
+from lacewing.pruning.robust.foreign_text import ForeignText
+from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, Turn, losses, rotation
+from lacewing.pruning.selection import Selection, Target, TargetLoss, smallest_selection
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.task import Task
+
+ATTACKS, ELIMINATIONS = 4, 2
+"""How often a robust selection that an attack breaks is made again, and how often nodes are
+eliminated again."""
+RANKED = 64
+"""Pairs that nodes are ranked on; what goes is decided on all."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One circuit to be found."""
+
+    task: Task
+    config: PruneConfig = field(default_factory=PruneConfig)
+    sets: PromptSets | None = None
+    """The prompts, where they are already made; by default from the model's corpus."""
+    anyway: bool = False
+    """Search even where the full model misses the target."""
+    forbidden: Nodes | None = None
+    """Nodes that may not be kept."""
+
+
+class Search:
+    """One mask on its way: where it stands on its path, and the smallest selection so far."""
+
+    def __init__(self, model: Model, number: int, wanted: Wanted, sets: PromptSets) -> None:
+        config = wanted.config
+        self.number, self.wanted, self.sets = number, wanted, sets
+        self.began, self.step = time.monotonic(), 0
+        self.mask = _start(model, wanted)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.optimizer = mask_optimizer(self.mask, config)
+        vocab = model.network.config.vocab_size
+        self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
+        calibrated = self.constraints if config.calibrate else ()
+        self.calibrations = {asked: LearnedCalibration(vocab) for asked in calibrated}
+        self.robust = self._robust(model) if config.robust else None
+        plain = TargetLoss(model, sets.validation, config.target_loss, config.calibrate)
+        self.target: Target = self.robust or plain
+        points = np.linspace(config.steps / 2, config.steps, config.stages)
+        self.stages = {round(point) for point in points}
+        self.rankings: list[Tensor] = []
+        """tau at the stages that were passed."""
+        self.best: Selection | None = None
+
+    @classmethod
+    def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
+        """Start a search, if the full model does the task."""
+        config, name = wanted.config, wanted.task.name
+        try:
+            sets = wanted.sets or prompt_sets(model, wanted.task, config)
+        except DataError as error:
+            return error
+        full = 0.0
+        if not wanted.anyway:
+            full = float(ablated_loss(model, sets.validation, None).mean())
+        if full > config.target_loss:
+            return DataError(
+                f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
+                f"above the target {config.target_loss:g}: the model has not learned this task "
+                "well enough; raise --target-loss or take another task or model"
+            )
+        try:
+            return cls(model, number, wanted, sets)
+        except DataError as error:  # no text outside the task
+            return error
+
+    @property
+    def ended(self) -> bool:
+        """Whether the path has been walked to its end."""
+        return self.step >= self.wanted.config.steps
+
+    @property
+    def inputs(self) -> RobustInputs | None:
+        """What the constraints of a robust search are asked with."""
+        return self.robust.inputs if self.robust else None
+
+    def draw(self) -> Prompts:
+        """The prompts of the next step."""
+        return drawn(self.sets.train, self.wanted.config.batch, self.generator)
+
+    @property
+    def asked(self) -> Asked:
+        """The constraint that the mask learns under in the next step."""
+        return self.constraints[self.step % len(self.constraints)]
+
+    @property
+    def calibration(self) -> LearnedCalibration | None:
+        """The calibration of the next step."""
+        return self._calibration(self.asked)
+
+    def _calibration(self, asked: Asked) -> LearnedCalibration | None:
+        """The calibration under a constraint; claims on text go by that of mean ablation."""
+        mean = "attention" if "attention" in self.constraints else PLAIN
+        return self.calibrations.get(mean if asked == "natural" else asked)
+
+    def _robust(self, model: Model) -> RobustTarget:
+        config = self.wanted.config
+        text = ForeignText.of(model, self.sets) if "natural" in config.constraints else None
+        inputs = RobustInputs(Adversary(model, config.seed), text)
+        return RobustTarget(model, self.sets, inputs, config)
+
+    def learn(self, model: Model) -> None:
+        """Move the mask along its gradient; at a stage, keep where it stands."""
+        config = self.wanted.config
+        follow(self.mask, self.optimizer, config, self.step / config.steps)
+        if self.calibration:
+            self.calibration.follow()
+        if self.inputs:
+            self.inputs.adversary.follow()
+        self.step += 1
+        if self.step in self.stages:
+            self.rankings.append(self.mask.tau.detach().clone())
+            if self.robust and self.robust.opposed and (found := self._select(model)):
+                self.robust.attack(found.masks)
+
+    def _select(self, model: Model, most: int | None = None) -> Selection | None:
+        mended = self.robust.mended if self.robust else None
+        return smallest_selection(model, self.mask, self.target, mended, most)
+
+    def select(
+        self, model: Model, tell: Callable[[Selection], None] = lambda selection: None
+    ) -> Selection | None:
+        """The smallest selection of all stages, without the nodes it can do without.
+
+        `tell` is called with every selection on the way.
+        """
+        best = self.smallest(model, tell)
+        return best and self._eliminated(model, best, tell)
+
+    def smallest(
+        self, model: Model, tell: Callable[[Selection], None] = lambda selection: None
+    ) -> Selection | None:
+        """The smallest selection of all stages; the mask is where it was made.
+
+        The last stage comes first: its selection is mostly the smallest, and then of each earlier
+        one a single selection, as large, shows that none of it is smaller.
+        """
+        ranking = self.mask.tau
+        for earlier in reversed(self.rankings):
+            with torch.no_grad():
+                self.mask.tau.copy_(earlier)
+            found = self._select(model, self.best.nodes if self.best else None)
+            if found:
+                self.best, ranking = found, earlier
+                tell(found)
+        with torch.no_grad():
+            self.mask.tau.copy_(ranking)
+        return self.best
+
+    def _eliminated(
+        self, model: Model, best: Selection, tell: Callable[[Selection], None]
+    ) -> Selection:
+        """A selection without the nodes it can do without.
+
+        One that is to hold under the worst subset is attacked again. Where that breaks it, nodes
+        are eliminated anew from the smallest on the way that it does not break; what broke it is a
+        constraint from then on.
+        """
+        if not self.robust:
+            few = self.sets.validation.first(RANKED)
+            rises = partial(_loss_rises, model, few)
+            return eliminate_nodes(model, best, self.target, rises, tell)
+        whole = self._held(model) if self.robust.opposed else best
+        for _ in range(ELIMINATIONS):
+            way = self._way_down(model, whole, tell)
+            if not (self.robust.opposed and self.robust.attack(way[-1].masks, STARTS)):
+                return way[-1]
+            whole = self._standing(way) or self._held(model)
+        return whole
+
+    def _way_down(
+        self, model: Model, whole: Selection, tell: Callable[[Selection], None]
+    ) -> list[Selection]:
+        """A robust selection, and the smaller ones that elimination finds on its way down."""
+        way = [whole]
+
+        def keep(selection: Selection) -> None:
+            way.append(selection)
+            tell(selection)
+
+        eliminate_nodes(model, whole, self.target, partial(self._robust_rises, model), keep)
+        return way
+
+    def _standing(self, way: Sequence[Selection]) -> Selection | None:
+        """The smallest selection on the way that an attack does not break.
+
+        Found by bisection, as if more nodes held under more.
+        """
+        assert self.robust
+        found = None
+        low, high = 0, len(way)  # before `low` all hold, from `high` on none does
+        while low < high:
+            middle = (low + high) // 2
+            holds = self.robust.reaches(way[middle].masks)
+            if holds and not self.robust.attack(way[middle].masks, STARTS):
+                found, low = way[middle], middle + 1
+            else:
+                high = middle
+        return found
+
+    def _held(self, model: Model) -> Selection:
+        """A selection that an attack does not break, or the last of some."""
+        assert self.robust
+        assert self.best
+        for _ in range(ATTACKS):
+            self.best = self._select(model) or self.best
+            if not self.robust.attack(self.best.masks, STARTS):
+                break
+        return self.best
+
+    def _robust_rises(self, model: Model, masks: Masks) -> dict[str, Tensor]:
+        """What a selection's losses under all constraints would rise by without each node."""
+        assert self.inputs
+        on = torch.cat(list(masks.values()))
+        mask = NodeMask(self.mask.widths, model.means, on.float() - 0.5, self.mask.temperature)
+        few = self.sets.train.first(RANKED)
+        for asked in self.constraints:
+            calibration = self._calibration(asked)
+            random = torch.Generator().manual_seed(self.wanted.config.seed)
+            inputs = [self.inputs]
+            gradients(model.network, [mask], [few], [0.0], [calibration], asked, random, inputs)
+            if calibration:
+                calibration.optimizer.zero_grad()
+        self.inputs.adversary.optimizer.zero_grad()
+        assert mask.tau.grad is not None
+        return mask.by_site(-mask.tau.grad)
+
+
+def _loss_rises(model: Model, prompts: Prompts, masks: Masks) -> dict[str, Tensor]:
+    """What the task loss under mean ablation would rise by without each node."""
+    return node_rises(model.network, masks, model.means, prompts)
+
+
+def step_together(model: Model, searches: Sequence[Search]) -> str:
+    """One step of every search, as one batch; what there is to say of it."""
+    reached = []
+    for asked in dict.fromkeys(search.asked for search in searches):
+        alike = [search for search in searches if search.asked == asked]
+        batches = [search.draw() for search in alike]
+        penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
+        masks, calibrations = [s.mask for s in alike], [s.calibration for s in alike]
+        random, inputs = alike[0].generator, [s.inputs for s in alike if s.inputs]
+        reached += gradients(
+            model.network, masks, batches, penalties, calibrations, asked, random, inputs
+        )
+    for search in searches:
+        search.learn(model)
+    on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
+    return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on"
+
+
+def penalty_at(config: PruneConfig, step: int) -> float:
+    """The cost of a kept node at a step: geometric from `penalty_from` to `penalty_to`."""
+    way = step / max(1, config.steps - 1)
+    return float(config.penalty_from * (config.penalty_to / config.penalty_from) ** way)
+
+
+def _start(model: Model, wanted: Wanted) -> NodeMask:
+    config, widths = wanted.config, site_widths(model.network.config)
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = torch.randn(sum(widths.values()), generator=generator)
+    init = config.init_bias + config.init_noise * noise
+    forbidden = None
+    if wanted.forbidden is not None:
+        forbidden = torch.cat(list(masks_of(model.network, wanted.forbidden).values()))
+    return NodeMask(widths, model.means, init, config.temperature, forbidden)
+
+
+def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:
+    """Some pairs by chance, as one step sees them."""
+    count = len(prompts)
+    return prompts.take(torch.randint(count, (min(batch, count),), generator=generator).tolist())
+
+
+def gradients(
+    network: Transformer,
+    masks: Sequence[NodeMask],
+    batches: Sequence[Prompts],
+    penalties: Sequence[float],
+    calibrations: Sequence[LearnedCalibration | None] = (),
+    asked: Asked = PLAIN,
+    generator: torch.Generator | None = None,
+    inputs: Sequence[RobustInputs] = (),
+) -> list[float]:
+    """Gradients of masks from a batch of prompts each; the task losses, in nats.
+
+    Args:
+        network: The model.
+        masks: One per circuit.
+        batches: The prompts of each.
+        penalties: What a node of each costs.
+        calibrations: Learned with the masks, where they are wanted.
+        asked: The constraint that the masks learn under.
+        generator: Draws what a constraint leaves to chance.
+        inputs: Of each robust search; constraints that are plain ablations need none.
+    """
+    random = generator or torch.default_generator
+    calibrations = calibrations or [None] * len(masks)
+    task_losses = losses(asked, Turn(network, masks, batches, calibrations, inputs, random))
+    sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
+    torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
+    return [float(loss.detach()) for loss in task_losses]
+
+
+def mask_optimizer(mask: Mask, config: PruneConfig) -> torch.optim.Optimizer:
+    """What moves a mask's tau."""
+    return torch.optim.AdamW(
+        [mask.tau],
+        lr=config.learning_rate,
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+    )
+
+
+def follow(mask: Mask, optimizer: torch.optim.Optimizer, config: PruneConfig, way: float) -> None:
+    """One optimizer step of a mask, its gradient scaled down to an RMS of at most `clip`.
+
+    The learning rate decays along the way, a share from 0 to 1, to a tenth.
+    """
+    assert mask.tau.grad is not None
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * (1 - 0.9 * way)
+    rms = mask.tau.grad.square().mean().sqrt()
+    mask.tau.grad.mul_(config.clip / rms.clamp(min=config.clip))
+    optimizer.step()
+    optimizer.zero_grad()
+    mask.clamp_()

@@ -1,0 +1,53 @@
+"""Intervals and controls: the numbers that travel with every number."""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+LEVEL = 0.95
+
+
+def pair_means(losses: Float[Tensor, " sequence"]) -> Float[np.ndarray, " pair"]:
+    """Mean over both members of every pair: the unit that is resampled."""
+    return losses.double().view(-1, 2).mean(1).numpy()
+
+
+def interval(samples: Float[np.ndarray, " sample"]) -> tuple[float, float]:
+    """The central 95 % of some samples."""
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def geometric_mean(values: Float[np.ndarray, " unit"]) -> float:
+    """exp(mean(log)): how the paper averages edge counts over tasks."""
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def bootstrap(
+    values: NDArray[np.float64], resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean of some values, by resampling them with replacement."""
+    chosen = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
+    low, high = np.quantile(values[chosen].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def correlation(a: Float[Tensor, " sequence"], b: Float[Tensor, " sequence"]) -> float:
+    """Pearson's; 0 where one of the two never changes."""
+    return float(_correlations(a.double().numpy()[None], b.double().numpy()[None])[0])
+
+
+def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of every row of one with the same row of the other."""
+    changes = _changes(a) & _changes(b)
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return np.where(changes, (a * b).sum(1) / np.where(changes, size, 1.0), 0.0)
+
+
+def _changes(rows: np.ndarray) -> np.ndarray:
+    """Whether a row's values differ by more than the rounding of float32."""
+    changes: np.ndarray = np.ptp(rows, axis=1) > 1e-5 * np.abs(rows).max(axis=1)
+    return changes

@@ -1,0 +1,138 @@
+"""Sufficient and necessary under every ablation: does the verdict hang on one ablation mode?
+
+Under the circuit's own ablation the thresholds and verdicts are those of the short test. Under the
+others the circuit must keep the loss below half of chance, and the model without it must be above.
+In both the circuit must do better than every random circuit with as many nodes at every site. Zero
+ablation often gives far smaller circuits than mean ablation, and norms that are not frozen far
+smaller ones than frozen norms (method section 13, a and f), so a circuit that holds under one alone
+owes its loss to it. Every loss here, of circuit, model without it and controls alike, is after a
+calibration fitted to that very ablation on validation prompts: an offset that all prompts share is
+no evidence.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from torch import Tensor
+
+from lacewing.ablation.calibration import refitted_loss
+from lacewing.ablation.modes import AblationMode, alone, only, without
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import Nodes
+from lacewing.model.store import Model
+from lacewing.progress import progress
+from lacewing.statistics import bootstrap, pair_means
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import HALF_CHANCE
+from lacewing.verification.evidence import Evidence
+from lacewing.verification.finding import Finding, judge
+from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
+from lacewing.verification.short import ShortTest, Test
+
+MODES: tuple[AblationMode, ...] = ("mean", "zero", "resample", "frozen")
+SAID = {
+    "mean": "at its mean over the pretraining text",
+    "zero": "at zero",
+    "resample": "as in a random other prompt",
+    "frozen": "at its mean, norms frozen to the full model's",
+}
+SUFFICIENT = HALF_CHANCE
+"""A circuit found for 0.15 nats under one ablation may lose some under another, but not be nearer
+to a guess than to an answer."""
+NECESSARY = HALF_CHANCE
+"""As in the short test."""
+
+
+def of_short_test(done: ShortTest, ablation: str) -> list[Finding]:
+    """The two findings that the short test has made already, under the circuit's own ablation."""
+    said = SAID[ablation]
+    return [
+        _of_test(
+            done.sufficient,
+            f"sufficient.{ablation}",
+            f"loss of the circuit alone, all else {said}",
+            done.pairs,
+            at_most=True,
+        ),
+        _of_test(
+            done.necessary,
+            f"necessary.{ablation}",
+            f"loss of the model with the circuit {said}",
+            done.pairs,
+            at_most=False,
+        ),
+    ]
+
+
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+    """Sufficiency and necessity under the ablations that the short test does not use."""
+    found: list[Finding] = []
+    modes = [mode for mode in MODES if mode != circuit.ablation]
+    controls = random_nodes(model, circuit, prompts.seed, CONTROLS)
+    with progress(f"ablations {circuit.task}", len(modes), "ablations", not quiet) as bar:
+        for done, mode in enumerate(modes):
+            found += _judged(model, circuit, prompts, mode, controls)
+            bar.update(done + 1, mode)
+    return found
+
+
+def _judged(
+    model: Model, circuit: Circuit, evidence: Evidence, mode: AblationMode, controls: list[Nodes]
+) -> Iterator[Finding]:
+    test, seed, fitted_on = evidence.test, evidence.seed, evidence.fitted_on
+    few = test.first(CONTROL_PAIRS)
+
+    def loss(run: Callable[..., Tensor], of: Circuit | Nodes, on: Prompts) -> np.ndarray:
+        logits = functools.partial(run, model, of, mode=mode, seed=seed)
+        return pair_means(refitted_loss(logits, fitted_on, on))
+
+    def judged(
+        name: str, losses: np.ndarray, control: float, word: str, threshold: float, meaning: str
+    ) -> Finding:
+        at_most, low_high = word == "best", bootstrap(losses, seed=seed)
+        own = losses[: len(few)].mean()
+        return judge(
+            f"{name}.{mode}",
+            float(losses.mean()),
+            threshold,
+            at_most=at_most,
+            unit="nats",
+            n=len(test),
+            low=low_high[0],
+            high=low_high[1],
+            control=control,
+            control_name=f"{word} of {len(controls)} random circuits",
+            beaten=bool(own < control if at_most else own > control),
+            meaning=f"{meaning} {SAID[mode]}",
+        )
+
+    kept = loss(alone, circuit, test)
+    best = min(loss(only, nodes, few).mean() for nodes in controls)
+    meaning = "loss of the circuit alone, all else"
+    yield judged("sufficient", kept, float(best), "best", SUFFICIENT, meaning)
+    lost = loss(without, circuit.nodes, test)
+    worst = max(loss(without, nodes, few).mean() for nodes in controls)
+    meaning = "loss of the model with the circuit"
+    yield judged("necessary", lost, float(worst), "worst", NECESSARY, meaning)
+
+
+def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:
+    """A test of the short test as a finding, with the verdict that it has there."""
+    low, high = test.interval
+    random = test.random
+    finding = judge(
+        name,
+        test.loss,
+        test.threshold,
+        at_most=at_most,
+        unit="nats",
+        n=pairs,
+        low=low,
+        high=high,
+        control=random.lowest if at_most else random.highest,
+        control_name=f"{'best' if at_most else 'worst'} of {random.count} random circuits",
+        meaning=meaning,
+    )
+    return dataclasses.replace(finding, passed=test.verdict)

@@ -1,0 +1,132 @@
+"""The whole suite on one circuit: every test in turn, kept as it ends.
+
+What a part finds is kept in the circuit's folder when it ends (see `kept`); the same command goes
+on from there, and another circuit, seed, corpus or version begins anew. `stability` keeps every one
+of its seeds: asked for more of them, it only searches those.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lacewing.circuit.circuit import Circuit
+from lacewing.model.layers import sparse_products
+from lacewing.model.store import Model
+from lacewing.progress import say
+from lacewing.tasks.batch import Prompts
+from lacewing.verification import (
+    ablation_modes,
+    agreement,
+    attention,
+    complement,
+    controls,
+    interchange,
+    natural_text,
+    stability,
+    two_valued,
+)
+from lacewing.verification.evidence import Evidence, gather
+from lacewing.verification.finding import Finding, LeftOut, from_json
+from lacewing.verification.kept import Kept
+from lacewing.verification.short import ShortTest, short_test
+
+SHORT = "short"
+"""The part that is the short test."""
+STABILITY = "stability"
+"""The part that has a number of seeds."""
+Part = Callable[[Model, Circuit, Evidence, bool], Sequence[Finding | LeftOut]]
+"""A group of tests: (model, circuit, prompts, quiet) -> what it found."""
+PARTS: Mapping[str, Part] = {
+    "ablations": ablation_modes.run,
+    "complement": complement.run,
+    "interchange": interchange.run,
+    "agreement": agreement.run,
+    "natural": natural_text.run,
+    "attention": attention.run,
+    "features": two_valued.run,
+    "controls": controls.run,
+    STABILITY: stability.run,
+}
+"""In the order they are run and shown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteFound:
+    """What all parts found."""
+
+    short: ShortTest
+    tests: tuple[Finding, ...]
+    left_out: tuple[LeftOut, ...]
+    seconds: Mapping[str, float]
+    """What each part took."""
+
+
+def run_suite(
+    model: Model,
+    circuit: Circuit,
+    test: Prompts,
+    kept: Kept | None,
+    *,
+    seed: int,
+    corpus: str | None,
+    task: str | None,
+    seeds: int,
+    parts: Mapping[str, Part] = PARTS,
+    quiet: bool = False,
+) -> SuiteFound:
+    """Run what is not done yet of the suite, and put everything together.
+
+    Args:
+        model: The circuit's model.
+        circuit: The circuit.
+        test: Its test pairs.
+        kept: Where finished parts are kept, if they are.
+        seed: Seeds every draw and interval.
+        corpus: Where prompts and text come from; by default the model's corpus.
+        task: The circuit's task, where it is a file of pairs.
+        seeds: How many circuits `stability` compares.
+        parts: The tests beyond the short test, by name.
+        quiet: Report no progress.
+
+    Raises:
+        DataError: the task or its text is not there.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    evidence: Evidence | None = None
+    for name in (SHORT, *parts):
+        more = {"seeds": seeds} if name == STABILITY else {}
+        part = kept.read(name, **more) if kept else None
+        if part is None:
+            began = time.monotonic()
+            if name == SHORT:
+                part = _short(short_test(model, circuit, test, seed=seed, quiet=quiet), circuit)
+            else:
+                if evidence is None:
+                    say(f"verify {circuit.task}: reading prompts and text", not quiet)
+                    evidence = gather(model, circuit, test, corpus, seed, task)
+                    evidence = dataclasses.replace(evidence, seeds=seeds, kept=kept)
+                with sparse_products(model.network):
+                    part = _as_part(parts[name](model, circuit, evidence, quiet))
+            part |= {"seconds": round(time.monotonic() - began, 2)}
+            part = kept.write(name, part, **more) if kept else part
+        found[name] = part
+    return SuiteFound(
+        short=ShortTest.from_json(found[SHORT]["verification"]),
+        tests=tuple(from_json(test) for part in found.values() for test in part["tests"]),
+        left_out=tuple(LeftOut(**left) for part in found.values() for left in part["left_out"]),
+        seconds={name: part["seconds"] for name, part in found.items() if "seconds" in part},
+    )
+
+
+def _short(done: ShortTest, circuit: Circuit) -> dict[str, Any]:
+    """The short test as a part of the suite."""
+    part = _as_part(ablation_modes.of_short_test(done, circuit.ablation))
+    return part | {"verification": done.as_json()}
+
+
+def _as_part(found: Sequence[Finding | LeftOut]) -> dict[str, Any]:
+    return {
+        "tests": [f.as_json() for f in found if isinstance(f, Finding)],
+        "left_out": [f.as_json() for f in found if isinstance(f, LeftOut)],
+    }

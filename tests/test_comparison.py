@@ -1,0 +1,131 @@
+"""The comparison's averages by hand, and its circuits where it is taken up again."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import micro
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.comparison import Comparison, compare
+from lacewing.errors import ConfigError, DataError, MismatchError
+from lacewing.model.store import Model
+
+
+def comparison(counts: dict[str, list[list[int]]]) -> Comparison:
+    """A comparison of counts[side][task][seed]."""
+    rows: list[dict[str, Any]] = [
+        {"task": f"t{t}", "seed": s, "side": side, "edges": n, "edges_all": n, "nodes": n}
+        for side, table in counts.items()
+        for t, seeds in enumerate(table)
+        for s, n in enumerate(seeds)
+    ]
+    seeds = tuple(range(len(counts["sparse"][0])))
+    return Comparison("a", "b", 0.15, seeds, rows, [])
+
+
+def test_geometric_means_by_hand() -> None:
+    """Over seeds, then tasks: sparse (2·8·4·4)^(1/4), dense (20·20·90·10)^(1/4)."""
+    found = comparison({"sparse": [[2, 8], [4, 4]], "dense": [[20, 20], [90, 10]]}).summary()
+    sparse, dense = (2 * 8 * 4 * 4) ** 0.25, (20 * 20 * 90 * 10) ** 0.25
+    assert pytest.approx(sparse) == found["sparse"]
+    assert pytest.approx(dense) == found["dense"]
+    assert pytest.approx(dense / sparse) == found["ratio"]
+    low, high = found["interval"]
+    assert 20 / 8 <= low < found["ratio"] < high <= 90 / 4
+
+
+def test_the_same_ratio_everywhere_has_no_spread() -> None:
+    """Three times as many edges in every task and seed: 3 [3, 3]."""
+    found = comparison({"sparse": [[2, 5], [7, 9]], "dense": [[6, 15], [21, 27]]}).summary()
+    assert pytest.approx([3, 3, 3]) == [found["ratio"], *found["interval"]]
+
+
+def test_an_empty_circuit_counts_as_one() -> None:
+    """A circuit without edges counts 1, so that its logarithm exists."""
+    found = comparison({"sparse": [[0]], "dense": [[4]]}).summary()
+    assert pytest.approx((1, 4, 4)) == (found["sparse"], found["dense"], found["ratio"])
+
+
+def test_the_interval_is_that_of_the_tasks() -> None:
+    """With one seed, it is the bootstrap of the mean log ratio over tasks."""
+    ratios = np.array([2.0, 3.0, 5.0, 8.0, 13.0, 21.0])
+    counts = {"sparse": [[100]] * 6, "dense": [[int(100 * r)] for r in ratios]}
+    dice = np.random.default_rng(7)
+    means = np.log(ratios)[dice.integers(6, size=(20_000, 6))].mean(1)
+    expected = np.exp(np.percentile(means, [2.5, 97.5]))
+    np.testing.assert_allclose(expected, comparison(counts).summary()["interval"], rtol=0.06)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of pairs."""
+    return micro.write_pairs(tmp_path_factory.mktemp("task") / "letters.jsonl")
+
+
+@pytest.fixture(scope="module")
+def settings() -> PruneConfig:
+    return PruneConfig(target_loss=micro.TARGET, prompts=2048, batch=16, calibrate=False)
+
+
+@pytest.fixture(scope="module")
+def output(
+    model: Model, task: Path, settings: PruneConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished comparison of the model with its dense form."""
+    folder = tmp_path_factory.mktemp("comparison") / "out"
+    compare(model, micro.micro(dense=True), [str(task)], folder, settings, quiet=True)
+    return folder
+
+
+def test_a_finished_comparison_is_read_again(
+    model: Model, task: Path, settings: PruneConfig, output: Path
+) -> None:
+    """The same nodes on both sides, 8 against 22 edges; nothing is pruned a second time."""
+    files = {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")}
+    dense = micro.micro(dense=True)
+    found = compare(model, dense, [str(task)], output, settings, quiet=True)
+    assert files == {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")}
+    assert 2 == len(files)
+    edges = found.summary("edges")
+    expected = (8, micro.DENSE_EDGES, micro.DENSE_EDGES / 8)
+    assert pytest.approx(expected) == (edges["sparse"], edges["dense"], edges["ratio"])
+    assert pytest.approx(1) == found.summary("nodes")["ratio"]
+
+
+def test_circuits_of_something_else_are_refused(
+    model: Model, task: Path, settings: PruneConfig, output: Path, tmp_path: Path
+) -> None:
+    """Other settings, another model, other prompts of a task of that name: each is said."""
+    dense = micro.micro(dense=True)
+    other = PruneConfig(target_loss=micro.TARGET, prompts=1024, batch=16, calibrate=False)
+    with pytest.raises(ConfigError, match="prompts 2048, not 1024"):
+        compare(model, dense, [str(task)], output, other, quiet=True)
+    with pytest.raises(MismatchError, match=model.id):
+        compare(micro.micro(1), dense, [str(task)], output, settings, quiet=True)
+    changed = micro.write_pairs(tmp_path / task.name, seed=6)
+    with pytest.raises(ConfigError, match="other prompts of letters"):
+        compare(model, dense, [str(changed)], output, settings, quiet=True)
+
+
+def test_a_circuit_without_edges_has_no_ratio(
+    model: Model, task: Path, settings: PruneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that one side does without any edge is left out, and said so."""
+    monkeypatch.setattr(Circuit, "n_edges", property(lambda _: 0))
+    with pytest.raises(DataError, match="has no edge"):
+        compare(model, model, [str(task)], tmp_path / "out", settings, quiet=True)
+
+
+def test_tasks_that_cannot_be_compared(model: Model, task: Path, tmp_path: Path) -> None:
+    """An unknown task is an error; one that is not learned is left out, and said so."""
+    dense = micro.micro(dense=True)
+    settings = PruneConfig(target_loss=micro.TARGET, prompts=64, batch=16)
+    with pytest.raises(DataError, match="unknown task 'nonsense'"):
+        compare(model, dense, [str(task), "nonsense"], tmp_path / "out", settings, quiet=True)
+    hard = PruneConfig(target_loss=0.001, prompts=64, batch=16)
+    with pytest.raises(DataError, match=r"no task is learned by both .* by the sparse model"):
+        compare(model, dense, [str(task)], tmp_path / "out", hard, quiet=True)
+    assert not (tmp_path / "out").exists()

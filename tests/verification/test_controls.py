@@ -1,0 +1,94 @@
+"""Controls: prompts without a rule, a model without training, searches that come to nothing."""
+
+import math
+
+import pytest
+import torch
+
+import micro
+from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.prompts import PromptSets
+from lacewing.errors import DataError
+from lacewing.model.store import Model
+from lacewing.model.weights import writers
+from lacewing.tasks.task import Task
+from lacewing.verification import controls
+from lacewing.verification.evidence import Evidence
+from micro import make
+
+TASK = Task(name="first_letter", generate=lambda file, random: ())
+SETTINGS = PruneConfig(calibrate=False, target_loss=micro.TARGET, seed=0, prompts=1024, batch=16)
+
+
+def evidence(model: Model, sets: PromptSets) -> Evidence:
+    text = micro._text(model.tokenizer, 0)[:64, :16]
+    return Evidence(test=sets.test, sets=sets, text=text, task=TASK, corpus="none", seed=0)
+
+
+def test_answers_exchanged_by_hash_follow_no_rule(sets: PromptSets) -> None:
+    """In about half of the pairs both members' answers change places; prompts stay as they are."""
+    nonsense = controls.exchanged(sets)
+    for before, after in ((sets.train, nonsense.train), (sets.test, nonsense.test)):
+        moved = (before.answer != after.answer).view(-1, 2)
+        assert torch.equal(moved[:, 0], moved[:, 1])
+        assert 0.3 < float(moved[:, 0].double().mean()) < 0.7
+        assert torch.equal(before.answer + before.other, after.answer + after.other)
+        assert torch.equal(before.tokens, after.tokens)
+    again = controls.exchanged(sets)
+    assert torch.equal(nonsense.train.answer, again.train.answer)
+
+
+def test_answers_dealt_anew_are_those_of_other_prompts(sets: PromptSets) -> None:
+    """The same answers as often as before, in another order; each still has its wrong answer."""
+    shuffled = controls.dealt(sets, 0)
+    assert sorted(sets.train.answer.tolist()) == sorted(shuffled.train.answer.tolist())
+    assert not torch.equal(sets.train.answer, shuffled.train.answer)
+    assert bool((shuffled.train.answer != shuffled.train.other).all())
+    assert not torch.equal(shuffled.train.answer, controls.dealt(sets, 1).train.answer)
+
+
+def test_a_model_without_training_has_the_same_weights_elsewhere(model: Model) -> None:
+    """Every matrix keeps its values and density; queries, keys and values keep theirs apart."""
+    before = {name: weight.clone() for name, weight in model.network.named_parameters()}
+    text = micro._text(model.tokenizer, 0)[:16, :16]
+    other = controls.without_training(model, text, 0)
+    for old, new in zip(model.network.blocks, other.network.blocks, strict=True):
+        for site, (weight, bias) in writers(old).items():  # type: ignore[arg-type]
+            placed, shifted = writers(new)[site]  # type: ignore[arg-type]
+            assert torch.equal(weight.flatten().sort().values, placed.flatten().sort().values)
+            assert torch.equal(bias.sort().values, shifted.sort().values)
+            assert not torch.equal(weight, placed)
+    assert model.id != other.id
+    assert all(torch.equal(before[n], w) for n, w in model.network.named_parameters())
+    assert not torch.equal(model.means["0.attn_out"], other.means["0.attn_out"])
+
+
+def test_no_control_of_the_planted_circuit_is_reached(model: Model, sets: PromptSets) -> None:
+    """Without a rule or without training no mask reaches the target, so all three pass."""
+    circuit = make(model, micro.PLANTED, config=SETTINGS)
+    found = controls.run(model, circuit, evidence(model, sets), True)
+    assert ["control.nonsense", "control.shuffled", "control.random_weights"] == [
+        finding.name for finding in found
+    ]
+    assert [math.inf] * 3 == [finding.value for finding in found]
+    assert all(finding.passed for finding in found)
+    assert all("no circuit reaches the target" in finding.meaning for finding in found)
+
+
+@pytest.mark.parametrize(("edges", "passed"), [(1, True), (2, False), (8, False)])
+def test_a_control_that_is_reached_is_counted(
+    model: Model, sets: PromptSets, edges: int, passed: bool
+) -> None:
+    """Fewer than five times the edges of the true circuit is a failure, whatever its loss."""
+    reached = make(model, micro.PLANTED)  # 8 edges
+    finding = controls._finding("nonsense", "on nonsense", model, sets, reached, edges)
+    assert 8 / edges == finding.value
+    assert passed is finding.passed
+    assert "8 edges reaches the target" in finding.meaning
+
+
+def test_a_failed_search_is_an_infinite_ratio(model: Model, sets: PromptSets) -> None:
+    """Nothing found: infinite, passed, and stored as null."""
+    finding = controls._finding("nonsense", "on nonsense", model, sets, DataError("no"), 8)
+    assert finding.passed
+    assert finding.as_json()["value"] is None
