@@ -16,8 +16,7 @@ PACKAGE = ROOT / "src" / "lacewing"
 ORDER = (
     *("errors", "shapes", "artifacts", "progress", "kernels", "data", "model", "training", "tasks"),
     *("circuits", "bridges", "sae", "explain", "watch", "interop", "report", "sweep"),
-    *("viewer", "failures"),
-    *("verbs", "demo", "cli", "__main__"),
+    *("viewer", "plugins", "verbs", "demo", "cli", "__main__"),
 )
 """Top-level modules, from the ground up: each may import only what stands before it."""
 

@@ -17,10 +17,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from lacewing import plugins
 from lacewing.circuits.command import Attack, Program
 from lacewing.circuits.config import SEEDS, PruneConfig
 from lacewing.errors import ConfigError, LacewingError
-from lacewing.failures.command import Blame
 from lacewing.sweep.command import Sweep
 from lacewing.training.config import TrainConfig
 
@@ -338,7 +338,6 @@ VERBS: dict[str, Any] = {
     "sweep": Sweep,
     "report": Report,
     "demo": Demo,
-    "blame": Blame,
     "view": View,
 }
 
@@ -346,12 +345,15 @@ VERBS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
     words = _with_model(list(sys.argv[1:] if arguments is None else arguments))
+    others = plugins.verbs()
+    mistakes = (LacewingError, *(error for verb in others.values() for error in verb.mistakes))
     try:
+        plugins.refuse_missing(words, others)
         verb = tyro.extras.subcommand_cli_from_dict(
-            VERBS, prog="lacewing", description=_about(), args=words
+            others | VERBS, prog="lacewing", description=_about(), args=words
         )
         result = verb.run()
-    except LacewingError as error:
+    except mistakes as error:
         print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as stop:

@@ -1,0 +1,179 @@
+"""The embedded method: a conditional logit over the steps of a run, without any model or network.
+
+Each step that may be to blame gets a score, the weighted sum of its features; a softmax over the
+run turns scores into probabilities. Runs with a coordinator and runs without one have weights of
+their own (run.py), since different things give them away.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lacewing_blame.attribution import Attribution, Suspect
+from lacewing_blame.errors import ArtifactError
+from lacewing_blame.events import Trace
+from lacewing_blame.files import read_json, write_json
+from lacewing_blame.ranker.calibrate import softmax
+from lacewing_blame.ranker.evidence import evidence
+from lacewing_blame.ranker.features import Features, features
+from lacewing_blame.ranker.meanings import MEANINGS
+
+FORMAT = "lacewing-blame-ranker-1"
+SHIPPED = Path(__file__).with_name("weights.json")
+EXPLAINED = 10
+"""Suspects that get evidence."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What one kind of run is ranked by."""
+
+    weights: Mapping[str, float]
+    """Log-odds per unit of each feature."""
+    temperature: float = 1.0
+    """Divides the scores."""
+    runs: int = 0
+    """Labelled runs of this kind they were learned from; 0 where they come from the other kind."""
+
+    def scores(self, seen: Features) -> np.ndarray:
+        """A score per candidate, in log-odds."""
+        vector = np.array(list(self.weights.values()))
+        scores: np.ndarray = seen.columns(tuple(self.weights)) @ vector / self.temperature
+        return scores
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Weights for both kinds of runs."""
+
+    flat: Weights
+    """Everybody acts."""
+    coordinated: Weights
+    """One agent plans and keeps a ledger."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What they were learned from, and how."""
+
+    def of(self, seen: Features) -> Weights:
+        """The weights for this run."""
+        return self.coordinated if seen.coordinated else self.flat
+
+    def save(self, path: Path) -> None:
+        """Write the weights as JSON."""
+        write_json(path, {"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Ranker":
+        """Read weights.
+
+        Raises:
+            ArtifactError: missing, not JSON, of another format, or with unusable numbers.
+        """
+        saved = read_json(path)
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+            raise ArtifactError(f"{path} holds no weights of blame; write them with blame train")
+        try:
+            flat, coordinated = (
+                Weights(
+                    {str(name): float(weight) for name, weight in saved[kind]["weights"].items()},
+                    float(saved[kind]["temperature"]),
+                    int(saved[kind]["runs"]),
+                )
+                for kind in ("flat", "coordinated")
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"{path} is damaged ({error!r:.80}); train again") from error
+        for one in (flat, coordinated):
+            unknown = set(one.weights) - set(MEANINGS)
+            if unknown:
+                raise ArtifactError(
+                    f"{path} weighs a feature this version does not know "
+                    f"({min(unknown):.40}); train again"
+                )
+            numbers = (*one.weights.values(), one.temperature)
+            if not all(map(math.isfinite, numbers)) or one.temperature <= 0:
+                raise ArtifactError(f"{path} is damaged (a number is not usable); train again")
+        return cls(flat, coordinated, saved.get("provenance") or {})
+
+    @classmethod
+    def shipped(cls) -> "Ranker":
+        """The weights that come with lacewing."""
+        return _shipped()
+
+
+@functools.cache
+def _shipped() -> Ranker:
+    return Ranker.load(SHIPPED)
+
+
+def rank(
+    trace: Trace, ranker: Ranker | None = None, abstain_below: float | None = None
+) -> Attribution:
+    """Rank the steps of a run by how much speaks for each.
+
+    What comes out is a suspicion, read off the log alone.
+
+    Args:
+        trace: The run; its label and its right answer are not looked at.
+        ranker: The weights; by default those that ship.
+        abstain_below: Name nobody where the step to be named has less probability than this.
+    """
+    return rank_seen(trace, features(trace), ranker or Ranker.shipped(), abstain_below)
+
+
+def rank_seen(
+    trace: Trace,
+    seen: Features,
+    ranker: Ranker,
+    abstain_below: float | None = None,
+    explained: int = EXPLAINED,
+) -> Attribution:
+    """The same, of a run whose features are known; evidence for the first so many suspects."""
+    weights = ranker.of(seen)
+    likely = softmax(weights.scores(seen))
+    return attribution(trace, seen, weights, likely, abstain_below, explained=explained)
+
+
+def attribution(
+    trace: Trace,
+    seen: Features,
+    weights: Weights,
+    probabilities: np.ndarray,
+    abstain_below: float | None = None,
+    method: str = "ranker",
+    explained: int = EXPLAINED,
+) -> Attribution:
+    """The answer that these probabilities amount to.
+
+    As annotators are told to: the agent first, the one with the largest sum of probabilities, then
+    its most probable step. So the step named is now and then not the first of the ranking.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    rows = [int(row) for row in order[:explained]]
+    told = evidence(trace, seen, weights.weights, weights.temperature, rows) if rows else {}
+    ranking = []
+    agents: dict[str, float] = {}
+    for row in order:
+        event = trace.events[seen.positions[row]]
+        sure = float(probabilities[row])
+        agents[event.agent] = agents.get(event.agent, 0.0) + sure
+        ranking.append(Suspect(event.index, event.agent, sure, told.get(int(row), ())))
+    agents = dict(sorted(agents.items(), key=lambda item: -item[1]))
+    agent = next(iter(agents))
+    named = next(suspect for suspect in ranking if suspect.agent == agent)
+    silent = abstain_below is not None and named.probability < abstain_below
+    return Attribution(
+        trace=trace.id,
+        method=method,
+        agent=None if silent else agent,
+        step=None if silent else named.step,
+        abstained=silent,
+        ranking=tuple(ranking),
+        agents=agents,
+        reason="; ".join(dict.fromkeys(e.reason for e in named.evidence if e.weight > 0)),
+        notes=trace.notes,
+    )

@@ -1,0 +1,314 @@
+"""The page of one log: what it says, what it lets through, and how it works in a browser."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lacewing_blame.attribution import Attribution, Evidence, Suspect
+from lacewing_blame.errors import ArtifactError
+from lacewing_blame.events import Event, Label, Trace
+from lacewing_blame.pages import text as page_text
+from lacewing_blame.pages.page import document, heat_of, page
+from lacewing_blame.pages.text import Mark, marked, places
+
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "<style>body{display:none}</style> <!-- --> ]]> &lt; \" ' ` \u202e \x00 \ud800 {script}"
+)
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def long_trace(number: int = 130) -> Trace:
+    """A log of three agents in which the answer's value 4711 comes from step 5, through 60."""
+    agents = ("Orchestrator", "WebSurfer", "Coder")
+    texts = {i: "A message. " + "Some words. " * (i % 90) for i in range(number)}
+    for at in {5, 60, number - 1} & texts.keys():
+        texts[at] += " The count is 4711, it seems."
+    events = [Event(0, "human", "How many?", role="human", blamable=False)]
+    events += [Event(i, agents[i % 3], texts[i], role=agents[i % 3]) for i in range(1, number)]
+    return Trace("long", "How many?", tuple(events), "jsonl", "42", label=Label("Coder", 5, "why"))
+
+
+def answer(trace: Trace, first: int = 5, **changes: Any) -> Attribution:
+    """A ranking of all candidates with the given step first, and one piece of evidence."""
+    steps = sorted(trace.candidates(), key=lambda e: e.index != first)
+    weights = [1 / (i + 2) for i in range(len(steps))]
+    end = min(9, len(steps[0].text))
+    evidence = (Evidence(first, 0, end, "it assumes", 0.4), Evidence(first, 3, 12, "but", -0.2))
+    ranking = tuple(
+        Suspect(e.index, e.agent, w / sum(weights), evidence if e.index == first else ())
+        for e, w in zip(steps, weights, strict=True)
+    )
+    found = Attribution(trace.id, "ranker", steps[0].agent, first, False, ranking)
+    return replace(found, **changes)
+
+
+class Reader(HTMLParser):
+    """Collects the elements and the text of a page."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep an element."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Keep a piece of text."""
+        self.words.append(data)
+
+
+def text_of(content: str) -> str:
+    """The text of a piece of HTML."""
+    return "".join(Reader(content).words)
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    """One file, no address outside, no inline style or handler; the policy allows only its own."""
+    trace = long_trace()
+    file = page(trace, answer(trace), tmp_path / "log.html")
+    content = file.read_text(encoding="utf-8")
+    assert [file] == list(tmp_path.iterdir())
+    for tag, attributes in Reader(content).tags:
+        assert tag not in {"link", "iframe", "object", "embed", "img", "base", "form"}
+        assert not {"src", "style", "action"} & attributes.keys()
+        assert not [name for name in attributes if name.startswith("on")]
+        assert (attributes.get("href") or "#").startswith("#")
+    [policy] = [a["content"] for t, a in Reader(content).tags if t == "meta" and "http-equiv" in a]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_whole_text_survives() -> None:
+    """Every step's text stands in the page in full, folded or not."""
+    trace = long_trace(40)
+    content = document(trace, answer(trace))
+    bodies = re.findall(r"<div class=text>(.*?)</div>", content, re.DOTALL)
+    assert len(bodies) == 40
+    for body, event in zip(bodies, trace.events, strict=True):
+        shown = re.sub(r"<summary>.*?</summary>", "", body)
+        assert event.text == text_of(shown)
+
+
+def everywhere(text: str) -> Reader:
+    """The page of a log that holds a text in every field of the log and of the answer."""
+    event = Event(0, text, text, tool=text, role=text)
+    label = Label(text, 0, text)
+    trace = Trace(text, text, (event,), text, text, label=label, notes=(text,))
+    suspects = (Suspect(0, text, 1.0, (Evidence(0, 2, 40, text, 1.0),)),)
+    found = Attribution(text, text, text, 0, False, suspects, {text: 1.0}, text, notes=(text,))
+    return Reader(document(trace, found))
+
+
+def test_log_stays_text() -> None:
+    """Markup in every field of a log and of an answer adds no element and no attribute."""
+    harmless = everywhere("x" * len(HOSTILE))
+    hostile = everywhere(HOSTILE)
+    assert [t for t, _ in harmless.tags] == [t for t, _ in hostile.tags]
+    assert [a.keys() for _, a in harmless.tags] == [a.keys() for _, a in hostile.tags]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, 'Suspected: Coder, <a href="#s5">step 5</a>'),
+        ({"abstained": True, "agent": None, "step": None}, "the method does not know"),
+        ({"agent": None, "step": None, "ranking": ()}, "the method found none"),
+        ({"step": None, "method": "hybrid"}, "Suspected: Coder, no step"),
+        ({"method": "replay"}, "Cause: Coder"),
+        ({"calls": 7, "tokens": 1234, "method": "hybrid"}, "hybrid, 7 questions, 1,234 tokens"),
+        ({"notes": ("a coin chose",)}, "a coin chose"),
+        ({"agent": "Nobody"}, "same step, other agent"),
+        ({"step": 8}, "same agent, other step"),
+    ],
+)
+def test_verdict(changes: dict[str, Any], said: str) -> None:
+    """The page says who, when, by what method, whether it abstained and whether people agree."""
+    trace = long_trace()
+    content = document(trace, answer(trace, **changes))
+    assert said in content
+    if changes.get("method") != "replay":
+        assert "cause" not in text_of(content.split("<script>")[0].split("</style>")[1]).casefold()
+
+
+def test_heat() -> None:
+    """The strip is darkest where the probability is largest; without any, at the first suspect."""
+    trace = long_trace(5)
+    found = answer(trace, 3)
+    assert 1.0 == heat_of(found)[3] == max(heat_of(found).values())
+    flat = replace(found, ranking=tuple(replace(s, probability=0.0) for s in found.ranking))
+    assert heat_of(flat) == {3: 1.0}
+    assert heat_of(replace(found, ranking=())) == {}
+
+
+def test_marks_overlap() -> None:
+    """Where two marks overlap, the common part carries both, and the text stays whole."""
+    content = marked("abcdef", [Mark(1, 4, "for", "one"), Mark(2, 9, "value", "two", 3)])
+    assert content == (
+        'a<mark class="for" title="one">b</mark>'
+        '<mark class="for value" data-values="3" title="one; two">cd</mark>'
+        '<mark class="value" data-values="3" title="two">ef</mark>'
+    )
+    assert marked("abc", [Mark(2, 2, "for"), Mark(-5, 0, "for"), Mark(7, 9, "for")]) == "abc"
+
+
+def test_folds() -> None:
+    """A long stretch is folded but for its ends; evidence is never inside a fold."""
+    text = "word " * 1000
+    content = marked(text, [Mark(2500, 2510, "for", "here")])
+    folded = re.findall(r"<details class=fold><summary>(.*?)</summary>(.*?)</details>", content)
+    assert len(folded) == 2
+    for length, inside in folded:
+        assert f"{len(inside):,} more characters" == length
+        assert "<mark" not in inside
+    unfolded = re.sub(r"<details.*?</details>", "", content)
+    assert len(text_of(unfolded)) < 4 * page_text.HEAD
+    assert "<details" not in marked("word " * 90, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "found"),
+    [
+        ("47", "47 and 147, 4.47, 47.5, 47.", [(0, 2), (24, 26)]),
+        ("Ann Lee", "Ann Lee, AnnAnn Lee's", [(0, 7)]),
+        ("https://a.b/?c", "see https://a.b/?c.", [(4, 18)]),
+        ("", "text", []),
+    ],
+)
+def test_places(value: str, text: str, found: list[tuple[int, int]]) -> None:
+    """Values are found as words of their own, with every sign taken literally."""
+    assert found == places(value, text)
+
+
+def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+    """A page that cannot be written is one clear error."""
+    (tmp_path / "file").write_text("")
+    trace = long_trace(5)
+    with pytest.raises(ArtifactError, match="cannot write"):
+        page(trace, answer(trace, 3), tmp_path / "file" / "log.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with library.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def shown(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """Opens a log's page; no test may end with an error on its console or a request outside."""
+    contexts, complaints = [], []
+
+    def open_page(trace: Trace, found: Attribution, width: int = 1300, **settings: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        tab = context.new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        file = page(trace, found, tmp_path / "log.html")
+        tab.on("request", lambda r: r.url.startswith(file.as_uri()) or complaints.append(r.url))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_browser_jumps_to_a_step(shown: Any) -> None:
+    """A click on the timeline, a number in the search field and the keys all reach a step."""
+    tab = shown(long_trace(), answer(long_trace()))
+    tab.locator('#drawing a[href="#s100"]').click()
+    assert tab.evaluate("document.activeElement.id") == "s100"
+    top = tab.locator("#s100").bounding_box()["y"]
+    bar = tab.locator("#bar").bounding_box()
+    assert bar["y"] + bar["height"] <= top <= 800
+    tab.keyboard.press("j")
+    assert tab.evaluate("document.activeElement.id") == "s101"
+    tab.keyboard.press("k")
+    tab.keyboard.press("k")
+    assert tab.evaluate("document.activeElement.id") == "s99"
+    tab.keyboard.press("s")
+    assert tab.evaluate("document.activeElement.id") == "s5"
+    tab.keyboard.press("/")
+    tab.keyboard.type("77")
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "s77"
+    assert tab.url.endswith("#s77")
+
+
+def test_browser_search(shown: Any) -> None:
+    """A word, or a number that is no step, leaves only the steps that hold it."""
+    tab = shown(long_trace(), answer(long_trace()))
+    tab.locator("#find").fill("4711")
+    assert tab.locator("#count").inner_text() == "3 of 130 steps"
+    visible = tab.locator(".step:visible")
+    assert [visible.nth(i).get_attribute("id") for i in range(3)] == ["s5", "s60", "s129"]
+    assert tab.locator("#drawing a.missed").count() == 127
+    tab.keyboard.press("Escape")
+    assert tab.locator(".step[hidden]").count() == 0
+    tab.locator("#find").fill("99999")
+    assert tab.locator("#count").inner_text() == "0 of 130 steps"
+
+
+def test_browser_follows_a_value(shown: Any) -> None:
+    """A chosen value lights up its steps, its places in the text and its way on the timeline."""
+    tab = shown(long_trace(), answer(long_trace()))
+    tab.locator("details.value>summary").first.click()
+    lit = tab.locator(".step.onpath")
+    assert [lit.nth(i).get_attribute("id") for i in range(lit.count())] == ["s5", "s60", "s129"]
+    assert tab.locator("mark.value.on").count() == 3
+    assert tab.locator(".path.on circle:visible").count() == 3
+    tab.locator("#s129 mark.value").click()
+    assert 0 == tab.locator(".onpath").count() == tab.locator(".path.on").count()
+    tab.locator("details.value>summary").first.focus()
+    tab.keyboard.press("Enter")
+    assert lit.count() == 3
+
+
+def test_browser_hostile_log(shown: Any) -> None:
+    """A log full of markup runs nothing and hides nothing."""
+    trace = Trace("x", HOSTILE, (Event(0, HOSTILE, HOSTILE, role=HOSTILE),), "jsonl", HOSTILE)
+    tab = shown(trace, answer(trace, 0))
+    assert tab.title() == "lacewing: x"
+    assert tab.locator("#s0 .text").inner_text().startswith("</script><script>document.title")
+    assert tab.locator("img").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1300, 390])
+def test_browser_widths_and_themes(shown: Any, width: int, scheme: str) -> None:
+    """On phone and desk nothing is wider than the screen; colours follow the reader's scheme."""
+    tab = shown(long_trace(), answer(long_trace()), width, color_scheme=scheme)
+    assert width >= tab.evaluate("document.documentElement.scrollWidth")
+    paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 31)"}
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert paper[scheme] == tab.evaluate(colour)
+    tab.locator("#theme").click()
+    assert paper["dark" if scheme == "light" else "light"] == tab.evaluate(colour)
+    tab.locator("#folds").click()
+    assert tab.locator("main details.fold:not([open])").count() == 0
+
+
+def test_browser_without_script(shown: Any) -> None:
+    """Without its script the page still shows verdict, suspects and every step."""
+    tab = shown(long_trace(), answer(long_trace()), java_script_enabled=False)
+    assert tab.locator("h1").inner_text() == "Suspected: Coder, step 5"
+    assert tab.locator(".step").count() == 130
