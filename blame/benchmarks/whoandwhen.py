@@ -1,4 +1,6 @@
-"""`python blame/benchmarks/whoandwhen.py --data DIR`: what the ranker gets right on Who&When, and what not.
+"""What the ranker gets right on Who&When, and what not.
+
+    python blame/benchmarks/whoandwhen.py --data DIR
 
 Prints one table: question-disjoint cross-validation, transfer between subsets and sources,
 baselines, calibration, abstention, learning curve and the shuffled-label control. Exact matching;
@@ -34,6 +36,8 @@ from lacewing_blame.reading.read import read_folder
 from lacewing_blame.scoring import baselines, confidence, score
 from lacewing_blame.statistics import wilson
 
+COMMAND = "python blame/benchmarks/whoandwhen.py --data DIR"
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -56,7 +60,7 @@ def main() -> None:
     traces = read_folder(bench.data)
     flat = [trace for trace in traces if trace.id.startswith("algorithm_generated")]
     crafted = [trace for trace in traces if trace.id.startswith("hand_crafted")]
-    print(f"python blame/benchmarks/whoandwhen.py --data DIR --seeds {bench.seeds} --folds {bench.folds}")
+    print(f"{COMMAND} --seeds {bench.seeds} --folds {bench.folds}")
     print(f"{len(flat)} algorithm-generated (AG) and {len(crafted)} hand-crafted (HC) runs")
     print("label defects found by the loader:")
     for trace in traces:
@@ -83,7 +87,7 @@ def _provenance(traces: Sequence[Trace]) -> dict[str, Any]:
         "84 algorithm-generated and 39 hand-crafted runs",
         "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "ridge": {**RIDGE, "foreign": FOREIGN},
-        "command": "python blame/benchmarks/whoandwhen.py --data DIR --weights FILE",
+        "command": f"{COMMAND} --weights FILE",
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

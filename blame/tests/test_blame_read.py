@@ -173,7 +173,7 @@ from pathlib import Path
 from lacewing_blame.ranker.ranking import rank
 from lacewing_blame.reading.read import read
 tracemalloc.start()
-ranking = rank(read(Path(sys.argv[1]))).ranking
+ranking = rank(read(Path(sys.argv[1])), guess=True).ranking
 peak = tracemalloc.get_traced_memory()[1]
 print(len(ranking), sum(suspect.probability for suspect in ranking), peak)
 """

@@ -62,7 +62,7 @@ def test_spectrum_prefers_what_failures_do() -> None:
 def test_spectrum_moves_the_ranker() -> None:
     """Joined with the ranker, the odds of two acts move by the ratio of their scores."""
     alone, joined = (
-        {s.step: s.probability for s in rank_with_spectrum(TOLD, strength=k)[0].ranking}
+        {s.step: s.probability for s in rank_with_spectrum(TOLD, strength=k, guess=True)[0].ranking}
         for k in (0.0, 1.0)
     )
 

@@ -13,6 +13,8 @@ EVIDENCE = 3
 def log(result: Mapping[str, Any], top: int) -> str:
     """The answer for one log and its first suspects, the evidence quoted."""
     lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
+    if result["abstained"] and not result["ranking"]:
+        return "\n".join([*lines, *_rest(result)])
     if result["reason"] and result["calls"]:  # the ranker's reasons are its evidence, shown below
         lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
     ranking = result["ranking"][:top]
@@ -20,12 +22,17 @@ def log(result: Mapping[str, Any], top: int) -> str:
         wide = max(5, *(len(plain(s["agent"])) for s in ranking))
         lines += ["", f"  {'step':>5}  {'agent':<{wide}}  {'':>5}  evidence"]
         lines += [line for suspect in ranking for line in _suspect(suspect, wide)]
-    lines += [f"note: {plain(note)}" for note in result["notes"]]
+    return "\n".join([*lines, *_rest(result)])
+
+
+def _rest(result: Mapping[str, Any]) -> list[str]:
+    """What comes last: remarks, cost, the page."""
+    lines = [f"note: {plain(note)}" for note in result["notes"]]
     if result["calls"]:
         lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
     if "page" in result:
         lines.append(f"page: {result['page']}")
-    return "\n".join(lines)
+    return lines
 
 
 def score(result: Mapping[str, Any]) -> str:
@@ -43,6 +50,11 @@ def score(result: Mapping[str, Any]) -> str:
         )
     if "calls" in result:
         lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+    if result.get("abstained"):
+        lines.append(
+            f"no suspect named in {result['abstained']} logs; --guess names one also in logs "
+            "unlike Who&When"
+        )
     if result["notes"]:
         lines.append(f"{len(result['notes'])} logs with notes; --json gives them")
     return "\n".join(lines)
@@ -54,6 +66,8 @@ def plain(text: str) -> str:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
+    if result["abstained"] and not result["ranking"]:
+        return f"no suspect: {plain(result['reason'])}; --guess names one anyway"
     if result["abstained"]:
         return "no suspect: the method does not know"
     if result["agent"] is None and result["step"] is None:

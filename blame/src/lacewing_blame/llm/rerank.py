@@ -28,6 +28,8 @@ def rerank(asking: Asking, prior: Attribution | None = None) -> Attribution:
         from lacewing_blame.ranker.ranking import rank
 
         prior = rank(asking.trace)
+    if not prior.ranking:  # the ranker abstained: there is nothing to put in order
+        return _finished(asking, prior, (), prior.reason)
     position = {event.index: at for at, event in enumerate(asking.trace.events)}
     top = prior.ranking[:TOP]
     steps = [suspect.step for suspect in top]

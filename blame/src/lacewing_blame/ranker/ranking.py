@@ -8,7 +8,7 @@ their own (run.py), since different things give them away.
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,19 @@ from lacewing_blame.ranker.calibrate import softmax
 from lacewing_blame.ranker.evidence import evidence
 from lacewing_blame.ranker.features import Features, features
 from lacewing_blame.ranker.meanings import MEANINGS
+from lacewing_blame.ranker.shape import unlike_whoandwhen
 
 FORMAT = "lacewing-blame-ranker-1"
 SHIPPED = Path(__file__).with_name("weights.json")
 EXPLAINED = 10
 """Suspects that get evidence."""
+UNLIKE = (
+    "the log is unlike Who&When ({}), the only logs that the weights know; on 129 runs of other "
+    "systems the step they named was right twice"
+)
+"""Why the shipped weights abstain."""
+GUESS = "only a guess, the log is unlike Who&When: "
+"""Before the reason why they should have abstained."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Ranker:
 
     @classmethod
     def shipped(cls) -> "Ranker":
-        """The weights that come with lacewing."""
+        """The weights that come with this package, learned from Who&When."""
         return _shipped()
 
 
@@ -111,18 +119,62 @@ def _shipped() -> Ranker:
 
 
 def rank(
-    trace: Trace, ranker: Ranker | None = None, abstain_below: float | None = None
+    trace: Trace,
+    ranker: Ranker | None = None,
+    abstain_below: float | None = None,
+    guess: bool = False,
 ) -> Attribution:
     """Rank the steps of a run by how much speaks for each.
 
-    What comes out is a suspicion, read off the log alone.
+    What comes out is a suspicion, read off the log alone. The shipped weights know Who&When only:
+    where a log is not of that shape they abstain, with the reason and without a ranking.
 
     Args:
         trace: The run; its label and its right answer are not looked at.
         ranker: The weights; by default those that ship.
         abstain_below: Name nobody where the step to be named has less probability than this.
+        guess: Rank logs of any shape.
+
+    >>> from lacewing_blame.events import Event
+    >>> said = ("I assume it is 4.", "Thanks, 4 it is. TERMINATE")
+    >>> talk = tuple(Event(at, name, said[at]) for at, name in enumerate(("Counter", "Checker")))
+    >>> found = rank(Trace("a", "How many?", talk, "autogen"))
+    >>> found.agent, found.step, round(sum(found.agents.values()), 3)
+    ('Counter', 0, 1.0)
+    >>> rank(Trace("b", "How many?", (Event(0, "assistant", "4"),), "openai")).abstained
+    True
     """
-    return rank_seen(trace, features(trace), ranker or Ranker.shipped(), abstain_below)
+    used = ranker or Ranker.shipped()
+    foreign = unlike_whoandwhen(trace) if used is Ranker.shipped() else None
+    if foreign is not None and not guess:
+        return abstention(trace, foreign)
+    found = rank_seen(trace, features(trace), used, abstain_below)
+    return found if foreign is None else replace(found, notes=(*found.notes, GUESS + foreign))
+
+
+def abstention(trace: Trace, foreign: str, method: str = "ranker") -> Attribution:
+    """The answer for a log that the shipped weights know nothing about.
+
+    Args:
+        trace: The run.
+        foreign: Why it is unlike what they know, in words.
+        method: Whose answer it is.
+
+    >>> from lacewing_blame.events import Event
+    >>> trace = Trace("a", "", (Event(0, "assistant", "4"),), "openai")
+    >>> abstention(trace, "its agents have no names").reason[:52]
+    'the log is unlike Who&When (its agents have no names'
+    """
+    return Attribution(
+        trace=trace.id,
+        method=method,
+        agent=None,
+        step=None,
+        abstained=True,
+        ranking=(),
+        reason=UNLIKE.format(foreign),
+        notes=trace.notes,
+    )
 
 
 def rank_seen(

@@ -24,11 +24,13 @@ from lacewing_blame.errors import DataError
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker.calibrate import softmax
 from lacewing_blame.ranker.features import features
-from lacewing_blame.ranker.ranking import Ranker, attribution
+from lacewing_blame.ranker.ranking import Ranker, abstention, attribution
 from lacewing_blame.ranker.run import Run
+from lacewing_blame.ranker.shape import unlike_whoandwhen
 
 DECAY = 0.9
 """What each further occurrence in a run counts, of the one before."""
+METHOD = "ranker with spectrum"
 FEWEST = 5
 """Runs of a task below which a spectrum says little."""
 
@@ -94,7 +96,10 @@ def spectrum(traces: Sequence[Trace]) -> dict[str, dict[int, float]]:
 
 
 def rank_with_spectrum(
-    traces: Sequence[Trace], ranker: Ranker | None = None, strength: float = 1.0
+    traces: Sequence[Trace],
+    ranker: Ranker | None = None,
+    strength: float = 1.0,
+    guess: bool = False,
 ) -> list[Attribution]:
     """The failed runs of one task, ranked by both: the ranker's log-odds plus the score's log.
 
@@ -102,6 +107,7 @@ def rank_with_spectrum(
         traces: Runs of one task.
         ranker: The weights; by default those that ship.
         strength: What the spectrum's log counts.
+        guess: Rank logs of any shape; otherwise the shipped weights abstain as in `rank`.
     """
     scores = spectrum(traces)
     used = ranker or Ranker.shipped()
@@ -109,12 +115,16 @@ def rank_with_spectrum(
     for trace in traces:
         if trace.id not in scores:
             continue
+        foreign = unlike_whoandwhen(trace) if used is Ranker.shipped() else None
+        if foreign is not None and not guess:
+            found.append(abstention(trace, foreign, METHOD))
+            continue
         seen = features(trace)
         weights = used.of(seen)
         steps = scores[trace.id]
         added = np.log([steps[trace.events[at].index] for at in seen.positions])
         likely = softmax(weights.scores(seen) + strength * added)
-        found.append(attribution(trace, seen, weights, likely, method="ranker with spectrum"))
+        found.append(attribution(trace, seen, weights, likely, method=METHOD))
     return found
 
 
