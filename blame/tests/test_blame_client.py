@@ -1,6 +1,8 @@
 """The client of OpenAI-compatible endpoints, against a scripted server over real HTTP."""
 
+import gzip
 import json
+import logging
 import socket
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from lacewing_blame.errors import ConfigError, DataError
+from lacewing_blame.llm import transport
 from lacewing_blame.llm.client import Client
 from lacewing_blame.llm.endpoint import Endpoint
 from scripted import Answer, Asked, in_turn, serving
@@ -39,11 +42,11 @@ def test_question_and_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(in_turn(Answer("It was me.", tokens=42))) as server:
         reply = client(server.url).ask(CHAT)
 
-    assert (reply.text, reply.tokens, reply.cut) == ("It was me.", 42, False)
+    assert ("It was me.", 42, False) == (reply.text, reply.tokens, reply.cut)
     [asked] = server.asked
-    assert asked.path == "/v1/chat/completions"
-    assert asked.headers["Authorization"] == "Bearer sk-secret"
-    assert asked.body == {"model": "model", "messages": CHAT, "temperature": 0.0}
+    assert "/v1/chat/completions" == asked.path
+    assert "Bearer sk-secret" == asked.headers["Authorization"]
+    assert {"model": "model", "messages": CHAT, "temperature": 0.0} == asked.body
 
 
 def test_optional_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +58,8 @@ def test_optional_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     [asked] = server.asked
     assert reply.cut
     assert "Authorization" not in asked.headers
-    assert asked.body == {"model": "model", "messages": CHAT, "max_tokens": 7}
-    assert asked.path == "/v1/chat/completions"
+    assert {"model": "model", "messages": CHAT, "max_tokens": 7} == asked.body
+    assert "/v1/chat/completions" == asked.path
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_passing_failure(failure: Answer) -> None:
     """A failure that may pass is tried again, and the answer after it counts."""
     with serving(in_turn(failure, failure, "at last")) as server:
         one = client(server.url)
-        assert one.ask(CHAT).text == "at last"
+        assert "at last" == one.ask(CHAT).text
         assert 3 == len(server.asked) == one.sent
 
 
@@ -88,7 +91,7 @@ def test_retry_after_is_waited_for() -> None:
     """The next attempt does not come before Retry-After allows it."""
     with serving(in_turn(Answer("", 429, {"Retry-After": "0.4"}), "now")) as server:
         start = time.monotonic()
-        assert client(server.url).ask(CHAT).text == "now"
+        assert "now" == client(server.url).ask(CHAT).text
         assert time.monotonic() - start >= 0.4
 
 
@@ -96,7 +99,7 @@ def test_retry_after_too_long() -> None:
     """Asked to wait for an hour, the run ends at once and says when to come back."""
     with serving(in_turn(Answer("quota", 429, {"Retry-After": "3600"}))) as server:
         assert "3600 s (429 quota)" in refusal(server.url)
-        assert len(server.asked) == 1
+        assert 1 == len(server.asked)
 
 
 def test_patience_ends() -> None:
@@ -104,7 +107,7 @@ def test_patience_ends() -> None:
     with serving(in_turn(Answer("broken\nengine", 500))) as server:
         line = refusal(server.url, retries=2)
         assert "failed 3 times, at last with 500 broken engine" in line
-        assert len(server.asked) == 3
+        assert 3 == len(server.asked)
 
 
 def test_time_out() -> None:
@@ -117,7 +120,7 @@ def test_time_out() -> None:
         return Answer("awake")
 
     with serving(script) as server:
-        assert client(server.url, timeout=0.5, retries=20).ask(CHAT).text == "awake"
+        assert "awake" == client(server.url, timeout=0.5, retries=20).ask(CHAT).text
         assert len(server.asked) >= 2
         done.set()
 
@@ -134,7 +137,7 @@ def test_time_out_for_good() -> None:
         one = client(server.url, timeout=0.1, retries=1)
         with pytest.raises(ConfigError, match=r"failed 2 times, at last with a time-out of 0\.1 s"):
             one.ask(CHAT)
-        assert one.sent == 2
+        assert 2 == one.sent
         done.set()
 
 
@@ -146,7 +149,7 @@ def test_nobody_listens() -> None:
         one = client(url)
         with pytest.raises(ConfigError, match=r"cannot reach .* start the server, or correct"):
             one.ask(CHAT)
-        assert one.sent == 1
+        assert 1 == one.sent
 
 
 def test_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,14 +160,14 @@ def test_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "MY_KEY" in line
         assert "sk-secret" not in line
         assert "which is unset" in refusal(server.url, key_variable="NO_SUCH_KEY")
-        assert len(server.asked) == 2
+        assert 2 == len(server.asked)
 
 
 def test_wrong_model() -> None:
     """What the server says of an unknown model is passed on, once."""
     with serving(in_turn(Answer("no model called model", 404))) as server:
         assert "refuses: 404 no model called model; check" in refusal(server.url)
-        assert len(server.asked) == 1
+        assert 1 == len(server.asked)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -173,7 +176,7 @@ def test_question_too_long(status: int) -> None:
     with serving(in_turn(Answer("context length exceeded", status))) as server:
         line = refusal(server.url, DataError)
         assert f"cannot take this question: {status} context length exceeded" in line
-        assert len(server.asked) == 1
+        assert 1 == len(server.asked)
 
 
 def test_redirects_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +187,7 @@ def test_redirects_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
         serving(in_turn(Answer("", 302, {"Location": other.url}))) as server,
     ):
         assert f"redirects to {other.url}" in refusal(server.url)
-        assert other.asked == []
+        assert [] == other.asked
 
 
 @pytest.mark.parametrize(
@@ -232,13 +235,13 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(in_turn("one", "two", "three", "four", "five")) as server:
         first = client(server.url, cache=tmp_path)
         again = client(server.url, cache=tmp_path)
-        assert [c.ask(CHAT).text for c in (first, first, again)] == ["one", "one", "one"]
-        assert (first.sent, first.cached, first.tokens) == (1, 1, 10)
-        assert (again.sent, again.cached, again.tokens) == (0, 1, 0)
-        assert again.ask(CHAT, sample=1).text == "two"
-        assert client(server.url, cache=tmp_path, temperature=0.5).ask(CHAT).text == "three"
-        assert again.ask([{"role": "user", "content": "Who else?"}]).text == "four"
-        assert len(server.asked) == 4
+        assert ["one", "one", "one"] == [c.ask(CHAT).text for c in (first, first, again)]
+        assert (1, 1, 10) == (first.sent, first.cached, first.tokens)
+        assert (0, 1, 0) == (again.sent, again.cached, again.tokens)
+        assert "two" == again.ask(CHAT, sample=1).text
+        assert "three" == client(server.url, cache=tmp_path, temperature=0.5).ask(CHAT).text
+        assert "four" == again.ask([{"role": "user", "content": "Who else?"}]).text
+        assert 4 == len(server.asked)
 
     kept = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"four" in kept
@@ -253,9 +256,9 @@ def test_damaged_cache(content: bytes, tmp_path: Path) -> None:
         client(server.url, cache=tmp_path).ask(CHAT)
         [file] = [p for p in tmp_path.rglob("*") if p.is_file()]
         file.write_bytes(content)
-        assert client(server.url, cache=tmp_path).ask(CHAT).text == "right"
-        assert len(server.asked) == 2
-        assert json.loads(file.read_text())["text"] == "right"
+        assert "right" == client(server.url, cache=tmp_path).ask(CHAT).text
+        assert 2 == len(server.asked)
+        assert "right" == json.loads(file.read_text())["text"]
 
 
 def test_concurrency() -> None:
@@ -276,8 +279,8 @@ def test_concurrency() -> None:
         one = client(server.url, concurrency=3, timeout=60.0)
         with ThreadPoolExecutor(9) as pool:
             replies = list(pool.map(lambda sample: one.ask(CHAT, sample), range(9)))
-    assert len(replies) == 9
-    assert most[0] == 3
+    assert 9 == len(replies)
+    assert 3 == most[0]
 
 
 def test_stopped_client_waits_no_longer() -> None:
@@ -298,12 +301,90 @@ def test_stopped_client_waits_no_longer() -> None:
             time.sleep(0.01)
         one.stop("enough")
         waiting.join(30)
-        assert errors == ["enough"]
-        assert len(server.asked) == 1
+        assert ["enough"] == errors
+        assert 1 == len(server.asked)
 
 
 def test_half_surrogates() -> None:
     """Half of a surrogate pair in a log is sent as a question mark; servers refuse it otherwise."""
     with serving(in_turn("fine")) as server:
         client(server.url).ask([{"role": "user", "content": "a\ud800b"}])
-    assert server.asked[0].user == "a?b"
+    assert "a?b" == server.asked[0].user
+
+
+def test_key_in_a_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that repeats the key, in its words or a redirect, does not get it printed."""
+    monkeypatch.setenv("LACEWING_API_KEY", "sk-secret")
+    for answer in (
+        Answer("incorrect key sk-secret", 401),
+        Answer("no model for sk-secret", 404),
+        Answer("sk-secret is over its quota", 429, {"Retry-After": "3600"}),
+        Answer("sk-secret broke the engine", 500),
+        Answer("", 302, {"Location": "http://elsewhere/?key=sk-secret"}),
+    ):
+        with serving(in_turn(answer)) as server:
+            line = refusal(server.url, retries=0)
+        assert "***" in line
+        assert "sk-secret" not in line
+
+
+def test_key_in_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The query of the address is sent but not shown, since some endpoints take a key there."""
+    monkeypatch.delenv("LACEWING_API_KEY", raising=False)
+    with serving(in_turn(Answer("no", 404))) as server:
+        line = refusal(server.url + "?api-key=sk-secret")
+        assert "/v1/chat/completions?api-key=sk-secret" == server.asked[0].path
+    assert "sk-secret" not in line
+
+
+def test_key_in_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Libraries that log everything do not log the key."""
+    monkeypatch.setenv("LACEWING_API_KEY", "sk-secret")
+    caplog.set_level(logging.DEBUG)
+    with serving(in_turn("yes")) as server:
+        client(server.url, cache=tmp_path).ask(CHAT)
+    assert caplog.records
+    assert "sk-secret" not in caplog.text
+
+
+def test_credentials_of_the_machine_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A .netrc for the host adds no header: only the named variable holds a key."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password sk-other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("LACEWING_API_KEY", raising=False)
+    with serving(in_turn("yes")) as server:
+        client(server.url).ask(CHAT)
+    assert "Authorization" not in server.asked[0].headers
+
+
+def test_proxies_are_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server on this machine is asked directly, whatever proxy is set."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with serving(in_turn("directly")) as server:
+        assert "directly" == client(server.url).ask(CHAT).text
+
+
+def test_answers_have_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response that does not end is not read to its end, be it an answer or a refusal."""
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 100_000)
+    whole = Answer("x" * 90_000).body()
+    with serving(in_turn(Answer(raw=whole), Answer(raw=b" " * 30_000_000))) as server:
+        one = client(server.url, retries=0)
+        assert 90_000 == len(one.ask(CHAT).text)
+        with pytest.raises(ConfigError, match=r"an answer of more than 100,000 bytes"):
+            one.ask(CHAT)
+    with serving(in_turn(Answer(status=404, raw=b"y" * 30_000_000))) as server:
+        assert "refuses: 404 yyy" in refusal(server.url)
+
+
+def test_compressed_answers_have_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that grows when it is unpacked counts as large as it is then."""
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 100_000)
+    packed = gzip.compress(b" " * 30_000_000)
+    with serving(in_turn(Answer(raw=packed, headers={"Content-Encoding": "gzip"}))) as server:
+        assert "more than 100,000 bytes" in refusal(server.url, retries=0)
+        assert "identity" == server.asked[0].headers["Accept-Encoding"]

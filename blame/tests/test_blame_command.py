@@ -58,7 +58,7 @@ def blame_refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         with pytest.raises(SystemExit) as stop:
             main(list(map(str, words)))
         out, err = capsys.readouterr()
-        assert (stop.value.code, out) == (2, "")
+        assert (2, "") == (stop.value.code, out)
         [line] = err.strip().splitlines()
         assert line.startswith("lacewing-blame: ")
         return line
@@ -75,32 +75,32 @@ def test_ranker_as_json(blame: Blame, tmp_path: Path) -> None:
     """Without any model, --json gives agent, step, abstention and the ranking, and nothing else."""
     out, _ = blame(write_log(tmp_path / "a.json"), "--json")
     result = json.loads(out)
-    assert result["method"] == "ranker"
+    assert "ranker" == result["method"]
     assert {"agent", "step", "abstained", "ranking"} <= result.keys()
     assert result["ranking"]
     for suspect in result["ranking"]:
         assert {"step", "agent", "probability", "evidence"} <= suspect.keys()
         for evidence in suspect["evidence"]:
             assert {"step", "start", "end", "reason", "weight", "text"} == evidence.keys()
-    assert pytest.approx(sum(s["probability"] for s in result["ranking"])) == 1.0
+    assert 1.0 == pytest.approx(sum(s["probability"] for s in result["ranking"]))
 
 
 def test_ranker_for_people(blame: Blame, tmp_path: Path) -> None:
     """The table names suspects, quotes evidence, and speaks of no cause."""
     out, _ = blame(write_log(tmp_path / "a.json"), "--top", "2", "--abstain-below", "0")
-    assert out.splitlines()[0] == "a: 6 steps, whoandwhen"
+    assert "a: 6 steps, whoandwhen" == out.splitlines()[0]
     assert out.splitlines()[1].startswith("suspected: ")
     assert "read off the log alone" in out
     assert "cause" not in out.casefold()
     rows = [line for line in out.splitlines()[3:] if line.split()[:1] and line.split()[0].isdigit()]
-    assert len(rows) == 2
+    assert 2 == len(rows)
 
 
 def test_abstention(blame: Blame, tmp_path: Path) -> None:
     """Above a threshold nobody is named, and the ranking is still there."""
     log = write_log(tmp_path / "a.json", 9)
     result = json.loads(blame(log, "--abstain-below", "1.01", "--json")[0])
-    assert (result["abstained"], result["agent"], result["step"]) == (True, None, None)
+    assert (True, None, None) == (result["abstained"], result["agent"], result["step"])
     assert result["ranking"]
     out, _ = blame(log, "--abstain-below", "1.01")
     assert "no suspect: the method does not know" in out
@@ -111,7 +111,7 @@ def test_page_is_written(blame: Blame, tmp_path: Path) -> None:
     place = tmp_path / "out" / "a.html"
     out, _ = blame(write_log(tmp_path / "a.json"), "--page", place)
     assert f"page: {place}" in out
-    assert place.read_text(encoding="utf-8").splitlines()[0] == "<!doctype html>"
+    assert "<!doctype html>" == place.read_text(encoding="utf-8").splitlines()[0]
 
 
 @pytest.mark.parametrize("method", ["all-at-once", "step-by-step", "binary-search", "hybrid"])
@@ -145,9 +145,9 @@ def test_flags_reach_the_question(blame: Blame, tmp_path: Path) -> None:
         assert 'It assumed.: "I assume it"' in out
         assert "3 questions, 30 tokens" in out
         blame(log, *words)
-    assert len(server.asked) == 3
+    assert 3 == len(server.asked)
     for asked in server.asked:
-        assert (asked.body["temperature"], asked.body["max_tokens"]) == (0.7, 99)
+        assert (0.7, 99) == (asked.body["temperature"], asked.body["max_tokens"])
         assert "The right answer to it: 41" in asked.user
         assert "[step 3] Coder: word-3" in asked.user
         assert "How people decide" in asked.user
@@ -161,9 +161,9 @@ def test_score_with_an_endpoint(blame: Blame, tmp_path: Path) -> None:
         words = ["--method", "all-at-once", "--endpoint", server.url, "--model", "m"]
         words += ["--cache", tmp_path / "kept", "--output", tmp_path / "all.json", "--json"]
         result = json.loads(blame("score", tmp_path / "logs", *words)[0])
-    assert (result["n"], result["calls"]) == (6, 6)
-    assert pytest.approx(result["agent"]["accuracy"]) == 1.0
-    assert pytest.approx(result["step"]["accuracy"]) == 4 / 6
+    assert (6, 6) == (result["n"], result["calls"])
+    assert 1.0 == pytest.approx(result["agent"]["accuracy"])
+    assert 4 / 6 == pytest.approx(result["step"]["accuracy"])
     low, high = result["step"]["interval"]
     assert 0 < low < 4 / 6 < high < 1
     kept = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
@@ -175,7 +175,7 @@ def test_score_for_people(blame: Blame, tmp_path: Path) -> None:
     for number in range(5):
         write_log(tmp_path / f"{number}.json")
     out, _ = blame("score", tmp_path)
-    assert out.splitlines()[0] == "ranker on 5 labelled logs, exact matching"
+    assert "ranker on 5 labelled logs, exact matching" == out.splitlines()[0]
     assert " step " in out
     assert "[" in out
 
@@ -203,7 +203,7 @@ def test_score_in_folds(blame: Blame, tmp_path: Path) -> None:
         json.loads(blame("score", tmp_path, "--folds", "4", "--seed", "1", "--json")[0])
         for _ in range(2)
     )
-    assert (first["folds"], first["n"]) == (4, 20)
+    assert (4, 20) == (first["folds"], first["n"])
     assert first == second
 
 
@@ -216,8 +216,8 @@ def test_official_substring(blame: Blame, tmp_path: Path) -> None:
         words += ["--no-cache", "--official-substring"]
         result = json.loads(blame("score", tmp_path / "logs", *words, "--json")[0])
         out, _ = blame("score", tmp_path / "logs", *words)
-    assert result["step"]["accuracy"] == 0.0
-    assert result["official_substring"]["step"]["accuracy"] == 1.0
+    assert 0.0 == result["step"]["accuracy"]
+    assert 1.0 == result["official_substring"]["step"]["accuracy"]
     assert "WARNING: the paper's script, which takes 12 for 2" in out
 
 

@@ -41,28 +41,28 @@ CODED = trace(
 
 def test_features_of_code() -> None:
     """Code that fails is seen at its step, the talk after it at the next."""
-    assert column(CODED, "code") == [0.0, 1.0, 0.0, 0.0, 0.0]
-    assert column(CODED, "error_next") == [0.0, 1.0, 0.0, 0.0, 0.0]
-    assert column(CODED, "first_code_bad") == [0.0, 1.0, 0.0, 0.0, 0.0]
-    assert column(CODED, "talk_after_bad") == [0.0, 0.0, 1.0, 0.0, 0.0]
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "code")
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "error_next")
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "first_code_bad")
+    assert [0.0, 0.0, 1.0, 0.0, 0.0] == column(CODED, "talk_after_bad")
 
 
 def test_features_of_words_and_place() -> None:
     """Assumptions, approval by the next step, the end, and who spoke first."""
-    assert column(CODED, "assume") == [0.0, 1.0, 0.0, 0.0, 0.0]
-    assert column(CODED, "agreed_next") == [0.0, 1.0, 0.0, 0.0, 0.0]
-    assert column(CODED, "ends") == [0.0, 0.0, 0.0, 0.0, 1.0]
-    assert column(CODED, "agent_first") == [1.0, 1.0, 1.0, 0.0, 0.0]
-    assert column(CODED, "assume_done") == [0.0, 1.0, 0.0, 0.0, 0.0]
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "assume")
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "agreed_next")
+    assert [0.0, 0.0, 0.0, 0.0, 1.0] == column(CODED, "ends")
+    assert [1.0, 1.0, 1.0, 0.0, 0.0] == column(CODED, "agent_first")
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "assume_done")
 
 
 def test_features_of_flow() -> None:
     """The step that first names the answer's number is its origin."""
     values = data_flow(CODED)
 
-    assert [(v.text, v.origin, v.seen) for v in values] == [("57", 1, (1, 3, 4))]
-    assert CODED.events[4].text[slice(*values[0].final)] == "57"
-    assert column(CODED, "origin") == [0.0, 1.0, 0.0, 0.0, 0.0]
+    assert [("57", 1, (1, 3, 4))] == [(v.text, v.origin, v.seen) for v in values]
+    assert "57" == CODED.events[4].text[slice(*values[0].final)]
+    assert [0.0, 1.0, 0.0, 0.0, 0.0] == column(CODED, "origin")
 
 
 def test_flow_kinds_and_borders() -> None:
@@ -74,12 +74,12 @@ def test_flow_kinds_and_borders() -> None:
     )
     found = {value.text: value.origin for value in data_flow(run)}
 
-    assert found == {"Marie Curie": 1, "on rays": 1, "https://x.org/a": 0, "57": 1}
+    assert {"Marie Curie": 1, "on rays": 1, "https://x.org/a": 0, "57": 1} == found
 
 
 def test_final_event_is_not_the_goodbye() -> None:
     """The answer stands in the last step that says something."""
-    assert final_event(CODED).index == 4
+    assert 4 == final_event(CODED).index
 
 
 def keeps(progress: bool, satisfied: bool = False) -> str:
@@ -107,9 +107,9 @@ def test_run_with_coordinator() -> None:
     """Who plans and keeps the ledger coordinates; the others' steps are the acts."""
     run = Run(STUCK)
 
-    assert (run.coordinator, run.concluded, run.workers) == ("boss", False, {3: 0, 5: 1})
-    assert column(STUCK, "no_progress_next") == [0, 0, 0, 0, 1, 0]
-    assert column(STUCK, "early_act_stuck") == [0, 0, 1, 0, 1, 0]
+    assert ("boss", False, {3: 0, 5: 1}) == (run.coordinator, run.concluded, run.workers)
+    assert [0, 0, 0, 0, 1, 0] == column(STUCK, "no_progress_next")
+    assert [0, 0, 1, 0, 1, 0] == column(STUCK, "early_act_stuck")
     assert features(STUCK).coordinated
     assert not features(CODED).coordinated
 

@@ -27,9 +27,9 @@ def test_autogen_chat_history(tmp_path: Path) -> None:
     ]
     trace = log(tmp_path / "a.json", {"chat_history": history, "summary": ""})
 
-    assert (trace.format, trace.task, trace.agents()) == ("autogen", "Count", ("Coder",))
-    assert [e.kind for e in trace.events] == ["message", "message", "tool_result", "final"]
-    assert trace.events[2].status == "ok"
+    assert ("autogen", "Count", ("Coder",)) == (trace.format, trace.task, trace.agents())
+    assert ["message", "message", "tool_result", "final"] == [e.kind for e in trace.events]
+    assert "ok" == trace.events[2].status
 
 
 def test_autogen_bare_list(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_autogen_bare_list(tmp_path: Path) -> None:
         {"content": "ok", "role": "assistant", "name": "Coder"},
     ]
 
-    assert log(tmp_path / "a.json", messages).format == "autogen"
+    assert "autogen" == log(tmp_path / "a.json", messages).format
 
 
 def test_autogen_sources(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_autogen_sources(tmp_path: Path) -> None:
     ]
     trace = log(tmp_path / "a.json", {"messages": messages, "stop_reason": None})
 
-    assert trace.format == "autogen"
-    assert [e.kind for e in trace.events] == ["message", "tool_call", "tool_result", "handoff"]
-    assert (trace.events[1].text, trace.events[2].status) == ('search({"q": 1})', "error")
-    assert [event.blamable for event in trace.events] == [False, True, False, True]
+    assert "autogen" == trace.format
+    assert ["message", "tool_call", "tool_result", "handoff"] == [e.kind for e in trace.events]
+    assert ('search({"q": 1})', "error") == (trace.events[1].text, trace.events[2].status)
+    assert [False, True, False, True] == [event.blamable for event in trace.events]
 
 
 def test_langchain_flat(tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_langchain_flat(tmp_path: Path) -> None:
     ]
     trace = log(tmp_path / "a.json", {"values": {"messages": messages}})
 
-    assert (trace.format, trace.agents()) == ("langchain", ("supervisor", "math"))
-    assert [e.kind for e in trace.events] == ["message", "handoff", "tool_call", "tool_result"]
-    assert trace.events[2].text == 'adding\nadd({"a": 1})'
-    assert (trace.events[3].parent, trace.events[3].status) == (2, "error")
+    assert ("langchain", ("supervisor", "math")) == (trace.format, trace.agents())
+    assert ["message", "handoff", "tool_call", "tool_result"] == [e.kind for e in trace.events]
+    assert 'adding\nadd({"a": 1})' == trace.events[2].text
+    assert (2, "error") == (trace.events[3].parent, trace.events[3].status)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_openai_tool_calls(tmp_path: Path) -> None:
         tmp_path / "a.json", {"messages": messages, "label": {"agent": "assistant", "step": 4}}
     )
 
-    assert (trace.format, trace.task, trace.agents()) == ("openai", "Weather?", ("assistant",))
+    assert ("openai", "Weather?", ("assistant",)) == (trace.format, trace.task, trace.agents())
     assert (
         trace.events[3].tool,
         trace.events[3].parent,
         trace.events[3].status,
     ) == ("get", 2, "error")
-    assert trace.label.step == 4
+    assert 4 == trace.label.step
 
 
 def test_jsonl_fields(tmp_path: Path) -> None:
@@ -153,10 +153,10 @@ def test_jsonl_fields(tmp_path: Path) -> None:
     ]
     trace = log(tmp_path / "a.jsonl", lines, lines=True)
 
-    assert (trace.format, trace.task, trace.expected) == ("jsonl", "Sum", "3")
-    assert ([e.index for e in trace.events], trace.events[1].parent) == ([10, 12, 13], 10)
-    assert trace.events[0].time == 1767225600.0
-    assert (trace.events[2].kind, trace.events[2].status) == ("tool_result", "error")
+    assert ("jsonl", "Sum", "3") == (trace.format, trace.task, trace.expected)
+    assert ([10, 12, 13], 10) == ([e.index for e in trace.events], trace.events[1].parent)
+    assert 1767225600.0 == trace.events[0].time
+    assert ("tool_result", "error") == (trace.events[2].kind, trace.events[2].status)
 
 
 @pytest.mark.parametrize(
@@ -232,12 +232,12 @@ def test_otel_spans(tmp_path: Path, lines: bool) -> None:
     )
     trace = log(tmp_path / "a.json", value, lines)
 
-    assert (trace.format, [event.agent for event in trace.events]) == ("otel", ["boss"] * 3)
-    assert [event.blamable for event in trace.events] == [False, True, False]
-    assert (trace.events[1].text, trace.events[1].parent) == ("It is 4.", 0)
-    assert (trace.events[2].text, trace.events[2].status) == ("sum()\nboom\nValueError", "error")
-    assert trace.events[1].role == "chat gpt [c]"
-    assert trace.task == "How many?"
+    assert ("otel", ["boss"] * 3) == (trace.format, [event.agent for event in trace.events])
+    assert [False, True, False] == [event.blamable for event in trace.events]
+    assert ("It is 4.", 0) == (trace.events[1].text, trace.events[1].parent)
+    assert ("sum()\nboom\nValueError", "error") == (trace.events[2].text, trace.events[2].status)
+    assert "chat gpt [c]" == trace.events[1].role
+    assert "How many?" == trace.task
 
 
 def test_otel_cycle(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_log_too_long_for_the_endpoint() -> None:
 
     with serving(script) as server:
         found = attribute_all(TRACES, "all-at-once", client(server.url), shown=False)
-    assert [one.step for one in found] == [0, 1, None, 3, 0, 1, 2, 3]
-    assert (found[2].agent, found[2].abstained, found[2].ranking) == (None, False, ())
+    assert [0, 1, None, 3, 0, 1, 2, 3] == [one.step for one in found]
+    assert (None, False, ()) == (found[2].agent, found[2].abstained, found[2].ranking)
     [note] = found[2].notes
     assert "400 context exceeded: no prediction" in note
 
@@ -122,4 +122,4 @@ def test_failure_stops_the_rest() -> None:
         pytest.raises(ConfigError, match="refuses the key"),
     ):
         attribute_all(TRACES, "all-at-once", client(server.url, concurrency=1), shown=False)
-    assert len(server.asked) == 1
+    assert 1 == len(server.asked)

@@ -95,7 +95,7 @@ def test_binary_search_halves(number: int) -> None:
             assert part == first + second
             assert len(first) - len(second) in (0, 1)
             part = first if guilty in first else second
-    assert found.notes == ()
+    assert () == found.notes
 
 
 def test_all_at_once() -> None:
@@ -105,12 +105,12 @@ def test_all_at_once() -> None:
         found = ask(server, trace, "all-at-once")
     [question] = server.questions()
     assert [f"word-{i}" for i in range(6)] == re.findall(r"word-\d", question)
-    assert (found.agent, found.step, found.reason, found.calls) == ("Coder", 4, "It guessed.", 1)
+    assert ("Coder", 4, "It guessed.", 1) == (found.agent, found.step, found.reason, found.calls)
     [suspect] = found.ranking
-    assert suspect.probability == 0.0
+    assert 0.0 == suspect.probability
     [evidence] = suspect.evidence
-    assert trace.events[4].text[evidence.start : evidence.end] == "word-4 of"
-    assert found.notes == ()
+    assert "word-4 of" == trace.events[4].text[evidence.start : evidence.end]
+    assert () == found.notes
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_forgiven_forms(text: str) -> None:
     """Fences, thoughts, corrections, suffixes of speakers and steps as text are understood."""
     with serving(in_turn(text)) as server:
         found = ask(server, small_trace(), "all-at-once")
-    assert (found.agent, found.step, found.notes) == ("Coder", 4, ())
+    assert ("Coder", 4, ()) == (found.agent, found.step, found.notes)
 
 
 def test_original_step_numbers() -> None:
@@ -160,8 +160,8 @@ def test_original_step_numbers() -> None:
     events = tuple(Event(10 + i, "Solo", f"text {i}") for i in range(3))
     trace = Trace("gaps", "", events, "jsonl")
     with serving(in_turn(named("Solo", 11), named("Solo", 1))) as server:
-        assert ask(server, trace, "all-at-once", step_numbers=True).step == 11
-        assert ask(server, trace, "all-at-once").step == 11
+        assert 11 == ask(server, trace, "all-at-once", step_numbers=True).step
+        assert 11 == ask(server, trace, "all-at-once").step
     numbered, plain = server.questions()
     assert "[step 11] Solo: text 1" in numbered
     assert "[step" not in plain
@@ -188,16 +188,16 @@ def test_no_answer_to_show() -> None:
     """Asked to show an answer that the log does not hold, the method goes on and says so."""
     with serving(in_turn(named("Coder", 1))) as server:
         found = ask(server, small_trace(expected=None), "all-at-once", with_answer=True)
-    assert (found.agent, found.step) == ("Coder", 1)
-    assert found.notes == ("the log holds no right answer: asked without it",)
+    assert ("Coder", 1) == (found.agent, found.step)
+    assert ("the log holds no right answer: asked without it",) == found.notes
 
 
 def test_never_yes() -> None:
     """Where no step is found guilty, step-by-step asks about all and predicts nothing."""
     with serving(in_turn(INNOCENT)) as server:
         found = ask(server, small_trace(), "step-by-step")
-    assert (found.agent, found.step, found.ranking, found.calls) == (None, None, (), 6)
-    assert found.notes == ("no step was found guilty: no prediction",)
+    assert (None, None, (), 6) == (found.agent, found.step, found.ranking, found.calls)
+    assert ("no step was found guilty: no prediction",) == found.notes
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_hybrid_looks_at_one_agent() -> None:
 
     with serving(script) as server:
         found = ask(server, small_trace(12), "hybrid")
-    assert [newest(question) for question in server.questions()[1:]] == [1, 4, 7]
-    assert (found.agent, found.step, found.calls) == ("Coder", 7, 4)
+    assert [1, 4, 7] == [newest(question) for question in server.questions()[1:]]
+    assert ("Coder", 7, 4) == (found.agent, found.step, found.calls)
 
 
 def test_hybrid_gone_wrong() -> None:
@@ -258,7 +258,7 @@ def test_hybrid_gone_wrong() -> None:
     ) == ("Coder", None, 3, "It guessed.")
     with serving(in_turn(named("Nobody", 1), GUILTY)) as server:
         found = ask(server, small_trace(), "hybrid")
-    assert (found.agent, found.step, found.calls) == (None, None, 1)
+    assert (None, None, 1) == (found.agent, found.step, found.calls)
     assert "no agent to look at: no prediction" in found.notes
 
 
@@ -271,10 +271,10 @@ def test_majority() -> None:
 
     with serving(script) as server:
         found = ask(server, small_trace(), "all-at-once", samples=5, temperature=0.7)
-    assert (found.agent, found.step, found.calls) == ("Coder", 4, 5)
+    assert ("Coder", 4, 5) == (found.agent, found.step, found.calls)
     shares = {suspect.step: suspect.probability for suspect in found.ranking}
-    assert shares == {4: 0.4, 0: 0.4, 1: 0.2}
-    assert found.ranking[0].step == 4
+    assert {4: 0.4, 0: 0.4, 1: 0.2} == shares
+    assert 4 == found.ranking[0].step
 
 
 def test_majority_of_verdicts() -> None:
@@ -283,7 +283,7 @@ def test_majority_of_verdicts() -> None:
 
     with serving(in_turn(*told)) as server:
         found = ask(server, small_trace(), "step-by-step", samples=4, temperature=0.7)
-    assert (found.step, found.calls) == (1, 8)
+    assert (1, 8) == (found.step, found.calls)
 
 
 def test_samples_need_a_temperature() -> None:
@@ -295,7 +295,7 @@ def test_samples_need_a_temperature() -> None:
             ask(server, small_trace(), "all-at-once", samples=0)
         with pytest.raises(ConfigError, match="no method 'guess'; there are all-at-once"):
             ask(server, small_trace(), "guess")
-    assert server.asked == []
+    assert [] == server.asked
 
 
 def prior(trace: Trace, order: list[int]) -> Attribution:
@@ -314,14 +314,14 @@ def test_rerank() -> None:
     with serving(in_turn('{"order": [4, 2], "reason": "so", "quote": "word-4"}')) as server:
         client = Client(Endpoint(server.url, "model"))
         found = attribute(trace, "rerank", client, None, before)
-    assert [suspect.step for suspect in found.ranking] == [4, 2, 8, 6, 0, 10]
+    assert [4, 2, 8, 6, 0, 10] == [suspect.step for suspect in found.ranking]
     assert [s.probability for s in before.ranking] == [s.probability for s in found.ranking]
-    assert (found.step, found.agent, found.calls, found.reason) == (4, "Coder", 1, "so")
-    assert trace.events[4].text[: found.ranking[0].evidence[0].end] == "word-4"
+    assert (4, "Coder", 1, "so") == (found.step, found.agent, found.calls, found.reason)
+    assert "word-4" == trace.events[4].text[: found.ranking[0].evidence[0].end]
     assert math.isclose(sum(s.probability for s in found.ranking), sum(found.agents.values()))
     [question] = server.questions()
     shown = [int(n) for n in re.findall(r"candidate step (\d+) ", question)]
-    assert shown == [0, 2, 4, 6, 8]
+    assert [0, 2, 4, 6, 8] == shown
 
 
 @pytest.mark.parametrize("text", ["no idea", '{"order": []}', '{"order": "4"}', '{"order": [99]}'])

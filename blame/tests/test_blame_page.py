@@ -93,7 +93,7 @@ def test_whole_text_survives() -> None:
     trace = long_trace(40)
     content = document(trace, answer(trace))
     bodies = re.findall(r"<div class=text>(.*?)</div>", content, re.DOTALL)
-    assert len(bodies) == 40
+    assert 40 == len(bodies)
     for body, event in zip(bodies, trace.events, strict=True):
         shown = re.sub(r"<summary>.*?</summary>", "", body)
         assert event.text == text_of(shown)
@@ -146,8 +146,8 @@ def test_heat() -> None:
     found = answer(trace, 3)
     assert 1.0 == heat_of(found)[3] == max(heat_of(found).values())
     flat = replace(found, ranking=tuple(replace(s, probability=0.0) for s in found.ranking))
-    assert heat_of(flat) == {3: 1.0}
-    assert heat_of(replace(found, ranking=())) == {}
+    assert {3: 1.0} == heat_of(flat)
+    assert {} == heat_of(replace(found, ranking=()))
 
 
 def test_marks_overlap() -> None:
@@ -158,7 +158,7 @@ def test_marks_overlap() -> None:
         '<mark class="for value" data-values="3" title="one; two">cd</mark>'
         '<mark class="value" data-values="3" title="two">ef</mark>'
     )
-    assert marked("abc", [Mark(2, 2, "for"), Mark(-5, 0, "for"), Mark(7, 9, "for")]) == "abc"
+    assert "abc" == marked("abc", [Mark(2, 2, "for"), Mark(-5, 0, "for"), Mark(7, 9, "for")])
 
 
 def test_folds() -> None:
@@ -166,7 +166,7 @@ def test_folds() -> None:
     text = "word " * 1000
     content = marked(text, [Mark(2500, 2510, "for", "here")])
     folded = re.findall(r"<details class=fold><summary>(.*?)</summary>(.*?)</details>", content)
-    assert len(folded) == 2
+    assert 2 == len(folded)
     for length, inside in folded:
         assert f"{len(inside):,} more characters" == length
         assert "<mark" not in inside
@@ -229,28 +229,28 @@ def shown(browser: Any, tmp_path: Path) -> Iterator[Any]:
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert [] == complaints
 
 
 def test_browser_jumps_to_a_step(shown: Any) -> None:
     """A click on the timeline, a number in the search field and the keys all reach a step."""
     tab = shown(long_trace(), answer(long_trace()))
     tab.locator('#drawing a[href="#s100"]').click()
-    assert tab.evaluate("document.activeElement.id") == "s100"
+    assert "s100" == tab.evaluate("document.activeElement.id")
     top = tab.locator("#s100").bounding_box()["y"]
     bar = tab.locator("#bar").bounding_box()
     assert bar["y"] + bar["height"] <= top <= 800
     tab.keyboard.press("j")
-    assert tab.evaluate("document.activeElement.id") == "s101"
+    assert "s101" == tab.evaluate("document.activeElement.id")
     tab.keyboard.press("k")
     tab.keyboard.press("k")
-    assert tab.evaluate("document.activeElement.id") == "s99"
+    assert "s99" == tab.evaluate("document.activeElement.id")
     tab.keyboard.press("s")
-    assert tab.evaluate("document.activeElement.id") == "s5"
+    assert "s5" == tab.evaluate("document.activeElement.id")
     tab.keyboard.press("/")
     tab.keyboard.type("77")
     tab.keyboard.press("Enter")
-    assert tab.evaluate("document.activeElement.id") == "s77"
+    assert "s77" == tab.evaluate("document.activeElement.id")
     assert tab.url.endswith("#s77")
 
 
@@ -258,14 +258,14 @@ def test_browser_search(shown: Any) -> None:
     """A word, or a number that is no step, leaves only the steps that hold it."""
     tab = shown(long_trace(), answer(long_trace()))
     tab.locator("#find").fill("4711")
-    assert tab.locator("#count").inner_text() == "3 of 130 steps"
+    assert "3 of 130 steps" == tab.locator("#count").inner_text()
     visible = tab.locator(".step:visible")
-    assert [visible.nth(i).get_attribute("id") for i in range(3)] == ["s5", "s60", "s129"]
-    assert tab.locator("#drawing a.missed").count() == 127
+    assert ["s5", "s60", "s129"] == [visible.nth(i).get_attribute("id") for i in range(3)]
+    assert 127 == tab.locator("#drawing a.missed").count()
     tab.keyboard.press("Escape")
-    assert tab.locator(".step[hidden]").count() == 0
+    assert 0 == tab.locator(".step[hidden]").count()
     tab.locator("#find").fill("99999")
-    assert tab.locator("#count").inner_text() == "0 of 130 steps"
+    assert "0 of 130 steps" == tab.locator("#count").inner_text()
 
 
 def test_browser_follows_a_value(shown: Any) -> None:
@@ -273,23 +273,23 @@ def test_browser_follows_a_value(shown: Any) -> None:
     tab = shown(long_trace(), answer(long_trace()))
     tab.locator("details.value>summary").first.click()
     lit = tab.locator(".step.onpath")
-    assert [lit.nth(i).get_attribute("id") for i in range(lit.count())] == ["s5", "s60", "s129"]
-    assert tab.locator("mark.value.on").count() == 3
-    assert tab.locator(".path.on circle:visible").count() == 3
+    assert ["s5", "s60", "s129"] == [lit.nth(i).get_attribute("id") for i in range(lit.count())]
+    assert 3 == tab.locator("mark.value.on").count()
+    assert 3 == tab.locator(".path.on circle:visible").count()
     tab.locator("#s129 mark.value").click()
     assert 0 == tab.locator(".onpath").count() == tab.locator(".path.on").count()
     tab.locator("details.value>summary").first.focus()
     tab.keyboard.press("Enter")
-    assert lit.count() == 3
+    assert 3 == lit.count()
 
 
 def test_browser_hostile_log(shown: Any) -> None:
     """A log full of markup runs nothing and hides nothing."""
     trace = Trace("x", HOSTILE, (Event(0, HOSTILE, HOSTILE, role=HOSTILE),), "jsonl", HOSTILE)
     tab = shown(trace, answer(trace, 0))
-    assert tab.title() == "lacewing: x"
+    assert "lacewing: x" == tab.title()
     assert tab.locator("#s0 .text").inner_text().startswith("</script><script>document.title")
-    assert tab.locator("img").count() == 0
+    assert 0 == tab.locator("img").count()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -304,11 +304,11 @@ def test_browser_widths_and_themes(shown: Any, width: int, scheme: str) -> None:
     tab.locator("#theme").click()
     assert paper["dark" if scheme == "light" else "light"] == tab.evaluate(colour)
     tab.locator("#folds").click()
-    assert tab.locator("main details.fold:not([open])").count() == 0
+    assert 0 == tab.locator("main details.fold:not([open])").count()
 
 
 def test_browser_without_script(shown: Any) -> None:
     """Without its script the page still shows verdict, suspects and every step."""
     tab = shown(long_trace(), answer(long_trace()), java_script_enabled=False)
-    assert tab.locator("h1").inner_text() == "Suspected: Coder, step 5"
-    assert tab.locator(".step").count() == 130
+    assert "Suspected: Coder, step 5" == tab.locator("h1").inner_text()
+    assert 130 == tab.locator(".step").count()

@@ -95,7 +95,7 @@ def test_answer_of_the_ranker() -> None:
     for suspect in found.ranking:
         sums[suspect.agent] += suspect.probability
 
-    assert pytest.approx(sum(found.agents.values())) == 1.0
+    assert 1.0 == pytest.approx(sum(found.agents.values()))
     assert sums == pytest.approx(dict(found.agents))
     assert found.agent == max(sums, key=sums.__getitem__)
     assert found.step == next(s.step for s in found.ranking if s.agent == found.agent)
@@ -120,8 +120,8 @@ def test_abstains_below() -> None:
     """Below the threshold nobody is named, and the ranking stays."""
     silent = rank(RUNS[0], abstain_below=1.01)
 
-    assert (silent.abstained, silent.agent, silent.step) == (True, None, None)
-    assert len(silent.ranking) == 7
+    assert (True, None, None) == (silent.abstained, silent.agent, silent.step)
+    assert 7 == len(silent.ranking)
     assert not rank(RUNS[0], abstain_below=0.0).abstained
 
 
@@ -132,7 +132,7 @@ def test_weights_on_disk(tmp_path: Path) -> None:
     loaded = Ranker.load(tmp_path / "w.json")
 
     assert rank(RUNS[0], ranker) == rank(RUNS[0], loaded)
-    assert loaded.provenance["data"] == "synthetic"
+    assert "synthetic" == loaded.provenance["data"]
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_learning_curve_and_transfer() -> None:
 
 def test_sources_by_length() -> None:
     """A UUID is GAIA's, a long hash AssistantBench's."""
-    assert source(replace(RUNS[0], group="c" * 36)) == "GAIA"
-    assert source(replace(RUNS[0], group="c" * 64)) == "AssistantBench"
+    assert "GAIA" == source(replace(RUNS[0], group="c" * 36))
+    assert "AssistantBench" == source(replace(RUNS[0], group="c" * 64))
 
 
 def test_logit_against_plain_descent() -> None:
@@ -225,7 +225,7 @@ def test_logit_signs_and_prior() -> None:
     chosen = [int(run[:, 0].argmin()) for run in runs]
     weights = logit.fit(runs, chosen, [1, 0], 1.0, {1: -2.0})
 
-    assert pytest.approx(list(weights)) == [0.0, -2.0]
+    assert [0.0, -2.0] == pytest.approx(list(weights))
     assert logit.fit(runs, chosen, [0, 0], 1.0)[0] < -1
 
 
@@ -238,16 +238,16 @@ def test_calibration_by_hand() -> None:
         (2, 0.25, 0.5),
         (2, 0.9, 1.0),
     ]
-    assert pytest.approx(expected_calibration_error(sure, hit, 2)) == 0.5 * 0.25 + 0.5 * 0.1
-    assert expected_calibration_error([], []) == 0.0
+    assert 0.5 * 0.25 + 0.5 * 0.1 == pytest.approx(expected_calibration_error(sure, hit, 2))
+    assert 0.0 == expected_calibration_error([], [])
 
 
 def test_abstention_by_hand() -> None:
     """Half of four runs, the surest, are both right."""
     curve = abstention([0.2, 0.3, 0.9, 0.8], [False, True, True, True])
 
-    assert curve[4] == {"coverage": 0.5, "accuracy": 1.0}
-    assert curve[9] == {"coverage": 1.0, "accuracy": 0.75}
+    assert {"coverage": 0.5, "accuracy": 1.0} == curve[4]
+    assert {"coverage": 1.0, "accuracy": 0.75} == curve[9]
 
 
 def test_temperature_restores_scale() -> None:
@@ -256,6 +256,6 @@ def test_temperature_restores_scale() -> None:
     scores = [deal.normal(size=5) for _ in range(600)]
     chosen = [int(deal.choice(5, p=softmax(s))) for s in scores]
 
-    assert pytest.approx(temperature(scores, chosen), rel=0.25) == 1.0
-    assert pytest.approx(temperature([2 * s for s in scores], chosen), rel=0.25) == 2.0
-    assert temperature([], []) == 1.0
+    assert 1.0 == pytest.approx(temperature(scores, chosen), rel=0.25)
+    assert 2.0 == pytest.approx(temperature([2 * s for s in scores], chosen), rel=0.25)
+    assert 1.0 == temperature([], [])

@@ -49,10 +49,10 @@ def test_read_whoandwhen(tmp_path: Path) -> None:
     """A flat Who&When log keeps its indices, label, answer, group and outcome."""
     trace = read(write(tmp_path / "7.json", FLAT))
 
-    assert (trace.format, trace.id, trace.task) == ("whoandwhen", "7", "How many?")
-    assert [event.index for event in trace.events] == [0, 1, 2, 3]
-    assert (trace.label.agent, trace.label.step) == ("Code_Expert", 1)
-    assert (trace.expected, trace.group, trace.succeeded) == ("4", "q1", False)
+    assert ("whoandwhen", "7", "How many?") == (trace.format, trace.id, trace.task)
+    assert [0, 1, 2, 3] == [event.index for event in trace.events]
+    assert ("Code_Expert", 1) == (trace.label.agent, trace.label.step)
+    assert ("4", "q1", False) == (trace.expected, trace.group, trace.succeeded)
     assert (
         trace.events[2].kind,
         trace.events[2].status,
@@ -78,8 +78,8 @@ def test_read_crafted_roles(tmp_path: Path) -> None:
         "Orchestrator",
         "WebSurfer",
     ]
-    assert [e.kind for e in trace.events] == ["message", "plan", "ledger", "handoff", "message"]
-    assert trace.events[3].role == "Orchestrator (-> WebSurfer)"
+    assert ["message", "plan", "ledger", "handoff", "message"] == [e.kind for e in trace.events]
+    assert "Orchestrator (-> WebSurfer)" == trace.events[3].role
 
 
 def test_label_defects_are_noted(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_wrong_encoding(tmp_path: Path) -> None:
 
     assert "is not UTF-8 (byte 0xe9" in error_of(tmp_path / "a.json")
     assert "is UTF-16" in error_of(tmp_path / "b.json")
-    assert read(tmp_path / "c.json").events[0].text == "é"
+    assert "é" == read(tmp_path / "c.json").events[0].text
 
 
 def test_missing_files_and_formats(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
     for name in ("sub/10.json", "sub/2.json", "sub/.3.json"):
         write(tmp_path / name, FLAT)
 
-    assert [trace.id for trace in read_folder(tmp_path)] == ["sub/2", "sub/10"]
+    assert ["sub/2", "sub/10"] == [trace.id for trace in read_folder(tmp_path)]
 
 
 def test_million_characters(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_million_characters(tmp_path: Path) -> None:
     trace = read(write(tmp_path / "a.json", events))
     attribution = rank(trace)
 
-    assert len(trace.events[0].text) == 1_000_000
-    assert len(attribution.ranking) == 2
+    assert 1_000_000 == len(trace.events[0].text)
+    assert 2 == len(attribution.ranking)
 
 
 RANKED = """
@@ -189,8 +189,8 @@ def test_ten_thousand_events(tmp_path: Path, program: Callable[[Sequence[str]], 
             file.write(json.dumps({"agent": f"agent{step % 4}", "text": text}) + "\n")
     count, total, peak = program(["-c", RANKED, str(path)]).split()
 
-    assert int(count) == 10_000
-    assert pytest.approx(float(total)) == 1.0
+    assert 10_000 == int(count)
+    assert 1.0 == pytest.approx(float(total))
     assert int(peak) < 250e6
 
 
@@ -206,13 +206,13 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert len(trace.events) == 200
+    assert 200 == len(trace.events)
     assert peak < path.stat().st_size / 2
 
 
 def test_every_format_is_listed() -> None:
     """The names of the formats are those the documentation gives."""
-    assert list(FORMATS) == ["whoandwhen", "otel", "langchain", "autogen", "openai", "jsonl"]
+    assert ["whoandwhen", "otel", "langchain", "autogen", "openai", "jsonl"] == list(FORMATS)
 
 
 DATA = os.environ.get("LACEWING_WHOANDWHEN")
@@ -225,6 +225,6 @@ def test_whoandwhen_baselines() -> None:
     flat = baselines([t for t in traces if t.id.startswith("algorithm")])["second agent step"]
     crafted = baselines([t for t in traces if t.id.startswith("hand")])["first action"]
 
-    assert tuple(round(flat[key]["accuracy"], 3) for key in ("agent", "step")) == (0.500, 0.274)
-    assert tuple(round(crafted[key]["accuracy"], 3) for key in ("agent", "step")) == (0.641, 0.205)
-    assert sum(bool(trace.notes) for trace in traces) == 6
+    assert (0.500, 0.274) == tuple(round(flat[key]["accuracy"], 3) for key in ("agent", "step"))
+    assert (0.641, 0.205) == tuple(round(crafted[key]["accuracy"], 3) for key in ("agent", "step"))
+    assert 6 == sum(bool(trace.notes) for trace in traces)

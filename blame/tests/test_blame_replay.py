@@ -27,9 +27,9 @@ def test_replay_finds_the_earliest_cause() -> None:
     hook = fixes(2, 3)
     cause, effects = find_cause(TRACE, {3: "c", 2: "b", 1: "a"}, hook)
 
-    assert (cause.step, cause.agent, cause.difference) == (2, "a", 1.0)
-    assert [one.step for one in effects] == [1, 2]
-    assert len(hook.asked) == 12
+    assert (2, "a", 1.0) == (cause.step, cause.agent, cause.difference)
+    assert [1, 2] == [one.step for one in effects]
+    assert 12 == len(hook.asked)
     assert (1, None) in hook.asked
 
 
@@ -38,7 +38,7 @@ def test_replay_without_cause() -> None:
     cause, effects = find_cause(TRACE, {0: "a", 1: "b"}, fixes())
 
     assert cause is None
-    assert [one.difference for one in effects] == [0.0, 0.0]
+    assert [0.0, 0.0] == [one.difference for one in effects]
 
 
 def test_replay_needs_more_than_luck() -> None:
@@ -46,7 +46,7 @@ def test_replay_needs_more_than_luck() -> None:
     results = iter([True, False, False, False, False, False])
     measured = effect(TRACE, 1, "fix", lambda *_: next(results))
 
-    assert (measured.corrected, measured.unchanged) == (1, 0)
+    assert (1, 0) == (measured.corrected, measured.unchanged)
     assert not measured.is_cause
 
 
@@ -55,7 +55,7 @@ def test_newcombe_known_value() -> None:
     low, high = newcombe(9, 3, 10)
 
     assert (-high, -low) == pytest.approx(newcombe(3, 9, 10))
-    assert pytest.approx(newcombe(9, 3, 10), abs=5e-4) == (0.1705, 0.8090)
+    assert (0.1705, 0.8090) == pytest.approx(newcombe(9, 3, 10), abs=5e-4)
 
 
 def test_replay_refuses() -> None:

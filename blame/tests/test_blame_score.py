@@ -36,7 +36,7 @@ def test_score_by_hand() -> None:
     """Two agents, one step, one both; the label first, second, absent and first."""
     figures = score(RUNS, ANSWERS)
 
-    assert figures["n"] == 4
+    assert 4 == figures["n"]
     assert tuple(figures[key]["accuracy"] for key in ("agent", "step", "joint")) == (
         0.5,
         0.25,
@@ -47,16 +47,16 @@ def test_score_by_hand() -> None:
         0.5,
         0.75,
     )
-    assert figures["mrr"] == (1 + 0.5 + 0 + 1) / 4
-    assert (figures["answered"]["n"], figures["answered"]["step"]["accuracy"]) == (3, 1 / 3)
-    assert pytest.approx(figures["ece"]) == (0.4 + 0.5 + 0.9 + 0.2) / 4
+    assert (1 + 0.5 + 0 + 1) / 4 == figures["mrr"]
+    assert (3, 1 / 3) == (figures["answered"]["n"], figures["answered"]["step"]["accuracy"])
+    assert (0.4 + 0.5 + 0.9 + 0.2) / 4 == pytest.approx(figures["ece"])
 
 
 def test_score_skips_unlabelled() -> None:
     """A run without a label does not count; without any label there is nothing to score."""
     bare = run("5", "ab", None)
 
-    assert score([*RUNS, bare], [*ANSWERS, answer("5", "a", [(0, 1.0)])])["n"] == 4
+    assert 4 == score([*RUNS, bare], [*ANSWERS, answer("5", "a", [(0, 1.0)])])["n"]
     with pytest.raises(DataError, match="no run has a label"):
         score([bare], [answer("5", "a", [(0, 1.0)])])
 
@@ -86,8 +86,8 @@ def test_methods_without_probabilities() -> None:
     figures = score([RUNS[0]], [Attribution("1", "m", "a", 2, False, ())])
 
     assert "ece" not in figures
-    assert (figures["mrr"], figures["top_3"]["accuracy"]) == (1.0, 1.0)
-    assert confidence(Attribution("1", "m", "a", 2, False, ())) == 0.0
+    assert (1.0, 1.0) == (figures["mrr"], figures["top_3"]["accuracy"])
+    assert 0.0 == confidence(Attribution("1", "m", "a", 2, False, ()))
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_baselines_by_hand() -> None:
     """Chance is one over the candidates; places and majorities are counted."""
     table = baselines(RUNS)
 
-    assert pytest.approx(table["chance"]["step"]) == (1 / 3 + 1 / 3 + 1 / 3 + 1 / 2) / 4
-    assert pytest.approx(table["chance"]["agent"]) == (1 / 2 + 1 / 2 + 1 / 3 + 1 / 2) / 4
-    assert table["second agent step"]["step"]["accuracy"] == 0.5
-    assert table["first agent step"]["step"]["accuracy"] == 0.25
-    assert table["last agent step"]["step"]["accuracy"] == 0.5
+    assert (1 / 3 + 1 / 3 + 1 / 3 + 1 / 2) / 4 == pytest.approx(table["chance"]["step"])
+    assert (1 / 2 + 1 / 2 + 1 / 3 + 1 / 2) / 4 == pytest.approx(table["chance"]["agent"])
+    assert 0.5 == table["second agent step"]["step"]["accuracy"]
+    assert 0.25 == table["first agent step"]["step"]["accuracy"]
+    assert 0.5 == table["last agent step"]["step"]["accuracy"]
     assert tuple(
         table["majority of these labels"][key]["accuracy"] for key in ("agent", "step")
     ) == (0.75, 0.5)

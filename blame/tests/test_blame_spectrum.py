@@ -67,7 +67,7 @@ def test_spectrum_moves_the_ranker() -> None:
     )
 
     assert 3 * alone[2] / alone[3] == pytest.approx(joined[2] / joined[3])
-    assert pytest.approx(sum(joined.values())) == 1.0
+    assert 1.0 == pytest.approx(sum(joined.values()))
 
 
 def test_signatures_hold_the_outcome() -> None:
@@ -78,7 +78,7 @@ def test_signatures_hold_the_outcome() -> None:
         for s in ("ok", "error")
     )
 
-    assert (signatures(good)[0].state, signatures(bad)[0].state) == ("ok", "error")
+    assert ("ok", "error") == (signatures(good)[0].state, signatures(bad)[0].state)
 
 
 @pytest.mark.parametrize(

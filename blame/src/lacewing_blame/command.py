@@ -180,9 +180,10 @@ class Blame:
         from lacewing_blame.llm.client import Client
         from lacewing_blame.llm.many import attribute_all
 
-        client = Client(self.questions.settings(self.method))
+        settings = self.questions.settings(self.method)
         priors = self._ranked(traces) if self.method == "rerank" else None
-        return attribute_all(traces, self.method, client, self.questions.options(), priors)
+        with Client(settings) as client:
+            return attribute_all(traces, self.method, client, self.questions.options(), priors)
 
     def _validated(self, traces: list[Trace]) -> list[Attribution]:
         """The ranker's answer for every log, from weights that saw no log of its question."""

@@ -9,7 +9,11 @@ from lacewing_blame.errors import ConfigError
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask, what, and how patiently."""
+    """Where to ask, what, and how patiently.
+
+    >>> Endpoint("http://localhost:8000/v1", "model").address()
+    'http://localhost:8000/v1/chat/completions'
+    """
 
     url: str
     """Base URL, such as http://localhost:8000/v1."""
@@ -59,3 +63,7 @@ class Endpoint:
         if not path.endswith("/chat/completions"):
             path += "/chat/completions"
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+    def shown(self) -> str:
+        """The same for people: without the query, which may hold a key."""
+        return self.address().partition("?")[0]
