@@ -13,8 +13,12 @@ from lacewing_blame.attribution import Attribution, Evidence, Suspect
 from lacewing_blame.errors import ArtifactError
 from lacewing_blame.events import Event, Label, Trace
 from lacewing_blame.pages import text as page_text
-from lacewing_blame.pages.page import document, heat_of, page
-from lacewing_blame.pages.text import Mark, marked, places
+from lacewing_blame.pages.head import head, legend
+from lacewing_blame.pages.page import document, page
+from lacewing_blame.pages.steps import heat_of, steps
+from lacewing_blame.pages.templating import environment
+from lacewing_blame.pages.text import Mark, places
+from lacewing_blame.pages.timeline import timeline
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -64,6 +68,12 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Keep a piece of text."""
         self.words.append(data)
+
+
+def marked(text: str, marks: list[Mark]) -> str:
+    """The HTML of a text."""
+    module = environment().get_template("text.html").module
+    return str(module.stretches(page_text.marked(text, marks)))
 
 
 def text_of(content: str) -> str:
@@ -148,6 +158,51 @@ def test_heat() -> None:
     flat = replace(found, ranking=tuple(replace(s, probability=0.0) for s in found.ranking))
     assert {3: 1.0} == heat_of(flat)
     assert {} == heat_of(replace(found, ranking=()))
+
+
+def test_signs_of_one_step_stand_apart() -> None:
+    """Where method and person name the same step, both signs can be seen."""
+    trace = long_trace(30)
+    drawing = timeline(trace, {}, [], 5, 5)
+    assert drawing.named is not None
+    assert drawing.annotated is not None
+    assert float(drawing.named) + 12 < float(drawing.annotated)
+    apart = timeline(trace, {}, [], 4, 5)
+    assert apart.annotated == str(drawing.wide * 5 + drawing.wide // 2)
+
+
+def test_last_number_is_whole() -> None:
+    """No step's number stands out of the drawing."""
+    drawing = timeline(long_trace(121), {}, [], None, None)
+    last = drawing.numbers[-1]
+    assert (120, "end", str(drawing.width)) == (last.step, last.anchor, last.x)
+    assert {""} == {number.anchor for number in drawing.numbers[:-1]}
+
+
+def test_steps_say_nothing_twice() -> None:
+    """Kind, tool, role and outcome of a step are told once each."""
+    result = Event(0, "cancel", "no", "tool_result", "cancel", "error", role="tool", blamable=False)
+    thought = Event(1, "Boss", "Hm.", "ledger", role="Boss (thought)")
+    trace = Trace("t", "?", (result, thought), "openai")
+    found = Attribution("t", "ranker", None, None, True, ())
+    assert ["tool result · error", "ledger · thought"] == [
+        step.facts for step in steps(trace, found, [], frozenset())
+    ]
+    assert "an error" in [sign.text for sign in legend(trace, found)]
+
+
+def test_standing() -> None:
+    """What a verdict is worth fits the verdict: the step named, or nobody at all."""
+    trace = long_trace(30)
+    found = answer(trace)
+    assert head(trace, found).standing.startswith("Step 5 has probability")
+    other = replace(found, agent="WebSurfer", step=4, agents={"WebSurfer": 0.4})
+    told = head(trace, other).standing
+    assert told.startswith("Of all agents, the steps of WebSurfer have the largest probability")
+    assert "40%; the likeliest of them is step 4" in told
+    silent = replace(found, abstained=True, agent=None, step=None)
+    assert "No step is likely enough; step 5 comes first." == head(trace, silent).standing
+    assert "" == head(trace, replace(silent, ranking=())).standing
 
 
 def test_marks_overlap() -> None:
@@ -281,6 +336,15 @@ def test_browser_follows_a_value(shown: Any) -> None:
     tab.locator("details.value>summary").first.focus()
     tab.keyboard.press("Enter")
     assert 3 == lit.count()
+
+
+def test_browser_begins_at_the_step_named(shown: Any) -> None:
+    """A timeline wider than the screen shows the step named, also where another ranks first."""
+    trace = long_trace()
+    tab = shown(trace, answer(trace, 2, agent="Coder", step=110))
+    box = tab.locator("#drawing path.named").bounding_box()
+    scroll = tab.locator("#scroll").bounding_box()
+    assert scroll["x"] <= box["x"] <= scroll["x"] + scroll["width"] - box["width"]
 
 
 def test_browser_hostile_log(shown: Any) -> None:

@@ -118,6 +118,7 @@ document.addEventListener('keydown', e => {
   else if (e.key === 'k' || (lane && e.key === 'ArrowLeft')) { e.preventDefault(); move(-1); if (lane) scroll.focus({preventScroll: true}); }
   else if (e.key === 's' && suspects.length) { suspect = (suspect + 1) % suspects.length; clear(); go(suspects[suspect]); }
 });
-// A timeline wider than the screen begins at the first suspect.
-if (suspects.length) scroll.scrollLeft = place.get(suspects[0]) * wide - scroll.clientWidth / 2;
+// A timeline wider than the screen begins at the step that is named, or at the first suspect.
+const named = document.querySelector('h1 a'), first = named ? named.getAttribute('href').slice(1) : suspects[0];
+if (place.has(first)) scroll.scrollLeft = place.get(first) * wide - scroll.clientWidth / 2;
 if (place.has(location.hash.slice(1))) go(location.hash.slice(1));
