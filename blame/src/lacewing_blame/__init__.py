@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lacewing_blame.attribution import Attribution, Evidence, Suspect
     from lacewing_blame.errors import BlameError
-    from lacewing_blame.events import Event, Label, Trace
+    from lacewing_blame.events import Event, Label, Trace, conversation
     from lacewing_blame.llm.client import Client
     from lacewing_blame.llm.endpoint import Endpoint
     from lacewing_blame.llm.many import attribute_all
@@ -44,6 +44,7 @@ _WHERE = {
     "Trace": "events",
     "attribute": "llm.methods",
     "attribute_all": "llm.many",
+    "conversation": "events",
     "cross_validate": "ranker.crossval",
     "data_flow": "ranker.flow",
     "effect": "replay",
@@ -73,6 +74,7 @@ __all__ = [
     "__version__",
     "attribute",
     "attribute_all",
+    "conversation",
     "cross_validate",
     "data_flow",
     "effect",

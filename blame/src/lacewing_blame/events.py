@@ -77,3 +77,22 @@ class Trace:
     def candidates(self) -> tuple[Event, ...]:
         """Events that may be blamed."""
         return tuple(e for e in self.events if e.blamable)
+
+
+def conversation(
+    task: str, *said: tuple[str, str], label: tuple[str, int] | None = None, id: str = "run"
+) -> Trace:
+    """A run made by hand.
+
+    Args:
+        task: What the team was asked to do.
+        said: Who spoke and what was said, in order.
+        label: Agent and step to blame, where known.
+        id: Its name.
+
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> trace.agents(), len(trace.events)
+    (('Ann', 'Bob'), 2)
+    """
+    events = tuple(Event(at, agent, text) for at, (agent, text) in enumerate(said))
+    return Trace(id, task, events, "jsonl", label=Label(*label) if label is not None else None)

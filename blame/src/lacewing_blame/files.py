@@ -20,6 +20,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Raises:
         ArtifactError: the disk is full, or the place cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder) / "a", b"four")
+    ...     (Path(folder) / "a").read_bytes()
+    b'four'
     """
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +47,12 @@ def write_json(path: Path, value: object) -> None:
 
     Raises:
         ArtifactError: the disk is full, or the place cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "a.json", {"step": 4})
+    ...     read_json(Path(folder) / "a.json")
+    {'step': 4}
     """
     write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
 
@@ -50,6 +62,12 @@ def read_json(path: Path) -> Any:
 
     Raises:
         ArtifactError: missing, unreadable, or not JSON.
+
+    >>> try:
+    ...     read_json(Path("missing.json"))
+    ... except ArtifactError as error:
+    ...     print(error)
+    missing.json is missing: give the place of an existing file
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -55,6 +55,13 @@ def effect(trace: Trace, step: int, correction: str, replay: Replay, runs: int =
     Raises:
         ConfigError: fewer than three runs.
         DataError: the run has no such step.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> replay = lambda trace, step, correction: correction is not None
+    >>> found = effect(trace, 0, "I count 5.", replay)
+    >>> found.difference, found.is_cause
+    (1.0, True)
     """
     if runs < FEWEST:
         raise ConfigError(f"{runs} replays show nothing; play at least {FEWEST}")
@@ -74,6 +81,13 @@ def find_cause(
     """The earliest step whose correction made the run succeed, and every effect measured.
 
     Steps are tried in the order of the log; the first cause ends the search.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> replay = lambda trace, step, correction: correction is not None
+    >>> cause, _ = find_cause(trace, {0: "I count 5."}, replay)
+    >>> cause.agent
+    'Ann'
     """
     measured = []
     for step in sorted(corrections):

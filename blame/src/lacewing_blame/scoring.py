@@ -39,6 +39,12 @@ def score(
 
     Raises:
         DataError: no run has a label, or the answers are not those of the runs.
+
+    >>> from lacewing_blame.events import conversation
+    >>> from lacewing_blame.ranker.ranking import rank
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "5."), label=("Ann", 0))
+    >>> score([trace], [rank(trace)])["step"]["accuracy"]
+    1.0
     """
     if [t.id for t in traces] != [a.trace for a in attributions]:
         raise DataError("the answers are not those of these runs; give one per run, in their order")
@@ -78,6 +84,12 @@ def official_substring(pairs: Sequence[tuple[Label, Attribution]]) -> dict[str, 
     """The test of the paper's released script, for comparison with published figures only.
 
     It asks whether the label occurs inside the answer, so it counts wrong answers as right.
+
+    >>> loose = (Label('Ann', 2), Attribution('a', 'm', 'Ann', 12, False, ()))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter('ignore')
+    ...     official_substring([loose])['step']['accuracy']
+    1.0
     """
     warnings.warn(
         "the official scorer takes the step 12 for the label 2; compare published figures only",
@@ -94,6 +106,11 @@ def baselines(traces: Sequence[Trace]) -> dict[str, Any]:
     """What comes without reading the log: chance, the majority and places.
 
     The majority is that of the same labels, so it knows more than a method may.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "4."), ("Bob", "5."), label=("Ann", 0))
+    >>> baselines([trace])["first agent step"]["step"]["accuracy"]
+    1.0
     """
     labelled = [(trace, trace.label) for trace in traces if trace.label is not None]
     rules: dict[str, Callable[[Trace], Answer]] = {
@@ -158,7 +175,12 @@ def _calibration(attributions: Sequence[Attribution], right: Sequence[bool]) -> 
 
 
 def confidence(attribution: Attribution) -> float:
-    """The probability of the step named; of the first of the ranking where none was named."""
+    """The probability of the step named; of the first of the ranking where none was named.
+
+    >>> from lacewing_blame.attribution import Suspect
+    >>> confidence(Attribution('a', 'm', 'Ann', 2, False, (Suspect(2, 'Ann', 0.5),)))
+    0.5
+    """
     ranking = attribution.ranking
     named = (s.probability for s in ranking if s.step == attribution.step)
     return next(named, ranking[0].probability if ranking else 0.0)

@@ -33,7 +33,7 @@ def newcombe(first: int, second: int, runs: int) -> tuple[float, float]:
         runs: Trials of each kind.
 
     >>> [round(end, 2) for end in newcombe(3, 0, 3)]
-    [0.2, 1.0]
+    [0.21, 1.0]
     """
     a, b = first / runs, second / runs
     a_low, a_high = wilson(first, runs)

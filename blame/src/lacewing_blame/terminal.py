@@ -11,7 +11,14 @@ EVIDENCE = 3
 
 
 def log(result: Mapping[str, Any], top: int) -> str:
-    """The answer for one log and its first suspects, the evidence quoted."""
+    """The answer for one log and its first suspects, the evidence quoted.
+
+    >>> empty = {'trace': 'a', 'steps': 2, 'format': 'jsonl', 'method': 'ranker', 'notes': []}
+    >>> answer = {'agent': 'Ann', 'step': 0, 'abstained': False, 'ranking': [], 'reason': ''}
+    >>> print(log({**empty, **answer, 'calls': 0}, top=5))
+    a: 2 steps, jsonl
+    suspected: Ann at step 0, read off the log alone (ranker)
+    """
     lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
     if result["abstained"] and not result["ranking"]:
         return "\n".join([*lines, *_rest(result)])
@@ -36,7 +43,14 @@ def _rest(result: Mapping[str, Any]) -> list[str]:
 
 
 def score(result: Mapping[str, Any]) -> str:
-    """What a method gets right over a folder, with intervals, and the baselines below it."""
+    """What a method gets right over a folder, with intervals, and the baselines below it.
+
+    >>> share = {'accuracy': 0.5, 'interval': [0.1, 0.9]}
+    >>> result = {'method': 'ranker', 'n': 2, 'step': share, 'baselines': {}, 'notes': {}}
+    >>> print(score(result))
+    ranker on 2 labelled logs, exact matching
+      step  50.0 % [10.0, 90.0]
+    """
     folds = f", {result['folds']} folds without a question in common" if "folds" in result else ""
     rows = [*_figures(result), *_baselines(result["baselines"])]
     wide = max(len(name) for name, _ in rows)
@@ -61,7 +75,11 @@ def score(result: Mapping[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """A log's text in one line, without signs that would steer a terminal."""
+    r"""A log's text in one line, without signs that would steer a terminal.
+
+    >>> plain('a\n  b\x1b')
+    'a b'
+    """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

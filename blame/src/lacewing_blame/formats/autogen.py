@@ -35,7 +35,12 @@ _KINDS: dict[str, Kind] = {
 
 
 def matches(log: Log) -> bool:
-    """Whether messages name a source, or several speakers share the roles of a chat."""
+    """Whether messages name a source, or several speakers share the roles of a chat.
+
+    >>> log = Log("a.json", {}, [{"source": "Ann", "type": "TextMessage"}], iter(()))
+    >>> matches(log)
+    True
+    """
     if "chat_history" in log.header or log.any_has("source", "type"):
         return True
     chat = [r for r in log.head if r.get("role") in ("user", "assistant")]
@@ -48,7 +53,12 @@ def matches(log: Log) -> bool:
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per message."""
+    """One event per message.
+
+    >>> log = Log("a.json", {}, [{"source": "Ann", "content": "4"}], iter(()))
+    >>> next(events(log)).agent
+    'Ann'
+    """
     for index, record in enumerate(log.records()):
         yield _late(log, index, record) if "source" in record else _early(log, index, record)
 

@@ -51,17 +51,29 @@ _SUCCEEDED = re.compile(r"exitcode:\s*0\b|execution succeeded", re.IGNORECASE)
 
 
 def is_person(name: str) -> bool:
-    """Whether a speaker's name is that of a person who uses the system."""
+    """Whether a speaker's name is that of a person who uses the system.
+
+    >>> is_person("User_Proxy"), is_person("UserInterface_Expert")
+    (True, False)
+    """
     return _PERSON.match(name.strip()) is not None
 
 
 def is_terminal(name: str) -> bool:
-    """Whether a speaker only carries out what others wrote."""
+    """Whether a speaker only carries out what others wrote.
+
+    >>> is_terminal("Computer_terminal"), is_terminal("Coder")
+    (True, False)
+    """
     return _TERMINAL.match(name.strip()) is not None
 
 
 def outcome(text: str) -> Status | None:
-    """Whether what a tool gave back reports success or an error, where it says so."""
+    """Whether what a tool gave back reports success or an error, where it says so.
+
+    >>> outcome("exitcode: 1 (execution failed)"), outcome("exitcode: 0"), outcome("4")
+    ('error', 'ok', None)
+    """
     start = text[:2000]
     if _SUCCEEDED.search(start):
         return "ok"
@@ -69,7 +81,11 @@ def outcome(text: str) -> Status | None:
 
 
 def plain(content: object) -> str:
-    """A message's content as text: strings as they are, parts joined, the rest as JSON."""
+    r"""A message's content as text: strings as they are, parts joined, the rest as JSON.
+
+    >>> plain([{"type": "text", "text": "It is"}, {"type": "text", "text": "4."}])
+    'It is\n4.'
+    """
     if content is None:
         return ""
     if isinstance(content, str):
@@ -86,22 +102,38 @@ def plain(content: object) -> str:
 
 
 def written(value: object) -> str:
-    """Arguments or results of a tool as text."""
+    """Arguments or results of a tool as text.
+
+    >>> written({'city': 'Zürich'})
+    '{"city": "Zürich"}'
+    """
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def call(tool: object, arguments: object) -> str:
-    """A tool call as text."""
+    """A tool call as text.
+
+    >>> call("search", {"query": "4"})
+    'search({"query": "4"})'
+    """
     return f"{tool}({written(arguments) if arguments is not None else ''})"
 
 
 def joined(*parts: str) -> str:
-    """Texts on lines of their own, empty ones left out."""
+    r"""Texts on lines of their own, empty ones left out.
+
+    >>> joined("one", "", "two")
+    'one\ntwo'
+    """
     return "\n".join(part for part in parts if part)
 
 
 def seconds(value: object) -> float | None:
-    """A time stamp, as a number or in ISO 8601, as seconds since the epoch."""
+    """A time stamp, as a number or in ISO 8601, as seconds since the epoch.
+
+    >>> seconds("1970-01-01T00:01:00+00:00"), seconds("soon")
+    (60.0, None)
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -115,7 +147,11 @@ def seconds(value: object) -> float | None:
 
 
 def text_of(record: Record, *keys: str) -> str | None:
-    """The first of these fields that holds a string that is not empty."""
+    """The first of these fields that holds a string that is not empty.
+
+    >>> text_of({"name": " ", "role": "Ann"}, "name", "role")
+    'Ann'
+    """
     for key in keys:
         value = record.get(key)
         if isinstance(value, str) and value.strip():
@@ -124,5 +160,10 @@ def text_of(record: Record, *keys: str) -> str | None:
 
 
 def no_name(log: Log, index: int, expected: str) -> DataError:
-    """The error of a message that nobody said."""
+    """The error of a message that nobody said.
+
+    >>> log = Log("a.json", {}, [], iter(()))
+    >>> str(no_name(log, 3, "no `name`"))
+    'a.json: step 3 has no agent (no `name`); name who acted'
+    """
     return DataError(f"{log.name}: step {index} has no agent ({expected}); name who acted")

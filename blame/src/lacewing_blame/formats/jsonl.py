@@ -29,7 +29,12 @@ TEXT = ("text", "content", "message", "output")
 
 
 def matches(log: Log) -> bool:
-    """Whether the first records have an agent and a text."""
+    """Whether the first records have an agent and a text.
+
+    >>> log = Log("a.json", {}, [{"agent": "Ann", "text": "4"}], iter(()))
+    >>> matches(log)
+    True
+    """
     return bool(log.head) and all(
         any(key in record for key in AGENT) and any(key in record for key in TEXT)
         for record in log.head
@@ -37,7 +42,12 @@ def matches(log: Log) -> bool:
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per record."""
+    """One event per record.
+
+    >>> log = Log("a.json", {}, [{"agent": "Ann", "text": "4", "kind": "final"}], iter(()))
+    >>> next(events(log)).kind
+    'final'
+    """
     for place, record in enumerate(log.records()):
         agent = text_of(record, *AGENT)
         if agent is None:

@@ -24,12 +24,22 @@ _KNOWN = {*_TYPES.values(), *_TYPES, "function"}
 
 
 def matches(log: Log) -> bool:
-    """Whether the messages carry LangChain's types."""
+    """Whether the messages carry LangChain's types.
+
+    >>> log = Log("a.json", {}, [{"type": "ai", "content": "4"}], iter(()))
+    >>> matches(log)
+    True
+    """
     return bool(log.head) and all(_unwrapped(record)[0] is not None for record in log.head)
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per message; a tool's result has the message that called it as parent."""
+    """One event per message; a tool's result has the message that called it as parent.
+
+    >>> log = Log("a.json", {}, [{"type": "ai", "name": "Ann", "content": "4"}], iter(()))
+    >>> next(events(log)).agent
+    'Ann'
+    """
     asked: dict[str, int] = {}
     for index, record in enumerate(log.records()):
         kind, message = _unwrapped(record)

@@ -25,7 +25,12 @@ _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 def matches(log: Log) -> bool:
-    """Whether the messages have roles of the chat API, and either content or calls."""
+    """Whether the messages have roles of the chat API, and either content or calls.
+
+    >>> log = Log("a.json", {}, [{"role": "assistant", "content": "4"}], iter(()))
+    >>> matches(log)
+    True
+    """
     return bool(log.head) and all(
         text_of(record, "role") in _ROLES
         and not {"agent", "text"} & set(record)
@@ -35,7 +40,12 @@ def matches(log: Log) -> bool:
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per message."""
+    """One event per message.
+
+    >>> log = Log("a.json", {}, [{"role": "assistant", "content": "4"}], iter(()))
+    >>> next(events(log)).agent
+    'assistant'
+    """
     asked: dict[str, tuple[int, str]] = {}
     for index, record in enumerate(log.records()):
         role = text_of(record, "role")

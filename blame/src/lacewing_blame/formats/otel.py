@@ -38,12 +38,27 @@ class _Span:
 
 
 def matches(log: Log) -> bool:
-    """Whether the log holds exported spans."""
+    """Whether the log holds exported spans.
+
+    >>> from lacewing_blame.formats.common import Log
+    >>> log = Log("a.json", {}, [{"resourceSpans": []}], iter(()))
+    >>> matches(log)
+    True
+    """
     return any(key in log.header or log.any_has(key) for key in KEYS) or log.any_has("scopeSpans")
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per GenAI span, in order of their beginning."""
+    """One event per GenAI span, in order of their beginning.
+
+    >>> from lacewing_blame.formats.common import Log
+    >>> attributes = [{"key": "gen_ai.agent.name", "value": {"stringValue": "Ann"}}]
+    >>> span = {"name": "chat", "spanId": "1", "startTimeUnixNano": "1", "attributes": attributes}
+    >>> spans = {"scopeSpans": [{"spans": [span]}]}
+    >>> log = Log("a.json", {}, [spans], iter(()))
+    >>> [event.agent for event in events(log)]
+    ['Ann']
+    """
     spans = {span.id: span for span in _spans(log)}
     chains = {span.id: _ancestors(log, span, spans) for span in spans.values()}
     steps = sorted((s for s in spans.values() if _is_step(s)), key=lambda s: s.start)
@@ -62,7 +77,11 @@ def events(log: Log) -> Iterator[Event]:
 
 
 def task(first: Sequence[Event]) -> str:
-    """What the user asked, from the first step that was given messages."""
+    """What the user asked, from the first step that was given messages.
+
+    >>> task(())
+    ''
+    """
     for event in first:
         found = event.text.split("\n[user] ", 1)
         if len(found) == 2:

@@ -31,12 +31,22 @@ _THOUGHTS: tuple[tuple[str, Kind], ...] = (
 
 
 def matches(log: Log) -> bool:
-    """Whether messages stand under `history` beside a question."""
+    """Whether messages stand under `history` beside a question.
+
+    >>> log = Log("a.json", {"question": "How many?", "history": []}, [], iter(()))
+    >>> matches(log)
+    True
+    """
     return "history" in log.header and "question" in log.header
 
 
 def events(log: Log) -> Iterator[Event]:
-    """One event per message of `history`."""
+    """One event per message of `history`.
+
+    >>> log = Log("a.json", {}, [{"role": "Boss (thought)", "content": "New plan: go"}], iter(()))
+    >>> next(events(log)).kind
+    'plan'
+    """
     for index, record in enumerate(log.records()):
         role = text_of(record, "name", "role")
         if role is None:

@@ -19,7 +19,11 @@ SUFFIX = re.compile(r"\s*\([^()]*\)\s*$")
 
 
 def last_object(text: str, key: str) -> dict[str, Any] | None:
-    """The last JSON object of an answer that has a key; None where there is none."""
+    """The last JSON object of an answer that has a key; None where there is none.
+
+    >>> last_object('Let me see. {"step": 3} No: {"step": 4}', "step")
+    {'step': 4}
+    """
     text = text.rpartition("</think>")[2][-LONGEST:]
     decoder, at, found = json.JSONDecoder(), text.find("{"), None
     while at >= 0:
@@ -34,7 +38,13 @@ def last_object(text: str, key: str) -> dict[str, Any] | None:
 
 
 def agent_named(name: object, trace: Trace) -> str | None:
-    """The agent a model means, whatever the case or the framework's suffix; None if unknown."""
+    """The agent a model means, whatever the case or the framework's suffix; None if unknown.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> agent_named("ann (thought)", trace)
+    'Ann'
+    """
     if not isinstance(name, str):
         return None
     known = {event.role.casefold(): event.agent for event in trace.events if event.role}
@@ -50,6 +60,11 @@ def step_named(step: object, trace: Trace, numbered: bool) -> Event | None:
         step: What the model gave as step.
         trace: The log.
         numbered: Whether the log was shown with its own numbers; otherwise the model counted.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> step_named("step 1", trace, numbered=True).agent
+    'Bob'
     """
     if isinstance(step, str):
         digits = re.fullmatch(r"\s*(?:step\s*)?(\d{1,9})\s*", step, re.IGNORECASE)
@@ -64,7 +79,11 @@ def step_named(step: object, trace: Trace, numbered: bool) -> Event | None:
 
 
 def yes_or_no(text: str) -> bool | None:
-    """Whether an answer says yes; None where it says neither clearly."""
+    """Whether an answer says yes; None where it says neither clearly.
+
+    >>> yes_or_no("Yes, it does."), yes_or_no('{"mistake": "no"}'), yes_or_no("Perhaps.")
+    (True, False, None)
+    """
     found = last_object(text, "mistake")
     if found is not None:
         return _truth(found["mistake"])
@@ -72,7 +91,11 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def first_half(text: str) -> bool | None:
-    """Whether an answer says the first half; None where it says neither or both."""
+    """Whether an answer says the first half; None where it says neither or both.
+
+    >>> first_half('{"half": "second"}'), first_half("the first or the second")
+    (False, None)
+    """
     found = last_object(text, "half")
     said = str(found["half"]).casefold() if found is not None else _spoken(text)
     first, second = "first" in said, "second" in said
@@ -80,7 +103,11 @@ def first_half(text: str) -> bool | None:
 
 
 def step_order(text: str, candidates: Sequence[int]) -> list[int] | None:
-    """The candidates in an answer's order, those it leaves out behind; None if it names none."""
+    """The candidates in an answer's order, those it leaves out behind; None if it names none.
+
+    >>> step_order('{"order": [7, 3]}', [3, 5, 7])
+    [7, 3, 5]
+    """
     found = last_object(text, "order")
     given = found["order"] if found is not None and isinstance(found["order"], list) else []
     named = [step for step in given if isinstance(step, int) and step in candidates]
@@ -90,14 +117,22 @@ def step_order(text: str, candidates: Sequence[int]) -> list[int] | None:
 
 
 def said(text: str, key: str) -> str:
-    """A text field of an answer's JSON, in one line; empty where it has none."""
+    r"""A text field of an answer's JSON, in one line; empty where it has none.
+
+    >>> said('{"reason": "It\\nassumed."}', "reason")
+    'It assumed.'
+    """
     found = last_object(text, key)
     value = found[key] if found is not None else ""
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
 def quoted(quote: str, text: str) -> tuple[int, int] | None:
-    """Where the quoted words stand in a text, spaces and case aside; None where they do not."""
+    """Where the quoted words stand in a text, spaces and case aside; None where they do not.
+
+    >>> quoted("i assume", "Well, I  assume so.")
+    (6, 15)
+    """
     words = quote.strip(" \"'`.…").split()
     if not words or len("".join(words)) < 3:
         return None

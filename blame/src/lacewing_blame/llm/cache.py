@@ -19,7 +19,11 @@ FIELDS = {"text": str, "tokens": int, "cut": bool}
 
 
 def default_folder() -> Path:
-    """Where answers lie unless another place is named: the user's cache folder."""
+    """Where answers lie unless another place is named: the user's cache folder.
+
+    >>> default_folder().name
+    'answers'
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lacewing" / "answers"
 

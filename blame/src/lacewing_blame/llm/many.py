@@ -37,6 +37,17 @@ def attribute_all(
     Raises:
         ConfigError: as `attribute`.
         DataError: the endpoint can take none of the logs.
+
+    >>> from lacewing_blame.events import conversation
+    >>> from lacewing_blame.llm.endpoint import Endpoint
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> from lacewing_blame.llm.replies import Reply
+    >>> class Scripted(Client):
+    ...     def ask(self, messages, sample=0):
+    ...         return Reply('{"agent": "Ann", "step": 0}', 9)
+    >>> client = Scripted(Endpoint("http://localhost:8000/v1", "m"))
+    >>> attribute_all([trace], "all-at-once", client, shown=False)[0].agent
+    'Ann'
     """
     found: dict[int, Attribution] = {}
     refused: list[DataError] = []

@@ -67,6 +67,18 @@ def attribute(
         ConfigError: an unknown method; several samples at temperature 0; an endpoint that cannot
             be reached, refuses or keeps failing.
         DataError: the endpoint cannot take this log, such as one longer than its context.
+
+    >>> from lacewing_blame.events import conversation
+    >>> from lacewing_blame.llm.endpoint import Endpoint
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> from lacewing_blame.llm.replies import Reply
+    >>> class Scripted(Client):
+    ...     def ask(self, messages, sample=0):
+    ...         return Reply('{"agent": "Ann", "step": 0}', 9)
+    >>> client = Scripted(Endpoint("http://localhost:8000/v1", "m"))
+    >>> found = attribute(trace, "all-at-once", client)
+    >>> found.agent, found.step, found.calls, found.tokens
+    ('Ann', 0, 1, 9)
     """
     options = options or Options()
     if method not in METHODS:
@@ -86,7 +98,7 @@ def attribute(
     return METHODS[method](asking)
 
 
-def all_at_once(asking: Asking) -> Attribution:
+def _all_at_once(asking: Asking) -> Attribution:
     """The whole log in one question."""
     guesses = _guesses(asking)
     agent = _most_common(g.agent for g in guesses)
@@ -105,7 +117,7 @@ def all_at_once(asking: Asking) -> Attribution:
     )
 
 
-def step_by_step(asking: Asking) -> Attribution:
+def _step_by_step(asking: Asking) -> Attribution:
     """Step after step, each with all before it, until the first yes."""
     found = _first_yes(asking, range(len(asking.trace.events)))
     if found is None:
@@ -115,7 +127,7 @@ def step_by_step(asking: Asking) -> Attribution:
     return _one("step-by-step", asking, event, text)
 
 
-def binary_search(asking: Asking) -> Attribution:
+def _binary_search(asking: Asking) -> Attribution:
     """Half after half, until one step is left."""
     trace, low, high = asking.trace, 0, len(asking.trace.events)
     while high - low > 1:
@@ -140,7 +152,7 @@ def binary_search(asking: Asking) -> Attribution:
     )
 
 
-def hybrid(asking: Asking) -> Attribution:
+def _hybrid(asking: Asking) -> Attribution:
     """The agent by all-at-once, then the first yes among this agent's steps."""
     guesses = _guesses(asking)
     agent = _most_common(g.agent for g in guesses)
@@ -158,10 +170,10 @@ def hybrid(asking: Asking) -> Attribution:
 
 
 METHODS: Mapping[str, Callable[[Asking], Attribution]] = {
-    "all-at-once": all_at_once,
-    "step-by-step": step_by_step,
-    "binary-search": binary_search,
-    "hybrid": hybrid,
+    "all-at-once": _all_at_once,
+    "step-by-step": _step_by_step,
+    "binary-search": _binary_search,
+    "hybrid": _hybrid,
     "rerank": rerank,
 }
 """Every method that asks an endpoint."""

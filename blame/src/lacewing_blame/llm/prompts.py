@@ -49,7 +49,11 @@ OPEN, CLOSE = "===== log =====", "===== end of log ====="
 
 
 def line(event: Event, options: Options) -> str:
-    """One step as the model sees it."""
+    """One step as the model sees it.
+
+    >>> line(Event(4, "Ann", "It is 4."), Options(step_numbers=True))
+    '[step 4] Ann: It is 4.'
+    """
     speaker = event.role or event.agent
     number = f"[step {event.index}] " if options.step_numbers else ""
     tool = f" ({event.kind.replace('_', ' ')}: {event.tool})" if event.tool else ""
@@ -57,7 +61,13 @@ def line(event: Event, options: Options) -> str:
 
 
 def all_at_once(trace: Trace, options: Options) -> Chat:
-    """The whole log; asks for agent, step and reason."""
+    """The whole log; asks for agent, step and reason.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "Ann: I assume 4." in all_at_once(trace, Options())[-1]["content"]
+    True
+    """
     counted = (
         "Use the step numbers of the log."
         if options.step_numbers
@@ -75,7 +85,13 @@ def all_at_once(trace: Trace, options: Options) -> Chat:
 
 
 def is_decisive(trace: Trace, shown: int, options: Options) -> Chat:
-    """The log up to position `shown`; asks whether the newest step holds the decisive mistake."""
+    """The log up to position `shown`; asks whether the newest step holds the decisive mistake.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "Thanks" in is_decisive(trace, 0, Options())[-1]["content"]
+    False
+    """
     newest = trace.events[shown]
     before = _log(trace.events[:shown], options) if shown else "(nothing came before)"
     return _chat(
@@ -92,7 +108,13 @@ def is_decisive(trace: Trace, shown: int, options: Options) -> Chat:
 
 
 def which_half(trace: Trace, low: int, middle: int, high: int, options: Options) -> Chat:
-    """Positions low to high of the log in two halves; asks which one holds the mistake."""
+    """Positions low to high of the log in two halves; asks which one holds the mistake.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "second half" in which_half(trace, 0, 1, 2, Options())[-1]["content"]
+    True
+    """
     first, second = trace.events[low:middle], trace.events[middle:high]
     shown = (
         f"===== first half =====\n{_lines(first, options)}\n\n"
@@ -109,7 +131,13 @@ def which_half(trace: Trace, low: int, middle: int, high: int, options: Options)
 
 
 def order(trace: Trace, positions: Sequence[int], options: Options) -> Chat:
-    """A few steps with their neighbours; asks to put them in order of suspicion."""
+    """A few steps with their neighbours; asks to put them in order of suspicion.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "candidates [1]" in order(trace, [1], Options())[-1]["content"]
+    True
+    """
     last = trace.events[-1]
     parts = [
         f"===== candidate step {trace.events[at].index} =====\n{_neighbourhood(trace, at)}"

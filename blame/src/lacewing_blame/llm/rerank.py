@@ -23,6 +23,19 @@ def rerank(asking: Asking, prior: Attribution | None = None) -> Attribution:
     Args:
         asking: The log and whom to ask.
         prior: The ranking to start from; by default the shipped ranker's.
+
+    >>> from lacewing_blame.events import conversation
+    >>> from lacewing_blame.llm.client import Client
+    >>> from lacewing_blame.llm.endpoint import Endpoint
+    >>> from lacewing_blame.llm.prompts import Options
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> from lacewing_blame.llm.replies import Reply
+    >>> class Scripted(Client):
+    ...     def ask(self, messages, sample=0):
+    ...         return Reply('{"order": [1, 0]}', 9)
+    >>> client = Scripted(Endpoint("http://localhost:8000/v1", "m"))
+    >>> rerank(Asking(trace, client, Options())).step
+    1
     """
     if prior is None:
         from lacewing_blame.ranker.ranking import rank

@@ -24,13 +24,26 @@ def cross_validate(traces: Sequence[Trace], count: int = 5, seed: int = 0) -> li
         traces: Labelled runs.
         count: Folds.
         seed: Deals the questions.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> len(cross_validate([replace(run, group=run.id) for run in runs], 6))
+    6
     """
     seen = [features(trace) for trace in traces]
     return _validated(traces, seen, _groups(traces), count, seed, None)
 
 
 def transfer(learn: Sequence[Trace], test: Sequence[Trace]) -> list[Attribution]:
-    """The ranking of some runs by a ranker learned from others."""
+    """The ranking of some runs by a ranker learned from others.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> transfer(runs, runs[:1])[0].agent
+    'Ann'
+    """
     ranker = train_ranker(learn)
     return [rank_seen(trace, features(trace), ranker, explained=0) for trace in test]
 
@@ -38,7 +51,15 @@ def transfer(learn: Sequence[Trace], test: Sequence[Trace]) -> list[Attribution]
 def learning_curve(
     traces: Sequence[Trace], sizes: Sequence[int], count: int = 5, seed: int = 0
 ) -> dict[int, list[Attribution]]:
-    """Cross-validation in which each fold learns from only so many runs."""
+    """Cross-validation in which each fold learns from only so many runs.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> runs = [replace(run, group=run.id) for run in runs]
+    >>> {size: len(found) for size, found in learning_curve(runs, [5], 6).items()}
+    {5: 6}
+    """
     seen = [features(trace) for trace in traces]
     groups = _groups(traces)
     return {size: _validated(traces, seen, groups, count, seed, size) for size in sizes}
@@ -70,7 +91,14 @@ def _validated(
 
 
 def shuffled_labels(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
-    """The same runs with a step drawn at random as label: nothing is left to learn."""
+    """The same runs with a step drawn at random as label: nothing is left to learn.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> {run.label.step for run in shuffled_labels(runs)} <= {0, 1}
+    True
+    """
     deal = np.random.default_rng(seed)
     shuffled = []
     for trace in traces:
@@ -81,5 +109,11 @@ def shuffled_labels(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
 
 
 def source(trace: Trace) -> str:
-    """Where a question of Who&When comes from, told by the length of its id."""
+    """Where a question of Who&When comes from, told by the length of its id.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "4"))
+    >>> source(replace(trace, group="x" * 36))
+    'GAIA'
+    """
     return "GAIA" if len(trace.group or "") == UUID else "AssistantBench"

@@ -35,6 +35,13 @@ def evidence(
         weights: Log-odds per unit of each feature.
         temperature: What the log-odds are divided by.
         rows: Rows of `seen` to explain.
+
+    >>> from lacewing_blame.events import conversation
+    >>> from lacewing_blame.ranker.features import features
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> told = evidence(trace, features(trace), {"assume": 1.0}, 1.0, [0])
+    >>> told[0][0].reason
+    'rests on an assumption'
     """
     names = tuple(weights)
     columns = seen.columns(names)

@@ -38,7 +38,13 @@ class Features:
 
 
 def features(trace: Trace) -> Features:
-    """What is seen of each step that may be to blame."""
+    """What is seen of each step that may be to blame.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> features(trace).columns(("assume",)).tolist()
+    [[1.0], [0.0]]
+    """
     run = Run(trace)
     rows = np.zeros((len(run.candidates), len(NAMES)))
     tables = (_place(run), _text(run), _execution(run), _flow(run), _reception(run))

@@ -39,14 +39,26 @@ class Value:
 
 
 def final_event(trace: Trace) -> Event:
-    """The step that gives the answer: the last one that says anything, of an agent if any."""
+    """The step that gives the answer: the last one that says anything, of an agent if any.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "It is 4."), ("Bob", "TERMINATE"))
+    >>> final_event(trace).index
+    0
+    """
     said = [e for e in trace.events if not _STOP.match(e.text) and e.kind != "handoff"]
     acting = [e for e in said if e.blamable]
     return (acting or said or list(trace.events))[-1]
 
 
 def data_flow(trace: Trace) -> list[Value]:
-    """Each value of the final answer, with the step that introduced it and all that hold it."""
+    """Each value of the final answer, with the step that introduced it and all that hold it.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "It is 4 or so."), ("Bob", "So 4 it is."))
+    >>> [(value.text, value.origin, value.seen) for value in data_flow(trace)]
+    [('4', 0, (0, 1))]
+    """
     final = final_event(trace)
     start = max(0, len(final.text) - LONGEST)
     before = trace.events[: _position(trace, final)]

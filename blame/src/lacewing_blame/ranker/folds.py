@@ -12,6 +12,9 @@ def folds(groups: Sequence[str], count: int, seed: int) -> Iterator[tuple[list[i
         groups: What each run must stay together with, such as its question.
         count: Folds; as many as there are groups leaves out one group at a time.
         seed: Shuffles the groups.
+
+    >>> [held for _, held in folds(["a", "a", "b"], 2, seed=0)]
+    [[0, 1], [2]]
     """
     names = sorted(set(groups))
     np.random.default_rng(seed).shuffle(names)

@@ -40,27 +40,47 @@ _TOPICS = {topic: frozenset(words.split()) for topic, words in TOPICS.items()}
 
 
 def clipped(text: str) -> str:
-    """A message's beginning and end."""
+    """A message's beginning and end.
+
+    >>> len(clipped("x" * 100_000))
+    24001
+    """
     return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
 
 
 def words(text: str) -> frozenset[str]:
-    """The different words of a text, in lower case."""
+    """The different words of a text, in lower case.
+
+    >>> sorted(words("I can't. Can I?"))
+    ['can', "can't"]
+    """
     return frozenset(_WORD.findall(text.lower()))
 
 
 def numbers(text: str) -> frozenset[str]:
-    """The different numbers of a text, as written."""
+    """The different numbers of a text, as written.
+
+    >>> sorted(numbers("4 of 1,200"))
+    ['1,200', '4']
+    """
     return frozenset(_NUMBER.findall(text))
 
 
 def topics(found: frozenset[str]) -> frozenset[str]:
-    """The topics that these words touch."""
+    """The topics that these words touch.
+
+    >>> sorted(topics(words("I assume that it failed")))
+    ['assume', 'unable']
+    """
     return frozenset(topic for topic, known in _TOPICS.items() if not known.isdisjoint(found))
 
 
 def spans(topic: str, text: str, most: int = 3) -> list[tuple[int, int]]:
-    """Where the words of a topic stand in a text, in order."""
+    """Where the words of a topic stand in a text, in order.
+
+    >>> spans("assume", "I assume so")
+    [(2, 8)]
+    """
     pattern = re.compile(rf"\b({'|'.join(TOPICS[topic].split())})\b", re.IGNORECASE)
     shown = text[:HEAD]
     return [match.span() for match, _ in zip(pattern.finditer(shown), range(most), strict=False)]

@@ -184,7 +184,13 @@ def rank_seen(
     abstain_below: float | None = None,
     explained: int = EXPLAINED,
 ) -> Attribution:
-    """The same, of a run whose features are known; evidence for the first so many suspects."""
+    """The same, of a run whose features are known; evidence for the first so many suspects.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> rank_seen(trace, features(trace), Ranker.shipped(), explained=1).agent
+    'Ann'
+    """
     weights = ranker.of(seen)
     likely = softmax(weights.scores(seen))
     return attribution(trace, seen, weights, likely, abstain_below, explained=explained)
@@ -203,6 +209,12 @@ def attribution(
 
     As annotators are told to: the agent first, the one with the largest sum of probabilities, then
     its most probable step. So the step named is now and then not the first of the ranking.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> weights = Ranker.shipped().flat
+    >>> attribution(trace, features(trace), weights, np.array([0.4, 0.6])).agent
+    'Bob'
     """
     order = np.argsort(-probabilities, kind="stable")
     rows = [int(row) for row in order[:explained]]

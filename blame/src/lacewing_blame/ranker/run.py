@@ -111,7 +111,11 @@ def _result(event: Event, text: str) -> str:
 
 
 def ledger(event: Event) -> Ledger | None:
-    """The entry in a ledger event, as Magentic-One writes it (each question with an answer)."""
+    """The entry in a ledger event, as Magentic-One writes it (each question with an answer).
+
+    >>> ledger(Event(0, "Boss", '{"is_in_loop": {"answer": true}}', kind="ledger")).loop
+    True
+    """
     if event.kind != "ledger":
         return None
     start, end = event.text.find("{"), event.text.rfind("}")

@@ -47,7 +47,13 @@ class Signature:
 
 
 def signatures(trace: Trace) -> dict[int, Signature]:
-    """The signature of each step that may be to blame, by index."""
+    """The signature of each step that may be to blame, by index.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> signatures(trace)[0].agent
+    'Ann'
+    """
     run = Run(trace)
     results = [*run.results, ""]
     found = {}
@@ -72,6 +78,14 @@ def spectrum(traces: Sequence[Trace]) -> dict[str, dict[int, float]]:
     Raises:
         DataError: there are fewer than five runs, an outcome is not known, or none succeeded or
             none failed.
+
+    >>> from dataclasses import replace
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> ended = [replace(run, succeeded=run.id in "12") for run in runs]
+    >>> sorted(spectrum(ended))
+    ['0', '3', '4', '5']
     """
     if len(traces) < FEWEST:
         raise DataError(f"{len(traces)} runs of a task are too few for a spectrum; give {FEWEST}")
@@ -108,6 +122,14 @@ def rank_with_spectrum(
         ranker: The weights; by default those that ship.
         strength: What the spectrum's log counts.
         guess: Rank logs of any shape; otherwise the shipped weights abstain as in `rank`.
+
+    >>> from dataclasses import replace
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> ended = [replace(run, succeeded=run.id in "12") for run in runs]
+    >>> [found.agent for found in rank_with_spectrum(ended)]
+    ['Ann', 'Ann', 'Ann', 'Ann']
     """
     scores = spectrum(traces)
     used = ranker or Ranker.shipped()

@@ -47,6 +47,12 @@ def train_ranker(traces: Sequence[Trace], provenance: Mapping[str, object] | Non
 
     Raises:
         DataError: fewer than five runs can be used.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> train_ranker(runs).provenance["runs"]
+    6
     """
     return learn(examples(traces), len(traces), provenance)
 
@@ -54,7 +60,14 @@ def train_ranker(traces: Sequence[Trace], provenance: Mapping[str, object] | Non
 def learn(
     known: Sequence[Example], given: int, provenance: Mapping[str, object] | None = None
 ) -> Ranker:
-    """The same from runs whose features are known, of so many given."""
+    """The same from runs whose features are known, of so many given.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> learn(examples(runs), len(runs)).flat.runs
+    6
+    """
     if len(known) < FEWEST:
         raise DataError(
             f"{len(known)} of {given} runs can be learned from, at least {FEWEST} are "
@@ -70,14 +83,28 @@ def learn(
 
 
 def examples(traces: Sequence[Trace]) -> list[Example]:
-    """The runs that can be learned from, as rows."""
+    """The runs that can be learned from, as rows.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> len(examples(runs))
+    6
+    """
     labelled = [trace for trace in traces if trace.label is not None]
     found = (example(trace, features(trace)) for trace in labelled)
     return [one for one in found if one is not None]
 
 
 def example(trace: Trace, seen: Features) -> Example | None:
-    """A run as an example; none where it has no label among its candidates."""
+    """A run as an example; none where it has no label among its candidates.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> example(runs[0], features(runs[0])).chosen
+    0
+    """
     steps = [trace.events[at].index for at in seen.positions]
     if trace.label is None or trace.label.step not in steps:
         return None

@@ -24,8 +24,11 @@ def open_log(name: str, file: IO[bytes]) -> Log:
     Raises:
         DataError: empty, not JSON, cut off, not UTF-8, or without a list of steps.
 
-    >>> import io
-    >>> open_log("a.json", io.BytesIO(b'{"messages": [{"role": "user"}]}')).head
+    >>> import tempfile
+    >>> with tempfile.TemporaryFile() as file:
+    ...     _ = file.write(b'{"messages": [{"role": "user"}]}')
+    ...     _ = file.seek(0)
+    ...     open_log("a.json", file).head
     [{'role': 'user'}]
     """
     first = next((line for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")

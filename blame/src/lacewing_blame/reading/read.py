@@ -32,7 +32,7 @@ _ENDINGS = (".json", ".jsonl", ".ndjson")
 
 
 def read(path: Path, format: str | None = None) -> Trace:
-    """Read the log of one run.
+    r"""Read the log of one run.
 
     Args:
         path: A JSON or JSON Lines file.
@@ -41,6 +41,14 @@ def read(path: Path, format: str | None = None) -> Trace:
     Raises:
         DataError: the file is missing, not JSON, cut off, not UTF-8, or of no known format; nobody
             acts in it, parents form a cycle, or its label lies outside of it.
+
+    >>> import tempfile
+    >>> text = '{"agent": "Ann", "text": "It is 4."}\n{"agent": "Bob", "text": "Thanks."}\n'
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "run.jsonl").write_text(text)
+    ...     trace = read(Path(folder) / "run.jsonl")
+    >>> trace.id, trace.format, trace.agents()
+    ('run', 'jsonl', ('Ann', 'Bob'))
     """
     if format is not None and format not in FORMATS:
         raise DataError(f"no format is called {format!r}; known are {', '.join(FORMATS)}")
@@ -57,6 +65,14 @@ def read_folder(path: Path) -> list[Trace]:
 
     Raises:
         DataError: there is no log, or one cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("10", "9"):
+    ...         file = Path(folder) / f"{name}.json"
+    ...         _ = file.write_text('[{"agent": "Ann", "text": "4"}]')
+    ...     [trace.id for trace in read_folder(Path(folder))]
+    ['9', '10']
     """
     files = [f for f in path.rglob("*") if f.suffix.lower() in _ENDINGS and f.is_file()]
     files = [f for f in files if not any(p.startswith(".") for p in f.relative_to(path).parts)]
