@@ -104,8 +104,26 @@ def test_own_verbs_cannot_be_replaced(
     assert "--twin-of" in capsys.readouterr().out
 
 
+def test_broken_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package that cannot be loaded is told of, and lacewing's own verbs stay."""
+
+    class Broken:
+        name = "blame"
+
+        def load(self) -> None:
+            raise ImportError("no numpy")
+
+    monkeypatch.setattr(plugins, "entry_points", lambda **_group: (Broken(),))
+    assert {} == plugins.verbs()
+    assert "lacewing: blame cannot be loaded (ImportError: no numpy)" in capsys.readouterr().err
+
+
 def test_same_colours_as_the_report() -> None:
     """The pages of lacewing-blame have the palette of the reports, light and dark."""
-    style = (BLAME / "src" / "lacewing_blame" / "pages" / "page.css").read_text(encoding="utf-8")
+    style = (BLAME / "src" / "lacewing_blame" / "pages" / "assets" / "page.css").read_text(
+        encoding="utf-8"
+    )
     for palette in (svg.LIGHT, svg.DARK):
         assert ";".join(f"--{name}:{value}" for name, value in palette.items()) in style

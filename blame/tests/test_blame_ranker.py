@@ -27,8 +27,9 @@ from lacewing_blame.ranker.crossval import (
 )
 from lacewing_blame.ranker.folds import folds
 from lacewing_blame.ranker.meanings import MEANINGS
-from lacewing_blame.ranker.ranking import Ranker, rank
+from lacewing_blame.ranker.ranking import rank
 from lacewing_blame.ranker.train import train_ranker
+from lacewing_blame.ranker.weights import Ranker
 from lacewing_blame.scoring import score
 
 FAULTS = (

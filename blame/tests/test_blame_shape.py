@@ -12,9 +12,10 @@ import pytest
 from lacewing_blame import terminal
 from lacewing_blame.cli import main
 from lacewing_blame.events import Event, Trace
-from lacewing_blame.ranker.ranking import Ranker, rank
+from lacewing_blame.ranker.ranking import rank
 from lacewing_blame.ranker.shape import LONGEST, unlike_whoandwhen
 from lacewing_blame.ranker.spectrum import rank_with_spectrum
+from lacewing_blame.ranker.weights import Ranker
 from lacewing_blame.reading.read import read_folder
 from lacewing_blame.scoring import score
 from scripted import in_turn, serving, small_trace
@@ -211,7 +212,7 @@ def test_folder_says_how_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for number in range(3):
         (tmp_path / f"{number}.json").write_text(json.dumps(labelled), encoding="utf-8")
     main(["score", str(tmp_path)])
-    assert "no suspect named in 3 logs; --guess names one" in capsys.readouterr().out
+    assert "logs without a suspect: 3; --guess names one" in capsys.readouterr().out
     main(["score", str(tmp_path), "--json"])
     assert 3 == json.loads(capsys.readouterr().out)["abstained"]
     main(["score", str(tmp_path), "--guess", "--json"])

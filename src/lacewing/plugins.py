@@ -4,6 +4,7 @@ Such a verb is a class like those of the command line: a dataclass of flags with
 Its `mistakes` are the errors that are a mistake of the user's, shown as one line.
 """
 
+import sys
 from collections.abc import Container, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -16,8 +17,19 @@ ELSEWHERE = {"blame": "lacewing-blame"}
 
 
 def verbs() -> dict[str, Any]:
-    """The verbs that installed packages add, by name."""
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+    """The verbs that installed packages add, by name.
+
+    A package that cannot be loaded is told on standard error; it must not take the other verbs
+    along.
+    """
+    found: dict[str, Any] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            found[point.name] = point.load()
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            print(f"lacewing: {point.name} cannot be loaded ({why})", file=sys.stderr)
+    return found
 
 
 def refuse_missing(words: Sequence[str], found: Container[str]) -> None:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from lacewing_blame.pages.page import page
     from lacewing_blame.ranker.crossval import cross_validate
     from lacewing_blame.ranker.flow import data_flow
-    from lacewing_blame.ranker.ranking import Ranker, rank
+    from lacewing_blame.ranker.ranking import rank
     from lacewing_blame.ranker.spectrum import rank_with_spectrum, spectrum
     from lacewing_blame.ranker.train import train_ranker
+    from lacewing_blame.ranker.weights import Ranker
     from lacewing_blame.reading.read import read, read_folder
     from lacewing_blame.replay import effect, find_cause
     from lacewing_blame.scoring import score
@@ -39,7 +40,7 @@ _WHERE = {
     "Evidence": "attribution",
     "Label": "events",
     "Options": "llm.prompts",
-    "Ranker": "ranker.ranking",
+    "Ranker": "ranker.weights",
     "Suspect": "attribution",
     "Trace": "events",
     "attribute": "llm.methods",

@@ -26,8 +26,9 @@ RANKED = ("ranker", "rerank")
 class Blame:
     """Suspect an agent and a step of a failed multi-agent run.
 
-    `blame LOG` for one log, `blame score DIR` for all logs of a folder against their labels, `blame
-    train DIR --output FILE` for weights of your own.
+    LOG for one log, score DIR for all logs of a folder against their labels, train DIR --output
+    FILE for weights of your own. Where a log is unlike Who&When, the only logs that the shipped
+    weights know, nobody is named without --guess.
     """
 
     mistakes: ClassVar[tuple[type[Exception], ...]] = (BlameError,)
@@ -121,8 +122,8 @@ class Blame:
 
     def _beside(self, trace: Trace) -> Attribution:
         """The ranker's answer together with what other runs of the task show."""
-        from lacewing_blame.ranker.ranking import Ranker
         from lacewing_blame.ranker.spectrum import rank_with_spectrum
+        from lacewing_blame.ranker.weights import Ranker
         from lacewing_blame.reading.read import read_folder
 
         if self.method != "ranker" or self.abstain_below is not None:
@@ -199,7 +200,8 @@ class Blame:
         return cross_validate(traces, self.folds, self.questions.seed)
 
     def _ranked(self, traces: list[Trace]) -> list[Attribution]:
-        from lacewing_blame.ranker.ranking import Ranker, rank
+        from lacewing_blame.ranker.ranking import rank
+        from lacewing_blame.ranker.weights import Ranker
 
         ranker: Ranker | None = Ranker.load(self.weights) if self.weights is not None else None
         return [rank(trace, ranker, self.abstain_below, self.guess) for trace in traces]

@@ -66,7 +66,7 @@ def score(result: Mapping[str, Any]) -> str:
         lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
     if result.get("abstained"):
         lines.append(
-            f"no suspect named in {result['abstained']} logs; --guess names one also in logs "
+            f"logs without a suspect: {result['abstained']}; --guess names one also where a log is "
             "unlike Who&When"
         )
     if result["notes"]:

@@ -24,9 +24,10 @@ from lacewing_blame.errors import DataError
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker.calibrate import softmax
 from lacewing_blame.ranker.features import features
-from lacewing_blame.ranker.ranking import Ranker, abstention, attribution
+from lacewing_blame.ranker.ranking import abstention, attribution
 from lacewing_blame.ranker.run import Run
 from lacewing_blame.ranker.shape import unlike_whoandwhen
+from lacewing_blame.ranker.weights import Ranker
 
 DECAY = 0.9
 """What each further occurrence in a run counts, of the one before."""

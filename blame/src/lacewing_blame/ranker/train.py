@@ -12,7 +12,7 @@ from lacewing_blame.ranker.calibrate import temperature
 from lacewing_blame.ranker.features import Features, features
 from lacewing_blame.ranker.folds import folds
 from lacewing_blame.ranker.meanings import COORDINATED, FLAT, MEANINGS
-from lacewing_blame.ranker.ranking import Ranker, Weights
+from lacewing_blame.ranker.weights import Ranker, Weights
 
 RIDGE = {"flat": 400.0, "coordinated": 10.0}
 """Ridge per kind of run: 62 features are held down to small weights that share the work (a tenth
