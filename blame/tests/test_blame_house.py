@@ -145,6 +145,16 @@ def test_nothing_runs_from_files() -> None:
     assert [] == [name for name, tree in TREES.items() if pickles & set(imported(tree))]
 
 
+def test_nothing_goes_unescaped() -> None:
+    """Every template is escaped as a whole; only the package's own style and script are not."""
+    templates = sorted((PACKAGE / "pages" / "templates").iterdir())
+    assert templates
+    for word in ("safe", "autoescape", "Markup"):
+        assert [] == [t.name for t in templates if word in t.read_text(encoding="utf-8")]
+    users = [name for name, tree in TREES.items() if "markupsafe" in imported(tree)]
+    assert ["pages.templating"] == users
+
+
 def test_public_names() -> None:
     """Each public name can be had from the package, and nothing else."""
     for name in lacewing_blame.__all__:

@@ -111,11 +111,15 @@ def test_whole_text_survives() -> None:
 
 def everywhere(text: str) -> Reader:
     """The page of a log that holds a text in every field of the log and of the answer."""
-    event = Event(0, text, text, tool=text, role=text)
-    label = Label(text, 0, text)
-    trace = Trace(text, text, (event,), text, text, label=label, notes=(text,))
-    suspects = (Suspect(0, text, 1.0, (Evidence(0, 2, 40, text, 1.0),)),)
-    found = Attribution(text, text, text, 0, False, suspects, {text: 1.0}, text, notes=(text,))
+    first = Event(0, f"A{text}", f"{text} 4711", tool=f"T{text}", role=f"A{text} R{text}")
+    last = Event(1, f"B{text}", f"{text} 4711 'Q{text}' https://a.b/{text}", role=f"B{text}")
+    label = Label(f"A{text}", 0, f"L{text}")
+    trace = Trace(text, text, (first, last), text, text, label=label, notes=(f"N{text}",))
+    told = (Evidence(0, 2, 40, f"E{text}", 1.0), Evidence(0, 1, 4, f"F{text}", -1.0))
+    suspects = (Suspect(0, f"A{text}", 1.0, told),)
+    shares = {f"A{text}": 1.0}
+    words = f"W{text}"
+    found = Attribution(text, text, words, 0, False, suspects, shares, words, notes=(words,))
     return Reader(document(trace, found))
 
 
@@ -341,7 +345,7 @@ def test_browser_follows_a_value(shown: Any) -> None:
 def test_browser_begins_at_the_step_named(shown: Any) -> None:
     """A timeline wider than the screen shows the step named, also where another ranks first."""
     trace = long_trace()
-    tab = shown(trace, answer(trace, 2, agent="Coder", step=110))
+    tab = shown(trace, answer(trace, 2, agent="Coder", step=110), 390)
     box = tab.locator("#drawing path.named").bounding_box()
     scroll = tab.locator("#scroll").bounding_box()
     assert scroll["x"] <= box["x"] <= scroll["x"] + scroll["width"] - box["width"]
