@@ -364,7 +364,8 @@ def test_browser_hostile_log(shown: Any) -> None:
 @pytest.mark.parametrize("width", [1300, 390])
 def test_browser_widths_and_themes(shown: Any, width: int, scheme: str) -> None:
     """On phone and desk nothing is wider than the screen; colours follow the reader's scheme."""
-    tab = shown(long_trace(), answer(long_trace()), width, color_scheme=scheme)
+    trace = replace(long_trace(), id="a_name_without_a_space_" * 9, task="Where?" * 90)
+    tab = shown(trace, answer(trace), width, color_scheme=scheme)
     assert width >= tab.evaluate("document.documentElement.scrollWidth")
     paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 31)"}
     colour = "getComputedStyle(document.body).backgroundColor"
