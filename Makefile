@@ -15,15 +15,15 @@ help:
 	@echo 'make check   ruff, mypy and the rules of the house'
 	@echo 'make bench   speed against the naive baselines'
 
-$(VENV)/.demo: pyproject.toml
+$(VENV)/.demo: pyproject.toml blame/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'lacewing needs Python 3.11 or newer; none found on the PATH' >&2; exit 1; }
 	@echo 'setting up $(VENV) ...'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(RUN) pip install --quiet --disable-pip-version-check -e .
+	@$(RUN) pip install --quiet --disable-pip-version-check -e . -e ./blame
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	@$(RUN) pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(RUN) pip install --quiet --disable-pip-version-check -e '.[dev]' -e './blame[dev]'
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -36,7 +36,8 @@ check: $(VENV)/.dev
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
-	@$(RUN) pytest -q tests/test_house.py
+	@cd blame && ../$(RUN) mypy
+	@$(RUN) pytest -q tests/test_house.py blame/tests/test_blame_house.py
 
 bench: $(VENV)/.dev
 	@$(RUN) benchmarks

@@ -61,10 +61,9 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                session  attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
-failures/      *
 demo
-cli/           flags  findings  corpus  train  tasks  prune  verify  program  attack  compare  sweep
-               report  demo  view  app
+cli/           plugins  flags  findings  corpus  train  tasks  prune  verify  program  attack
+               compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

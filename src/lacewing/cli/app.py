@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from lacewing.cli import plugins
 from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
@@ -27,7 +28,6 @@ from lacewing.cli.train import Train
 from lacewing.cli.verify import Verify
 from lacewing.cli.view import View
 from lacewing.errors import LacewingError
-from lacewing.failures.command import Blame
 
 VERBS: dict[str, Any] = {
     "corpus": BuildCorpus,
@@ -41,7 +41,6 @@ VERBS: dict[str, Any] = {
     "sweep": Sweep,
     "report": Report,
     "demo": Demo,
-    "blame": Blame,
     "view": View,
 }
 
@@ -49,12 +48,15 @@ VERBS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
     words = _with_model(list(sys.argv[1:] if arguments is None else arguments))
+    others = plugins.verbs(VERBS)
+    mistakes = (LacewingError, *(error for verb in others.values() for error in verb.mistakes))
     try:
+        plugins.refuse_missing(words, others)
         verb = tyro.extras.subcommand_cli_from_dict(
-            VERBS, prog="lacewing", description=_about(), args=words
+            VERBS | others, prog="lacewing", description=_about(), args=words
         )
         result = verb.run()
-    except LacewingError as error:
+    except mistakes as error:
         print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt as stop:

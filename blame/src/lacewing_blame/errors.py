@@ -1,0 +1,25 @@
+"""What can go wrong, as far as a user can mend it. The text of each error is shown as it is.
+
+    BlameError
+      ConfigError     settings that cannot work together, or an endpoint that refuses
+      DataError       a log that cannot be read or used
+      ArtifactError   a file that is missing, damaged or cannot be written
+
+One line each: what was wrong, what arrived, what to do.
+"""
+
+
+class BlameError(Exception):
+    """The base of all; catch it to show any of them."""
+
+
+class ConfigError(BlameError):
+    """Settings that cannot work."""
+
+
+class DataError(BlameError):
+    """A log that cannot be read or used."""
+
+
+class ArtifactError(BlameError):
+    """A file that is missing, damaged or cannot be written."""

@@ -1,0 +1,1 @@
+"""One log as one offline HTML page."""

@@ -1,0 +1,119 @@
+"""Figures for runs the ranker did not learn from: folds, transfer, learning curve, a control."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lacewing_blame.attribution import Attribution
+from lacewing_blame.events import Label, Trace
+from lacewing_blame.ranker.features import Features, features
+from lacewing_blame.ranker.folds import folds
+from lacewing_blame.ranker.ranking import rank_seen
+from lacewing_blame.ranker.train import example, train_ranker
+from lacewing_blame.ranker.train import learn as learn_from
+
+UUID = 36
+"""Characters of a question's id in GAIA; AssistantBench has 64."""
+
+
+def cross_validate(traces: Sequence[Trace], count: int = 5, seed: int = 0) -> list[Attribution]:
+    """The ranking of every run by a ranker that saw no run of the same question; no evidence.
+
+    Args:
+        traces: Labelled runs.
+        count: Folds.
+        seed: Deals the questions.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> len(cross_validate([replace(run, group=run.id) for run in runs], 6))
+    6
+    """
+    seen = [features(trace) for trace in traces]
+    return _validated(traces, seen, _groups(traces), count, seed, None)
+
+
+def transfer(learn: Sequence[Trace], test: Sequence[Trace]) -> list[Attribution]:
+    """The ranking of some runs by a ranker learned from others.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> transfer(runs, runs[:1])[0].agent
+    'Ann'
+    """
+    ranker = train_ranker(learn)
+    return [rank_seen(trace, features(trace), ranker, explained=0) for trace in test]
+
+
+def learning_curve(
+    traces: Sequence[Trace], sizes: Sequence[int], count: int = 5, seed: int = 0
+) -> dict[int, list[Attribution]]:
+    """Cross-validation in which each fold learns from only so many runs.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> runs = [replace(run, group=run.id) for run in runs]
+    >>> {size: len(found) for size, found in learning_curve(runs, [5], 6).items()}
+    {5: 6}
+    """
+    seen = [features(trace) for trace in traces]
+    groups = _groups(traces)
+    return {size: _validated(traces, seen, groups, count, seed, size) for size in sizes}
+
+
+def _groups(traces: Sequence[Trace]) -> list[str]:
+    return [trace.group or trace.id for trace in traces]
+
+
+def _validated(
+    traces: Sequence[Trace],
+    seen: Sequence[Features],
+    groups: Sequence[str],
+    count: int,
+    seed: int,
+    size: int | None,
+) -> list[Attribution]:
+    """Rankings of the runs held out, learned from all or so many of the others."""
+    known = [example(trace, rows) for trace, rows in zip(traces, seen, strict=True)]
+    deal = np.random.default_rng(seed)
+    found: dict[int, Attribution] = {}
+    for inside, held in folds(groups, count, seed):
+        usable = [one for at in inside if (one := known[at]) is not None]
+        if size is not None:
+            usable = [usable[at] for at in deal.permutation(len(usable))[:size]]
+        ranker = learn_from(usable, len(inside))
+        found |= {at: rank_seen(traces[at], seen[at], ranker, explained=0) for at in held}
+    return [found[at] for at in sorted(found)]
+
+
+def shuffled_labels(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
+    """The same runs with a step drawn at random as label: nothing is left to learn.
+
+    >>> from lacewing_blame.events import conversation
+    >>> said = ("Ann", "I assume 4."), ("Bob", "5.")
+    >>> runs = [conversation("Count.", *said, label=("Ann", 0), id=str(n)) for n in range(6)]
+    >>> {run.label.step for run in shuffled_labels(runs)} <= {0, 1}
+    True
+    """
+    deal = np.random.default_rng(seed)
+    shuffled = []
+    for trace in traces:
+        steps = trace.candidates()
+        event = steps[int(deal.integers(len(steps)))]
+        shuffled.append(replace(trace, label=Label(event.agent, event.index)))
+    return shuffled
+
+
+def source(trace: Trace) -> str:
+    """Where a question of Who&When comes from, told by the length of its id.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "4"))
+    >>> source(replace(trace, group="x" * 36))
+    'GAIA'
+    """
+    return "GAIA" if len(trace.group or "") == UUID else "AssistantBench"

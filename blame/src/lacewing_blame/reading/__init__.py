@@ -1,0 +1,1 @@
+"""From a log file of any known format to a `Trace`."""
