@@ -1,61 +1,103 @@
-"""Train the pair of models that ships with the package: resumable, some 45 minutes on two cores.
+"""Train the pair of models that ships with the package: natural text alone, resumable anywhere.
 
-    python recipes/builtin.py [--output runs/builtin] [--tokens 18000000]
+    lacewing corpus build recipes/corpus.txt --output runs/corpus
+    python recipes/builtin.py --corpus runs/corpus [--output runs/builtin] [--stop-after SECONDS]
 
-In two parts. First a broad one: the standard library and every package installed beside this
-interpreter, text enough to be read about once. Then, from those weights, the standard library
-alone, which prompts are cut from (its task split, which neither part reads). In both, training
-files have lines of practice in between (data/practice.py). Either part has its dense twin.
+One part: the corpus and the standard library's training files, read once on a schedule fixed
+beforehand; then a dense twin of the same loss. Nothing in the text was written for a task. The
+settings were chosen by bits per byte and learned tasks in small trials (recipes/trials.py,
+docs/log.md); no circuit was looked at.
 
-Run it again after an interruption and it goes on. The last step writes
-src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
+Run it again after an interruption and it goes on. Where the run is lost, recipes/warm/sparse (its
+weights some way on, compact) is where a new one starts, on the same schedule. The last step writes
+src/lacewing/builtin/{sparse,dense}.
 """
 
 import dataclasses
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
 
+from lacewing.artifacts import read_json
 from lacewing.data.corpus import Corpus
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
-NARROW = "practice:code:standard_library"
-BROAD = NARROW + "+installed_packages"
-FIRST = TrainConfig(tokens=18_000_000, expansion=1.5, density=0.02, learning_rate=0.03)
-SECOND: dict[str, Any] = {"tokens": 5_000_000, "learning_rate": 0.015}
-TWIN: dict[str, Any] = {"d_model": 160}
-"""Wider twins of the same loss have not learned to close quotes (docs/log.md)."""
-FIRST_TWIN: dict[str, Any] = {"learning_rate": 0.002, "tokens": 12_000_000}
-SECOND_TWIN: dict[str, Any] = {"learning_rate": 0.0002, "evaluate_every": 2}
-"""A dense model learns the narrow text so fast that larger steps run past the loss."""
+PAIR = TrainConfig(
+    tokens=150_000_000,
+    expansion=1.5,
+    density=0.02,
+    learning_rate=0.02,
+    context=128,
+    batch=16,
+    evaluate_every=1000,
+    checkpoint_seconds=300,
+    snapshots=16,
+    keep=(0.5, 0.7),
+)
+TWIN: dict[str, Any] = {"d_model": 160, "learning_rate": 0.002, "tokens": 60_000_000, "keep": ()}
+"""A dense model of the same loss: narrower, so that it reads enough text on the way there."""
+WARM = Path(__file__).parent / "warm" / "sparse"
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
+OUT_OF_TIME = 75
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The builtin pair."""
 
+    corpus: Path
+    """Folder of the corpus (`lacewing corpus build recipes/corpus.txt`)."""
     output: Path = Path("runs/builtin")
     """Where the runs are kept."""
-    tokens: int = FIRST.tokens
-    """Training tokens of the sparse model's first part."""
+    threads: int = 1
+    """Threads of the training; two where the machine is quiet."""
+    stop_after: int = 0
+    """Seconds after which training stops with exit status 75, to go on later; 0: never."""
+
+
+class OutOfTimeError(BaseException):
+    """Raised by the alarm in the middle of a step; the last checkpoint stands."""
+
+
+def begun(output: Path) -> TrainConfig:
+    """The configuration of the run in a folder, or of a new one, from the warm start if there is."""
+    if (output / "config.json").exists():
+        saved = read_json(output / "config.json")["training"]
+        return dataclasses.replace(PAIR, start=saved["start"], start_step=saved["start_step"])
+    if (WARM / "manifest.json").exists():
+        step = read_json(WARM / "summary.json")["steps"]
+        return dataclasses.replace(PAIR, start=str(WARM), start_step=step)
+    return PAIR
 
 
 def main(recipe: Recipe) -> None:
-    """Train both parts of both models, then write their compact form into the package."""
-    broad = recipe.output / "broad"
-    first = dataclasses.replace(FIRST, tokens=recipe.tokens)
-    train(first, Corpus.parse(BROAD), broad / "sparse")
-    train_twin(broad / "sparse", broad / "dense", TWIN | FIRST_TWIN)
+    """Train both models, then write their compact form into the package."""
+
+    def stop(*_: object) -> None:
+        raise OutOfTimeError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(recipe.stop_after)
+    torch.set_num_threads(recipe.threads)
+    corpus = Corpus.parse(f"code:{recipe.corpus.resolve()}+standard_library")
+    tokenizer = Tokenizer.load(recipe.corpus / "tokenizer.json")
     sparse, dense = recipe.output / "sparse", recipe.output / "dense"
-    second = dataclasses.replace(first, start=str(broad / "sparse"), **SECOND)
-    train(second, Corpus.parse(NARROW), sparse)
-    train_twin(sparse, dense, TWIN | SECOND_TWIN | {"start": str(broad / "dense")})
+    try:
+        train(begun(sparse), corpus, sparse, tokenizer=tokenizer)
+        train_twin(sparse, dense, TWIN)
+        signal.alarm(0)
+    except OutOfTimeError:
+        print("time is up; the same command goes on", file=sys.stderr)
+        raise SystemExit(OUT_OF_TIME) from None
     for run in (sparse, dense):
         print(release(run, SHIPPED / run.name))
 
