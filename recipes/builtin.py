@@ -69,7 +69,7 @@ class OutOfTimeError(BaseException):
 
 
 def begun(output: Path) -> TrainConfig:
-    """The configuration of the run in a folder, or of a new one; warm where there is a warm start."""
+    """The configuration of the run in a folder, or of a new one, warm where it can be."""
     if (output / "config.json").exists():
         saved = read_json(output / "config.json")["training"]
         return dataclasses.replace(PAIR, start=saved["start"], start_step=saved["start_step"])
