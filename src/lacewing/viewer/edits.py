@@ -17,6 +17,7 @@ from torch import Tensor
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
+from lacewing.circuit.components import Component
 from lacewing.circuit.edges import edges_between
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
@@ -92,6 +93,13 @@ def edge_name(family: str, source: int, destination: int) -> str:
     """`"0.attn_q:17->203"` of a family key and two channels."""
     layer, _, name = family.partition(".")
     return f"{layer}.{FAMILIES[name]}:{source}->{destination}"
+
+
+def name_of(component: Component) -> str:
+    """A node's name, or an edge's, as the page has them."""
+    if len(component) == 2:
+        return f"{component[0]}.{component[1]}"
+    return edge_name(*component)
 
 
 def parse_edge(edge: str, model: Model) -> tuple[str, int, int]:
