@@ -1,6 +1,6 @@
 """`python -m benchmarks.robust`: how many nodes a circuit needs that stands this or that.
 
-One circuit of a task for every kind of stress, for all that `--robust` asks, and for the worst
+One circuit of a task for every constraint, for all that `--robust` asks, and for the worst
 subset too: its size, the search's seconds, and what it fails of the suite, of which `controls` and
 `stability` are left out (they say nothing of one circuit, but of searches like it).
 """

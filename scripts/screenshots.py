@@ -97,13 +97,13 @@ def settled(tab: Any) -> None:
 
 
 def path(camera: Camera) -> None:
-    """The newcomer's path: home, the circuit, one connection switched off."""
+    """The newcomer's path: home, the circuit, one edge switched off."""
     tab = camera.open("#/", WIDE)
     camera.keep(tab, "1_home")
     tab.locator("#start").click()
     settled(tab)
     camera.keep(tab, "2_circuit")
-    tab.get_by_role("button", name="Connections", exact=True).click()
+    tab.get_by_role("button", name="Edges", exact=True).click()
     before = tab.locator("#loss").inner_text()
     tab.locator(".matters button.switch").first.click()
     changed = "(old) => document.querySelector('.state:not(.busy) #loss')?.textContent !== old"

@@ -11,12 +11,12 @@ import json as jsonlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -249,6 +249,34 @@ def _swap(new: Path, path: Path) -> None:
     os.replace(path, old)
     os.replace(new, path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_same(
+    folder: Path,
+    what: str,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    ignoring: Collection[str] = (),
+) -> None:
+    """Refuse a folder whose content was made with other settings.
+
+    Args:
+        folder: The folder.
+        what: What it holds: "a run", "a sweep", ...
+        old: The settings that what is there was made with.
+        new: Those of what is to be made there.
+        ignoring: Settings that may differ.
+
+    Raises:
+        ConfigError: naming the first setting that differs, and both of its values.
+    """
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if key not in ignoring and was != now:
+            raise ConfigError(
+                f"{folder} holds {what} with {key} {was!r}, this one has {now!r}: choose another "
+                "--output; nothing was written"
+            )
 
 
 def recover(path: Path) -> None:

@@ -223,13 +223,7 @@ def _stored(folder: Path, model: Model, wanted: Wanted) -> Circuit | None:
     assert sets is not None
     circuit = Circuit.load(folder)
     circuit.check(model)
-    before = circuit.config.as_json()
-    for key, value in config.as_json().items():
-        if before[key] != value:
-            raise ConfigError(
-                f"{folder} was pruned with {key} {before[key]!r}, not {value!r}: "
-                "choose another --output"
-            )
+    artifacts.check_same(folder, "a circuit", circuit.config.as_json(), config.as_json())
     if circuit.pairs != sets.test.pairs:
         raise ConfigError(
             f"{folder} was pruned with other prompts of {sets.name}: another corpus, or a changed "

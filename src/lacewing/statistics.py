@@ -1,4 +1,7 @@
-"""Intervals and controls: the numbers that travel with every number."""
+"""Means, correlations and intervals: the numbers that travel with every number.
+
+Every interval is one of 95 %.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -6,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 LEVEL = 0.95
+Z = 1.959964
+"""Normal quantile of the interval."""
 
 
 def pair_means(losses: Float[Tensor, " sequence"]) -> Float[np.ndarray, " pair"]:
@@ -36,11 +41,11 @@ def bootstrap(
 
 def correlation(a: Float[Tensor, " sequence"], b: Float[Tensor, " sequence"]) -> float:
     """Pearson's; 0 where one of the two never changes."""
-    return float(_correlations(a.double().numpy()[None], b.double().numpy()[None])[0])
+    return float(correlations(a.double().numpy()[None], b.double().numpy()[None])[0])
 
 
-def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of every row of one with the same row of the other."""
+def correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of every row of one with the same row of the other."""
     changes = _changes(a) & _changes(b)
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
@@ -51,3 +56,35 @@ def _changes(rows: np.ndarray) -> np.ndarray:
     """Whether a row's values differ by more than the rounding of float32."""
     changes: np.ndarray = np.ptp(rows, axis=1) > 1e-5 * np.abs(rows).max(axis=1)
     return changes
+
+
+def weighted_correlation(
+    x: Float[np.ndarray, " sample"],
+    y: Float[np.ndarray, " sample"],
+    weight: Float[np.ndarray, " sample"],
+) -> float:
+    """Pearson's of weighted samples; 0 where one of the two never changes."""
+    x = x - np.average(x, weights=weight)
+    y = y - np.average(y, weights=weight)
+    spread = np.sqrt((weight * x * x).sum() * (weight * y * y).sum())
+    return float((weight * x * y).sum() / spread) if spread > 0 else 0.0
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's interval of a rate; everything is possible where nothing was tried."""
+    if not n:
+        return 0.0, 1.0
+    p = hits / n
+    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * (p * (1 - p) / n + Z**2 / (4 * n**2)) ** 0.5 / (1 + Z**2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def rate_ratio(
+    ours: tuple[int, int], theirs: tuple[int, int], resamples: int, seed: int
+) -> tuple[float, float]:
+    """Interval of the ratio of two rates, each hits of n: draws from both Jeffreys posteriors."""
+    dice = np.random.default_rng(seed)
+    a, b = (dice.beta(hits + 0.5, n - hits + 0.5, size=resamples) for hits, n in (ours, theirs))
+    low, high = np.percentile(a / b, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -137,7 +137,7 @@ def test_each_beginning_once(busy: Model, share: float, attends: bool) -> None:
         assert few.isnan().sum() == few.numel() - 2 * len(few)
 
 
-def test_shared_places_are_the_different_beginnings(busy: Model) -> None:
+def test_unique_prefixes_are_the_different_beginnings(busy: Model) -> None:
     """As many as the sets of tokens before, and every token finds its own."""
     tokens, at = beginnings(busy)
     texts = [

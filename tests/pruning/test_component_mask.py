@@ -123,7 +123,7 @@ def test_edges_are_pruned_to_the_planted_ones(model: Model, sets: PromptSets) ->
         assert all({*ends((family, int(s), int(d)))} <= kept for s, d in pairs)
 
 
-def test_edges_under_stress_are_refused() -> None:
+def test_edges_under_constraints_are_refused() -> None:
     """One line that says what to take instead."""
     with pytest.raises(ConfigError, match="take --edges or --robust, not both"):
         PruneConfig(edges=True, robust=True)

@@ -17,11 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.ablation.editor import CircuitEditor
-from lacewing.ablation.masks import Masks
+from lacewing.ablation.masks import Masks, masks_of
+from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
 from lacewing.model.hooks import edit
+from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook, Transformer
-from lacewing.model.weights import writers
+from lacewing.model.weights import weight_of, writers
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -86,3 +88,67 @@ def _slopes(network: Transformer) -> dict[str, tuple[Tensor, Tensor]]:
         for layer, block in enumerate(slopes.blocks)
         for site, pair in writers(block).items()
     }
+
+
+def guessed_changes(
+    model: Model, circuit: Circuit, prompts: Prompts, ablation_values: Mapping[str, Tensor]
+) -> dict[Component, float]:
+    """Guessed size of the change in loss without each component, from one pass, without a copy.
+
+    An edge passes its weight times its source's move to the ablation value on to its destination;
+    edges out of attn_v, where attention lies between, share their source's guess by weight and
+    gradient. Rougher than `first_order`, and good enough to decide what is measured first.
+
+    Args:
+        model: The model of the circuit.
+        circuit: The circuit.
+        prompts: A few test pairs.
+        ablation_values: Per site key, what stands for what is off, [channel].
+
+    Returns:
+        Absolute changes; only their order means something.
+    """
+    slopes, moves = _slopes_and_moves(model, circuit, prompts, ablation_values)
+    change = {key: (slopes[key] * moves[key]).sum((0, 1)).abs() for key in moves}
+    found: dict[Component, float] = {
+        (key, channel): float(change[key][channel])
+        for key, kept in circuit.nodes.items()
+        for channel in kept.tolist()
+    }
+    for family, pairs in circuit.edges.items():
+        layer, _, sites = family.partition(".")
+        source, destination = (f"{layer}.{site}" for site in sites.split("-"))
+        weight = weight_of(model.network, family)
+        if sites == "attn_v-attn_out":
+            share = weight.abs() * slopes[destination].abs().sum((0, 1))[:, None]
+            passed = share / share.sum(0).clamp(min=1e-12) * change[source]
+        else:
+            passed = weight * torch.einsum("bts,btd->ds", moves[source], slopes[destination])
+        passed = passed.abs()
+        found |= {(family, s, d): float(passed[d, s]) for s, d in pairs.tolist()}
+    return found
+
+
+def _slopes_and_moves(
+    model: Model, circuit: Circuit, prompts: Prompts, ablation_values: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """At every site of the running circuit: gradients of the loss, and moves to ablation values."""
+    seen: dict[str, Tensor] = {}
+    masks = masks_of(model.network, circuit.nodes)
+
+    def keeper(key: str) -> SiteHook:
+        def hook(value: Tensor) -> Tensor:
+            # Weights have no gradients here, so the first sites have to begin the graph.
+            seen[key] = value if value.requires_grad else value.detach().requires_grad_()
+            seen[key].retain_grad()
+            return torch.where(masks[key], seen[key], ablation_values[key])
+
+        return hook
+
+    with torch.enable_grad(), edit(model.network, {key: keeper(key) for key in masks}):
+        logits = model.network(prompts.tokens)
+        rows = torch.arange(len(prompts.last))
+        loss = two_answer_loss(logits[rows, prompts.last], prompts).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+    slopes = {k: torch.zeros_like(v) if v.grad is None else v.grad for k, v in seen.items()}
+    return slopes, {key: ablation_values[key] - value.detach() for key, value in seen.items()}

@@ -26,7 +26,7 @@ from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.programs.reference import Reference
 from lacewing.progress import progress
-from lacewing.statistics import LEVEL
+from lacewing.statistics import LEVEL, rate_ratio, wilson
 from lacewing.tasks.batch import encode
 from lacewing.tasks.pair import Pair
 from lacewing.tasks.task import seeded
@@ -37,8 +37,6 @@ CONTROLS = {
     "same_prompt": "random edits of the same prompts, same kind and size",
 }
 RESAMPLES = 4000
-Z = 1.959964
-"""Normal quantile of the 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,8 @@ class Attacks:
         """The attacks' hit rate over a control's; None where the control never hits."""
         ours, theirs = rate(self.attacks), rate(getattr(self, control))
         value = ours.rate / theirs.rate if theirs.hits else None
-        return {"value": value, "interval": _ratio_interval(ours, theirs, self.seed)}
+        both = (ours.hits, ours.n), (theirs.hits, theirs.n)
+        return {"value": value, "interval": rate_ratio(*both, RESAMPLES, self.seed)}
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as saved."""
@@ -257,17 +256,4 @@ def rate(attempts: Sequence[Attempt]) -> Rate:
     """The hit rate of some attempts, among those the full model was right on before."""
     counted = [a for a in attempts if a.counts]
     hits, n = sum(a.hit for a in counted), len(counted)
-    if not n:
-        return Rate(0, 0, 0.0, (0.0, 1.0))
-    p = hits / n
-    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * (p * (1 - p) / n + Z**2 / (4 * n**2)) ** 0.5 / (1 + Z**2 / n)
-    return Rate(hits, n, p, (max(0.0, centre - half), min(1.0, centre + half)))
-
-
-def _ratio_interval(ours: Rate, theirs: Rate, seed: int) -> tuple[float, float]:
-    """95 % interval of the ratio of two rates: draws from both Jeffreys posteriors."""
-    dice = np.random.default_rng(seed)
-    a, b = (dice.beta(r.hits + 0.5, r.n - r.hits + 0.5, size=RESAMPLES) for r in (ours, theirs))
-    low, high = np.percentile(a / b, [100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return Rate(hits, n, hits / n if n else 0.0, wilson(hits, n))

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from lacewing.pages import svg
+from lacewing.statistics import geometric_mean
 
 WIDTH = 760
 
@@ -112,7 +115,15 @@ def comparison(result: dict[str, Any]) -> str:
     tasks = result["tasks"]
     counts = {
         side: [
-            _geometric(r["edges"] for r in result["rows"] if r["task"] == t and r["side"] == side)
+            geometric_mean(
+                np.array(
+                    [
+                        max(1.0, r["edges"])
+                        for r in result["rows"]
+                        if r["task"] == t and r["side"] == side
+                    ]
+                )
+            )
             for t in tasks
         ]
         for side in ("sparse", "dense")
@@ -143,8 +154,3 @@ def comparison(result: dict[str, Any]) -> str:
     return svg.figure(
         WIDTH, height, body, "Edges per circuit: sparse (blue) and dense (orange), log scale"
     )
-
-
-def _geometric(values: Any) -> float:
-    logs = [math.log(max(1, v)) for v in values]
-    return math.exp(sum(logs) / len(logs))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lacewing import artifacts
-from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.config import RENAMED, PruneConfig
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.training.config import TrainConfig
 
@@ -151,6 +151,8 @@ def _each(name: str, values: tuple[Any, ...], good: Any, wanted: str) -> None:
 def _made(kind: Any, saved: object, path: str, prefix: str) -> Any:
     if not isinstance(saved, dict):
         raise ConfigError(f"{path}: {prefix or 'the file'} must hold an object, not {saved!r}")
+    if kind is PruneConfig:
+        saved = {RENAMED.get(str(name), str(name)): value for name, value in saved.items()}
     hints = get_type_hints(kind)
     known = {part.name for part in dataclasses.fields(kind)}
     for name in saved:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lacewing import artifacts
-from lacewing.statistics import interval
+from lacewing.statistics import interval, weighted_correlation
 from lacewing.sweep.gather import Found, Row
 from lacewing.sweep.jobs import LOSSES
 
@@ -53,14 +53,19 @@ def correlate(
     samples = []
     for chosen in drawn:
         weight = np.bincount(chosen, minlength=sequences).repeat(length).astype(float)
-        samples.append((_pearson(x, y, weight), _pearson(ranks_x(weight), ranks_y(weight), weight)))
+        samples.append(
+            (
+                weighted_correlation(x, y, weight),
+                weighted_correlation(ranks_x(weight), ranks_y(weight), weight),
+            )
+        )
     pearson, spearman = np.array(samples).T
     return Correlation(
         tokens=first.size,
         sequences=sequences,
-        pearson=_pearson(x, y, one),
+        pearson=weighted_correlation(x, y, one),
         pearson_interval=interval(pearson),
-        spearman=_pearson(ranks_x(one), ranks_y(one), one),
+        spearman=weighted_correlation(ranks_x(one), ranks_y(one), one),
         spearman_interval=interval(spearman),
     )
 
@@ -76,17 +81,6 @@ class _Ranks:
         """Mean rank of every value among copies of all, as many as its weight says."""
         count = np.bincount(self.place, weight, minlength=self.distinct)
         return (np.cumsum(count) - (count - 1) / 2)[self.place]
-
-
-def _pearson(
-    x: Float[np.ndarray, " sample"],
-    y: Float[np.ndarray, " sample"],
-    weight: Float[np.ndarray, " sample"],
-) -> float:
-    x = x - np.average(x, weights=weight)
-    y = y - np.average(y, weights=weight)
-    spread = np.sqrt((weight * x * x).sum() * (weight * y * y).sum())
-    return float((weight * x * y).sum() / spread) if spread > 0 else 0.0
 
 
 def losses_of(output: Path, point: str) -> dict[str, np.ndarray]:

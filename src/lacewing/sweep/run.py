@@ -24,7 +24,7 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError
 from lacewing.progress import duration, say
 from lacewing.sweep import lock
-from lacewing.sweep.config import SweepConfig
+from lacewing.sweep.config import SweepConfig, read_config
 from lacewing.sweep.jobs import TOKENIZER
 from lacewing.sweep.points import points
 from lacewing.sweep.pool import Pool
@@ -114,13 +114,8 @@ def _check_place(output: Path, config: SweepConfig) -> None:
     """Refuse, before anything is written, a folder that holds something else than this sweep."""
     path = output / CONFIG
     if path.exists():
-        old, new = _flat(artifacts.read_json(path)), _flat(_plain(config))
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                raise ConfigError(
-                    f"{output} holds a sweep with {key} {old.get(key)!r}, this one has "
-                    f"{new.get(key)!r}: choose another --output; nothing was written"
-                )
+        old, new = _flat(_plain(read_config(path))), _flat(_plain(config))
+        artifacts.check_same(output, "a sweep", old, new)
     elif output.exists() and not (
         output.is_dir()
         and all(p.name.startswith((lock.NAME, f".{CONFIG}")) for p in output.iterdir())

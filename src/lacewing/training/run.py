@@ -120,12 +120,7 @@ def _same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
         was = old.get(part)
         if not isinstance(now, dict):
             was, now = {part: was}, {part: now}
-        for key in sorted(set(was or {}) | set(now)):
-            if key not in FREE and (was or {}).get(key) != now.get(key):
-                raise ConfigError(
-                    f"{folder} holds a run with {key} {(was or {}).get(key)!r}, this one has "
-                    f"{now.get(key)!r}: choose another --output; nothing was written"
-                )
+        artifacts.check_same(folder, "a run", was or {}, now, FREE)
 
 
 def append_metrics(folder: Path, row: dict[str, object]) -> None:

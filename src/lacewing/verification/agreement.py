@@ -24,7 +24,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.progress import progress
-from lacewing.statistics import _correlations, bootstrap, correlation, interval, pair_means
+from lacewing.statistics import bootstrap, correlation, correlations, interval, pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.verification import distribution_shift as others
 from lacewing.verification.evidence import Evidence
@@ -158,4 +158,4 @@ def _correlation_interval(
     a, b = (t.double().view(-1, 2).numpy() for t in (own, full))
     rows = np.random.default_rng(seed).integers(len(a), size=(resamples, len(a)))
     drawn = (t[rows].reshape(resamples, -1) for t in (a, b))
-    return interval(_correlations(*drawn))
+    return interval(correlations(*drawn))

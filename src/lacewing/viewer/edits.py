@@ -1,8 +1,8 @@
 """A circuit with changes: nodes off or on, edges cut, nodes held at a value.
 
 What is ablated is a constant, so an edit only moves things between what runs and what is constant:
-a node that is off, or held at a value, is a fill; an edge that is cut leaves its weight times its
-source's fill in the bias of its destination.
+a node that is off, or held at a value, is a constant; an edge that is cut leaves its weight times
+its source's ablation value in the bias of its destination.
 """
 
 import copy
@@ -17,6 +17,7 @@ from torch import Tensor
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
+from lacewing.circuit.components import Component
 from lacewing.circuit.edges import edges_between
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
@@ -94,6 +95,13 @@ def edge_name(family: str, source: int, destination: int) -> str:
     return f"{layer}.{FAMILIES[name]}:{source}->{destination}"
 
 
+def name_of(component: Component) -> str:
+    """A node's name, or an edge's, as the page has them."""
+    if len(component) == 2:
+        return f"{component[0]}.{component[1]}"
+    return edge_name(*component)
+
+
 def parse_edge(edge: str, model: Model) -> tuple[str, int, int]:
     """Family key, source and destination channel of an edge's name.
 
@@ -137,13 +145,13 @@ class Prepared:
     """An edited circuit, ready to run."""
 
     model: Model
-    """The network without the cut weights; its means are the fills, values held included."""
+    """The network without the cut weights; its means are the ablation values, values held included."""
     masks: Mapping[str, Tensor]
     values: Mapping[str, float]
 
 
 def prepare(circuit: Circuit, model: Model, ablation: Ablation, changes: Changes) -> Prepared:
-    """Turn an edited circuit (see `edited`) into a network, masks and fills."""
+    """Turn an edited circuit (see `edited`) into a network, masks and ablation values."""
     ablation_values = {k: v.clone() for k, v in ablation_values_of(model, ablation).items()}
     network = without_cut(model.network, circuit, ablation_values)
     masks = masks_of(network, circuit.nodes)

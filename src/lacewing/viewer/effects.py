@@ -1,13 +1,15 @@
 """What each node and edge is worth: the circuit's loss without it, measured one by one."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from lacewing.ablation.attribution import guessed_changes
 from lacewing.ablation.prefixes import unique_prefixes
 from lacewing.ablation.values import ablation_values_of
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.components import Component
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.viewer.answers import Edit, Effect
-from lacewing.viewer.estimate import estimates
+from lacewing.viewer.edits import name_of
 from lacewing.viewer.session import Session
 from lacewing.viewer.turns import Work
 
@@ -41,7 +43,7 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     ablation_values = ablation_values_of(session.model, circuit.ablation)
     with session.turns.background():
         few = prompts.first(GUESSED_ON)
-        every = _best_first(circuit, estimates(session.model, circuit, few, ablation_values))
+        every = _best_first(guessed_changes(session.model, circuit, few, ablation_values))
         pieces = unique_prefixes(session.model.network, prompts)
         base = float(session.losses([], prompts, pieces).mean())
     work.total = len(every)
@@ -55,10 +57,10 @@ def measure(session: Session, work: Work) -> dict[str, Any]:
     return found
 
 
-def _best_first(circuit: Circuit, worth: dict[str, float]) -> list[tuple[str, Edit]]:
+def _best_first(guessed: Mapping[Component, float]) -> list[tuple[str, Edit]]:
     """Nodes and edges worth measuring, as edits, those guessed to matter most first."""
-    nodes = set(circuit.node_names())
+    named = {name_of(component): change for component, change in guessed.items()}
     return [
-        ("nodes", Edit(off=name)) if name in nodes else ("edges", Edit(cut=name))
-        for name in sorted(worth, key=lambda name: -worth[name])[:MOST]
+        ("edges", Edit(cut=name)) if "->" in name else ("nodes", Edit(off=name))
+        for name in sorted(named, key=lambda name: -named[name])[:MOST]
     ]

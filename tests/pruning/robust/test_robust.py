@@ -35,7 +35,7 @@ def parts(mask: NodeMask) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["mean", "zero", "frozen", "resample"])
-def test_a_stress_is_the_ablation_of_its_name(busy: Model, kind: Ablations) -> None:
+def test_a_constraint_is_the_ablation_of_its_name(busy: Model, kind: Ablations) -> None:
     """The logits under it are those of the model ablated in that way, donors and all."""
     sets = micro.prompt_sets(busy)
     mask, prompts = half_on(busy), sets.train.take(range(8))
@@ -73,7 +73,7 @@ def test_a_subset_lets_half_of_the_rest_run(busy: Model) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(Ablations))
-def test_every_stress_teaches_the_mask(model: Model, sets: PromptSets, kind: Ablations) -> None:
+def test_every_constraint_teaches_the_mask(model: Model, sets: PromptSets, kind: Ablations) -> None:
     """With everything off but the planted nodes, losing one of them is felt under each."""
     widths = site_widths(model.network.config)
     nodes = masks_of(model.network, micro.nodes_of(micro.PLANTED, model.network.config))

@@ -217,7 +217,7 @@ class Known:
     """What the tests look at in the quote circuit, whatever the model of the day."""
 
     edge: str
-    """The connection that costs most when it is cut."""
+    """The edge that costs most when it is cut."""
     node: str
     """The value channel that costs most."""
     other: str

@@ -28,13 +28,13 @@ def on_canvas(tab: Any, node: str) -> tuple[float, float]:
 
 
 def test_four_clicks(shown: Any, measured: Any, loss: Loss) -> None:
-    """From home, two clicks switch off the connection that matters most, and the answer breaks."""
+    """From home, two clicks switch off the edge that matters most, and the answer breaks."""
     tab = shown()
     tab.locator("#start").click()
     before = loss(tab)
     assert before < 0.4
     assert "Which quote closes the string" == tab.locator("h1").inner_text()
-    tab.get_by_role("button", name="Connections", exact=True).click()
+    tab.get_by_role("button", name="Edges", exact=True).click()
     first = tab.locator(".matters li").first
     assert "+" == first.locator(".under b").inner_text()[0]
     first.locator("button.switch").click()
@@ -124,7 +124,7 @@ def test_graph_answers_the_pointer(shown: Any, measured: Any) -> None:
     weights = tab.locator(".near button.weight")
     assert weights.count() >= 2
     weights.first.click()
-    assert "A connection" == tab.locator(".cardhead h2").inner_text()
+    assert "An edge" == tab.locator(".cardhead h2").inner_text()
     token = on_canvas(
         tab, tab.evaluate("document.querySelector('.stage').view.found.rows[0].nodes[0].id")
     )
@@ -133,7 +133,7 @@ def test_graph_answers_the_pointer(shown: Any, measured: Any) -> None:
 
 
 def test_zoom_search_and_threshold(shown: Any, measured: Any) -> None:
-    """Zoom, the number of connections and their measure live in the address; search finds."""
+    """Zoom, the number of edges and their measure live in the address; search finds."""
     tab = shown("#/circuit/quote")
     tab.get_by_role("button", name="zoom in").click()
     tab.wait_for_function("() => location.hash.includes('view=')")

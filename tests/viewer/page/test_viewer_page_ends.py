@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from lacewing.ablation.attribution import guessed_changes
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import Prompts, encode
+from lacewing.viewer.edits import name_of
 from lacewing.viewer.ends import ends
-from lacewing.viewer.estimate import estimates
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,8 @@ def test_about_and_counts(opened: tuple[Model, Circuit, Prompts]) -> None:
 def test_guess_finds_what_matters(opened: tuple[Model, Circuit, Prompts], measured: Any) -> None:
     """One backward pass puts the node and the edge whose ablation costs most far in front."""
     model, circuit, prompts = opened
-    worth = estimates(model, circuit, prompts, ablation_values_of(model, "mean"))
+    found = guessed_changes(model, circuit, prompts, ablation_values_of(model, "mean"))
+    worth = {name_of(component): change for component, change in found.items()}
     assert circuit.n_nodes + circuit.n_edges == len(worth)
     best = sorted(worth, key=lambda name: -worth[name])
     assert measured.node in [name for name in best if "->" not in name][:20]

@@ -49,13 +49,13 @@ def test_home(shown: Callable[..., Any], measured: Any) -> None:
     tab.locator("#filter").fill("zzz")
     assert "Nothing fits these words." in tab.locator("main").inner_text()
     tab.locator("#filter").fill("")
-    tab.get_by_role("button", name="connections").click()
+    tab.get_by_role("button", name="edges").click()
     edges = [
         int(t.replace(",", ""))
         for t in tab.locator("tr:has(.verdict) td:nth-child(4)").all_inner_texts()
     ]
     assert sorted(edges) == edges
-    tab.get_by_role("button", name="connections").click()
+    tab.get_by_role("button", name="edges").click()
     tab.reload()
     tab.wait_for_selector("main[data-ready]")
     assert "descending" == tab.locator("th[aria-sort]").get_attribute("aria-sort")
@@ -154,7 +154,7 @@ def test_try_it_with_a_cut(shown: Callable[..., Any], measured: Any) -> None:
 def test_compare(shown: Callable[..., Any], measured: Any) -> None:
     """Two circuits of one model share nodes by name; of two models only sizes are compared."""
     tab = opened(shown, measured, "compare")
-    assert re.search(r"\d+ nodes and \d+ connections are in both", tab.locator("main").inner_text())
+    assert re.search(r"\d+ nodes and \d+ edges are in both", tab.locator("main").inner_text())
     tab.locator(".lists summary").first.click()
     link = tab.locator(".lists details").first.locator("a").first
     assert "#/circuit/quote?node=" in link.get_attribute("href")
@@ -174,7 +174,7 @@ def test_frontier(shown: Callable[..., Any], measured: Any) -> None:
     several = plot.get_by_role("button", name="narrow")
     several.focus()
     tab.keyboard.press("Enter")
-    assert "narrow: 60 connections (95 % interval 40 to 90)" in plot.locator(".about").inner_text()
+    assert "narrow: 60 edges (95 % interval 40 to 90)" in plot.locator(".about").inner_text()
     tab.reload()
     tab.wait_for_selector(".frontier .about a")
     assert ["#/circuit/quote", "#/circuit/smaller"] == plot.locator(".about a").evaluate_all(

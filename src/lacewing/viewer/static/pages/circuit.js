@@ -40,7 +40,7 @@ function introduce(host, { circuit }) {
     host,
     h("h1", {}, title(circuit.description, circuit.task)),
     h("p.lead", {},
-      h("b", {}, `${many(circuit.nodes.length, "node")}${share}`), ` and ${many(edges, "connection")} decide it. `,
+      h("b", {}, `${many(circuit.nodes.length, "node")}${share}`), ` and ${many(edges, "edge")} decide it. `,
       losses.circuit === undefined ? "" : `On their own they lose ${number(losses.circuit)} nats per answer, the whole model ${number(losses.full)}`,
       without === undefined ? ". " : `; without them the model loses ${number(without, 2)}, where guessing loses 0.69. `,
     ),

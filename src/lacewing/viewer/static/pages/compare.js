@@ -15,7 +15,7 @@ const FACTS = [
   ["task", (c) => c.task, (c) => c.task.replaceAll("_", " ")],
   ["model", (c) => c.model_name],
   ["nodes", (c) => c.nodes, (c) => count(c.nodes)],
-  ["connections", (c) => c.edges, (c) => count(c.edges)],
+  ["edges", (c) => c.edges, (c) => count(c.edges)],
   ["loss, nats", (c) => c.loss, (c) => number(c.loss)],
   ["whole model", (c) => c.full_loss, (c) => number(c.full_loss)],
   ["seed", (c) => c.seed],
@@ -79,7 +79,7 @@ function both(host, found) {
   const { left, right } = found;
   const colour = (side) => h(`span.swatch.${side}`, {}, side === "left" ? left.id : right.id);
   const facts = FACTS.map(([words, value]) => [words, value(left), value(right)]);
-  const fact = (words, value) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, words === "connections" && ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""));
+  const fact = (words, value) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, words === "edges" && ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""));
   const ratio = Math.max(left.edges, right.edges) / Math.max(Math.min(left.edges, right.edges), 1);
   const sites = h("div.table");
   fill(host,
@@ -104,7 +104,7 @@ function both(host, found) {
 function shared(found) {
   if (!found.same_model) return h("p.lead", {}, "They belong to two models, so no node of one is a node of the other; sizes can be compared, names cannot.");
   const { nodes, edges, jaccard } = found;
-  return h("p.lead", {}, h("b", {}, `${count(nodes.shared.length)} nodes and ${count(edges.shared.length)} connections are in both`), `: ${percent(jaccard.nodes)} of all their nodes, ${percent(jaccard.edges)} of all their connections.`);
+  return h("p.lead", {}, h("b", {}, `${count(nodes.shared.length)} nodes and ${count(edges.shared.length)} edges are in both`), `: ${percent(jaccard.nodes)} of all their nodes, ${percent(jaccard.edges)} of all their edges.`);
 }
 
 function names(key, found) {

@@ -11,7 +11,7 @@ const COLUMNS = [
   ["task", "task", (c) => c.task],
   ["model", "model", (c) => c.model_name],
   ["nodes", "nodes", (c) => c.nodes],
-  ["edges", "connections", (c) => c.edges],
+  ["edges", "edges", (c) => c.edges],
   ["loss", "loss, nats", (c) => c.loss],
   ["full", "whole model", (c) => c.full_loss],
   ["verdict", "verdict", (c) => c.verdict],
@@ -43,7 +43,7 @@ function opening(home) {
       ? h("a.start", { href: address(["circuit", first.id]), id: "start" },
           h("small", {}, "Start here"),
           h("b", {}, title(first.description, first.task)),
-          h("span.soft", {}, `${count(first.nodes)} nodes, ${count(first.edges)} connections`),
+          h("span.soft", {}, `${count(first.nodes)} nodes, ${count(first.edges)} edges`),
           h("span.button.main", {}, "Open the circuit"))
       : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }

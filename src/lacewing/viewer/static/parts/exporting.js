@@ -8,7 +8,7 @@ const FILES = [
   ["wiring.json", "The wiring as such a graph, without positions"],
   ["circuit.dot", "Graphviz"],
   ["circuit.mmd", "Mermaid"],
-  ["edges.csv", "All connections as a table"],
+  ["edges.csv", "All edges as a table"],
   ["nodes.csv", "All nodes as a table"],
 ];
 

@@ -1,4 +1,4 @@
-/** The frontier of a sweep: what a model can do against how many connections it takes. */
+/** The frontier of a sweep: what a model can do against how many edges it takes. */
 
 import { fill, h, s } from "../dom.js";
 import { buttons, csv } from "../save.js";
@@ -8,7 +8,7 @@ import { count, many, number } from "../words.js";
 const [WIDTH, HEIGHT] = [760, 420];
 const ROOM = { left: 74, right: 24, top: 18, bottom: 52 };
 const COLOURS = ["plus", "minus", "third", "node"];
-const WORDS = { validation_loss: "validation loss, nats per token", loss: "task loss, nats", edges: "connections", nodes: "nodes", target_loss: "target loss, nats" };
+const WORDS = { validation_loss: "validation loss, nats per token", loss: "task loss, nats", edges: "edges", nodes: "nodes", target_loss: "target loss, nats" };
 
 /** A sweep's plot, its legend, what the chosen point stands for, and its table. */
 export function frontier(sweep) {
@@ -47,7 +47,7 @@ function over({ tasks, points }) {
 function chosen(p) {
   const interval = p.y_interval ? ` (95 % interval ${count(p.y_interval[0])} to ${count(p.y_interval[1])})` : "";
   return [
-    h("p", {}, h("b", {}, p.label), `: ${many(p.y, "connection")}${interval} at ${number(p.x)}.`),
+    h("p", {}, h("b", {}, p.label), `: ${many(p.y, "edge")}${interval} at ${number(p.x)}.`),
     p.circuits?.length
       ? h("p.row", {}, "Open: ", p.circuits.map((id, i) => h("a.button", { href: address(["circuit", id]), title: id }, (p.tasks?.[i] ?? id).replaceAll("_", " "))))
       : h("p.soft", {}, "Its circuits are not under the served folder."),
@@ -81,7 +81,7 @@ function point(p, x, y, colour, i, choose) {
   const bars = [];
   if (p.y_interval?.[0] > 0) bars.push(s("line", { x1: px, x2: px, y1: y(p.y_interval[0]), y2: y(p.y_interval[1]), stroke: colour }));
   if (p.x_interval) bars.push(s("line", { y1: py, y2: py, x1: x(p.x_interval[0]), x2: x(p.x_interval[1]), stroke: colour }));
-  const words = `${p.label}: ${number(p.x)}, ${many(p.y, "connection")}`;
+  const words = `${p.label}: ${number(p.x)}, ${many(p.y, "edge")}`;
   const mark = s("path", { d: d3.symbol(d3.symbolsFill[i % 7], 90)(), transform: `translate(${px} ${py})`, fill: colour, stroke: "var(--paper)" }, s("title", {}, words));
   const pick = (event) => {
     if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;

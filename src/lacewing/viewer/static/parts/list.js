@@ -10,7 +10,7 @@ import { read, update } from "../state.js";
 
 const PAGE = 100;
 
-/** Fill the list of all nodes and connections. */
+/** Fill the list of all nodes and edges. */
 export function list(host, session) {
   let kind = read().query.list === "edges" ? "edges" : "nodes";
   let words = "";
@@ -19,7 +19,7 @@ export function list(host, session) {
   const find = h("input", { type: "search", id: "list-find", placeholder: "part of a name or token" });
   const pick = (key, text) => h("button", { type: "button", data: { kind: key }, "aria-pressed": String(kind === key), on: { click: () => ((kind = key), (shown = PAGE), keep(), show()) } }, text);
   const keep = () => update({ list: host.open ? kind : "" });
-  const picks = [pick("nodes", "Nodes"), pick("edges", "Connections")];
+  const picks = [pick("nodes", "Nodes"), pick("edges", "Edges")];
   const save = h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${kind}`, head(), rows().map((r) => r.cells)) } }, "Save as CSV");
   host.append(
     h("summary", {}, "Everything as a list"),
@@ -31,7 +31,7 @@ export function list(host, session) {
   const off = ["effects", "cut", "graph"].map((name) => session.on(name, () => host.open && show()));
 
   const proven = Boolean(session.circuit.certificate);
-  const head = () => [...(kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["connection", "from", "to", "weight", "effect"]), ...(proven ? ["slack"] : [])];
+  const head = () => [...(kind === "nodes" ? ["node", "where", "about", "bias", "effect"] : ["edge", "from", "to", "weight", "effect"]), ...(proven ? ["slack"] : [])];
 
   function rows() {
     const { graph } = session;

@@ -50,7 +50,7 @@ export function panel(host, session) {
     const [from, to] = [nodes[links.source[link]], nodes[links.destination[link]]];
     const own = h("div.switches");
     fill(host,
-      head("A connection", id, session),
+      head("An edge", id, session),
       h("p", {}, jump(session, from), h("span.arrow", {}, "→"), jump(session, to)),
       h("dl.facts", {}, fact("weight", signed(links.weight[link], 3)), session.effect(id) === undefined ? null : fact("switched off, the loss changes by", signed(session.effect(id), 3)), slack(session.circuit.edges.slack?.[link])),
       own, notesBox(id));
@@ -121,7 +121,7 @@ export function panel(host, session) {
       h("summary", {}, `${words} (${list.length})`),
       h("ul.links", {}, list.slice(0, 40).map(({ link, id, weight }) => h("li", {},
         jump(session, session.graph.nodes[end[link]]),
-        h("button.quiet.weight", { type: "button", title: `Look at the connection ${id}`, on: { click: () => session.choose(id) } }, signed(weight))))));
+        h("button.quiet.weight", { type: "button", title: `Look at the edge ${id}`, on: { click: () => session.choose(id) } }, signed(weight))))));
   }
 
   const off = [session.on("chosen", show), session.on("graph", show)];

@@ -1,4 +1,4 @@
-/** The graph with its tools: find, how many connections, measure, zoom, groups, saving. */
+/** The graph with its tools: find, how many edges, measure, zoom, groups, saving. */
 
 import { fill, h } from "../dom.js";
 import { figure } from "../graph/figure.js";
@@ -15,7 +15,7 @@ import { find } from "./find.js";
 import { groups } from "./groups.js";
 
 const FIRST = 800;
-/** Connections shown at first; a dense circuit has many times more, and reads no better with all. */
+/** Edges shown at first; a dense circuit has many times more, and reads no better with all. */
 
 /** Show the graph of a session. */
 export function stage(host, session) {
@@ -79,10 +79,10 @@ function limits(session, view) {
   const total = view.found.links.count;
   const query = read().query;
   const start = Math.min(Number(query.show) || FIRST, total);
-  const measure = h("select", { id: "measure", "aria-label": "what makes a connection strong" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
+  const measure = h("select", { id: "measure", "aria-label": "what makes an edge strong" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
   measure.value = query.by === "effect" ? "effect" : "weight";
   // The slider runs over the logarithm: the step from 10 to 20 is worth as much as 10,000 to 20,000.
-  const slider = h("input", { type: "range", id: "limit", min: 0, max: 100, step: 0.5, "aria-label": "connections shown" });
+  const slider = h("input", { type: "range", id: "limit", min: 0, max: 100, step: 0.5, "aria-label": "edges shown" });
   const said = h("output", { for: "limit" });
   const of = () => Math.min(Math.round(Math.exp((slider.value / 100) * Math.log(total))), total);
   let number = start;
@@ -97,7 +97,7 @@ function limits(session, view) {
   slider.addEventListener("input", () => ((number = of()), show()));
   measure.addEventListener("change", show);
   show();
-  return h("div.limits", {}, h("label", { for: "limit" }, "Connections"), slider, said, measure, h("span.unseen", {}, `${edges} edges in all`));
+  return h("div.limits", {}, h("label", { for: "limit" }, "Edges"), slider, said, measure, h("span.unseen", {}, `${edges} edges in all`));
 }
 
 function zoom(host, view) {
