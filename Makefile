@@ -6,14 +6,17 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 DEMO ?= demo
+ALONE := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+PARALLEL := -n auto --maxprocesses 8 --dist loadscope
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-all check bench clean
 
 help:
-	@echo 'make demo    train, prune, verify and compare on this machine; ends with a report ($(DEMO)/)'
-	@echo 'make test    all tests'
-	@echo 'make check   ruff, mypy and the rules of the house'
-	@echo 'make bench   speed against the naive baselines'
+	@echo 'make demo      train, prune, verify and compare on this machine; ends with a report ($(DEMO)/)'
+	@echo 'make test      the tests, some minutes'
+	@echo 'make test-all  the long ones too: whole sweeps, GPU kernels interpreted, pages in a browser'
+	@echo 'make check     ruff, mypy and the rules of the house'
+	@echo 'make bench     speed against the naive baselines'
 
 $(VENV)/.demo: pyproject.toml blame/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'lacewing needs Python 3.11 or newer; none found on the PATH' >&2; exit 1; }
@@ -30,7 +33,11 @@ demo: $(VENV)/.demo
 	@$(VENV)/bin/lacewing demo --output $(DEMO)
 
 test: $(VENV)/.dev
-	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist loadscope
+	@$(ALONE) $(RUN) pytest -m 'not long' $(PARALLEL)
+
+# Run-time type checks stay with the short tests: around whole trainings they double the time.
+test-all: test
+	@$(ALONE) $(RUN) pytest -m long $(PARALLEL) -o addopts='--strict-markers --strict-config -ra'
 
 check: $(VENV)/.dev
 	@$(RUN) ruff check .

@@ -50,6 +50,8 @@ TRIALS: dict[str, dict[str, Any]] = {
     "rate_3": {"learning_rate": 0.03},
     "zeros_4": {"zeros_from_every": 4},
     "layers_4": {"n_layer": 4, "expansion": 1.25},
+    "wide": {"expansion": 2.0, "density": 0.04, "zeros_from_every": 4},
+    "wide_layers_3": {"expansion": 2.0, "density": 0.04, "zeros_from_every": 4, "n_layer": 3},
 }
 """What each trial changes of BASE."""
 TASK_CORPUS = "code:standard_library"

@@ -24,7 +24,14 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.evaluate import site_means
 from lacewing.training.loop import train
 
-SOURCE = Path(__file__).parents[1] / "src"
+TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src"
+LONG = (
+    *("kernels/test_cuda_", "kernels/test_triton_compile", "sweep/test_sweep_run"),
+    *("sweep/test_sweep_cluster", "pruning/test_small", "viewer/page/"),
+)
+"""Files whose tests take long: GPU kernels interpreted and compiled, whole sweeps, prunings of the
+models that ship, and pages in a browser. `make test-all` runs them."""
 NAMES = ("count", "total", "value", "items", "name", "path", "result", "index", "line", "current")
 SMALL: dict[str, Any] = {
     "expansion": 1.0,
@@ -46,6 +53,13 @@ SMALL: dict[str, Any] = {
     "validation_tokens": 1024,
 }
 """A run of 30 steps that takes a second or two."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long tests."""
+    for item in items:
+        if item.path.is_relative_to(TESTS) and str(item.path.relative_to(TESTS)).startswith(LONG):
+            item.add_marker(pytest.mark.long)
 
 
 def module(number: int) -> str:
