@@ -31,8 +31,9 @@ from lacewing.model.store import Model
 from lacewing.pruning.component_mask import ComponentMask
 from lacewing.pruning.elimination import eliminated
 from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.mask_learning import drawn, follow, mask_optimizer, penalty_at
 from lacewing.pruning.merge import merged
-from lacewing.pruning.node_search import Search, drawn, follow, mask_optimizer, penalty_at
+from lacewing.pruning.node_search import Search
 from lacewing.pruning.reachability import circuit_of_components, reachable
 from lacewing.pruning.selection import smallest
 from lacewing.tasks.scoring import two_answer_loss

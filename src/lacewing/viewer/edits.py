@@ -145,7 +145,7 @@ class Prepared:
     """An edited circuit, ready to run."""
 
     model: Model
-    """The network without the cut weights; its means are the ablation values, values held included."""
+    """The network without the cut weights; its means are ablation values, those held included."""
     masks: Mapping[str, Tensor]
     values: Mapping[str, float]
 
