@@ -17,7 +17,7 @@ from lacewing.model.hooks import edit
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
-from lacewing.pruning.node_search import follow, gradients
+from lacewing.pruning.mask_learning import follow, gradients
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.pair import Pair
 from lacewing.tasks.scoring import two_answer_loss

@@ -19,7 +19,8 @@ from lacewing.errors import ConfigError, DataError
 from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning.node_search import Search, Wanted, penalty_at, step_together
+from lacewing.pruning.mask_learning import penalty_at
+from lacewing.pruning.node_search import Search, Wanted, step_together
 from lacewing.pruning.prune import prune, prune_many
 from lacewing.pruning.selection import smallest, smallest_selection
 from lacewing.tasks.scoring import two_answer_loss

@@ -91,8 +91,8 @@ def _runner(
         return lambda rows: _resampled(network, prompts, rows, masks)
     ablation_values = ablation_values_of(model, ablation)
     if masks.keys() == site_widths(network.config).keys() and _few(masks):
-        live = CompiledCircuit(network, masks, ablation_values)
-        return lambda rows: live.logits(_places(prompts.take(rows)))
+        compiled = CompiledCircuit(network, masks, ablation_values)
+        return lambda rows: compiled.logits(_prefixes(prompts.take(rows)))
     return lambda rows: _masked(network, prompts.take(rows), masks, ablation_values)
 
 
@@ -105,7 +105,7 @@ def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
     return network(prompts.tokens, at=prompts.last)
 
 
-def _places(prompts: Prompts) -> UniquePrefixes:
+def _prefixes(prompts: Prompts) -> UniquePrefixes:
     return UniquePrefixes.of(prompts.tokens, prompts.last)
 
 

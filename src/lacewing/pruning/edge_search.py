@@ -31,8 +31,9 @@ from lacewing.model.store import Model
 from lacewing.pruning.component_mask import ComponentMask
 from lacewing.pruning.elimination import eliminated
 from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.mask_learning import drawn, follow, mask_optimizer, penalty_at
 from lacewing.pruning.merge import merged
-from lacewing.pruning.node_search import Search, drawn, follow, mask_optimizer, penalty_at
+from lacewing.pruning.node_search import Search
 from lacewing.pruning.reachability import circuit_of_components, reachable
 from lacewing.pruning.selection import smallest
 from lacewing.tasks.scoring import two_answer_loss
@@ -63,17 +64,19 @@ def fewest_edges(
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
     config, sets = search.wanted.config, search.sets
-    tell, cuts = _after(f"edges of {sets.name}", say), [circuit]
+    tell, selections = _after(f"edges of {sets.name}", say), [circuit]
     for number in range(config.edge_masks):
         seeded = dataclasses.replace(config, seed=config.seed + number)
         told = _after(f"mask {number + 1} of {config.edge_masks}", tell)
         near = around(model, search, AROUND / 2**number)
         stages = learned(model, near, sets, seeded, told)
-        cuts += filter(None, (_cut(model, circuit, components, sets) for components in stages))
-    distinct, small = {components_of(cut): cut for cut in cuts}, []
-    for number, cut in enumerate(distinct.values(), 1):
+        selections += filter(
+            None, (_selected(model, circuit, components, sets) for components in stages)
+        )
+    distinct, small = {components_of(selected): selected for selected in selections}, []
+    for number, selected in enumerate(distinct.values(), 1):
         tell(f"circuit {number} of {len(distinct)}, to be pruned")
-        small.append(eliminated(model, cut, sets.validation) or cut)
+        small.append(eliminated(model, selected, sets.validation) or selected)
     return merged(model, small, sets.validation, tell)
 
 
@@ -114,26 +117,26 @@ def learned(
     )
     share = len(mask.nodes) / max(1, len(mask.edges))
     vocab = model.network.config.vocab_size
-    learned_scale = LearnedCalibration(vocab) if config.calibrate else None
+    calibration = LearnedCalibration(vocab) if config.calibrate else None
     optimizer = mask_optimizer(mask, config)
     stages = {round(point) for point in np.linspace(steps / 2, steps, config.stages)}
     rankings = []
     for at in range(steps):
         batch = drawn(sets.train, config.batch, generator)
         logits = mask.logits(batch.tokens, batch.last)
-        loss = two_answer_loss(learned_scale(logits) if learned_scale else logits, batch).mean()
+        loss = two_answer_loss(calibration(logits) if calibration else logits, batch).mean()
         cost = share * penalty_at(config, at // LONGER) * mask.cost(NODE)
         (loss + cost).backward()  # type: ignore[no-untyped-call]
         follow(mask, optimizer, config, at / steps)
-        if learned_scale:
-            learned_scale.follow()
+        if calibration:
+            calibration.follow()
         say(f"{mask.edges_on()} on, step {at + 1} of {steps}")
         if at + 1 in stages:
             rankings.append(mask.ranked())
     return rankings
 
 
-def _cut(
+def _selected(
     model: Model, circuit: Circuit, components: Sequence[Component], sets: PromptSets
 ) -> Circuit | None:
     """How few of the highest-ranked components reach the circuit's target."""

@@ -93,7 +93,7 @@ def eliminated(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | No
         return None
     _eliminate(editor, prompts, MEASURED)
     nodes, edges = editor.arrays()
-    return dataclasses.replace(circuit, nodes=nodes, edges=edges)
+    return dataclasses.replace(circuit, nodes=nodes, edges=edges, certificate=None)
 
 
 def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:

@@ -23,7 +23,7 @@ from lacewing.tasks.batch import Prompts
 POOL = 8
 """Circuits that are remembered, those with fewest edges."""
 FRUITLESS = 4
-"""Joins in a row that give none smaller, after which it ends."""
+"""Merges in a row that give none smaller, after which it ends."""
 
 
 def merged(
@@ -32,13 +32,13 @@ def merged(
     prompts: Prompts,
     say: Callable[[str], None] = lambda words: None,
 ) -> Circuit:
-    """The smallest of some circuits and of what comes of joining them.
+    """The smallest of some circuits and of what comes of merging them.
 
     Args:
         model: Their model.
         circuits: Of one task and target, which they reach on these prompts.
         prompts: What decides.
-        say: Called before every join.
+        say: Called before every merge.
     """
     pool, tried, fruitless = _smallest({components_of(one): one for one in circuits}), set(), 0
 

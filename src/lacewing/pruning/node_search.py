@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.masks import Masks, masks_of
-from lacewing.ablation.node_mask import Mask, NodeMask
+from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_loss
 from lacewing.ablation.worst_subset import STARTS
 from lacewing.circuit.config import PruneConfig
@@ -20,13 +20,13 @@ from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.mask_learning import drawn, follow, gradients, mask_optimizer, penalty_at
 from lacewing.pruning.node_elimination import eliminate_nodes
 from lacewing.pruning.robust.adversary import Adversary
 from lacewing.pruning.robust.constraints import RobustTarget
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, Turn, losses, rotation
+from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, rotation
 from lacewing.pruning.selection import Selection, Target, TargetLoss, smallest_selection
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
@@ -282,12 +282,6 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
     return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on"
 
 
-def penalty_at(config: PruneConfig, step: int) -> float:
-    """The cost of a kept node at a step: geometric from `penalty_from` to `penalty_to`."""
-    way = step / max(1, config.steps - 1)
-    return float(config.penalty_from * (config.penalty_to / config.penalty_from) ** way)
-
-
 def _start(model: Model, wanted: Wanted) -> NodeMask:
     config, widths = wanted.config, site_widths(model.network.config)
     generator = torch.Generator().manual_seed(config.seed)
@@ -297,64 +291,3 @@ def _start(model: Model, wanted: Wanted) -> NodeMask:
     if wanted.forbidden is not None:
         forbidden = torch.cat(list(masks_of(model.network, wanted.forbidden).values()))
     return NodeMask(widths, model.means, init, config.temperature, forbidden)
-
-
-def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:
-    """Some pairs by chance, as one step sees them."""
-    count = len(prompts)
-    return prompts.take(torch.randint(count, (min(batch, count),), generator=generator).tolist())
-
-
-def gradients(
-    network: Transformer,
-    masks: Sequence[NodeMask],
-    batches: Sequence[Prompts],
-    penalties: Sequence[float],
-    calibrations: Sequence[LearnedCalibration | None] = (),
-    asked: Asked = PLAIN,
-    generator: torch.Generator | None = None,
-    inputs: Sequence[RobustInputs] = (),
-) -> list[float]:
-    """Gradients of masks from a batch of prompts each; the task losses, in nats.
-
-    Args:
-        network: The model.
-        masks: One per circuit.
-        batches: The prompts of each.
-        penalties: What a node of each costs.
-        calibrations: Learned with the masks, where they are wanted.
-        asked: The constraint that the masks learn under.
-        generator: Draws what a constraint leaves to chance.
-        inputs: Of each robust search; constraints that are plain ablations need none.
-    """
-    random = generator or torch.default_generator
-    calibrations = calibrations or [None] * len(masks)
-    task_losses = losses(asked, Turn(network, masks, batches, calibrations, inputs, random))
-    sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
-    torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
-    return [float(loss.detach()) for loss in task_losses]
-
-
-def mask_optimizer(mask: Mask, config: PruneConfig) -> torch.optim.Optimizer:
-    """What moves a mask's tau."""
-    return torch.optim.AdamW(
-        [mask.tau],
-        lr=config.learning_rate,
-        betas=(0.9, config.beta2),
-        weight_decay=config.weight_decay,
-    )
-
-
-def follow(mask: Mask, optimizer: torch.optim.Optimizer, config: PruneConfig, way: float) -> None:
-    """One optimizer step of a mask, its gradient scaled down to an RMS of at most `clip`.
-
-    The learning rate decays along the way, a share from 0 to 1, to a tenth.
-    """
-    assert mask.tau.grad is not None
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * (1 - 0.9 * way)
-    rms = mask.tau.grad.square().mean().sqrt()
-    mask.tau.grad.mul_(config.clip / rms.clamp(min=config.clip))
-    optimizer.step()
-    optimizer.zero_grad()
-    mask.clamp_()

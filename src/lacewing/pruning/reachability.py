@@ -98,4 +98,5 @@ def circuit_of_components(
         circuit,
         nodes=nodes_of(masks),
         edges={f: np.array(pairs, dtype=np.int32).reshape(-1, 2) for f, pairs in kept.items()},
+        certificate=None,
     )

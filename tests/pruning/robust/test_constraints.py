@@ -21,7 +21,8 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning.node_search import Search, Wanted, gradients, step_together
+from lacewing.pruning.mask_learning import gradients
+from lacewing.pruning.node_search import Search, Wanted, step_together
 from lacewing.pruning.prune import prune
 from lacewing.pruning.robust.adversary import Adversary
 from lacewing.pruning.robust.constraints import (

@@ -15,7 +15,7 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning.node_search import gradients
+from lacewing.pruning.mask_learning import gradients
 from lacewing.pruning.robust.ablations import Ablations, put_on
 
 SEED = 5
