@@ -44,14 +44,12 @@ TRIALS: dict[str, dict[str, Any]] = {
     "density_4": {"density": 0.04},
     "density_1": {"density": 0.01, "floor": 2},
     "topk_8": {"abs_topk": 0.125},
+    "rate_3": {"learning_rate": 0.03},
+    "zeros_4": {"zeros_from_every": 4},
     "context_64": {"context": 64, "batch": 32},
     "context_256": {"context": 256, "batch": 8},
     "batch_4k": {"batch": 32},
-    "rate_3": {"learning_rate": 0.03},
-    "zeros_4": {"zeros_from_every": 4},
     "layers_4": {"n_layer": 4, "expansion": 1.25},
-    "wide": {"expansion": 2.0, "density": 0.04, "zeros_from_every": 4},
-    "wide_layers_3": {"expansion": 2.0, "density": 0.04, "zeros_from_every": 4, "n_layer": 3},
 }
 """What each trial changes of BASE."""
 TASK_CORPUS = "code:standard_library"
