@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from lacewing.data.summary import CorpusSummary
 
 import micro
 from lacewing.circuit import natural_text
@@ -17,6 +16,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.cli.verify import Verify
 from lacewing.data.corpus import Corpus
+from lacewing.data.source import CorpusSummary
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.pair import Draft
@@ -191,7 +191,7 @@ def test_other_files(
     monkeypatch.setattr(others, "_roots", lambda name: [text])
     monkeypatch.setattr(others, "FILES", 12)
     source = others._SomeFiles((text,))
-    names = [name for name, _ in source(CorpusSummary())]
+    names = [found.path for found in source(CorpusSummary())]
     assert 12 == len(names)
     assert {"task"} == {others.split_of(name) for name in names}
     circuit = make(model, micro.PLANTED, config=SIZES)
