@@ -74,7 +74,9 @@ PAIRS = (Pair("Xa=", "Ya=", "P", "Q", "one"), Pair("X\u2028\x85=", "Y\u2028\x85=
 
 
 _ONE = {"verdict": True, "loss": 0.1, "interval": [0.08, 0.12], "threshold": 0.15, "reason": "kept"}
-_ONE |= {"random": {"count": 20, "mean": 1.0, "lowest": 0.8, "highest": 1.2}}
+_ONE |= {"random": {"count": 20, "mean": 1.0, "lowest": 0.8, "highest": 1.2}, "margin": [0.7, 0.9]}
+_TWO = {"verdict": True, "loss": 0.6, "interval": [0.5, 0.7], "threshold": 0.35, "reason": "lost"}
+_TWO |= {"random": {"count": 20, "mean": 0.1, "lowest": 0.1, "highest": 0.2}, "margin": [0.4, 0.5]}
 SHORT_TEST = {
     "task": "first_letter",
     "model_id": "0123456789abcdef",
@@ -83,7 +85,7 @@ SHORT_TEST = {
     "full": 0.02,
     "full_interval": [0.01, 0.03],
     "sufficient": _ONE,
-    "necessary": _ONE,
+    "necessary": _TWO,
 }
 """What the short test leaves in verification.json."""
 
@@ -98,8 +100,11 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.train(["a b"], vocab_size=258)
 
 
-def micro(seed: int = 0, dense: bool = False) -> Model:
-    """The model; the seed draws its distractors, `dense` makes every weight nonzero."""
+def micro(seed: int = 0, dense: bool = False, bigram: bool = False) -> Model:
+    """The model; the seed draws its distractors, `dense` makes every weight nonzero.
+
+    With `bigram` it has a table that says P right after X and Q right after Y.
+    """
     letters = tokenizer()
     config = ModelConfig(
         n_layer=1,
@@ -109,13 +114,17 @@ def micro(seed: int = 0, dense: bool = False) -> Model:
         vocab_size=letters.vocab_size,
         context=16,
         abs_topk=None,
-        bigram=False,
+        bigram=bigram,
     )
     network = Transformer(config)
     network.eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     _distract(network, generator)
     _plant(network, letters)
+    if network.bigram is not None:
+        network.bigram.zero_()
+        for last, answer in ("XP", "YQ"):
+            network.bigram[letters.single(last), letters.single(answer)] = 4
     if dense:
         for name, weight in network.named_parameters():
             if weight.ndim == 2 and "block" in name:
@@ -194,12 +203,14 @@ def write_run(model: Model, folder: Path) -> Path:
     return folder
 
 
-def write_pairs(path: Path, count: int = 160, seed: int = 5) -> Path:
-    """Save pairs as a JSONL task."""
+def write_pairs(path: Path, count: int = 160, seed: int = 5, ask: bool = True) -> Path:
+    """Save pairs as a JSONL task; without `ask` they end with the letter that decides."""
     import json
 
     keys = ("clean", "corrupted", "clean_answer", "corrupted_answer")
     rows = [{key: getattr(pair, key) for key in keys} for pair in _pairs(count, seed)]
+    for row in rows if not ask else ():
+        row |= {key: row[key][1:-1] + row[key][0] for key in ("clean", "corrupted")}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

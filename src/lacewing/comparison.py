@@ -139,9 +139,7 @@ def compare(
             "no task is learned by both models, so there is nothing to compare; "
             + "; ".join(s["reason"] for s in left_out[:3])
         )
-    result = Comparison(
-        sparse.source, dense.source, config.target_loss, tuple(seeds), rows, left_out
-    )
+    result = Comparison(sparse.source, dense.source, config.chosen_at, tuple(seeds), rows, left_out)
     artifacts.write_json(output / "comparison.json", result.as_json())
     return result
 
@@ -169,10 +167,10 @@ def _learned(
 
 def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
     score = evaluate(model, sets.validation)
-    if score.loss > config.target_loss:
+    if score.loss > config.chosen_at:
         raise DataError(
             f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
-            f"prompts, target {config.target_loss:g}"
+            f"prompts, target {config.chosen_at:g}"
         )
 
 

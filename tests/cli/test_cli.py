@@ -10,6 +10,8 @@ import pytest
 
 import micro
 from lacewing.cli.app import main
+from lacewing.cli.prune import Prune
+from lacewing.tasks.pair import Pair
 
 SEARCH = [
     "--target-loss",
@@ -91,11 +93,54 @@ def test_prune_prints_the_published_form(
     assert 15 == found["nodes"]
     assert {"paper": 8, "all": micro.ALL_EDGES} == found["edges"]
     assert {"full", "circuit"} == set(found["loss"])
+    assert found["reached"]["verdict"] is True
     assert found["loss"]["circuit"] <= found["loss"]["full"] <= micro.TARGET
     assert micro.TARGET == found["target_loss"]
     assert found["seconds"] > 0
     names = {"circuit.json", "nodes.safetensors", "pairs.jsonl", "manifest.json"}
     assert names == {path.name for path in (tmp_path / "circuit").iterdir()}
+
+
+def test_prune_warns_where_test_prompts_miss_the_target() -> None:
+    """Where the whole interval is above it, and where it straddles it; else there is no warning."""
+
+    def shown(verdict: bool | None, low: float, high: float) -> str:
+        reached = {"verdict": verdict, "interval": [low, high], "pairs": 13}
+        facts = {"nodes": 3, "edges": {"paper": 2, "all": 4}, "target_loss": 0.15, "seconds": 1.0}
+        facts |= {"chosen_at": 0.1} | {"loss": {"circuit": 0.1, "full": 0.05}, "reached": reached}
+        return Prune.show(facts)
+
+    assert "warning" not in shown(True, 0.1, 0.15)
+    assert "\nwarning: misses the target 0.15 on 13 test pairs: [0.200, 0.400]" in shown(
+        False, 0.2, 0.4
+    )
+    assert "\nwarning: not shown to reach the target 0.15 on 13 test pairs: [0.100, 0.400]" in (
+        shown(None, 0.1, 0.4)
+    )
+
+
+def test_no_circuit_where_the_last_token_decides(
+    refused: Refuse, answer: Json, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The bigram table needs no node: nothing is written; an empty circuit of old is none."""
+    model = micro.micro(bigram=True)
+    run, folder = micro.write_run(model, tmp_path / "run"), tmp_path / "circuit"
+    task = str(micro.write_pairs(tmp_path / "last.jsonl", ask=False))
+    line = refused(["prune", "--model", str(run), "--task", task, "--output", str(folder), *SEARCH])
+    assert (
+        "lacewing: no circuit: the bigram table alone gives 0.018; use pairs with the same last "
+        "token"
+    ) == line
+    assert not folder.exists()
+    pairs = tuple(Pair(f"{c}X", f"{c}Y", "P", "Q", "") for c in "abcdefgh")
+    micro.make(model, {}, pairs=pairs, model_source=str(run)).save(folder)
+    found = answer(["verify", "--circuit", str(folder), "--quick"])
+    assert found["sufficient"]["loss"] < micro.TARGET
+    assert found["sufficient"]["verdict"] is False
+    main(["verify", "--circuit", str(folder), "--quick"])
+    shown = capsys.readouterr().out
+    assert "sufficient: NO - no circuit: no node is kept, and the bigram table alone" in shown
+    assert "0 of 2 short tests; fails: sufficient, necessary" in shown
 
 
 def test_verify_prints_the_published_form(answer: Json, circuit: str) -> None:

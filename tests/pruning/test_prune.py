@@ -8,6 +8,7 @@ import torch
 
 import micro
 from lacewing.ablation.calibration import fit
+from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits, ablated_loss
@@ -55,6 +56,26 @@ def test_pruning_finds_exactly_the_planted_nodes(seed: int) -> None:
     edges = {f: list(map(tuple, e.tolist())) for f, e in circuit.edges.items()}
     assert micro.EDGES == edges
     assert circuit.losses["validation"] <= micro.TARGET
+
+
+def test_the_validation_target_decides(model: Model, sets: PromptSets) -> None:
+    """One path reaches the target, but not the lower one that the circuit is chosen at."""
+    asked = config(target_loss=0.3, validation_target=micro.TARGET)
+    search = Search.begin(model, 0, Wanted(TASK, asked, sets))
+    assert isinstance(search, Search)
+    both, one = (
+        masks_of(model.network, micro.nodes_of(nodes, model.network.config))
+        for nodes in (micro.PLANTED, micro.PATH_A)
+    )
+    assert loss_of(model, sets, micro.PATH_A, without=False) < 0.3
+    assert search.target.reaches(both)
+    assert not search.target.reaches(one)
+    circuit = micro.make(model, micro.PATH_A, config=asked)
+    assert CircuitEditor(model.network, circuit, model.means).within_target(sets.validation) is None
+    assert 0.3 == circuit.target_loss
+    for wrong in (0.0, 0.31):
+        with pytest.raises(ConfigError, match="validation_target must lie between 0"):
+            config(target_loss=0.3, validation_target=wrong)
 
 
 def test_one_seed_gives_one_circuit(model: Model, sets: PromptSets) -> None:

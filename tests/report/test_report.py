@@ -93,15 +93,19 @@ def test_missing_parts_are_named(own: Path, tmp_path: Path) -> None:
 
 
 def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:
-    """A failed verdict appears as NO with its reason."""
+    """A failed verdict appears as NO with its reason; nothing says that a circuit holds."""
     add_circuit(own, "if_equals", 4)
-    passed = micro.SHORT_TEST["sufficient"]
-    failed = passed | {"verdict": False, "reason": "without it the loss is only 0.2"}
-    verification = micro.SHORT_TEST | {"necessary": failed}
+    sufficient, necessary = (micro.SHORT_TEST[name] for name in ("sufficient", "necessary"))
+    failed = necessary | {"verdict": False, "reason": "without it the loss is only 0.2"}
+    unresolved = sufficient | {"verdict": None, "interval": [0.1, 0.2]}
+    verification = micro.SHORT_TEST | {"necessary": failed, "sufficient": unresolved}
     path = own / "circuits" / "if_equals" / "verification.json"
     path.write_text(json.dumps(verification))
     page = report(own, tmp_path / "report").read_text()
     assert "necessary: NO" in page
+    assert "sufficient: unresolved" in page
+    assert "0 of 2 short tests; fails: necessary" in page
+    assert "<b>0 of 1</b><span>circuits pass 2 of 2 short tests" in page
     assert "without it the loss is only 0.2" in page
 
 

@@ -49,6 +49,7 @@ def test_a_control_that_does_as_well_fails_the_test() -> None:
     assert made(0.2, 0.1, 0.25, at_most=True, beaten=False).passed is False
     assert made(0.2, 0.1, 0.35, at_most=True, beaten=False).passed is None
     assert made(0.4, 0.35, 0.45, at_most=True, beaten=False).passed is False
+    assert made(0.2, 0.1, 0.25, at_most=True, beaten=None).passed is None
 
 
 def test_what_was_not_measured_is_unresolved() -> None:
@@ -73,6 +74,14 @@ def test_the_verdict() -> None:
     assert "fails: bad" == said(good, open_, bad)
     assert "fails: bad, bad" == said(bad, bad)
     assert [True, None, False] == [outcome(x) for x in ([], [True, None], [None, False])]
+
+
+def test_what_an_older_version_let_pass_is_judged_again() -> None:
+    """Its interval only reached the threshold; what failed there still fails."""
+    old = made(0.3, 0.2, 0.4, at_most=True).as_json()
+    assert from_json(old | {"passed": True}).passed is None
+    assert from_json(old | {"passed": False}).passed is False
+    assert from_json(old | {"low": 0.1, "high": 0.3, "passed": True}).passed is True
 
 
 @pytest.mark.parametrize("value", [0.2, math.inf, math.nan])

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 import micro
+from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.statistics import bootstrap, geometric_mean, interval, pair_means
 from lacewing.tasks.scoring import HALF_CHANCE
+from lacewing.verification import short
 from lacewing.verification.random_circuits import random_nodes
-from lacewing.verification.short import _necessary, _sufficient
+from lacewing.verification.short import _necessary, _sufficient, short_test
 from lacewing.verification.verify import verify
 from micro import make
 
@@ -97,35 +99,88 @@ def test_random_circuits_have_the_same_size_per_site(model: Model) -> None:
     assert 20 == len({tuple(np.concatenate(list(nodes.values())).tolist()) for nodes in drawn})
 
 
+def flat(*losses: float) -> list[np.ndarray]:
+    """Random circuits with the same loss on every pair."""
+    return [np.full(10, loss) for loss in losses]
+
+
 def test_the_threshold_of_sufficiency() -> None:
-    """The interval has to reach down to the target, and no random circuit may do as well."""
-    flat = np.full(10, 0.1)
+    """The whole interval has to reach the target, and no random circuit may do as well."""
     for target, random, verdict in (
-        (0.1, [0.5, 0.6], True),
-        (0.0999, [0.5, 0.6], False),
-        (0.2, [0.1, 0.6], False),
-        (0.2, [0.1001, 0.6], True),
+        (0.1, (0.5, 0.6), True),
+        (0.0999, (0.5, 0.6), False),
+        (0.2, (0.1, 0.6), False),
+        (0.2, (0.1001, 0.6), True),
     ):
-        found = _sufficient(flat, random, target, 0)
+        found = _sufficient(np.full(10, 0.1), flat(*random), target, 0)
         assert verdict is found.verdict
         assert target == found.threshold
-    wide = np.array([0.0, 0.3] * 5)  # mean 0.15, with an interval that reaches below 0.12
-    assert _sufficient(wide, [0.6], 0.12, 0).verdict
+    wide = np.array([0.0, 0.3] * 5)  # mean 0.15, with an interval from 0.06 to 0.24
+    verdicts = [_sufficient(wide, flat(0.6), target, 0).verdict for target in (0.05, 0.14, 0.25)]
+    assert [False, None, True] == verdicts
 
 
 def test_the_threshold_of_necessity() -> None:
-    """The interval has to lie above half of chance, and above every random removal."""
+    """The whole interval has to lie above half of chance, and above every random removal."""
     for loss, random, verdict in (
-        (HALF_CHANCE + 1e-6, [0.1, 0.2], True),
-        (HALF_CHANCE - 1e-6, [0.1, 0.2], False),
-        (0.6, [0.1, 0.6], False),
-        (0.6, [0.1, 0.5999], True),
+        (HALF_CHANCE + 1e-6, (0.1, 0.2), True),
+        (HALF_CHANCE - 1e-6, (0.1, 0.2), False),
+        (0.6, (0.1, 0.6), False),
+        (0.6, (0.1, 0.5999), True),
     ):
-        found = _necessary(np.full(10, loss), random, 0)
+        found = _necessary(np.full(10, loss), flat(*random), 0)
         assert verdict is found.verdict
         assert HALF_CHANCE == found.threshold
     wide = np.array([0.1, 0.7] * 5)  # mean 0.4, with an interval that reaches below the threshold
-    assert not _necessary(wide, [0.1], 0).verdict
+    assert _necessary(wide, flat(0.1), 0).verdict is None
+
+
+def test_fewer_pairs_pass_no_more_easily() -> None:
+    """The README's circuit: 0.173 nats against 0.15 is unresolved on few pairs, fails on many."""
+    pairs = np.random.default_rng(0).exponential(0.173, 4096)
+    verdicts = [_sufficient(pairs[:n], [pairs[:n] + 1], 0.15, 0).verdict for n in (16, 4096)]
+    assert [None, False] == verdicts
+
+
+def test_a_random_circuit_has_to_be_beaten_by_a_margin() -> None:
+    """The whole interval of the difference, over pairs; rounding alone is none."""
+    dice = np.random.default_rng(0)
+    own, noise = dice.normal(0.1, 0.01, 64), dice.normal(0, 0.05, 64)
+    for random, verdict in (
+        (own + 0.05 + noise, True),
+        (own + 0.004 + noise, None),
+        (own - 0.05 + noise, False),
+        (own + 3e-9, False),
+    ):
+        found = _sufficient(own, [own + 1, random], 0.15, 0)
+        assert verdict is found.verdict
+        assert found.margin is not None
+        assert found.margin[0] <= float((random - own).mean()) <= found.margin[1]
+    assert _necessary(own + 0.5, [own, own + 0.5 + noise], 0).verdict is None
+
+
+def test_no_node_is_no_circuit(model: Model, sets: PromptSets) -> None:
+    """Whatever its loss is, and though random circuits of no node are as bad."""
+    nothing = make(model, {}, config=PruneConfig(target_loss=0.69))
+    found = short_test(model, nothing, sets.test, random_circuits=2, quiet=True)
+    assert found.sufficient.verdict is False
+    assert found.sufficient.reason.startswith("no circuit: no node is kept")
+    assert "0 of 2 short tests; fails: sufficient, necessary" == found.verdict
+
+
+def test_what_older_versions_let_pass_is_judged_again() -> None:
+    """Their intervals only had to reach the target, their losses to be less than a random one."""
+
+    def read(low: float, high: float, lowest: float, verdict: bool = True) -> bool | None:
+        saved = micro.SHORT_TEST["sufficient"] | {"interval": [low, high], "verdict": verdict}
+        saved |= {"random": saved["random"] | {"lowest": lowest}, "loss": (low + high) / 2}
+        del saved["margin"]
+        return short.Test.from_json(saved, at_most=True).verdict
+
+    assert read(0.08, 0.12, 0.8) is True
+    assert read(0.141, 0.210, 1.246) is None
+    assert read(0.0266, 0.0267, 0.02666657977) is None
+    assert read(0.08, 0.12, 0.8, verdict=False) is False
 
 
 def test_another_model_is_refused(model: Model, sets: PromptSets) -> None:

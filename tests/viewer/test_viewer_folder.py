@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import micro
+from lacewing.circuit.circuit import Circuit
 from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import replies
 from lacewing.viewer.frontier import frontier
@@ -75,12 +76,26 @@ def test_verdicts(folder: Path) -> None:
     """Of the short test alone; what is no verification is none."""
     yes = micro.SHORT_TEST
     no = yes | {"necessary": yes["necessary"] | {"verdict": False}}
-    assert "holds" == Verification.from_json(yes).verdict
-    assert "fails: necessary" == Verification.from_json(no).verdict
+    assert "2 of 2 short tests" == Verification.from_json(yes).verdict
+    assert "1 of 2 short tests; fails: necessary" == Verification.from_json(no).verdict
     place = folder / "circuits" / "planted"
     for odd in ("null", "{}", "[]", "{"):
         (place / "verification.json").write_text(odd)
         assert saved_verification(place) is None
+
+
+def test_a_circuit_without_nodes_is_none(folder: Path) -> None:
+    """Whatever an older version found of it, the list says so."""
+    place = folder / "circuits" / "planted"
+    nothing = micro.make(micro.micro(), {}, model_source=Circuit.load(place).model_source)
+    nothing.save(folder / "circuits" / "nothing")
+    (folder / "circuits" / "nothing" / "verification.json").write_text(json.dumps(micro.SHORT_TEST))
+    (place / "verification.json").write_text(json.dumps(micro.SHORT_TEST))
+    viewer = Viewer(folder)
+    verdicts = {row["id"]: row["verdict"] for row in home(viewer)["circuits"]}
+    viewer.close()
+    assert "fails: no circuit" == verdicts["circuits-nothing"]
+    assert "2 of 2 short tests" == verdicts["circuits-planted"]
 
 
 def test_explanations() -> None:

@@ -154,8 +154,8 @@ class CircuitEditor:
                 self.switch(component, on=True)
 
     def within_target(self, prompts: Prompts, without: Iterable[Component] = ()) -> float | None:
-        """The loss if it reaches the circuit's target, else none."""
-        return self.loss_within(self.circuit.target_loss, prompts, without)
+        """The loss if it reaches what the circuit is chosen at, else none."""
+        return self.loss_within(self.circuit.config.chosen_at, prompts, without)
 
     def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Nodes and edges that are on, as a circuit holds them."""

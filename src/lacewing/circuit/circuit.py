@@ -122,7 +122,7 @@ class Circuit:
 
     @property
     def target_loss(self) -> float:
-        """Nats it had to reach on validation prompts."""
+        """Nats it has to reach; on validation prompts it had to reach `config.chosen_at`."""
         return self.config.target_loss
 
     @property

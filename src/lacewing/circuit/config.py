@@ -27,7 +27,11 @@ class PruneConfig:
     """
 
     target_loss: float = 0.15
-    """Task loss the circuit must reach on validation prompts, in nats; ln 2 is chance."""
+    """Task loss the circuit must reach, in nats; ln 2 is chance."""
+    validation_target: float | None = None
+    """Task loss it must reach on validation prompts, which its size is chosen on; by default
+    `target_loss`. A lower one leaves room, so that the whole interval on test prompts reaches
+    `target_loss` too."""
     seed: int = 0
     """Seeds the masks and the order of prompts."""
 
@@ -90,6 +94,11 @@ class PruneConfig:
     def __post_init__(self) -> None:
         if not 0 < self.target_loss < 0.6931:
             raise ConfigError(f"target_loss must lie between 0 and ln 2, not {self.target_loss}")
+        if not 0 < self.chosen_at <= self.target_loss:
+            raise ConfigError(
+                f"validation_target must lie between 0 and target_loss {self.target_loss}, not "
+                f"{self.validation_target}"
+            )
         if not 0 < self.penalty_from <= self.penalty_to:
             raise ConfigError(
                 f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and "
@@ -138,6 +147,11 @@ class PruneConfig:
     def nodes_alone(self) -> "PruneConfig":
         """The same search, for nodes alone."""
         return replace(self, edges=False, minimal=False)
+
+    @property
+    def chosen_at(self) -> float:
+        """Task loss to reach on validation prompts, in nats."""
+        return self.target_loss if self.validation_target is None else self.validation_target
 
     @property
     def prunes_edges(self) -> bool:

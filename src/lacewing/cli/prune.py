@@ -62,14 +62,36 @@ class Prune:
         return (
             f"{result['nodes']} nodes, {edges['paper']} edges ({edges['all']} with embedding, "
             f"unembedding and biases); test loss {loss['circuit']:.3f} nats, full model "
-            f"{loss['full']:.3f}, target {result['target_loss']:g}; {result['seconds']:.0f} s"
+            f"{loss['full']:.3f}, target {_target(result)}; {result['seconds']:.0f} s"
             + before
+            + _warning(result)
         )
+
+
+def _target(result: dict[str, Any]) -> str:
+    """The target, and the lower one on validation prompts where there is one."""
+    target, chosen_at = result["target_loss"], result["chosen_at"]
+    lower = "" if chosen_at == target else f", on validation prompts {chosen_at:g}"
+    return f"{target:g}{lower}"
+
+
+def _warning(result: dict[str, Any]) -> str:
+    """A line where test prompts miss the target, or may."""
+    reached, target = result["reached"], f"the target {result['target_loss']:g}"
+    if reached["verdict"]:
+        return ""
+    low, high = reached["interval"]
+    of = f"{reached['pairs']} test pairs: [{low:.3f}, {high:.3f}]"
+    missed = reached["verdict"] is False
+    said = f"misses {target} on {of}" if missed else f"not shown to reach {target} on {of}"
+    return f"\nwarning: {said}; prune to a lower target on validation prompts: --validation-target"
 
 
 def _facts(model: "LoadedModel", circuit: "Circuit") -> dict[str, Any]:
     """What is said of a circuit."""
     from lacewing.circuit.edges import count_all
+    from lacewing.verification.short import reached
+    from lacewing.verification.verify import test_prompts
 
     facts: dict[str, Any] = {
         "task": circuit.task,
@@ -80,6 +102,8 @@ def _facts(model: "LoadedModel", circuit: "Circuit") -> dict[str, Any]:
         },
         "loss": {"full": circuit.losses["full"], "circuit": circuit.losses["circuit"]},
         "target_loss": circuit.target_loss,
+        "chosen_at": circuit.config.chosen_at,
+        "reached": dataclasses.asdict(reached(model, circuit, test_prompts(model, circuit))),
         "seed": circuit.seed,
         "seconds": circuit.seconds,
     }

@@ -9,6 +9,7 @@ import tyro
 
 from lacewing.circuit.config import SEEDS
 from lacewing.cli.flags import Json, Model
+from lacewing.verification.finding import YES
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,12 @@ def _verification(result: dict[str, Any]) -> str:
     head = f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
     lines = [head]
     if "tests" not in result:
+        from lacewing.verification.short import ShortTest
+
         for name in ("sufficient", "necessary"):
             test = result[name]
-            lines.append(f"  {name}: {'yes' if test['verdict'] else 'NO'} - {test['reason']}")
+            lines.append(f"  {name}: {YES[test['verdict']]} - {test['reason']}")
+        lines.append(f"  {ShortTest.from_json(result).verdict}")
         return "\n".join(lines)
     from lacewing.cli.findings import table
     from lacewing.verification.finding import LeftOut, from_json

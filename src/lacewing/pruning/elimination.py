@@ -57,7 +57,7 @@ def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = 
         MismatchError: it belongs to another model.
     """
     circuit.check(model)
-    editor, target = CircuitEditor(model.network, circuit, model.means), circuit.target_loss
+    editor, target = CircuitEditor(model.network, circuit, model.means), circuit.config.chosen_at
     start = editor.loss(prompts)
     if start > target:
         raise DataError(
@@ -140,7 +140,7 @@ def certify(editor: CircuitEditor, prompts: Prompts) -> Certificate:
     """Measure a circuit without each of its components."""
     nodes, edges = editor.nodes_on(), editor.edges_on()
     return Certificate(
-        target_loss=editor.circuit.target_loss,
+        target_loss=editor.circuit.config.chosen_at,
         loss=editor.loss(prompts),
         pairs=prompts.pairs,
         nodes={component_name(node): editor.loss(prompts, [node]) for node in nodes},
@@ -190,7 +190,7 @@ def _remove_each(editor: CircuitEditor, few: Prompts, prompts: Prompts) -> bool:
     """
     loss, of_few, gone = editor.loss(prompts), editor.loss(few), False
     for component in _ranked(editor, few):
-        bound = of_few + editor.circuit.target_loss - loss + MARGIN
+        bound = of_few + editor.circuit.config.chosen_at - loss + MARGIN
         if not _is_on(editor, component) or editor.loss_within(bound, few, [component]) is None:
             continue
         without = editor.within_target(prompts, [component])

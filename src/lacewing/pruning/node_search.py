@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from lacewing.ablation.attribution import node_rises
+from lacewing.ablation.calibration import loss_of
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.node_mask import NodeMask
-from lacewing.ablation.run import ablated_loss
+from lacewing.ablation.run import ablated_logits, ablated_loss
 from lacewing.ablation.worst_subset import STARTS
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
@@ -34,6 +35,7 @@ from lacewing.tasks.task import Task
 ATTACKS, ELIMINATIONS = 4, 2
 """How often a robust selection that an attack breaks is made again, and how often nodes are
 eliminated again."""
+NO_NODE = np.zeros(0, dtype=np.int32)
 RANKED = 64
 """Pairs that nodes are ranked on; what goes is decided on all."""
 
@@ -67,7 +69,7 @@ class Search:
         calibrated = self.constraints if config.calibrate else ()
         self.calibrations = {asked: LearnedCalibration(vocab) for asked in calibrated}
         self.robust = self._robust(model) if config.robust else None
-        plain = TargetLoss(model, sets.validation, config.target_loss, config.calibrate)
+        plain = TargetLoss(model, sets.validation, config.chosen_at, config.calibrate)
         self.target: Target = self.robust or plain
         points = np.linspace(config.steps / 2, config.steps, config.stages)
         self.stages = {round(point) for point in points}
@@ -77,24 +79,17 @@ class Search:
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
-        """Start a search, if the full model does the task."""
+        """Start a search, if the full model does the task and the bigram table alone does not."""
         config, name = wanted.config, wanted.task.name
         try:
             sets = wanted.sets or prompt_sets(model, wanted.task, config)
         except DataError as error:
             return error
-        full = 0.0
-        if not wanted.anyway:
-            full = float(ablated_loss(model, sets.validation, None).mean())
-        if full > config.target_loss:
-            return DataError(
-                f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
-                f"above the target {config.target_loss:g}: the model has not learned this task "
-                "well enough; raise --target-loss or take another task or model"
-            )
         try:
+            if not wanted.anyway:
+                _check_there_is_a_circuit(model, name, config, sets.validation)
             return cls(model, number, wanted, sets)
-        except DataError as error:  # no text outside the task
+        except DataError as error:  # such as: no text outside the task
             return error
 
     @property
@@ -280,6 +275,26 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         search.learn(model)
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)
     return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on"
+
+
+def _check_there_is_a_circuit(
+    model: Model, name: str, config: PruneConfig, prompts: Prompts
+) -> None:
+    """Refuse a task that all nodes together do not do, and one that takes no node at all."""
+    full = float(ablated_loss(model, prompts, None).mean())
+    if full > config.chosen_at:
+        raise DataError(
+            f"the full model's loss on {name} is {full:.3f} nats on validation prompts, "
+            f"above the target {config.chosen_at:g}: the model has not learned this task "
+            "well enough; raise --target-loss or take another task or model"
+        )
+    nothing = masks_of(model.network, dict.fromkeys(site_widths(model.network.config), NO_NODE))
+    alone = loss_of(ablated_logits(model, prompts, nothing), prompts, config.calibrate)
+    if alone <= config.chosen_at:
+        raise DataError(
+            f"no circuit: the bigram table alone gives {alone:.3f}; use pairs with the same last "
+            "token"
+        )
 
 
 def _start(model: Model, wanted: Wanted) -> NodeMask:

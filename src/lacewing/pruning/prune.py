@@ -64,7 +64,8 @@ def prune(
         certificate; the same one for the same model, task and configuration.
 
     Raises:
-        DataError: the full model itself does not reach the target loss, or no circuit does.
+        DataError: the full model itself does not reach the target loss, or no circuit does; or the
+            bigram table alone reaches it, without any node.
     """
     task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
     sets = sets or prompt_sets(model, task, config, corpus)
@@ -156,7 +157,7 @@ def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit
     if best is None:
         penalties = f"{config.penalty_from:g} to {config.penalty_to:g}"
         return DataError(
-            f"no circuit of {search.sets.name} reaches {config.target_loss:g} nats: the penalties "
+            f"no circuit of {search.sets.name} reaches {config.chosen_at:g} nats: the penalties "
             f"from {penalties} remove too much; lower penalty_to"
         )
     circuit = as_circuit(model, search, best)

@@ -75,6 +75,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
         "node_names": circuit.node_names(),
         "losses": dict(circuit.losses),
         "target_loss": circuit.target_loss,
+        "chosen_at": circuit.config.chosen_at,
         "seed": circuit.seed,
         "config": circuit.config.as_json(),
         "example": {
@@ -84,6 +85,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
             "corrupted_answer": pairs[0].corrupted_answer,
         },
         "verification": verification.as_json() if verification else None,
+        "short_test": verification.short.verdict if verification else None,
         "short_test_passed": bool(verification and verification.short.passed),
     }
 

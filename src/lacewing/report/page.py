@@ -6,6 +6,7 @@ from typing import Any
 
 from lacewing.model.weights import FLOOR_AXIS
 from lacewing.pages import svg
+from lacewing.verification.finding import YES
 
 SITES_NOTE = (
     "Rows are sites, from what the first block reads (bottom) to the last residual stream (top). Blue weights are "
@@ -64,7 +65,7 @@ def _facts(data: Mapping[str, Any]) -> str:
         (f"{data['summary']['validation_loss']:.2f}", "nats per token on validation text"),
         (f"{_zero_share(data):.1%}", "of each block matrix is zero, at least"),
         (f"{sum(t['learned'] for t in tasks)} of {len(tasks)}", "tasks learned to under 0.15 nats"),
-        (f"{len(verified)} of {len(circuits)}", "circuits sufficient and necessary"),
+        (f"{len(verified)} of {len(circuits)}", "circuits pass 2 of 2 short tests"),
     ]
     if data["comparison"]:
         edges = data["comparison"]["edges"]
@@ -107,16 +108,17 @@ def _circuit(circuit: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     example = circuit["example"]
     parts = [
         f"<p>{circuit['nodes']} nodes, {edges['paper']} edges ({edges['all']} with embedding, unembedding and biases). "
-        f"Test loss {losses['circuit']:.3f} nats; full model {losses['full']:.3f}; target {circuit['target_loss']:g} on "
-        f"validation prompts ({losses['validation']:.3f}); seed {circuit['seed']}.</p>",
+        f"Test loss {losses['circuit']:.3f} nats; full model {losses['full']:.3f}; target {circuit['target_loss']:g}; "
+        f"chosen at {circuit['chosen_at']:g} on validation prompts ({losses['validation']:.3f}); seed {circuit['seed']}.</p>",
         _prompts(example),
         f'<figure class="wide">{figures[f"circuit-{name}"]}</figure><p class=soft>{SITES_NOTE}</p>',
     ]
     found = circuit["verification"]
     if found:
-        parts.append(f'<figure class="wide">{figures[f"verification-{name}"]}</figure><ul>')
+        parts.append(f'<figure class="wide">{figures[f"verification-{name}"]}</figure>')
+        parts.append(f"<p>{escape(circuit['short_test'])}</p><ul>")
         for test in ("sufficient", "necessary"):
-            verdict = "yes" if found[test]["verdict"] else "NO"
+            verdict = YES[found[test]["verdict"]]
             parts.append(f"<li><b>{test}: {verdict}</b>. {escape(found[test]['reason'])}.</li>")
         parts.append("</ul>" + _suite(found))
         parts.append(
@@ -253,9 +255,11 @@ every pair. Chance is 0.693. Prompts come from files no model was trained on; ma
 different files.</li>
 <li><b>Node</b>: one channel of one site. <b>Edge</b>: a nonzero weight between two kept nodes, counted the paper's way;
 "in full" adds embedding, unembedding and biases.</li>
-<li><b>Sufficient</b>: with everything outside the circuit replaced by its mean over the pretraining text, the interval of the
-loss reaches the target, and no random circuit of the same size per site does as well. <b>Necessary</b>: without the
-circuit's nodes the full model's loss lies above half of chance, and no random removal of that size hurts as much.</li>
+<li>The short tests are two. <b>Sufficient</b>: with everything outside the circuit replaced by its mean over the pretraining text,
+the whole 95 % interval of the loss lies at or below the target, and every random circuit of the same size per site loses more, by a
+margin whose whole interval lies above zero. <b>Necessary</b>: without the circuit's nodes the whole interval of the full model's
+loss lies above half of chance, and no random removal of that size hurts as much, by such a margin. Where an interval straddles its
+threshold, the test is unresolved. Only the faithfulness suite, <code>lacewing verify</code>, says that a circuit holds.</li>
 <li>A circuit is not unique: another seed may find another one. Mean ablation is one test, not all.</li>
 </ul>"""
 

@@ -69,7 +69,7 @@ class SweepConfig:
     training: TrainConfig = field(default_factory=TrainConfig)
     """Everything else about the sparse models."""
     pruning: PruneConfig = field(default_factory=PruneConfig)
-    """Where the tuning begins, and the prompts; the target loss is not read."""
+    """Where the tuning begins, and the prompts; neither target in it is read."""
 
     def __post_init__(self) -> None:
         for name in ("widths", "densities", "activations", "seeds", "targets"):

@@ -165,7 +165,7 @@ def _rows(
             rows.append(row | {"prunings": 0, "reason": reason, "edges": None})
             continue
         place = folder / side / f"{target:g}"
-        base = dataclasses.replace(config.pruning, target_loss=target)
+        base = dataclasses.replace(config.pruning, target_loss=target, validation_target=None)
         done = tune(model, task, sets, base, trials, place, best)
         winner = smallest(done)
         row |= {"prunings": len(done), "reason": None, "edges": None}

@@ -2,7 +2,8 @@
 
 Under the circuit's own ablation the thresholds and verdicts are those of the short test. Under the
 others the circuit must keep the loss below half of chance, and the model without it must be above.
-In both the circuit must do better than every random circuit with as many nodes at every site. Zero
+In both the circuit must do better than every random circuit with as many nodes at every site, by a
+margin whose whole interval lies above zero. Zero
 ablation often gives far smaller circuits than mean ablation, and norms that are not frozen far
 smaller ones than frozen norms (method section 13, a and f), so a circuit that holds under one alone
 owes its loss to it. Every loss here, of circuit, model without it and controls alike, is after a
@@ -28,7 +29,13 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
-from lacewing.verification.random_circuits import CONTROL_PAIRS, CONTROLS, random_nodes
+from lacewing.verification.random_circuits import (
+    CONTROL_PAIRS,
+    CONTROLS,
+    beats,
+    margin,
+    random_nodes,
+)
 from lacewing.verification.short import ShortTest, Test
 
 MODES: tuple[AblationMode, ...] = ("mean", "zero", "resample", "frozen")
@@ -89,10 +96,14 @@ def _judged(
         return pair_means(refitted_loss(logits, fitted_on, on))
 
     def judged(
-        name: str, losses: np.ndarray, control: float, word: str, threshold: float, meaning: str
+        name: str,
+        losses: np.ndarray,
+        random: list[np.ndarray],
+        at_most: bool,
+        threshold: float,
+        meaning: str,
     ) -> Finding:
-        at_most, low_high = word == "best", bootstrap(losses, seed=seed)
-        own = losses[: len(few)].mean()
+        low_high, means = bootstrap(losses, seed=seed), [float(each.mean()) for each in random]
         return judge(
             f"{name}.{mode}",
             float(losses.mean()),
@@ -102,20 +113,20 @@ def _judged(
             n=len(test),
             low=low_high[0],
             high=low_high[1],
-            control=control,
-            control_name=f"{word} of {len(controls)} random circuits",
-            beaten=bool(own < control if at_most else own > control),
+            control=min(means) if at_most else max(means),
+            control_name=f"{'best' if at_most else 'worst'} of {len(controls)} random circuits",
+            beaten=beats(margin(losses[: len(few)], random, less=at_most, seed=seed)),
             meaning=f"{meaning} {SAID[mode]}",
         )
 
     kept = loss(alone, circuit, test)
-    best = min(loss(only, nodes, few).mean() for nodes in controls)
+    random = [loss(only, nodes, few) for nodes in controls]
     meaning = "loss of the circuit alone, all else"
-    yield judged("sufficient", kept, float(best), "best", SUFFICIENT, meaning)
+    yield judged("sufficient", kept, random, True, SUFFICIENT, meaning)
     lost = loss(without, circuit.nodes, test)
-    worst = max(loss(without, nodes, few).mean() for nodes in controls)
+    random = [loss(without, nodes, few) for nodes in controls]
     meaning = "loss of the model with the circuit"
-    yield judged("necessary", lost, float(worst), "worst", NECESSARY, meaning)
+    yield judged("necessary", lost, random, False, NECESSARY, meaning)
 
 
 def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+YES = {True: "yes", False: "NO", None: "unresolved"}
+"""The answer of one test of the short test, in words."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -67,7 +70,7 @@ def judge(
     high: float | None = None,
     control: float | None = None,
     control_name: str = "",
-    beaten: bool = True,
+    beaten: bool | None = True,
 ) -> Finding:
     """A finding with its verdict.
 
@@ -87,13 +90,12 @@ def judge(
         high: Its upper end.
         control: The same number for the control.
         control_name: What the control is.
-        beaten: Where the test demands it, whether the control did worse; if not, the test fails.
+        beaten: Where the test demands it, whether the control did worse: if not, the test fails; if
+            that is unresolved, so is a test that would have passed.
     """
-    ends = (value if low is None else low, value if high is None else high)
-    right = [end <= threshold if at_most else end >= threshold for end in ends]
-    passed = None if math.isnan(value) or right[0] != right[1] else right[0]
-    if passed and not beaten:
-        passed = False
+    passed = reaches(value, low, high, threshold, at_most=at_most)
+    if passed:
+        passed = beaten
     return Finding(
         name=name,
         value=value,
@@ -108,6 +110,21 @@ def judge(
         passed=passed,
         meaning=meaning,
     )
+
+
+def reaches(
+    value: float, low: float | None, high: float | None, threshold: float, *, at_most: bool
+) -> bool | None:
+    """Whether the whole interval (the value, where there is none) is on the right side.
+
+    False where all of it is on the wrong side; none where it straddles the threshold, or the value
+    is nan. Every verdict is made here.
+    """
+    if math.isnan(value):
+        return None
+    ends = (value if low is None else low, value if high is None else high)
+    right = [end <= threshold if at_most else end >= threshold for end in ends]
+    return right[0] if right[0] == right[1] else None
 
 
 def outcome(passed: Iterable[bool | None]) -> bool | None:
@@ -126,7 +143,10 @@ def verdict(tests: Sequence[tuple[str, bool | None]]) -> str:
 
 
 def from_json(plain: Mapping[str, Any]) -> Finding:
-    """The finding that `as_json` wrote; a null value was infinite, or nan if nobody judged it."""
+    """The finding that `as_json` wrote; a null value was infinite, or nan if nobody judged it.
+
+    What older versions let pass with an interval that only reaches the threshold does not pass.
+    """
     plain = dict(plain)
     if "pass_mark" in plain:  # what older versions called the threshold
         plain["threshold"] = plain.pop("pass_mark")
@@ -134,6 +154,9 @@ def from_json(plain: Mapping[str, Any]) -> Finding:
     if value is None:
         reached = plain["passed"] is not None
         value = math.inf if reached else math.nan
+    if plain["passed"]:
+        ends = plain["low"], plain["high"]
+        plain["passed"] = reaches(value, *ends, plain["threshold"], at_most=plain["at_most"])
     return Finding(**(plain | {"value": value}))
 
 

@@ -1,16 +1,26 @@
 """Random circuits, the control that most tests have."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from jaxtyping import Float
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.statistics import bootstrap
+from lacewing.verification.finding import reaches
 
 RANDOM_CIRCUITS = 20
 """Random circuits that the short test compares with."""
 CONTROL_PAIRS = 96
 """Test pairs, the first ones, that random circuits are measured on and compared with."""
+CONTROLS = 8
+"""Random circuits that other tests are repeated on."""
+
+ROUNDING = 1e-5
+"""Nats: by less than this, float32 losses of one and the same thing may differ."""
 
 
 def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[Nodes]:
@@ -33,5 +43,28 @@ def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[
     ]
 
 
-CONTROLS = 8
-"""Random circuits that a test is repeated on."""
+def margin(
+    own: Float[np.ndarray, " pair"],
+    random: Sequence[Float[np.ndarray, " pair"]],
+    *,
+    less: bool,
+    seed: int,
+) -> tuple[float, float]:
+    """How much better a circuit does than random circuits, in nats: a 95 % interval over pairs.
+
+    Of all random circuits, that of the one that comes nearest: with the lowest lower end.
+
+    Args:
+        own: The circuit's loss of every pair.
+        random: Those of each random circuit, on the same pairs.
+        less: Whether less loss is better.
+        seed: Of the bootstrap.
+    """
+    better = [(other - own) if less else (own - other) for other in random]
+    return min(bootstrap(differences, seed=seed) for differences in better)
+
+
+def beats(interval: tuple[float, float]) -> bool | None:
+    """Whether a margin lies above zero, the whole of it; none where it straddles zero."""
+    low, high = interval
+    return reaches(low, low, high, ROUNDING, at_most=False)

@@ -7,19 +7,24 @@
 
 Measured on test prompts, which nothing was chosen on. The thresholds are fixed here, in advance:
 
-    sufficient: the 95 % interval of the loss reaches down to the target, and the loss is below that
-                of every random circuit
-    necessary:  the interval of the loss without the circuit lies above half of chance (ln 2 / 2),
-                and the loss is above that without any random circuit
+    sufficient: the whole 95 % interval of the loss lies at or below the target, and the circuit
+                loses less than every random circuit
+    necessary:  the whole interval of the loss without the circuit lies at or above half of chance
+                (ln 2 / 2), and the model loses more than without any random circuit
+
+More and less than a random circuit: the whole interval of the difference, over pairs, lies above
+zero. An interval that straddles its threshold leaves a test unresolved, as in the suite. Where no
+node is kept there is no circuit, whatever the loss: what answers is the bigram table alone.
 
 Paper section 2.2 and Fig. 32.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.ablation.editor import cut_model
@@ -34,7 +39,14 @@ from lacewing.progress import progress
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import HALF_CHANCE
-from lacewing.verification.random_circuits import CONTROL_PAIRS, RANDOM_CIRCUITS, random_nodes
+from lacewing.verification.finding import outcome, reaches, verdict
+from lacewing.verification.random_circuits import (
+    CONTROL_PAIRS,
+    RANDOM_CIRCUITS,
+    beats,
+    margin,
+    random_nodes,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ class Control:
 class Test:
     """One verdict with everything behind it."""
 
-    verdict: bool
+    verdict: bool | None
+    """None: unresolved."""
     loss: float
     """Mean task loss on test prompts, nats."""
     interval: tuple[float, float]
@@ -62,13 +75,28 @@ class Test:
     """The loss that had to be reached, set in advance."""
     reason: str
     """The verdict in words."""
+    margin: tuple[float, float] | None = None
+    """How much better than the nearest random circuit, nats: 95 % interval; none in older files."""
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Test":
-        """A saved test; older versions called the threshold a mark."""
+    def from_json(cls, plain: Mapping[str, Any], *, at_most: bool) -> "Test":
+        """A saved test; older versions called the threshold a mark.
+
+        They also passed an interval that only reaches the threshold: such a test is judged again.
+        """
         named = {"threshold" if name == "mark" else name: value for name, value in plain.items()}
-        interval, random = tuple(named["interval"]), Control(**named["random"])
-        return cls(**named | {"interval": interval, "random": random})
+        (low, high), random = named["interval"], Control(**named["random"])
+        named |= {"interval": (low, high), "random": random}
+        if named.get("margin"):
+            named["margin"] = tuple(named["margin"])
+        elif named["verdict"]:
+            loss, worst = named["loss"], random.lowest if at_most else random.highest
+            sides = [
+                reaches(loss, low, high, threshold, at_most=at_most)
+                for threshold in (named["threshold"], worst)
+            ]
+            named["verdict"] = outcome(sides)
+        return cls(**named)
 
 
 @dataclass(frozen=True)
@@ -88,7 +116,15 @@ class ShortTest:
     @property
     def passed(self) -> bool:
         """Whether the circuit is sufficient and necessary."""
-        return self.sufficient.verdict and self.necessary.verdict
+        return bool(self.sufficient.verdict and self.necessary.verdict)
+
+    @property
+    def verdict(self) -> str:
+        """`2 of 2 short tests`, or `1 of 2 short tests; fails: necessary`, or unresolved."""
+        tests = ("sufficient", self.sufficient.verdict), ("necessary", self.necessary.verdict)
+        passed = sum(result is True for _, result in tests)
+        counted = f"{passed} of {len(tests)} short tests"
+        return counted if self.passed else f"{counted}; {verdict(tests)}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for a file or a terminal."""
@@ -99,8 +135,9 @@ class ShortTest:
         """What `as_json` wrote, now or in older versions."""
         known = {name: plain[name] for name in cls.__dataclass_fields__}
         known["full_interval"] = tuple(known["full_interval"])
-        tests = {name: Test.from_json(known[name]) for name in ("sufficient", "necessary")}
-        return cls(**known | tests)
+        known["sufficient"] = Test.from_json(known["sufficient"], at_most=True)
+        known["necessary"] = Test.from_json(known["necessary"], at_most=False)
+        return cls(**known)
 
 
 def short_test(
@@ -130,11 +167,10 @@ def short_test(
     """
     keep_pages()
     circuit.check(model)
-    cut = cut_model(model, circuit, circuit.ablation)
-    alone = _losses(cut, circuit, prompts, circuit.nodes, complement=False)
+    kept = alone(model, circuit, prompts)
     without = _losses(model, circuit, prompts, circuit.nodes, complement=True)
-    random_alone: list[float] = []
-    random_without: list[float] = []
+    random_alone: list[np.ndarray] = []
+    random_without: list[np.ndarray] = []
     few = prompts.first(CONTROL_PAIRS)
     with (
         progress(f"verify {circuit.task}", random_circuits, "controls", not quiet) as bar,
@@ -142,10 +178,10 @@ def short_test(
     ):
         for index, nodes in enumerate(random_nodes(model, circuit, seed, random_circuits)):
             for found, complement in ((random_alone, False), (random_without, True)):
-                losses = _losses(model, circuit, few, nodes, complement)
-                found.append(float(losses.mean()))
+                found.append(pair_means(_losses(model, circuit, few, nodes, complement)))
             bar.update(index + 1)
     full = pair_means(ablated_loss(model, prompts, None))
+    sufficient = _sufficient(kept, random_alone, circuit.target_loss, seed)
     return ShortTest(
         task=circuit.task,
         model_id=circuit.model_id,
@@ -153,9 +189,40 @@ def short_test(
         seed=seed,
         full=float(full.mean()),
         full_interval=bootstrap(full, seed=seed),
-        sufficient=_sufficient(pair_means(alone), random_alone, circuit.target_loss, seed),
+        sufficient=sufficient if circuit.n_nodes else _no_circuit(sufficient),
         necessary=_necessary(pair_means(without), random_without, seed),
     )
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Whether a circuit reaches its target on its own test pairs."""
+
+    verdict: bool | None
+    """None: the interval straddles the target."""
+    interval: tuple[float, float]
+    """95 % bootstrap interval of the loss over pairs, nats."""
+    pairs: int
+
+
+def reached(model: Model, circuit: Circuit, prompts: Prompts, *, seed: int = 0) -> Reached:
+    """The first half of sufficiency, without random circuits: quick enough for the end of `prune`.
+
+    Raises:
+        MismatchError: the circuit belongs to another model.
+    """
+    circuit.check(model)
+    losses = alone(model, circuit, prompts)
+    low, high = bootstrap(losses, seed=seed)
+    mean = float(losses.mean())
+    side = reaches(mean, low, high, circuit.target_loss, at_most=True)
+    return Reached(side, (low, high), len(prompts))
+
+
+def alone(model: Model, circuit: Circuit, prompts: Prompts) -> Float[np.ndarray, " pair"]:
+    """The task loss of every pair with everything outside the circuit ablated, in nats."""
+    cut = cut_model(model, circuit, circuit.ablation)
+    return pair_means(_losses(cut, circuit, prompts, circuit.nodes, complement=False))
 
 
 def _losses(
@@ -166,26 +233,44 @@ def _losses(
     return ablated_loss(model, prompts, masks, circuit.ablation, calibration)
 
 
-def _control(losses: list[float]) -> Control:
-    return Control(len(losses), float(np.mean(losses)), min(losses), max(losses))
-
-
-def _sufficient(pairs: np.ndarray, random: list[float], target: float, seed: int) -> Test:
-    loss, (low, high), control = float(pairs.mean()), bootstrap(pairs, seed=seed), _control(random)
-    verdict = low <= target and float(pairs[:CONTROL_PAIRS].mean()) < control.lowest
-    reason = (
-        f"alone it keeps {loss:.3f} nats [{low:.3f}, {high:.3f}] against the target {target:g}; "
-        f"the best of {control.count} random circuits has {control.lowest:.3f}"
+def _test(
+    pairs: np.ndarray, random: list[np.ndarray], threshold: float, seed: int, *, at_most: bool
+) -> Test:
+    """A test without its reason, judged as the suite judges."""
+    loss, (low, high) = float(pairs.mean()), bootstrap(pairs, seed=seed)
+    means = [float(losses.mean()) for losses in random]
+    better = margin(pairs[: len(random[0])], random, less=at_most, seed=seed)
+    side = reaches(loss, low, high, threshold, at_most=at_most)
+    return Test(
+        verdict=side and beats(better),
+        loss=loss,
+        interval=(low, high),
+        random=Control(len(means), float(np.mean(means)), min(means), max(means)),
+        threshold=threshold,
+        reason=f"{loss:.3f} nats [{low:.3f}, {high:.3f}]",
+        margin=better,
     )
-    return Test(verdict, loss, (low, high), control, target, reason)
 
 
-def _necessary(pairs: np.ndarray, random: list[float], seed: int) -> Test:
-    loss, (low, high), control = float(pairs.mean()), bootstrap(pairs, seed=seed), _control(random)
-    verdict = low > HALF_CHANCE and float(pairs[:CONTROL_PAIRS].mean()) > control.highest
+def _sufficient(pairs: np.ndarray, random: list[np.ndarray], target: float, seed: int) -> Test:
+    test = _test(pairs, random, target, seed, at_most=True)
     reason = (
-        f"without it the loss is {loss:.3f} nats [{low:.3f}, {high:.3f}] against "
-        f"{HALF_CHANCE:.3f}, half of chance; the worst of {control.count} random removals gives "
-        f"{control.highest:.3f}"
+        f"alone it keeps {test.reason} against the target {target:g}; the best of "
+        f"{test.random.count} random circuits has {test.random.lowest:.3f}"
     )
-    return Test(verdict, loss, (low, high), control, HALF_CHANCE, reason)
+    return replace(test, reason=reason)
+
+
+def _necessary(pairs: np.ndarray, random: list[np.ndarray], seed: int) -> Test:
+    test = _test(pairs, random, HALF_CHANCE, seed, at_most=False)
+    reason = (
+        f"without it the loss is {test.reason} against {HALF_CHANCE:.3f}, half of chance; the "
+        f"worst of {test.random.count} random removals gives {test.random.highest:.3f}"
+    )
+    return replace(test, reason=reason)
+
+
+def _no_circuit(test: Test) -> Test:
+    """The sufficiency of no node at all."""
+    reason = f"no circuit: no node is kept, and the bigram table alone gives {test.loss:.3f} nats"
+    return replace(test, verdict=False, reason=reason)

@@ -184,7 +184,7 @@ def _redundancy(found: Stability, circuit: Circuit) -> str:
     backup = "no circuit" if found.backup is None else f"a circuit of {found.backup} nodes"
     return (
         f"core {len(found.core)} nodes, {found.core_kept} of them here; without it the full model "
-        f"has {found.without_core:.2f} nats and {backup} reaches {circuit.target_loss:g}"
+        f"has {found.without_core:.2f} nats and {backup} reaches {circuit.config.chosen_at:g}"
     )
 
 

@@ -100,7 +100,8 @@ def run_suite(
         if part is None:
             began = time.monotonic()
             if name == SHORT:
-                part = _short(short_test(model, circuit, test, seed=seed, quiet=quiet), circuit)
+                done = short_test(model, circuit, test, seed=seed, quiet=quiet)
+                part = _as_part([]) | {"verification": done.as_json()}
             else:
                 if evidence is None:
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
@@ -111,18 +112,17 @@ def run_suite(
             part |= {"seconds": round(time.monotonic() - began, 2)}
             part = kept.write(name, part, **more) if kept else part
         found[name] = part
+    short = ShortTest.from_json(found[SHORT]["verification"])
+    others = [part["tests"] for name, part in found.items() if name != SHORT]
     return SuiteFound(
-        short=ShortTest.from_json(found[SHORT]["verification"]),
-        tests=tuple(from_json(test) for part in found.values() for test in part["tests"]),
+        short=short,
+        tests=(
+            *ablation_modes.of_short_test(short, circuit.ablation),
+            *(from_json(test) for tests in others for test in tests),
+        ),
         left_out=tuple(LeftOut(**left) for part in found.values() for left in part["left_out"]),
         seconds={name: part["seconds"] for name, part in found.items() if "seconds" in part},
     )
-
-
-def _short(done: ShortTest, circuit: Circuit) -> dict[str, Any]:
-    """The short test as a part of the suite."""
-    part = _as_part(ablation_modes.of_short_test(done, circuit.ablation))
-    return part | {"verification": done.as_json()}
 
 
 def _as_part(found: Sequence[Finding | LeftOut]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Tests(Strict):
     """Which tests of a circuit to run."""
 
     all: bool = False
-    """The whole suite, for minutes; else whether it is sufficient and necessary."""
+    """The whole suite, for minutes; else the short test, whether it is sufficient and necessary."""
 
 
 class Annotation(BaseModel):

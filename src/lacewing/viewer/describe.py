@@ -14,7 +14,7 @@ from lacewing.model.store import Model
 from lacewing.model.weights import QKV, weight_of, writer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
-from lacewing.verification.verify import saved_verification
+from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import reading
 from lacewing.viewer.answers import (
     CircuitAnswer,
@@ -83,7 +83,7 @@ def circuit_answer(
         calibrated=circuit.calibration is not None,
         pairs=len(prompts),
         verification=verification.as_json() if verification else None,
-        verdict=verification.verdict if verification else None,
+        verdict=told(circuit.n_nodes, verification),
         certificate=known,
         sites=_sites(model, circuit),
         nodes=nodes,
@@ -97,6 +97,13 @@ def circuit_answer(
         **ends(model, circuit, prompts),
     )
     return answer.model_dump_json().encode()
+
+
+def told(nodes: int | None, verification: Verification | None) -> str | None:
+    """A circuit's verdict in a few words; without a node there is none, whatever was measured."""
+    if nodes == 0:
+        return "fails: no circuit"
+    return verification.verdict if verification else None
 
 
 def described(task: str) -> str:

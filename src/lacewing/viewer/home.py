@@ -9,7 +9,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import site_widths
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
-from lacewing.viewer.describe import beside, described
+from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import Contents, Found, Run
 from lacewing.viewer.state import Viewer, no_model
@@ -62,7 +62,7 @@ def _row(found: Found) -> dict[str, Any]:
         "full_loss": losses.get("full"),
         "ablation": facts.get("ablation"),
         "seed": config.get("seed"),
-        "verdict": verification.verdict if verification else None,
+        "verdict": told(nodes, verification),
         "tests": None if tests is None else len(tests),
         "certificate": (found.folder / "certificate.json").is_file(),
         "explained": (found.folder / "explanations.json").is_file(),

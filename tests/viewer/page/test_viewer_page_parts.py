@@ -211,6 +211,22 @@ def test_tests_of_a_circuit(shown: Callable[..., Any], measured: Any) -> None:
     assert "+0.120" in tab.locator(".panel .facts").inner_text()
 
 
+def test_only_the_whole_suite_says_holds(shown: Callable[..., Any]) -> None:
+    """The short tests are counted, without green; a circuit's standing says where to start."""
+    script = """async (verdicts) => {
+      const { spoken, standing } = await import(new URL("static/parts/tests.js", location.href));
+      return verdicts.map((v) => [spoken(v).words, spoken(v).look, standing(v)]);
+    }"""
+    said = {
+        "holds": ["holds", ".holds", 0],
+        "2 of 2 short tests": ["2 of 2 short tests", "", 1],
+        "1 of 2 short tests; unresolved: sufficient": ["1 of 2 short tests", ".open", 3],
+        "1 of 2 short tests; fails: necessary": ["1 of 2 short tests", ".fails", 4],
+        "fails: no circuit": ["fails: no circuit", ".fails", 4],
+    }
+    assert list(said.values()) == shown().evaluate(script, list(said))
+
+
 def test_copy_from_disk(
     shown: Callable[..., Any], circuit_folder: Path, text: Path, tmp_path: Path
 ) -> None:

@@ -238,7 +238,7 @@ class RobustTarget:
         """
         logits = ablated_logits(self.model, self.sets.validation, masks)
         loss = loss_of(logits, self.sets.validation, self.config.calibrate)
-        if loss > self.config.target_loss:
+        if loss > self.config.chosen_at:
             return False
         for constraint in list(self.constraints):
             if not holds(constraint, masks):

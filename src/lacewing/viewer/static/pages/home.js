@@ -2,7 +2,7 @@
 
 import { get, poll, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
-import { mark } from "../parts/tests.js";
+import { mark, standing } from "../parts/tests.js";
 import { csv } from "../save.js";
 import { address, read, update } from "../state.js";
 import { count, number, percent, title } from "../words.js";
@@ -48,15 +48,15 @@ function opening(home) {
       : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }
 
-/** Those that hold first, then by task and size. */
+/** Those that hold first, then those that pass the short tests, each by task and size. */
 function order(circuit) {
-  return `${circuit.verdict === "holds" ? 0 : 1} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
+  return `${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
 }
 
-/** The circuit a newcomer reads most easily: it works, closes a quote, holds, is small. */
+/** The circuit a newcomer reads most easily: it is tested, works, closes a quote, is small. */
 function best(list) {
-  const usable = list.filter((c) => c.model && !c.error);
-  const rank = (c) => [c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", c.verdict !== "holds", c.edges];
+  const usable = list.filter((c) => c.model && !c.error && c.nodes > 0);
+  const rank = (c) => [standing(c.verdict) > 2, c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", standing(c.verdict), c.edges];
   const order = (a, b) => rank(a).map((value, i) => value - rank(b)[i]).find((gap) => gap) ?? 0;
   return usable.sort(order)[0];
 }

@@ -32,13 +32,19 @@ export function rows(verification) {
   return [old("sufficient", true), old("necessary", false)].filter(Boolean);
 }
 
-/** A verdict in a few words, and its look: holds, fails, or neither. */
+/** A verdict in a few words, and its look: holds (the whole suite alone), fails, or neither. */
 export function spoken(verdict, most = 2) {
   if (!verdict) return { words: "not verified", look: "" };
-  const [word, names = ""] = verdict.split(": ");
+  const [short, result = short] = verdict.includes("short tests") ? verdict.split("; ") : [null, verdict];
+  const [word, names = ""] = result.split(": ");
   const list = names.split(", ").filter(Boolean);
-  const look = word === "holds" ? ".holds" : word === "fails" ? ".fails" : ".open";
-  return { words: list.length > most ? `${word}: ${list.length} tests` : verdict, look };
+  const look = { holds: ".holds", fails: ".fails", unresolved: ".open" }[word] ?? "";
+  return { words: short ?? (list.length > most ? `${word}: ${list.length} tests` : verdict), look };
+}
+
+/** How far a circuit is shown to be one, from 0: holds, short tests, not verified, unresolved, fails. */
+export function standing(verdict) {
+  return [".holds", "", null, ".open", ".fails"].indexOf(verdict ? spoken(verdict).look : null);
 }
 
 /** The verdict as a mark; all of it as a hint. */
@@ -53,7 +59,9 @@ export function judged(circuit) {
   const list = rows(circuit.verification);
   if (!list.length) return h("p.judged", {}, mark(circuit.verdict));
   const passed = list.filter((t) => t.passed === true).length;
-  const words = passed === list.length ? (passed === 2 ? "passed both tests" : `passed all ${passed} tests`) : `passed ${passed} of ${list.length} tests`;
+  const whole = Array.isArray(circuit.verification.tests);
+  const all = passed === list.length ? `passed all ${passed} tests` : `passed ${passed} of ${list.length} tests`;
+  const words = whole ? all : `${passed} of ${list.length} short tests`;
   const open = () => show(circuit);
   if (read().query.tests && !document.querySelector("dialog")) queueMicrotask(open);
   const { look } = spoken(circuit.verdict);
