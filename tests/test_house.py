@@ -27,7 +27,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cpu/sink_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                sparse_linear  crossover
-data/          source  code  practice  hub  corpus  tokenizer  shards  batches
+data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  sites  layers  compact  transformer  weights  hooks  store
 training/      config  density  optimizer  checkpoint  evaluate  run  release  loop  twin

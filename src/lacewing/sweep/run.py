@@ -115,6 +115,8 @@ def _check_place(output: Path, config: SweepConfig) -> None:
     path = output / CONFIG
     if path.exists():
         old, new = _flat(artifacts.read_json(path)), _flat(_plain(config))
+        if "corpus" in old:
+            old["corpus"] = Corpus.parse(old["corpus"]).spec  # sweeps of old have relative paths
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 raise ConfigError(
@@ -150,7 +152,7 @@ def _plain(config: SweepConfig) -> dict[str, Any]:
     import json
 
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    return plain
+    return plain | {"corpus": Corpus.parse(config.corpus).spec}
 
 
 def _flat(saved: dict[str, Any]) -> dict[str, Any]:

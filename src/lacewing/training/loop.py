@@ -93,7 +93,7 @@ def train(
     beginning = None if config.start is None else load(config.start)
     if tokenizer is None and beginning is not None:
         tokenizer = beginning.tokenizer
-    check_run(folder, config, corpus.spec, tokenizer)
+    check_run(folder, config, corpus, tokenizer)
     if finished(folder):
         return _read_run(folder)
     cpu = not torch.accelerator.is_available()
@@ -119,7 +119,7 @@ def train(
     if beginning is not None:
         _begin_with(network, beginning, shards.tokenizer)
     if accelerator.is_main_process:
-        open_run(folder, config, model, corpus.spec, shards.tokenizer)
+        open_run(folder, config, model, corpus, shards.tokenizer)
     trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
     say(f"training: {config.summary()}", trainer.main and not quiet)
     return trainer.run(stop, check_every)
