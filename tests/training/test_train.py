@@ -286,7 +286,7 @@ def test_another_build_of_the_corpus_is_refused(text: Path, small: Small, tmp_pa
     assert "first" == artifacts.read_json(run / "config.json")["corpus_id"]
     before = contents(run)
     name("second")
-    with pytest.raises(ConfigError, match="begun on corpus first, but .* is second now"):
+    with pytest.raises(ConfigError, match=r"begun on corpus first, but .* is second now"):
         train(small(), Corpus.parse(str(place)), run, quiet=True)
     shutil.rmtree(place)
     with pytest.raises(ConfigError, match="no built corpus now"):

@@ -82,6 +82,10 @@ class Corpus:
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
 
+    def __repr__(self) -> str:
+        """The text that gives it back."""
+        return f"Corpus.parse({self.spec!r})"
+
     @classmethod
     def standard_library(cls) -> "Corpus":
         """The running interpreter's own Lib, without tests."""
