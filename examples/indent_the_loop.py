@@ -9,6 +9,7 @@ task loss 0.1140 nats, the circuit's 0.0044;
 margins 2.0e+00 nats apart on average, a logit at most 3.0e+01.
 
     python FILE     checks the program on the prompts it carries
+    python FILE TEXT ...    says what it predicts after a text (needs lacewing)
     circuit(ids)    the answers' logits after some token ids
 
 Values are one number per token. Everything outside the circuit is a constant, and has
@@ -16,10 +17,13 @@ been added up into the constants below. A comment names the node (LAYER.SITE.CHA
 then who reads it (->), and of a table the tokens that weigh most in the prompts.
 """
 
+import sys
+
 import numpy as np
 
 ANSWERS = {261: '       ', 272: '           '}  # token id: text, in the order of the logits
 CONTEXT, VOCABULARY = 64, 1024
+MODEL = 'builtin:tiny'  # where its tokenizer is
 
 
 def circuit(ids):
@@ -102,6 +106,16 @@ def beyond(size, value):
     return np.where(np.abs(value) > size, value, 0)
 
 
+def ask(text):
+    """Say what the circuit predicts after a text; lacewing is needed, for the model's tokenizer."""
+    from lacewing.model.shipped import tokenizer_of
+
+    logits = circuit(tokenizer_of(MODEL).encode(text)[-CONTEXT:])
+    said = list(ANSWERS.values())[int(np.argmax(logits))]
+    every = ", ".join(f"{a!a} {value:.3g}" for a, value in zip(ANSWERS.values(), logits))
+    print(f"{text[-48:]!a} -> {said!a}  (logits: {every})")
+
+
 def check():
     """Run the prompts below, and compare with what the circuit in the network said."""
     worst, same, right = 0.0, 0, 0
@@ -150,4 +164,10 @@ PROMPTS = [  # text, token ids, the circuit's logits, the right answer
 
 
 if __name__ == "__main__":
-    check()
+    if sys.argv[1:]:
+        for prompt in sys.argv[1:]:
+            ask(prompt)
+    elif PROMPTS:
+        check()
+    else:
+        print(f"no prompts are carried here; give one: python {sys.argv[0]} TEXT")

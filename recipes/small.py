@@ -17,23 +17,11 @@ from typing import Literal
 import tyro
 
 from lacewing.data.corpus import Corpus
-from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
+from lacewing.training.presets import PRESETS
 from lacewing.training.release import release
 
 CORPUS = "practice:code:standard_library"
-TINY = TrainConfig(
-    n_layer=1,
-    expansion=0.5,
-    d_head=16,
-    density=0.02,
-    floor=1,
-    vocab_size=1024,
-    tokens=10_000_000,
-    learning_rate=0.03,
-)
-SMALL = dataclasses.replace(TINY, expansion=1.0, density=0.01, tokens=12_000_000, anneal_end=0.5)
-MODELS = {"small": SMALL, "tiny": TINY}
 BIGRAM_ENTRIES = 200_000
 """Kept of the bigram table, which would be most of the file; it costs 0.002 to 0.003 nats."""
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
@@ -53,7 +41,7 @@ class Recipe:
 
 def main(recipe: Recipe) -> None:
     """Train it, then write its compact form into the package."""
-    config, output = MODELS[recipe.model], recipe.output or Path("runs") / recipe.model
+    config, output = PRESETS[recipe.model], recipe.output or Path("runs") / recipe.model
     config = dataclasses.replace(config, tokens=recipe.tokens or config.tokens)
     train(config, Corpus.parse(CORPUS), output)
     print(release(output, SHIPPED / recipe.model, BIGRAM_ENTRIES))

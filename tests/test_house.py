@@ -27,16 +27,19 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cpu/sink_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                sparse_linear  crossover
-data/          source  code  practice  hub  corpus  tokenizer  shards  batches
+data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         config  sites  layers  compact  transformer  weights  hooks  store
-training/      config  density  optimizer  checkpoint  evaluate  run  release  loop  twin
+model/         shipped  config  sites  layers  compact  transformer  weights  hooks  generate
+               store
+training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
+               release  loop  twin
 tasks/         pair  source  text  task  fit  selection  batch  scoring
                catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday
                userfile  registry  listing
-circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  circuit
+circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
+               circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
@@ -62,8 +65,8 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           plugins  flags  findings  corpus  train  tasks  prune  verify  program  attack
-               compare  sweep  report  demo  view  app
+cli/           plugins  flags  findings  corpus  train  models  tasks  prune  verify  program
+               attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -9,6 +9,9 @@
 One line each: what was wrong, what arrived, what to do.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class LacewingError(Exception):
     """The base of all; catch it to show any of them."""
@@ -28,3 +31,14 @@ class ArtifactError(LacewingError):
 
 class MismatchError(LacewingError):
     """Two things that do not belong together."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like one, as a question; empty where none is like it.
+
+    Example:
+        >>> did_you_mean("prun", ["prune", "verify"])
+        'did you mean prune? '
+    """
+    like = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean {like[0]}? " if like else ""

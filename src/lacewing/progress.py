@@ -1,13 +1,14 @@
 """Progress of long work, on standard error: how far, how fast, how long still.
 
-On a terminal one line is redrawn; elsewhere a line is printed every few seconds, so that a log file
-stays short. Standard output is left to results.
+On a terminal or in a notebook one line is redrawn; elsewhere a line is printed every few seconds,
+so that a log file stays short. Standard output is left to results.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 QUIET_SECONDS = 15.0
 """Time between lines where standard error is no terminal."""
@@ -18,7 +19,8 @@ class Progress:
 
     def __init__(self, label: str, total: int | float, unit: str, shown: bool) -> None:
         self.label, self.total, self.unit, self.shown = label, total, unit, shown
-        self.live = sys.stderr.isatty()
+        self.notebook = _notebook() if shown else None
+        self.live = self.notebook is not None or sys.stderr.isatty()
         self.start = self.printed = time.monotonic()
         self.first: float | None = None  # where a resumed job began; its rate counts from there
 
@@ -41,12 +43,20 @@ class Progress:
         line += f"  {short(rate)} {self.unit}/s  {left} left" if rate > 0 else ""
         note = note() if callable(note) else note
         line += f"  {note}" if note else ""
-        print(
-            f"\r\033[2K{line}" if self.live else line,
-            end="" if self.live else "\n",
-            file=sys.stderr,
-        )
-        sys.stderr.flush()
+        self._redraw(line)
+
+    def close(self) -> None:
+        """Take the line away, where it is one that is redrawn."""
+        if self.live and self.shown:
+            self._redraw("")
+
+    def _redraw(self, line: str) -> None:
+        if self.notebook is not None:
+            self.notebook(line)
+        elif self.live:
+            print(f"\r\033[2K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -58,8 +68,28 @@ def progress(
     try:
         yield bar
     finally:
-        if bar.live and bar.shown:
-            print("\r\033[2K", end="", file=sys.stderr, flush=True)
+        bar.close()
+
+
+def _notebook() -> Callable[[str], None] | None:
+    """What redraws one line under a notebook's cell; none where this is no notebook."""
+    shell: Any = sys.modules.get("IPython")
+    running = shell and shell.get_ipython()
+    if not running or not hasattr(running, "kernel"):
+        return None
+    from IPython.display import display
+
+    plain = {"raw": True, "display_id": True}
+    handle: list[Any] = []
+
+    def redraw(line: str) -> None:
+        content = {"text/plain": line}
+        if handle:
+            handle[0].update(content, raw=True)
+        elif line:
+            handle.append(display(content, **plain))
+
+    return redraw
 
 
 def say(text: str, shown: bool = True) -> None:
@@ -76,6 +106,19 @@ def duration(seconds: int | float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def about(seconds: int | float) -> str:
+    """Seconds that nobody knows exactly, in one unit: about 40 s, about 12 min, about 3 h.
+
+    Example:
+        >>> about(700)
+        'about 12 min'
+    """
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} s"
 
 
 def short(number: int | float) -> str:

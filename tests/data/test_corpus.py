@@ -235,3 +235,50 @@ def test_hub_streams_a_data_set_of_files(tmp_path: Path) -> None:
         Corpus.hub(name, column="prose").summary()
     with pytest.raises(DataError, match=r"cannot read data set .*missing"):
         Corpus.hub(str(tmp_path / "missing")).summary()
+
+
+def test_a_corpus_is_found_from_any_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative folders and globs become absolute; files keep their names, and so their splits."""
+    monkeypatch.chdir(folder.parent)
+    typed = (
+        "text",
+        "text/*/*.py",
+        "./text/package0/../package1/*.py",
+        "code:text",
+        "practice:text",
+    )
+    corpora = [Corpus.parse(spec) for spec in typed]
+    names = [[document.path for document in corpus.documents()] for corpus in corpora]
+    assert "text/package0/module0.py" == names[0][0] == names[1][0]
+    monkeypatch.chdir(folder / "package0")
+    corpora.append(Corpus.parse("."))
+    names.append([document.path for document in corpora[-1].documents()])
+    assert "module0.py" == names[-1][0]
+    monkeypatch.chdir("/")
+    for corpus, known in zip(corpora, names, strict=True):
+        again = Corpus.parse(corpus.spec)
+        assert again.spec == corpus.spec
+        assert known == [document.path for document in again.documents()]
+
+
+def test_a_plus_in_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corpora joined by + may lie in folders with a + in their names."""
+    place = folder.parent / "c++"
+    place.mkdir()
+    folder.rename(place / "text")
+    monkeypatch.chdir(place)
+    joined = Corpus.parse("code:text+standard_library")
+    assert f"code:{place}/text+standard_library" == joined.spec
+    assert Corpus.parse(joined.spec).spec == joined.spec
+    assert 200 == len(texts(Corpus.parse(str(place / "text"))))
+    assert 200 == len(texts(Corpus.parse(str(place / "text" / "*" / "*.py"))))
+
+
+def test_a_part_that_is_gone_is_not_passed_over(folder: Path) -> None:
+    """Where several corpora are joined, each has to be there; one line names the flag."""
+    gone = folder.with_name("gone")
+    with pytest.raises(DataError, match="gone is empty or gone: say where the text is") as error:
+        Corpus.parse(f"{folder}+{gone}").summary()
+    assert "--corpus" in str(error.value)

@@ -163,7 +163,10 @@ def test_file_alone(busy: Model, tmp_path: Path) -> None:
     }
     assert names <= {"numpy", "math", "sys"}
     assert "torch" not in made.text
-    assert "lacewing" not in made.text
+    tree = ast.parse(made.text)
+    asking = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "ask"]
+    taken = [n for part in tree.body for n in ast.walk(part) if isinstance(n, ast.ImportFrom)]
+    assert taken == [n for n in ast.walk(asking[0]) if isinstance(n, ast.ImportFrom)]
 
 
 def test_real_circuit_file() -> None:
@@ -328,3 +331,21 @@ def test_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str
         main([*words[2:-1], "--output", str(tmp_path / "circuit" / "program.py")])
     assert stop.value.code == 2
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("close_the_quote", "print('hi", '"print(\'hi" -> "\')"'),
+        ("close_the_quote", 'print("hi', "'print(\"hi' -> '\")'"),
+        ("indent_the_loop", "f()\n        for i in x:\n", "-> '           '"),
+    ],
+)
+def test_the_examples_take_a_prompt(
+    request: pytest.FixtureRequest, name: str, text: str, said: str
+) -> None:
+    """`python examples/NAME.py TEXT` says what the circuit predicts after a text."""
+    execute = request.getfixturevalue("program")
+    file = Path(__file__).parents[2] / "examples" / f"{name}.py"
+    assert said in execute([str(file), text])
+    assert "give one: python" in execute([str(file)])

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from lacewing.errors import ConfigError
-from lacewing.sweep.config import TARGETS, SweepConfig, changed, read_config
+from lacewing.sweep.config import TARGETS, SweepConfig, read_config
 from lacewing.sweep.points import points
-from lacewing.training.config import TrainConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -63,15 +62,6 @@ def test_defaults_are_the_papers_targets(tmp_path: Path) -> None:
     """Eight targets from 0.0015 to 0.5; an empty object is the default configuration."""
     assert SweepConfig() == read(tmp_path, {})
     assert (8, 0.0015, 0.5) == (len(TARGETS), TARGETS[0], TARGETS[-1])
-
-
-def test_flags_go_before_the_file(tmp_path: Path) -> None:
-    """Flags that differ from the defaults replace the file's values, others do not."""
-    file = read(tmp_path, {"widths": [64], "trials": 3, "training": {"tokens": 99_999, "batch": 8}})
-    flags = SweepConfig(trials=5, training=TrainConfig(tokens=77_777))
-    both = changed(file, flags)
-    assert ((64,), 5) == (both.widths, both.trials)
-    assert (77_777, 8) == (both.training.tokens, both.training.batch)
 
 
 def test_a_model_for_every_combination() -> None:

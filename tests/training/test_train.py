@@ -20,7 +20,7 @@ from lacewing.errors import ConfigError, MismatchError
 from lacewing.model.store import load
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
-from lacewing.training.run import read_metrics, rewind_metrics
+from lacewing.training.run import check_run, read_metrics, rewind_metrics
 from lacewing.training.twin import WITHIN, Pace, train_twin
 
 Small = Callable[..., TrainConfig]
@@ -249,3 +249,46 @@ def test_the_pace_of_looks_at_a_twins_loss() -> None:
     assert 80 == pace.next_look(170, 3.44)  # 1,760 steps wanted, but strides at most double
     assert 2 == pace.next_look(250, 3.011)
     assert (True, False) == (pace.stop(280, 3.009), pace.stop(280, 3.011))
+
+
+def test_a_run_knows_its_corpus(
+    text: Path, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path is stored absolute; a run of old, with a relative one, goes on where it was."""
+    (tmp_path / "text").symlink_to(text)
+    monkeypatch.chdir(tmp_path)
+    train(small(), Corpus.parse("text"), "run", quiet=True)
+    saved = artifacts.read_json(tmp_path / "run" / "config.json")
+    assert str(tmp_path / "text") == saved["corpus"] == load("run").corpus
+    assert "corpus_id" not in saved
+    artifacts.write_json(tmp_path / "run" / "config.json", saved | {"corpus": "text"})
+    check_run(tmp_path / "run", small(), Corpus.parse("text"), None)
+
+
+def test_another_build_of_the_corpus_is_refused(text: Path, small: Small, tmp_path: Path) -> None:
+    """A run on a built corpus keeps its id, and does not go on once that is another one."""
+    place, run = tmp_path / "corpus", tmp_path / "run"
+    rows = [[str(p.relative_to(text)), p.read_text()] for p in sorted(text.rglob("*.py"))]
+    packages = []
+    for split, count in (("train", 240), ("validation", 30), ("task", 30)):
+        content = "".join(json.dumps(row) + "\n" for row in rows[:count])
+        artifacts.write_bytes(place / "text" / f"{split}.jsonl", content.encode())
+        packages.append({"label": split, "split": split})
+        rows = rows[count:]
+    files = ["corpus.json", *(f"text/{package['label']}.jsonl" for package in packages)]
+
+    def name(id: str) -> None:
+        artifacts.write_json(place / "corpus.json", {"id": id, "packages": packages})
+        artifacts.seal(place, "corpus", files)
+
+    name("first")
+    train(small(), Corpus.parse(str(place)), run, quiet=True)
+    assert "first" == artifacts.read_json(run / "config.json")["corpus_id"]
+    before = contents(run)
+    name("second")
+    with pytest.raises(ConfigError, match=r"begun on corpus first, but .* is second now"):
+        train(small(), Corpus.parse(str(place)), run, quiet=True)
+    shutil.rmtree(place)
+    with pytest.raises(ConfigError, match="no built corpus now"):
+        train(small(), Corpus.parse(str(place)), run, quiet=True)
+    assert before == contents(run)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from lacewing.circuit.folder import (
     seen_from,
     source_in,
 )
+from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines, read_pairs
 from lacewing.errors import ArtifactError, ConfigError, MismatchError
@@ -36,6 +37,9 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Ablation = Literal["mean", "zero", "resample"]
 
@@ -138,6 +142,26 @@ class Circuit:
     def node_names(self) -> list[str]:
         """Every kept node as `"3.mlp_neuron.412"`, from input to output."""
         return [f"{key}.{channel}" for key, kept in self.nodes.items() for channel in kept]
+
+    def __repr__(self) -> str:
+        """One line: its task, its size, its loss and the model it belongs to."""
+        loss = self.losses.get("circuit")
+        measured = "not measured" if loss is None else f"test loss {loss:.3f} nats"
+        return (
+            f"Circuit({self.task!r}, {self.n_nodes} nodes, {self.n_edges} edges, {measured}, "
+            f"{self.ablation} ablation, model {self.model_source!r})"
+        )
+
+    def to_frame(self, *, edges: bool = False) -> "DataFrame":
+        """The nodes, or the edges, as a pandas DataFrame; see `frame`.
+
+        Example:
+            >>> circuit.to_frame().groupby("site").size()  # doctest: +SKIP
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return edge_frame(self) if edges else node_frame(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Circuit):

@@ -22,8 +22,8 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, read_pairs
 from lacewing.errors import ArtifactError
 from lacewing.model.config import BLOCK_SITES
+from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.store import BUILTIN
 
 KIND = "circuit"
 FACTS, ARRAYS = "circuit.json", "nodes.safetensors"

@@ -6,19 +6,24 @@ output. A mistake of the user's is one line and exit code 2. torch is imported o
 runs.
 """
 
+import functools
 import json
+import operator
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
+from lacewing import __version__
 from lacewing.cli import plugins
 from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
+from lacewing.cli.flags import with_one_task_flag
+from lacewing.cli.models import Models
 from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
 from lacewing.cli.report import Report
@@ -27,11 +32,12 @@ from lacewing.cli.tasks import Tasks
 from lacewing.cli.train import Train
 from lacewing.cli.verify import Verify
 from lacewing.cli.view import View
-from lacewing.errors import LacewingError
+from lacewing.errors import ConfigError, LacewingError, did_you_mean
 
 VERBS: dict[str, Any] = {
     "corpus": BuildCorpus,
     "train": Train,
+    "models": Models,
     "tasks": Tasks,
     "prune": Prune,
     "verify": Verify,
@@ -47,15 +53,15 @@ VERBS: dict[str, Any] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
-    words = _with_model(list(sys.argv[1:] if arguments is None else arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(f"lacewing {__version__}")
+        return
     others = plugins.verbs(VERBS)
     mistakes = (LacewingError, *(error for verb in others.values() for error in verb.mistakes))
     try:
         plugins.refuse_missing(words, others)
-        verb = tyro.extras.subcommand_cli_from_dict(
-            VERBS | others, prog="lacewing", description=_about(), args=words
-        )
-        result = verb.run()
+        result = (verb := _parsed(words, VERBS | others)).run()
     except mistakes as error:
         print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -66,6 +72,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _tell(verb.show(result), json.dumps(result) if verb.json else "")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parsed(words: list[str], verbs: dict[str, Any]) -> Any:
+    """The verb that was asked for, with its flags.
+
+    A verb with `begin` says what its flags change, such as a saved configuration: a flag that was
+    given counts, even where it equals the default.
+
+    Raises:
+        ConfigError: there is no such verb.
+    """
+    word = words[0] if words else ""
+    if word and not word.startswith("-") and word not in verbs:
+        raise ConfigError(
+            f"no verb {word!r}; {did_you_mean(word, verbs)}there are: {', '.join(verbs)}"
+        )
+    words = with_one_task_flag(_with_model(words))
+    choices: list[Any] = []
+    for name, verb in verbs.items():
+        begin = getattr(verb, "begin", None) if name == word else None
+        default = None if begin is None or _wants_help(words) else begin(words)
+        given = {} if default is None else {"default": default}
+        choices.append(Annotated[verb, tyro.conf.subcommand(name=name, **given)])
+    union: Any = functools.reduce(operator.or_, choices)
+    return tyro.cli(union, prog="lacewing", description=_about(), args=words)
+
+
+def _wants_help(words: list[str]) -> bool:
+    return "-h" in words or "--help" in words
 
 
 def _tell(*lines: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -20,7 +20,7 @@ class Compare:
     """Its dense twin."""
     output: Path
     """Folder for the circuits and comparison.json; an interrupted comparison goes on there."""
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], tyro.conf.arg(name="task")] = ()
     """Tasks to compare; by default all that both have learned."""
     seeds: tuple[int, ...] = (0,)
     """One pruning of each model and task per seed."""

@@ -1,13 +1,15 @@
 """The verb `lacewing sweep`: run a sweep, or only write its summary."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from lacewing.cli.flags import given
 from lacewing.errors import ConfigError
-from lacewing.sweep.config import SweepConfig, changed, read_config
+from lacewing.sweep.config import SweepConfig, read_config
 
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -19,8 +21,8 @@ class Sweep:
     output: Path | None = None
     """The sweep's folder; the same command goes on where an interrupted one stopped."""
     config: Path | None = None
-    """JSON file of settings, such as recipes/sweep_laptop.json; flags that differ from their
-    defaults go before it."""
+    """JSON file of settings, such as recipes/sweep_laptop.json; flags go before
+    it."""
     summary: Path | None = None
     """Only write the summary of this sweep's folder, finished or not."""
     processes: int = 0
@@ -35,6 +37,16 @@ class Sweep:
     json: Switch = False
     """End with one JSON object on standard output."""
 
+    @classmethod
+    def begin(cls, words: Sequence[str]) -> "Sweep | None":
+        """What the flags change: the settings of the file.
+
+        Raises:
+            ConfigError: the file holds no configuration.
+        """
+        file = given(words, "--config")
+        return None if file is None else cls(settings=read_config(Path(file)))
+
     def run(self) -> dict[str, Any]:
         """Sweep, or summarise."""
         if self.summary is not None:
@@ -48,14 +60,13 @@ class Sweep:
         from lacewing.sweep.pool import Pool
         from lacewing.sweep.run import sweep
 
-        config = read_config(self.config) if self.config else SweepConfig()
         pool = Pool(
             processes=self.processes,
             training_processes=self.training_processes,
             threads=self.threads,
             cluster=self.cluster,
         )
-        return sweep(changed(config, self.settings), self.output, pool)
+        return sweep(self.settings, self.output, pool)
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:

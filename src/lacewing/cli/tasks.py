@@ -1,7 +1,7 @@
 """`lacewing tasks`: what tasks there are, and how well a model does them."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -19,6 +19,8 @@ class Tasks:
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
     """Only these: names, or JSONL files of pairs."""
+    catalogue: Literal["paper", "everyday"] = "paper"
+    """Which tasks, where none is named: the paper's twenty, or decisions of everyday Python."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
     pairs: int = 256
@@ -39,6 +41,7 @@ class Tasks:
             load(self.model) if self.model else None,
             self.task,
             self.corpus,
+            catalogue=self.catalogue,
             evaluated=self.run_,
             count=self.pairs,
             max_tokens=self.max_tokens,

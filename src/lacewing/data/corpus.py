@@ -10,7 +10,6 @@ in another Python version, or a vendored copy of it in another package, falls in
 """
 
 import functools
-import glob
 import hashlib
 import json
 import re
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacewing import artifacts
+from lacewing.data import paths
 from lacewing.data.code import without_prose
 from lacewing.data.practice import with_practice
 from lacewing.data.source import CorpusSummary, Found, Source, Split
@@ -45,6 +45,10 @@ BUILT, INDEX, TEXT, PARTS = "corpus", "corpus.json", "text", ".parts"
 
 HUB, CODE, PRACTICE = "hub:", "code:", "practice:"
 NAMED = {"standard_library", "installed_packages"}
+INSTEAD = (
+    "say where the text is with --corpus: a folder, a glob, standard_library, installed_packages "
+    "or hub:NAME"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class Document:
 
 
 class Corpus:
-    """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus."""
+    """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus.
+
+    Paths in it are absolute, so that it can be read from any folder.
+    """
 
     def __init__(
         self,
@@ -75,6 +82,10 @@ class Corpus:
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
 
+    def __repr__(self) -> str:
+        """The text that gives it back."""
+        return f"Corpus.parse({self.spec!r})"
+
     @classmethod
     def standard_library(cls) -> "Corpus":
         """The running interpreter's own Lib, without tests."""
@@ -90,12 +101,14 @@ class Corpus:
     @classmethod
     def built(cls, folder: Path) -> "Corpus":
         """What `lacewing corpus build` left in a folder: packages, each in one split whole."""
-        return cls(str(folder), [_Built(folder)])
+        place = paths.absolute(str(folder))
+        return cls(place, [_Built(Path(place))])
 
     @classmethod
     def files(cls, pattern: str) -> "Corpus":
         """All files of a folder, or those a glob pattern matches (`**` crosses folders)."""
-        return cls(pattern, [_Glob(pattern)])
+        place = paths.absolute(pattern)
+        return cls(place, [_Glob(place)])
 
     @classmethod
     def hub(cls, name: str, config: str | None = None, column: str = "text") -> "Corpus":
@@ -121,12 +134,14 @@ class Corpus:
     def _parsed(cls, spec: str) -> "Corpus":
         if spec.startswith(PRACTICE):
             inner = cls._parsed(spec.removeprefix(PRACTICE))
-            return cls(spec, inner._sources, inner._code_only, practice=True)
+            return cls(PRACTICE + inner.spec, inner._sources, inner._code_only, practice=True)
         if spec.startswith(CODE):
-            return cls(spec, cls._parsed(spec.removeprefix(CODE))._sources, code_only=True)
-        if "+" in spec and not Path(spec).exists():
-            parts = [cls._parsed(part) for part in spec.split("+")]
-            return cls(spec, [source for part in parts for source in part._sources])
+            inner = cls._parsed(spec.removeprefix(CODE))
+            return cls(CODE + inner.spec, inner._sources, code_only=True)
+        if len(names := paths.parts(spec)) > 1:
+            joined = [cls._parsed(name) for name in names]
+            sources = [source for part in joined for source in part._sources]
+            return cls("+".join(part.spec for part in joined), sources)
         if spec == "standard_library":
             return cls.standard_library()
         if spec == "installed_packages":
@@ -135,6 +150,12 @@ class Corpus:
             name, *rest = spec.removeprefix(HUB).split(":")
             return cls.hub(name, (rest[0] or None) if rest else None, *rest[1:2])
         return cls.built(Path(spec)) if is_built(Path(spec)) else cls.files(spec)
+
+    @property
+    def id(self) -> str | None:
+        """Ids of the built corpora in it, joined by +; none where there are none."""
+        built = [source.id for source in self._sources if isinstance(source, _Built)]
+        return "+".join(built) or None
 
     def documents(self, split: Split | None = None) -> Iterator[Document]:
         """The documents of one split, or all, in a fixed order.
@@ -212,15 +233,14 @@ class Corpus:
             skipped = summary.not_utf8 + summary.unreadable + summary.too_large
             raise DataError(
                 f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped); "
-                "name a "
-                "folder, a glob, standard_library, installed_packages or hub:NAME"
+                f"{INSTEAD}"
             )
 
 
 def plain(spec: str) -> str:
     """The sources of a corpus, without what is to be done to their text."""
-    parts = spec.removeprefix(PRACTICE).removeprefix(CODE).split("+")
-    return "+".join(part.removeprefix(CODE) for part in parts)
+    names = paths.parts(spec.removeprefix(PRACTICE).removeprefix(CODE))
+    return "+".join(name.removeprefix(CODE) for name in names)
 
 
 @functools.cache
@@ -254,20 +274,21 @@ class _Glob:
     pattern: str
 
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
-        root = Path(self.pattern)
-        if root.is_dir():
-            paths = sorted(p for p in root.rglob("*") if p.is_file())
-        else:
-            paths = sorted(map(Path, glob.glob(self.pattern, recursive=True)))
-        for path in paths:
-            if path.is_file():
-                name = path.relative_to(root.parent) if root.is_dir() else path
-                yield from _content(path, name.as_posix(), summary)
+        found = paths.files(self.pattern)
+        if not found:
+            raise DataError(f"corpus {self.pattern} is empty or gone: {INSTEAD}")
+        for path, name in found:
+            yield from _content(path, name, summary)
 
 
 @dataclass(frozen=True)
 class _Built:
     folder: Path
+
+    @property
+    def id(self) -> str:
+        artifacts.read_manifest(self.folder, BUILT)
+        return str(artifacts.read_json(self.folder / INDEX)["id"])
 
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         artifacts.read_manifest(self.folder, BUILT)

@@ -47,6 +47,10 @@ class Tokenizer:
             )
         self.end_of_text: int = end
 
+    def __repr__(self) -> str:
+        """One line: its size and its id."""
+        return f"Tokenizer({self.vocab_size} tokens, id {self.id})"
+
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int = 2048) -> "Tokenizer":
         """Train a byte-level BPE on some texts; the same texts give the same tokenizer."""

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
 from lacewing.model.config import ModelConfig
+from lacewing.model.generate import generate
+from lacewing.model.shipped import folder_of
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
 
 WHOLE, COMPACT = "model.safetensors", "model.compact.safetensors"
-BUILTIN = "builtin:"
 MEANS = "means.safetensors"
 
 
@@ -50,6 +50,37 @@ class Model:
     training: Mapping[str, object]
     """The saved training configuration."""
 
+    def __repr__(self) -> str:
+        """One line: where it is from, its shape and its id."""
+        config = self.network.config
+        layers = "1 layer" if config.n_layer == 1 else f"{config.n_layer} layers"
+        return (
+            f"Model({self.source!r}, {layers}, width {config.d_model}, "
+            f"{config.vocab_size} tokens, id {self.id})"
+        )
+
+    def generate(
+        self, prompt: str, tokens: int = 64, *, seed: int = 0, temperature: int | float = 1.0
+    ) -> str:
+        """Go on with a text; see `generate.generate`.
+
+        Args:
+            prompt: The text before; empty for the beginning of a document.
+            tokens: New tokens, at most.
+            seed: Seeds the draws.
+            temperature: What logits are divided by; 0 takes the likeliest token.
+
+        Returns:
+            The new text alone.
+
+        Example:
+            >>> load("builtin:tiny").generate("import ", 1, temperature=0)
+            '0'
+        """
+        return generate(
+            self.network, self.tokenizer, prompt, tokens, seed=seed, temperature=temperature
+        )
+
 
 def model_id(network: Transformer) -> str:
     """The id of a model: a hash over its parameters' names and exact values."""
@@ -63,23 +94,6 @@ def model_id(network: Transformer) -> str:
 def parameters(network: Transformer) -> dict[str, Tensor]:
     """The parameters by name, detached and on the CPU."""
     return {name: t.detach().cpu() for name, t in network.state_dict().items()}
-
-
-def folder_of(source: str | Path) -> Path:
-    """The folder behind `builtin:NAME` or a path.
-
-    Raises:
-        ArtifactError: no builtin model of that name.
-    """
-    text = str(source)
-    if not text.startswith(BUILTIN):
-        return Path(source)
-    name = text.removeprefix(BUILTIN)
-    shipped = Path(str(resources.files("lacewing"))) / "builtin"
-    known = sorted(p.name for p in shipped.glob("*") if (p / "manifest.json").exists())
-    if name not in known:
-        raise ArtifactError(f"no builtin model {name!r}; there are: {', '.join(known) or 'none'}")
-    return shipped / name
 
 
 def load(source: str | Path) -> Model:

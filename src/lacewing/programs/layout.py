@@ -73,6 +73,15 @@ HELPERS = {
     "drop(": DROP,
     "beyond(": BEYOND,
 }
+ASK = '''def ask(text):
+    """Say what the circuit predicts after a text; lacewing is needed, for the model's tokenizer."""
+    from lacewing.model.shipped import tokenizer_of
+
+    logits = circuit(tokenizer_of(MODEL).encode(text)[-CONTEXT:])
+    said = list(ANSWERS.values())[int(np.argmax(logits))]
+    every = ", ".join(f"{a!a} {value:.3g}" for a, value in zip(ANSWERS.values(), logits))
+    print(f"{text[-48:]!a} -> {said!a}  (logits: {every})")
+'''
 CHECK = '''def check():
     """Run the prompts below, and compare with what the circuit in the network said."""
     worst, same, right = 0.0, 0, 0
@@ -89,7 +98,13 @@ CHECK = '''def check():
 
 
 if __name__ == "__main__":
-    sys.exit(int(check() > 1e-4))
+    if sys.argv[1:]:
+        for prompt in sys.argv[1:]:
+            ask(prompt)
+    elif PROMPTS:
+        sys.exit(int(check() > 1e-4))
+    else:
+        print(f"no prompts are carried here; give one: python {sys.argv[0]} TEXT")
 '''
 
 
@@ -110,6 +125,7 @@ def page(
     names: Names,
     head: str,
     examples: Sequence[Example],
+    source: str,
     *,
     digits: int = 9,
     inline: int | None = None,
@@ -122,6 +138,7 @@ def page(
         names: Of its parts.
         head: What stands above everything, as plain text.
         examples: Prompts for the check.
+        source: Where the model is, whose tokenizer reads a user's text.
         digits: Significant digits of its numbers.
         inline: Largest table that is written where it is used.
         exact: Whether the check fails where a logit differs by more than 1e-4.
@@ -133,19 +150,21 @@ def page(
     tables = "\n".join(printer.tables.values())
     used = program + tables
     helpers = [text for call, text in HELPERS.items() if call in used]
-    imports = ["math"] * ("gelu(" in used) + ["sys"] * exact
+    imports = ["math"] * ("gelu(" in used) + ["sys"]
     checking, _, ending = CHECK.partition("\n\n\n")
     answers = ", ".join(f"{token}: {names.tokens(token)!r}" for token in plan.answers)
     constants = [
         f"ANSWERS = {{{answers}}}  # token id: text, in the order of the logits",
         f"CONTEXT, VOCABULARY = {plan.context}, {vocabulary}",
+        f"MODEL = {plain(repr(source))}  # where its tokenizer is",
     ]
     if "EPS" in used:
         constants.append(f"EPS = {float(np.finfo(np.float32).eps)!r}")
     return "\n".join(
         [
             docstring(head),
-            *([*(f"import {name}" for name in imports), ""] if imports else []),
+            *(f"import {name}" for name in imports),
+            "",
             "import numpy as np",
             "",
             *constants,
@@ -154,6 +173,8 @@ def page(
             program,
             "",
             "\n\n".join(helpers),
+            "",
+            ASK,
             "",
             checking,
             "",

@@ -18,6 +18,7 @@ import numpy as np
 from lacewing.circuit.circuit import Circuit
 from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
+from lacewing.model.shipped import BUILTIN
 from lacewing.model.store import Model
 from lacewing.programs.compile import compile_plan
 from lacewing.programs.layout import Example, page
@@ -148,7 +149,16 @@ class _Writer:
 
         def text(head: str) -> str:
             digits, inline = (9, None) if exact else (DIGITS, INLINE)
-            return page(plan, names, head, self.examples, digits=digits, inline=inline, exact=exact)
+            return page(
+                plan,
+                names,
+                head,
+                self.examples,
+                _place(self.model),
+                digits=digits,
+                inline=inline,
+                exact=exact,
+            )
 
         found = None
         if self.test is not None and self.wanted is not None:
@@ -195,6 +205,11 @@ def _encoded(model: Model, pairs: Sequence[Pair]) -> Prompts | None:
     return encode(pairs, model.tokenizer, model.network.config.context) if pairs else None
 
 
+def _place(model: Model) -> str:
+    """Where a model is, from any folder."""
+    return model.source if model.source.startswith(BUILTIN) else str(Path(model.source).absolute())
+
+
 def _task(circuit: Circuit) -> str:
     return Path(circuit.task).name
 
@@ -218,6 +233,7 @@ def _head(circuit: Circuit, plan: Plan, found: Agreement | None, title: str) -> 
     lines += [
         "",
         "    python FILE     checks the program on the prompts it carries",
+        "    python FILE TEXT ...    says what it predicts after a text (needs lacewing)",
         "    circuit(ids)    the answers' logits after some token ids",
         "",
         "Values are one number per token. Everything outside the circuit is a constant, and has",

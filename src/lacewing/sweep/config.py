@@ -8,7 +8,9 @@ import dataclasses
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
 
 from lacewing import artifacts
 from lacewing.circuit.config import RENAMED, PruneConfig
@@ -55,7 +57,7 @@ class SweepConfig:
     """Residual channels of the twins; by default each sparse model's."""
 
     # Circuits.
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], tyro.conf.arg(name="task")] = ()
     """Names of tasks, or JSONL files of pairs; none means all twenty."""
     targets: tuple[float, ...] = TARGETS
     """Target losses, in nats; those below a model's own loss on a task are left out."""
@@ -124,22 +126,6 @@ def read_config(path: Path) -> SweepConfig:
         raise ConfigError(f"no configuration of a sweep: {error}") from error
     made: SweepConfig = _made(SweepConfig, saved, str(path), "")
     return made
-
-
-def changed(config: SweepConfig, settings: SweepConfig) -> SweepConfig:
-    """A configuration with those values of `settings` that are not the defaults."""
-    return _changed(config, settings, SweepConfig())
-
-
-def _changed(config: Any, settings: Any, plain: Any) -> Any:
-    values = {}
-    for part in dataclasses.fields(config):
-        old, new, default = (getattr(c, part.name) for c in (config, settings, plain))
-        if dataclasses.is_dataclass(new):
-            values[part.name] = _changed(old, new, default)
-        elif new != default:
-            values[part.name] = new
-    return dataclasses.replace(config, **values)
 
 
 def _each(name: str, values: tuple[Any, ...], good: Any, wanted: str) -> None:

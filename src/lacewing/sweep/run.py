@@ -115,6 +115,7 @@ def _check_place(output: Path, config: SweepConfig) -> None:
     path = output / CONFIG
     if path.exists():
         old, new = _flat(_plain(read_config(path))), _flat(_plain(config))
+        old["corpus"] = Corpus.parse(str(old["corpus"])).spec  # sweeps of old have relative paths
         artifacts.check_same(output, "a sweep", old, new)
     elif output.exists() and not (
         output.is_dir()
@@ -145,7 +146,7 @@ def _plain(config: SweepConfig) -> dict[str, Any]:
     import json
 
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    return plain
+    return plain | {"corpus": Corpus.parse(config.corpus).spec}
 
 
 def _flat(saved: dict[str, Any]) -> dict[str, Any]:

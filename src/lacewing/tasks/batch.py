@@ -33,6 +33,12 @@ class Prompts:
     pairs: tuple[Pair, ...]
     """The pairs as text."""
 
+    def __repr__(self) -> str:
+        """One line: how many pairs, how long they are, and the first one's answers."""
+        first = self.pairs[0] if self.pairs else None
+        answers = f", {first.clean_answer!r} or {first.corrupted_answer!r}, ..." if first else ""
+        return f"Prompts({len(self)} pairs, up to {self.tokens.shape[1]} tokens{answers})"
+
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.pairs)

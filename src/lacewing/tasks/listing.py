@@ -10,7 +10,8 @@ from lacewing.data.corpus import Corpus
 from lacewing.data.shards import tokenizer_for
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
-from lacewing.model.store import BUILTIN, Model
+from lacewing.model.shipped import BUILTIN
+from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.tasks.batch import prompts
 from lacewing.tasks.registry import get, names
@@ -26,6 +27,7 @@ def list_tasks(
     chosen: Sequence[str] = (),
     corpus: str | None = None,
     *,
+    catalogue: str = "paper",
     evaluated: bool = False,
     count: int = 256,
     max_tokens: int = 64,
@@ -34,15 +36,16 @@ def list_tasks(
 
     Args:
         model: Gives the tokenizer; without one, the corpus does.
-        chosen: Names, or files of pairs; by default all tasks.
+        chosen: Names, or files of pairs; by default all tasks of the catalogue.
         corpus: Where prompts come from; by default the model's corpus.
+        catalogue: The tasks listed where none are chosen: paper or everyday.
         evaluated: Whether to score the model.
         count: Test pairs per task.
         max_tokens: Longest prompt, in tokens.
     """
     text = Corpus.parse(corpus or (model.corpus if model else "standard_library"))
     tokenizer = model.tokenizer if model else tokenizer_for(text)
-    wanted = tuple(chosen) or names()
+    wanted = tuple(chosen) or names(catalogue)
     rows = []
     with progress("tasks", len(wanted), "tasks") as bar:
         for done, name in enumerate(wanted):
@@ -51,7 +54,13 @@ def list_tasks(
             bar.update(done + 1, name)
     source = model.source if model else None
     result = {"tasks": rows, "model": source, "corpus": text.spec}
-    if evaluated and not chosen and source and not source.startswith(BUILTIN):
+    if (
+        evaluated
+        and not chosen
+        and catalogue == "paper"
+        and source
+        and not source.startswith(BUILTIN)
+    ):
         artifacts.write_json(Path(source) / TASKS, result)  # where `report` looks for it
     return result
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
-from lacewing.errors import DataError
+from lacewing.errors import DataError, did_you_mean
 from lacewing.tasks.catalogue import brackets, everyday, functions, loops, statements, strings
 from lacewing.tasks.catalogue import names as naming
 from lacewing.tasks.task import Generator, Origin, Task
@@ -76,8 +76,11 @@ def get(name_or_file: str | Path) -> Task:
         return task
     if text.endswith(".jsonl") or Path(text).is_file():
         return read_pairs(Path(text))
-    known = ", ".join((*_named(), *sorted(_defined)))
-    raise DataError(f"unknown task {text!r}; choose a .jsonl file of pairs, or one of: {known}")
+    known = (*_named(), *sorted(_defined))
+    raise DataError(
+        f"unknown task {text!r}; {did_you_mean(text, known)}choose a .jsonl file of pairs, or one "
+        f"of: {', '.join(known)}"
+    )
 
 
 def define(

@@ -83,6 +83,11 @@ class Task:
             aligned=aligned,
         )
 
+    def __repr__(self) -> str:
+        """One line: its name, where its prompts come from and its first answers."""
+        answers = " or ".join(map(repr, self.answers[0])) if self.answers else "each draft its own"
+        return f"{type(self).__name__}({self.name!r}, {self.origin}, answers {answers})"
+
     @property
     def id(self) -> str:
         """16 hexadecimal digits that stand for the task in saved circuits."""

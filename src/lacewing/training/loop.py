@@ -31,10 +31,11 @@ from lacewing.kernels.precision import half_pays
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
-from lacewing.progress import progress, say
+from lacewing.progress import about, progress, say
 from lacewing.training.checkpoint import FOLDER, load_checkpoint, save_checkpoint
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import block_density, check_density, densities, pfrac_at
+from lacewing.training.estimate import seconds_left
 from lacewing.training.evaluate import site_means, validation_loss
 from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sampled_tokens
 from lacewing.training.release import snapshot
@@ -93,7 +94,7 @@ def train(
     beginning = None if config.start is None else load(config.start)
     if tokenizer is None and beginning is not None:
         tokenizer = beginning.tokenizer
-    check_run(folder, config, corpus.spec, tokenizer)
+    check_run(folder, config, corpus, tokenizer)
     if finished(folder):
         return _read_run(folder)
     cpu = not torch.accelerator.is_available()
@@ -119,9 +120,10 @@ def train(
     if beginning is not None:
         _begin_with(network, beginning, shards.tokenizer)
     if accelerator.is_main_process:
-        open_run(folder, config, model, corpus.spec, shards.tokenizer)
+        open_run(folder, config, model, corpus, shards.tokenizer)
     trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
-    say(f"training: {config.summary()}", trainer.main and not quiet)
+    if trainer.main and not quiet:
+        say(f"training: {config.summary()}; {trainer.estimate(stop is not None)}")
     return trainer.run(stop, check_every)
 
 
@@ -152,6 +154,7 @@ class _Trainer:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
+        self.tokens = shards.train
         self.validation = sequences(shards.validation, config.context, config.validation_tokens)
 
     def run(self, stop: Stop | None, check_every: Callable[[int, float], int] | None) -> Run:
@@ -178,6 +181,25 @@ class _Trainer:
                     self._checkpoint()
                     saved = time.monotonic()
         return self._finish(loss)
+
+    def estimate(self, may_stop: bool) -> str:
+        """What the training will take, in words; measured on this machine where one process trains.
+
+        Args:
+            may_stop: Whether it may end before its last step.
+        """
+        if self.accelerator.num_processes > 1:
+            return "not timed on several processes"
+        autocast = self.accelerator.autocast()
+        try:
+            seconds = seconds_left(
+                self.network, self.config, self.tokens, self.validation, self.step, autocast
+            )
+        except torch.OutOfMemoryError:
+            seconds = None
+        if seconds is None:
+            return "time not measured"
+        return f"{'at most ' if may_stop else ''}{about(seconds)} on this machine"
 
     def _start(self) -> None:
         if self.main:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
+from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError
 from lacewing.model.config import ModelConfig
@@ -52,7 +53,9 @@ def finished(folder: Path) -> bool:
     return (folder / "manifest.json").exists()
 
 
-def check_run(folder: Path, config: TrainConfig, corpus: str, tokenizer: Tokenizer | None) -> None:
+def check_run(
+    folder: Path, config: TrainConfig, corpus: Corpus, tokenizer: Tokenizer | None
+) -> None:
     """Refuse, before anything is written, a folder that holds something else than this run.
 
     Raises:
@@ -71,7 +74,7 @@ def check_run(folder: Path, config: TrainConfig, corpus: str, tokenizer: Tokeniz
 
 
 def open_run(
-    folder: Path, config: TrainConfig, model: ModelConfig, corpus: str, tokenizer: Tokenizer
+    folder: Path, config: TrainConfig, model: ModelConfig, corpus: Corpus, tokenizer: Tokenizer
 ) -> None:
     """Start a run's folder, or go on with the one there, which `check_run` has accepted.
 
@@ -94,9 +97,15 @@ def _begun(path: Path) -> bool:
     return path.name == "tokens" or path.name.startswith((".tokens.", ".config.json."))
 
 
-def _plain(config: TrainConfig, corpus: str, model: ModelConfig | None = None) -> dict[str, Any]:
+def _plain(
+    config: TrainConfig, corpus: Corpus | None = None, model: ModelConfig | None = None
+) -> dict[str, Any]:
     """What config.json says, as it comes back from JSON."""
-    saved: dict[str, Any] = {"corpus": corpus}
+    saved: dict[str, Any] = {}
+    if corpus is not None:
+        saved["corpus"] = corpus.spec
+        if corpus.id is not None:
+            saved["corpus_id"] = corpus.id
     if model is not None:
         saved["model"] = dataclasses.asdict(model)
     saved["training"] = dataclasses.asdict(config)
@@ -115,7 +124,17 @@ def _same_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 
 def _same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
     # Settings that are newer than the run had their defaults when it was made.
-    old = old | {"training": _plain(TrainConfig(), "")["training"] | (old.get("training") or {})}
+    old = old | {"training": _plain(TrainConfig())["training"] | (old.get("training") or {})}
+    new = dict(new)
+    if "corpus" in old:
+        old["corpus"] = Corpus.parse(old["corpus"]).spec  # runs of old have relative paths
+    now_id = new.pop("corpus_id", None)
+    if old.get("corpus_id", now_id) != now_id:
+        raise ConfigError(
+            f"{folder} was begun on corpus {old['corpus_id']}, but {new['corpus']} is "
+            f"{now_id or 'no built corpus'} now: put the old one back, or choose another "
+            "--output; nothing was written"
+        )
     for part, now in new.items():
         was = old.get(part)
         if not isinstance(now, dict):

@@ -31,6 +31,7 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
         run: The sparse run.
         changes: Settings of the twin that differ from the run's.
     """
+    artifacts.read_manifest(run, "run")
     saved = artifacts.read_json(run / "config.json")["training"]
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     unknown = set(saved) - known
@@ -50,8 +51,19 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
     return TrainConfig(**(saved | dense | (changes or {})))
 
 
+def corpus_of(run: Path) -> str:
+    """The corpus of a finished run, as `Corpus.parse` reads it."""
+    artifacts.read_manifest(run, "run")
+    return str(artifacts.read_json(run / "config.json")["corpus"])
+
+
 def train_twin(
-    run: Path, output: Path, changes: dict[str, Any] | None = None, *, quiet: bool = False
+    run: Path,
+    output: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    corpus: str | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Train a dense model until its validation loss meets that of a finished run.
 
@@ -59,17 +71,18 @@ def train_twin(
         run: The sparse run.
         output: Folder of the twin.
         changes: Settings that differ from the run's (see `twin_config`).
+        corpus: Where the run's text is now, if it was moved.
         quiet: Report no progress.
 
     Raises:
         ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
     """
-    artifacts.read_manifest(run, "run")
+    text = corpus or corpus_of(run)
     target = float(artifacts.read_json(run / "summary.json")["validation_loss"])
     pace = Pace(target)
     twin = train(
         twin_config(run, changes),
-        Corpus.parse(artifacts.read_json(run / "config.json")["corpus"]),
+        Corpus.parse(text),
         output,
         tokenizer=Tokenizer.load(run / "tokenizer.json"),
         stop=pace.stop,

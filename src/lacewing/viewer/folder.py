@@ -18,7 +18,7 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.circuit.folder import KIND, read_facts
 from lacewing.errors import ArtifactError
-from lacewing.model.store import BUILTIN, folder_of
+from lacewing.model.shipped import BUILTIN, folder_of
 
 DEEPEST = 8
 """Levels of folders searched below the served one; a sweep has six of its own."""

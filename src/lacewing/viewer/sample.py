@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from lacewing.data.corpus import HUB, NAMED, Corpus, plain
+from lacewing.data.paths import parts
 from lacewing.errors import DataError, LacewingError
 
 LONGEST = 4000
@@ -55,7 +56,7 @@ def check(spec: str, root: Path) -> None:
     Raises:
         DataError: it is on the network, or outside the served folder.
     """
-    for part in plain(spec).split("+"):
+    for part in parts(plain(spec)):
         if part in NAMED:
             continue
         if part.startswith(HUB) or not Path(part).resolve().is_relative_to(root):

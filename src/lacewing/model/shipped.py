@@ -1,0 +1,87 @@
+"""The models that ship with lacewing, and where a model's folder is. No torch is imported here."""
+
+import functools
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from lacewing import artifacts
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, did_you_mean
+
+BUILTIN = "builtin:"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What is known of a builtin model."""
+
+    name: str
+    """What `load` takes: builtin:NAME."""
+    layers: int
+    width: int
+    """Residual channels."""
+    density: float
+    """Nonzero fraction of every block matrix; 1 in a dense model."""
+    validation_loss: float
+    """Nats per token of its own tokenizer, so that models with others cannot be compared by it."""
+    vocabulary: int
+    """Tokens of its tokenizer."""
+    bytes: int
+    """Size of its folder."""
+    corpus: str
+    """The text it was trained on, as `Corpus.parse` reads it."""
+
+
+def names() -> list[str]:
+    """The names of the models that ship, without `builtin:`."""
+    return sorted(p.name for p in _home().glob("*") if (p / artifacts.MANIFEST).exists())
+
+
+def shipped() -> list[Shipped]:
+    """What is known of every model that ships, the smallest first."""
+    return sorted((_facts(name) for name in names()), key=lambda facts: facts.bytes)
+
+
+def folder_of(source: str | Path) -> Path:
+    """The folder behind `builtin:NAME` or a path.
+
+    Raises:
+        ArtifactError: no builtin model of that name.
+    """
+    text = str(source)
+    if not text.startswith(BUILTIN):
+        return Path(source)
+    name, known = text.removeprefix(BUILTIN), names()
+    if name not in known:
+        raise ArtifactError(
+            f"no builtin model {name!r}; {did_you_mean(name, known)}there are: "
+            f"{', '.join(known) or 'none'}"
+        )
+    return _home() / name
+
+
+def tokenizer_of(source: str | Path) -> Tokenizer:
+    """The tokenizer of a run folder or a builtin model, without its weights."""
+    return Tokenizer.load(folder_of(source) / "tokenizer.json")
+
+
+@functools.cache
+def _home() -> Path:
+    return Path(str(resources.files("lacewing"))) / "builtin"
+
+
+def _facts(name: str) -> Shipped:
+    folder = _home() / name
+    saved, summary = (artifacts.read_json(folder / f"{n}.json") for n in ("config", "summary"))
+    listed = artifacts.read_manifest(folder, "run")["files"].values()
+    return Shipped(
+        name=BUILTIN + name,
+        layers=saved["model"]["n_layer"],
+        width=saved["model"]["d_model"],
+        density=saved["training"]["density"],
+        validation_loss=summary["validation_loss"],
+        vocabulary=saved["model"]["vocab_size"],
+        bytes=sum(file["size"] for file in listed),
+        corpus=saved["corpus"],
+    )
