@@ -57,8 +57,8 @@ sweep/         axes  config  lock  points  twins  tuning  jobs  work  pool  gath
                correlation  figures  writing  summary  run
 report/        charts  gather  page  build
 viewer/        answers  bundle  files  jobs  notes  sample  turns
-               edits  estimate  folder  reading  ends  describe  groups
-               session  attention  effects  texts
+               edits  estimate  folder  reading  session  ends  describe  groups
+               attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
