@@ -33,8 +33,8 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         `contrast`: up to 6 tokens {token, text, count of pairs}, most frequent first; `embed`:
         columns token (index in contrast), node, weight; `unembed`: columns node, answer (index in
         the circuit's answers), weight (times the final norm's gain); `about`: for every node
-        the token of the task it reads or writes most, or None; `model_nodes` and `model_edges`: how many
-        nodes and nonzero block weights the whole model has.
+        the token of the task it reads or writes most, or None; `model_nodes` and `model_edges`:
+        how many nodes and nonzero block weights the whole model has.
     """
     network = model.network
     tokens = _differing(prompts)

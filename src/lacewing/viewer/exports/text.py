@@ -70,7 +70,6 @@ def mermaid(model: Model, circuit: Circuit) -> str:
     lines = [f"%% {_title(circuit, len(edges))}", "flowchart BT"]
     layers = model.network.config.n_layer
     rows: dict[int, list[str]] = {}
-    tokens = TaskTokens.of(model, circuit)
     for name in circuit.node_names():
         rows.setdefault(row_of(parse_node(name)[0], layers), []).append(name)
     for row, names in rows.items():
