@@ -114,6 +114,8 @@ def _unfit(rows: Sequence[Mapping[str, Any]]) -> str:
         reasons.setdefault(foreign or _reason(row["error"]), []).append(row["name"])
     told = "; ".join(f"{reason} ({', '.join(names)})" for reason, names in reasons.items())
     some = "None" if len(left) == len(rows) else f"{len(left)}"
+    if some == "None" and len(reasons) == 1:
+        told = next(iter(reasons))
     verb = {"None": "applies", "1": "does not apply"}.get(some, "do not apply")
     return f"{some} of the {len(rows)} tasks {verb}: {told}."
 
