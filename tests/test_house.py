@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
 errors  artifacts  progress  shapes  statistics
 
-pages/         svg  guard
+pages/         names  templating  svg  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cuda/  cuda/launch  cuda/select  cuda/abs_topk  cuda/keep_largest  cuda/adam
                cuda/attend  cuda/sink_attention  cuda/sparse_linear
@@ -58,10 +58,10 @@ attacks/       material  state  edits  search  attack
 comparison
 sweep/         axes  config  lock  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
-report/        charts  gather  page  build
+report/        charts  commands  gather  page  build
 viewer/        answers  bundle  files  jobs  notes  sample  turns
-               edits  folder  reading  ends  describe  groups
-               session  attention  effects  texts
+               edits  folder  reading  session  ends  describe  groups
+               attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo

@@ -20,6 +20,7 @@ from lacewing.circuit.edges import count_all
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
+from lacewing.pages.names import safe_name
 from lacewing.progress import say
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
@@ -178,7 +179,7 @@ def _circuits(
     model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
 ) -> list[Circuit | DataError]:
     """The circuits of one model: those that are there are read, the others found and kept."""
-    places = [output / f"{w.task.name.replace('/', '_')}-{w.config.seed}" for w in wanted]
+    places = [output / f"{safe_name(w.task.name)}-{w.config.seed}" for w in wanted]
     found: list[Circuit | DataError | None] = [
         _stored(place, model, one) for place, one in zip(places, wanted, strict=True)
     ]
@@ -209,7 +210,7 @@ def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:
         "nodes": circuit.n_nodes,
         "losses": dict(circuit.losses),
         "seconds": circuit.seconds,
-        "folder": f"{side}/{circuit.task.replace('/', '_')}-{circuit.seed}",
+        "folder": f"{side}/{safe_name(circuit.task)}-{circuit.seed}",
     }
 
 

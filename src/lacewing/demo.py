@@ -38,17 +38,6 @@ PRUNE = PruneConfig(prompts=3_072, validation_target=VALIDATION_TARGET)
 MOST_TASKS = 4
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
 PREFERRED = ("single_double_quote", "while_return_true", "var_if", "if_equals", "with_as")
-COMMANDS = (
-    "lacewing train --output {0}/sparse --corpus practice:code:standard_library --tokens 2000000 "
-    "--learning-rate 0.03 --evaluate-every 250",
-    "lacewing train --output {0}/dense --twin-of {0}/sparse --tokens 2000000 "
-    "--learning-rate 0.004 --evaluate-every 100",
-    "lacewing tasks --model {0}/sparse --run",
-    "lacewing compare --sparse {0}/sparse --dense {0}/dense --output {0}/sparse/comparison "
-    f"--prompts {PRUNE.prompts} --validation-target {VALIDATION_TARGET}",
-    "lacewing verify --circuit {0}/sparse/circuits/single_double_quote --quick",
-    "lacewing report --run {0}/sparse --output {0}/report",
-)
 
 
 def demo(output: Path) -> dict[str, Any]:
@@ -69,7 +58,7 @@ def demo(output: Path) -> dict[str, Any]:
     comparison = _compare(sparse, dense, scores)
     verified = [_verified(sparse, task) for task in comparison["tasks"]]
     say("5/5 writing the report")
-    page = report(sparse, output / "report", commands=[c.format(output) for c in COMMANDS])
+    page = report(sparse, output / "report")
     learned = [row for row in scores["sparse"] if row["learned"]]
     both = [done for done in verified if done.short.passed]
     edges, summary = comparison["edges"], artifacts.read_json(sparse / "summary.json")

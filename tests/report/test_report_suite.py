@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from lacewing.report.page import _suite
+from lacewing.report.page import suite
 from lacewing.verification.finding import Finding, LeftOut, judge
 
 
@@ -20,7 +20,7 @@ def test_what_failed_comes_first() -> None:
         made("open", math.nan),
         made("bad", 0.5, low=0.4, high=0.6),
     ]
-    page = _suite(
+    page = suite(
         {
             "tests": [test.as_json() for test in tests],
             "left_out": [LeftOut("longer", "no room").as_json()],
@@ -39,4 +39,4 @@ def test_what_failed_comes_first() -> None:
 
 def test_without_a_suite_there_is_no_table() -> None:
     """The short test alone leaves the page as it was."""
-    assert "" == _suite({"sufficient": {}, "necessary": {}})
+    assert "" == suite({"sufficient": {}, "necessary": {}})

@@ -1,6 +1,7 @@
 """What is read of a served folder beside circuits: damage, frontiers, verdicts, explanations."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,34 @@ def test_broken_and_lost(folder: Path) -> None:
     assert ["circuits/path_a"] == [b["folder"] for b in found["broken"]]
     assert rows["circuits-planted"]["model"] is None
     assert "not under the served folder" in rows["circuits-planted"]["error"]
+    viewer.close()
+
+
+def test_a_circuit_in_two_folders_is_listed_once(folder: Path) -> None:
+    """The folder with the newest verdict is listed; the other opens too, and points lead there."""
+    first, copy = folder / "circuits" / "planted", folder / "comparison" / "sparse" / "planted-0"
+    Circuit.load(first).save(copy)
+    viewer = Viewer(folder)
+    rows = {row["id"]: row for row in home(viewer)["circuits"]}
+    assert ["comparison-sparse-planted-0"] == rows["circuits-planted"]["copies"]
+    assert [] == rows["circuits-path_a"]["copies"]
+    viewer.close()
+    no = micro.SHORT_TEST | {"necessary": micro.SHORT_TEST["necessary"] | {"verdict": False}}
+    for place, told, when in ((first, micro.SHORT_TEST, 1_000), (copy, no, 2_000)):
+        (place / "verification.json").write_text(json.dumps(told))
+        os.utime(place / "verification.json", (when, when))
+    row = {"task": "t", "seed": 0, "side": "sparse", "edges": 8, "losses": {"circuit": 0.02}}
+    data = {"rows": [row | {"folder": "planted"}], "sparse": "a", "target_loss": 0.05}
+    (folder / "circuits" / "comparison.json").write_text(json.dumps(data))
+    viewer = Viewer(folder)
+    rows = {row["id"]: row for row in home(viewer)["circuits"]}
+    assert {"circuits-path_a", "circuits-random", "comparison-sparse-planted-0"} == set(rows)
+    newest = rows["comparison-sparse-planted-0"]
+    assert "fails: necessary" == newest["verdict"]
+    assert ["circuits-planted"] == newest["copies"]
+    ((point,),) = (sweep["points"] for sweep in frontier(viewer)["sweeps"])
+    assert ["comparison-sparse-planted-0"] == point["circuits"]
+    assert "first_letter" == viewer.session("circuits-planted").circuit.task
     viewer.close()
 
 
@@ -70,6 +99,25 @@ def test_frontier_of_a_sweep(made: Path, tmp_path: Path) -> None:
     assert (2.5, 8.0, [6.0, 9.0]) == (point["x"], point["y"], point["y_interval"])
     assert (["first_letter"], "sparse") == (point["tasks"], point["series"])
     assert [{"label": "two", "reason": "r"}] == shown["missing"]
+
+
+def test_labels_name_tokens_of_the_task(opened: Viewer) -> None:
+    """Whatever the vocabulary holds: tokens of the prompts where a node reads, answers above."""
+    session = opened.session("circuits-planted")
+    prompts, answers = session.prompts, session.circuit.answers
+    read = {prompts.tokens[i, : at + 1].unique() for i, at in enumerate(prompts.last.tolist())}
+    inside = {session.model.tokenizer.token(int(t)) for row in read for t in row}
+    written = {session.model.tokenizer.token(t) for t in answers}
+    answer = json.loads(replies.circuit_json(opened, "circuits-planted"))
+    for node, token in zip(answer["nodes"], answer["about"], strict=True):
+        known = written if node["site"] in ("attn_out", "mlp_out", "resid_final") else inside
+        assert token is None or token in known, node["id"]
+    about = dict(zip((n["id"] for n in answer["nodes"]), answer["about"], strict=True))
+    assert about["0.attn_in.1"] in ("X", "Y")
+    assert about["resid_final.4"] in ("P", "Q")
+    assert about["0.attn_in.3"] == "="
+    label = next(n["label"] for n in answer["nodes"] if n["id"] == "resid_final.4")
+    assert {"'P'", "'Q'"} == {word.split(" ")[0] for word in label.split(", ")}
 
 
 def test_verdicts(folder: Path) -> None:

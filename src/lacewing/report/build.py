@@ -17,7 +17,7 @@ from lacewing.report.page import page
 KIND = "report"
 
 
-def report(run: Path, output: Path, *, commands: Sequence[str] = ()) -> Path:
+def report(run: Path, output: Path) -> Path:
     """Write everything measured about a run into a folder.
 
     Args:
@@ -25,7 +25,6 @@ def report(run: Path, output: Path, *, commands: Sequence[str] = ()) -> Path:
             comparison under RUN/comparison, and task scores in RUN/tasks.json, as far as they
             exist. What is missing is named in the report, with the command that makes it.
         output: The folder; an older report there is replaced, anything else is not.
-        commands: The commands that made all this, to be printed.
 
     Returns:
         The page, index.html.
@@ -38,7 +37,7 @@ def report(run: Path, output: Path, *, commands: Sequence[str] = ()) -> Path:
     _check_place(output)
     model = load(run)
     found = circuits_of(run, model)
-    data = gather(run, model, found, commands)
+    data = gather(run, output, model, found)
     figures = draw(data, model, [circuit for _, circuit in found])
     files = {"index.html": page(data, figures).encode()}
     for name, figure in figures.items():
@@ -57,10 +56,10 @@ def draw(data: dict[str, Any], model: Model, circuits: Sequence[Circuit]) -> dic
     if comparison:
         figures["comparison"] = charts.comparison(comparison)
     for circuit, facts in zip(circuits, data["circuits"], strict=True):
-        figures[f"circuit-{circuit.task}"] = drawing(model, circuit)
+        figures[f"circuit-{facts['name']}"] = drawing(model, circuit)
         if facts["verification"]:
             verified = charts.verification(facts["verification"], circuit.target_loss)
-            figures[f"verification-{circuit.task}"] = verified
+            figures[f"verification-{facts['name']}"] = verified
     return figures
 
 

@@ -31,11 +31,11 @@ def training(metrics: Sequence[dict[str, Any]], twin_loss: float | None) -> str:
         return 20 + 220 * (high - min(value, high)) / (high - low)
 
     body = _loss_axes(low, high, y)
-    for key, kind, label in (("loss", "a", "training"), ("validation_loss", "b", "validation")):
+    ends = _apart(*(y(metrics[-1][key]) for key in ("loss", "validation_loss")))
+    named = (("loss", "a", "training"), ("validation_loss", "b", "validation"))
+    for (key, kind, label), end in zip(named, ends, strict=True):
         body.append(svg.path([(x(r["tokens"]), y(r[key])) for r in metrics], kind))
-        body.append(
-            svg.text(x(max(tokens)) + 8, y(metrics[-1][key]) + 4, f"{label} {metrics[-1][key]:.2f}")
-        )
+        body.append(svg.text(x(max(tokens)) + 8, end + 4, f"{label} {metrics[-1][key]:.2f}"))
     if twin_loss is not None:
         body.append(svg.line(60, y(twin_loss), x(max(tokens)), y(twin_loss), "c"))
         body.append(svg.text(66, y(twin_loss) + 16, f"dense twin {twin_loss:.2f}", "soft"))
@@ -43,8 +43,14 @@ def training(metrics: Sequence[dict[str, Any]], twin_loss: float | None) -> str:
     for share in (0, 0.25, 0.5, 0.75, 1):
         at = share * max(tokens)
         body.append(svg.text(x(at), 350, f"{at / 1e6:.3g} M", "soft small", "middle"))
-    body.append(svg.text(x(max(tokens)) + 8, 350, "tokens", "soft small"))
+    body.append(svg.text(x(max(tokens)) + 34, 350, "tokens", "soft small"))
     return svg.figure(WIDTH, 362, body, "Loss in nats per token, and density, over training tokens")
+
+
+def _apart(one: float, two: float, gap: float = 15) -> tuple[float, float]:
+    """Two heights, moved away from each other where words there would touch."""
+    more = max(0.0, gap - abs(one - two)) / 2
+    return (one - more, two + more) if one <= two else (one + more, two - more)
 
 
 def _robust_top(losses: Sequence[float]) -> float:
@@ -118,7 +124,7 @@ def comparison(result: dict[str, Any]) -> str:
             geometric_mean(
                 np.array(
                     [
-                        max(1.0, r["edges"])
+                        float(max(1, r["edges"]))
                         for r in result["rows"]
                         if r["task"] == t and r["side"] == side
                     ]

@@ -8,6 +8,8 @@ from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
 from lacewing.model.store import Model
+from lacewing.pages.names import safe_name
+from lacewing.report.commands import commands
 from lacewing.training.run import read_metrics
 from lacewing.verification.verify import saved_verification
 
@@ -25,15 +27,15 @@ MISSING = {
 
 
 def gather(
-    run: Path, model: Model, found: Sequence[tuple[Path, Circuit]], commands: Sequence[str]
+    run: Path, output: Path, model: Model, found: Sequence[tuple[Path, Circuit]]
 ) -> dict[str, Any]:
     """Collect what a run's folder holds.
 
     Args:
         run: The run.
+        output: Where the report is written.
         model: Its model.
         found: Its circuits, with their folders.
-        commands: The commands that made all this.
     """
     config = artifacts.read_json(run / "config.json")
     data: dict[str, Any] = {
@@ -45,8 +47,8 @@ def gather(
         "tasks": _optional(run / "tasks.json", "tasks"),
         "circuits": [_circuit(folder, circuit, model) for folder, circuit in found],
         "comparison": _optional(run / "comparison" / "comparison.json"),
-        "commands": list(commands),
     }
+    data["commands"] = commands(run, output, data)
     data["missing"] = [sentence.format(run) for part, sentence in MISSING.items() if not data[part]]
     return data
 
@@ -66,6 +68,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
     pairs, verification = circuit.pairs, saved_verification(folder)
     return {
         "folder": str(folder),
+        "name": safe_name(folder.name),
         "task": circuit.task,
         "nodes": circuit.n_nodes,
         "edges": {
@@ -78,6 +81,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
         "chosen_at": circuit.config.chosen_at,
         "seed": circuit.seed,
         "config": circuit.config.as_json(),
+        "edited_from": circuit.edited_from,
         "example": {
             "clean": pairs[0].clean,
             "corrupted": pairs[0].corrupted,

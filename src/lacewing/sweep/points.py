@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from lacewing.errors import ConfigError
+from lacewing.pages.names import safe_name
 from lacewing.sweep.config import SweepConfig
 from lacewing.training.config import TrainConfig
 
@@ -74,7 +75,7 @@ def points(config: SweepConfig) -> list[Point]:
 
 def task_folder(output: Path, point: Point, task: str) -> Path:
     """Where the circuits of one model and task are."""
-    return output / "jobs" / point.name / "tasks" / task.replace("/", "_")
+    return output / "jobs" / point.name / "tasks" / safe_name(task)
 
 
 def model_folder(output: Path, point: Point) -> Path:

@@ -18,6 +18,9 @@ PARTS: tuple[Part, ...] = get_args(Part)
 SHARES: dict[Part, float] = {"train": 0.5, "validation": 0.2, "test": 0.3}
 LIMIT = 5_000_000  # characters; parsing more would take longer than making the prompts is worth
 
+NOT_PYTHON = "parses as Python"
+"""What is said of text for which the built-in tasks have no prompts."""
+
 _texts: dict[str, "TaskText"] = {}
 
 
@@ -50,7 +53,7 @@ class TaskText:
         files = [f for d in chosen if (f := SourceFile.parse(d.path, d.text)) and f.statements]
         if not files:
             raise DataError(
-                f"none of the {len(chosen)} task files of corpus {spec!r} parses as Python; "
+                f"none of the {len(chosen)} task files of corpus {spec!r} {NOT_PYTHON}; "
                 "the built-in tasks need Python source"
             )
         files.sort(key=lambda f: f.path)

@@ -29,6 +29,7 @@ from lacewing.viewer.answers import (
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.ends import ends
 from lacewing.viewer.folder import Found
+from lacewing.viewer.session import Session
 
 CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")
 """What is told of a certificate as a whole."""
@@ -60,7 +61,8 @@ def circuit_answer(
     certificate = beside(found, "certificate.json")
     explained = reading.explanations(beside(found, "explanations.json"))
     verification = saved_verification(found.folder)
-    nodes = [node(model, name, certificate, explained) for name in circuit.node_names()]
+    tokens = reading.TaskTokens.of(model, circuit)
+    nodes = [node(model, name, certificate, explained, tokens) for name in circuit.node_names()]
     index = {n.id: i for i, n in enumerate(nodes)}
     known = (
         {key: certificate[key] for key in CERTIFICATE} if _is(certificate, *CERTIFICATE) else None
@@ -114,7 +116,13 @@ def described(task: str) -> str:
         return ""
 
 
-def node(model: Model, name: str, certificate: Any, explained: Mapping[str, Any]) -> Node:
+def node(
+    model: Model,
+    name: str,
+    certificate: Any,
+    explained: Mapping[str, Any],
+    tokens: reading.TaskTokens,
+) -> Node:
     """A node with its place, bias and label."""
     key, channel = parse_node(name)
     layer, _, site = key.rpartition(".")
@@ -135,20 +143,19 @@ def node(model: Model, name: str, certificate: Any, explained: Mapping[str, Any]
         position=site in ("attn_in", "mlp_in") and channel >= config.d_model,
         bias=bias,
         mean=round(float(model.means[key][channel]), 6),
-        label=str(said)[:200] if said else reading.label(model, key, channel),
+        label=str(said)[:200] if said else reading.label(model, key, channel, tokens),
         slack=proof.get("slack"),
         loss_without=proof.get("loss_without"),
         explained=bool(said),
     )
 
 
-def detail(
-    found: Found, model: Model, circuit: Circuit, name: str, notes: Notes, effect: Effect | None
-) -> NodeDetail:
+def detail(session: Session, name: str, notes: Notes, effect: Effect | None) -> NodeDetail:
     """Everything known of a node, kept or not."""
+    found, model, circuit = session.found, session.model, session.circuit
     key, channel = parse_node(name)
     explained = reading.explanations(beside(found, "explanations.json"))
-    plain = node(model, name, beside(found, "certificate.json"), explained)
+    plain = node(model, name, beside(found, "certificate.json"), explained, session.tokens)
     inputs, outputs = links(model, circuit, name)
     return NodeDetail(
         **plain.model_dump(),

@@ -15,7 +15,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
-from lacewing.viewer import reading
+from lacewing.viewer.reading import TaskTokens, first_token
 
 MOST_TOKENS = 6
 READS = ("attn_in", "mlp_in", FINAL_SITE)
@@ -33,11 +33,12 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         `contrast`: up to 6 tokens {token, text, count of pairs}, most frequent first; `embed`:
         columns token (index in contrast), node, weight; `unembed`: columns node, answer (index in
         the circuit's answers), weight (times the final norm's gain); `about`: for every node
-        the token it reads or writes most, or None; `model_nodes` and `model_edges`: how many
-        nodes and nonzero block weights the whole model has.
+        the token of the task it reads or writes most, or None; `model_nodes` and `model_edges`:
+        how many nodes and nonzero block weights the whole model has.
     """
     network = model.network
     tokens = _differing(prompts)
+    known = TaskTokens.of(model, circuit)
     wte = network.wte.weight.detach()
     out = (network.lm_head.weight * network.ln_f.weight).detach()
     embed: list[tuple[int, int, float]] = []
@@ -55,7 +56,7 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         ],
         "embed": _columns(("token", "node", "weight"), embed),
         "unembed": _columns(("node", "answer", "weight"), unembed),
-        "about": [_about(model, key, channel) for key, channel in _nodes(circuit)],
+        "about": [first_token(model, key, channel, known) for key, channel in _nodes(circuit)],
         "model_nodes": sum(site_widths(network.config).values()),
         "model_edges": sum(int(torch.count_nonzero(p)) for p in blocks),
     }
@@ -63,16 +64,6 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
 
 def _nodes(circuit: Circuit) -> list[tuple[str, int]]:
     return [(key, int(channel)) for key, kept in circuit.nodes.items() for channel in kept]
-
-
-def _about(model: Model, key: str, channel: int) -> str | None:
-    """The one token that names a node: what it writes most, or else what it reads most."""
-    writes = key == FINAL_SITE or key.endswith("_out")
-    found = reading.writes(model, key, channel) if writes else reading.reads(model, key, channel)
-    if found is None:
-        return None
-    best = max([*found.positive[:1], *found.negative[:1]], key=lambda token: abs(token.weight))
-    return best.text
 
 
 def _differing(prompts: Prompts) -> list[tuple[int, int]]:

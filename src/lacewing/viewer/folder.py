@@ -5,6 +5,7 @@ text of a request ever becomes a path.
 """
 
 import hashlib
+import json
 import os
 import re
 import threading
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuit.folder import KIND, read_facts
+from lacewing.circuit.folder import ARRAYS, KIND, read_facts
+from lacewing.circuit.pairs import PAIRS
 from lacewing.errors import ArtifactError
 from lacewing.model.shipped import BUILTIN, folder_of
+from lacewing.verification.verify import VERIFICATION
 
 DEEPEST = 8
 """Levels of folders searched below the served one; a sweep has six of its own."""
@@ -27,6 +30,8 @@ MOST = 5000
 FRESH = 2.0
 """Seconds for which what was read of the folder is taken to be so still."""
 SHIPPED = ("builtin:sparse", "builtin:dense", "builtin:small", "builtin:tiny")
+PLACE = ("model_source", "seconds")
+"""What circuit.json says that is another thing in every folder."""
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "tokens", "checkpoint"}
 
 
@@ -68,6 +73,9 @@ class Contents:
 
     runs: dict[str, Run] = field(default_factory=dict)
     circuits: dict[str, Found] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    """Circuits that lie in several folders: the id of every one that is not listed, with that of
+    the same circuit which is."""
     sweeps: dict[str, Path] = field(default_factory=dict)
     """JSON files with points of a frontier."""
     broken: dict[str, str] = field(default_factory=dict)
@@ -142,6 +150,7 @@ def read(root: Path) -> Contents:
                 contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
             except (ArtifactError, OSError, KeyError, TypeError) as error:
                 contents.broken[_shown(root, folder)] = _line(error)
+    contents.copies.update(_copies(contents.circuits.values()))
     sweeps = [f / name for f in folders for name in SWEEP_FILES if (f / name).is_file()]
     contents.sweeps.update((name, path) for path, name in _slugs(root, sweeps).items())
     return contents
@@ -200,6 +209,37 @@ def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     run = by_model.get(str(facts["model_id"]))
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _copies(circuits: Iterable[Found]) -> dict[str, str]:
+    """Of circuits that are the same but for their folder, that with the newest verdict is listed.
+
+    `lacewing demo` copies the circuits of its comparison to where its report looks for them, and
+    only the copy is verified.
+    """
+    same: dict[str, list[Found]] = {}
+    for found in circuits:
+        same.setdefault(_content(found), []).append(found)
+    return {
+        other.id: group[0].id
+        for group in (sorted(found, key=_rank) for found in same.values())
+        for other in group[1:]
+    }
+
+
+def _content(found: Found) -> str:
+    """What makes two folders the same circuit: model, task, nodes, edges, pairs and losses."""
+    files = artifacts.read_json(found.folder / artifacts.MANIFEST)["files"]
+    hashes = [files[name]["sha256"] for name in (ARRAYS, PAIRS) if name in files]
+    facts = {key: value for key, value in found.facts.items() if key not in PLACE}
+    return json.dumps([facts, hashes], sort_keys=True, default=str)
+
+
+def _rank(found: Found) -> tuple[float, int, str]:
+    """The newest verdict first, then the folder that is nearest."""
+    verdict = found.folder / VERIFICATION
+    judged = verdict.stat().st_mtime if verdict.is_file() else 0.0
+    return -judged, len(found.folder.parts), found.id
 
 
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:

@@ -18,7 +18,7 @@ def frontier(viewer: Viewer) -> dict[str, Any]:
     A point without both numbers cannot be drawn and is told with its reason.
     """
     contents = viewer.library.contents()
-    ids = {found.folder: found.id for found in contents.circuits.values()}
+    ids = {f.folder: contents.copies.get(f.id, f.id) for f in contents.circuits.values()}
     sweeps = []
     for id, path in contents.sweeps.items():
         if _summary(path):

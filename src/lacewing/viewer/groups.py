@@ -10,13 +10,14 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV
-from lacewing.viewer.reading import READ, label
+from lacewing.viewer.reading import READ, TaskTokens, label
 
 
 def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:
     """Groups of at least two nodes, heads first; each node is in one at most."""
     heads: dict[str, list[str]] = {}
     channels: dict[int, list[str]] = {}
+    tokens = TaskTokens.of(model, circuit)
     size, width = model.network.config.d_head, model.network.config.d_model
     for key, kept in circuit.nodes.items():
         layer, _, site = key.rpartition(".")
@@ -37,7 +38,7 @@ def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:
     ]
     for channel, members in sorted(channels.items(), key=lambda item: -len(item[1])):
         if len(members) > 1:
-            about = label(model, members[0].rsplit(".", 1)[0], channel)
+            about = label(model, members[0].rsplit(".", 1)[0], channel, tokens)
             found.append(
                 {
                     "name": f"channel {channel}" + (f": {about.split(',')[0]}" if about else ""),

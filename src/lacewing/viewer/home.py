@@ -18,7 +18,8 @@ from lacewing.viewer.state import Viewer, no_model
 def home(viewer: Viewer) -> dict[str, Any]:
     """Everything the first page shows."""
     contents = viewer.library.contents()
-    rows = [circuit_row(viewer, found) for found in contents.circuits.values()]
+    listed = [found for id, found in contents.circuits.items() if id not in contents.copies]
+    rows = [circuit_row(viewer, found) | {"copies": _also(contents, found)} for found in listed]
     return {
         "version": __version__,
         "folder": viewer.library.root.name,
@@ -29,6 +30,11 @@ def home(viewer: Viewer) -> dict[str, Any]:
         "sweeps": [{"id": id, "name": path.parent.name} for id, path in contents.sweeps.items()],
         "jobs": [job.model_dump() for job in viewer.jobs.all()],
     }
+
+
+def _also(contents: Contents, found: Found) -> list[str]:
+    """Ids of the other folders that hold the same circuit."""
+    return sorted(id for id, listed in contents.copies.items() if listed == found.id)
 
 
 def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:

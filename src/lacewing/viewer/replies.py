@@ -62,9 +62,7 @@ def node_json(viewer: Viewer, id: str, node: str) -> bytes:
     edits.check_node(node, session.model)
     found = viewer.found(id)
     effect = effects.effect(session, node)
-    answer = describe.detail(
-        found, session.model, session.circuit, node, notes.read(found.folder), effect
-    )
+    answer = describe.detail(session, node, notes.read(found.folder), effect)
     return answer.model_dump_json().encode()
 
 

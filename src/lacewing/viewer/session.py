@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, edited, prepare
 from lacewing.viewer.folder import Found
+from lacewing.viewer.reading import TaskTokens
 from lacewing.viewer.turns import Turns
 
 TOP = 10
@@ -46,6 +48,11 @@ class Session:
     _known: dict[str, Tensor] = field(default_factory=dict)
     """Logits at the answers: of the full model, and of the circuit under each ablation."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def tokens(self) -> TaskTokens:
+        """The tokens that the labels of nodes may name."""
+        return TaskTokens.of(self.model, self.circuit)
 
     def __post_init__(self) -> None:
         with self.turns.person():

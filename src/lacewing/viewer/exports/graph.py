@@ -266,7 +266,7 @@ def _feature(session: Session, node: str, layer: int) -> dict[str, Any]:
     key, channel = parse_node(node)
     site, size = key.split(".")[-1], session.model.network.config.d_head
     head = channel // size if site in ("attn_q", "attn_k", "attn_v") else None
-    said = label(session.model, key, channel)
+    said = label(session.model, key, channel, session.tokens)
     clerp = node + (f" (head {head})" if head is not None else "") + (f": {said}" if said else "")
     more = _typed(FEATURE, str(layer), cantor(layer, channel), f"{layer}_{channel}-0", clerp)
     return more | {"sparse": {"node": node, "site": site, "head": head, "channel": channel}}

@@ -10,7 +10,7 @@ from lacewing.model.store import Model
 from lacewing.model.weights import weight_of
 from lacewing.viewer.describe import residual, row_of
 from lacewing.viewer.edits import edge_name
-from lacewing.viewer.reading import label
+from lacewing.viewer.reading import TaskTokens, label
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
 """Okabe and Ito's colours, which most colour-blind people tell apart."""
@@ -42,10 +42,11 @@ def dot(model: Model, circuit: Circuit) -> str:
         "  rankdir=BT; node [shape=box, style=rounded, fontname=sans, fontsize=10];",
     ]
     rows: dict[int, list[str]] = {}
+    tokens = TaskTokens.of(model, circuit)
     for name in circuit.node_names():
         key, channel = parse_node(name)
         rows.setdefault(row_of(key, layers), []).append(name)
-        said = label(model, key, channel)
+        said = label(model, key, channel, tokens)
         text = _quoted(name + (f"\n{said}" if said else ""))
         lines.append(f"  {_quoted(name)} [label={text}];")
     lines += [f"  {{ rank=same; {'; '.join(map(_quoted, names))}; }}" for names in rows.values()]
@@ -91,12 +92,14 @@ def edges_csv(model: Model, circuit: Circuit) -> str:
 def nodes_csv(model: Model, circuit: Circuit) -> str:
     """Every node with its site, head and label."""
     size, rows = model.network.config.d_head, []
+    tokens = TaskTokens.of(model, circuit)
     for name in circuit.node_names():
         key, channel = parse_node(name)
         layer, _, site = key.rpartition(".")
         head = channel // size if site in ("attn_q", "attn_k", "attn_v") else ""
         mean = f"{float(model.means[key][channel]):.6g}"
-        rows.append((name, layer, site, channel, head, mean, label(model, key, channel)))
+        said = label(model, key, channel, tokens)
+        rows.append((name, layer, site, channel, head, mean, said))
     return _csv(("node", "layer", "site", "channel", "head", "mean", "label"), rows)
 
 

@@ -26,7 +26,7 @@ export function graph(circuit) {
   for (let i = 0; i < links.count; i++) {
     if (links.kind[i] === EDGE) found.edgeIndex.set(edgeId(found, i), i);
   }
-  for (const node of nodes) node.label = label(found, node);
+  for (const node of nodes) Object.assign(node, label(found, node));
   found.rows = rows(found);
   return found;
 }
@@ -102,12 +102,16 @@ export function edgeId(found, link) {
   return `${to.key}:${from.channel}->${to.channel}`;
 }
 
-/** The plainest short name of a node: the token that it is about. */
+/**
+ * The plainest short name of a node: the token that it is about.
+ *
+ * Returns {label, names}: what is shown, and the text of the prompt's token that it names, or null.
+ */
 function label(found, node) {
-  if (node.text !== undefined) return token(node.text, 12);
-  if (node.position) return "position";
+  if (node.text !== undefined) return { label: token(node.text, 12), names: null };
+  if (node.position) return { label: "position", names: null };
   const told = reads(node.site) && node.site !== "resid_final" ? tells(found.circuit, node) : null;
-  if (told) return token(told, 8);
+  if (told) return { label: token(told, 8), names: told };
   const strongest = (list, end, kind) => {
     const own = list.filter((i) => found.links.kind[i] === kind);
     own.sort((a, b) => Math.abs(found.links.weight[b]) - Math.abs(found.links.weight[a]));
@@ -116,13 +120,13 @@ function label(found, node) {
   // What is written to a channel is about what its final channel is about.
   const last = writes(node.site) ? found.byId.get(`resid_final.${node.channel}`) : node;
   const answer = last && strongest(found.around.out[last.index], "destination", UNEMBED);
-  if (answer) return `→ ${token(answer, 8)}`;
+  if (answer) return { label: `→ ${token(answer, 8)}`, names: null };
   if (node.head !== null) {
     const driven = drives(found, node);
-    if (driven) return token(driven, 8);
+    if (driven) return { label: token(driven, 8), names: driven };
   }
   const about = found.circuit.about?.[node.index];
-  return about ? token(about, 10) : "";
+  return about ? { label: token(about, 10), names: about } : { label: "", names: null };
 }
 
 /** The contrasted token that reaches a head's channel the most, through the edges it has. */

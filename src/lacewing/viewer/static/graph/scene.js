@@ -151,7 +151,7 @@ function nodes(view, focus) {
       steered: node.id in state.values,
       chosen: state.chosen === node.id,
       cursor: state.cursor === node.id || state.hover === node.id,
-      faded: focus.nodes !== null && !focus.nodes.has(node.index),
+      faded: !(focus.nodes ?? view.near ?? every).has(node.index),
     };
     const away = px < -60 || py < -40 || px > size.width + 60 || py > size.height + 40;
     if (node.text !== undefined) {
@@ -168,6 +168,7 @@ function nodes(view, focus) {
   names(view, labels);
 }
 
+const every = { has: () => true };
 const HEADS = new Set(["attn_q", "attn_k", "attn_v"]);
 
 /** Names under nodes, the weightiest first, as many as find room. */

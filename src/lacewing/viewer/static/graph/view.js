@@ -8,10 +8,11 @@
 import { h } from "../dom.js";
 import { linkAt, nodeAt } from "./hit.js";
 import { place } from "./layout.js";
-import { SAME, isOff } from "./model.js";
+import { isOff } from "./model.js";
 import { bundles, colours, strengths } from "./paint.js";
 import { draw } from "./scene.js";
 import { Sheet } from "./sheet.js";
+import { visible } from "./visible.js";
 
 const SHARP_AFTER = 90;
 
@@ -151,13 +152,10 @@ export class GraphView {
     const effects = this.measure === "effect" && state.effects ? edgeEffects(found, state.effects) : null;
     this.strength = strengths(links, effects);
     const live = d3.range(links.count).filter((i) => !this.#dark(i));
-    live.sort((a, b) => this.strength[a] - this.strength[b]);
-    // Grey lines come first and are never too many; the limit is for links with a weight.
-    const weighted = live.filter((i) => links.kind[i] !== SAME);
-    this.shown = [
-      ...live.filter((i) => links.kind[i] === SAME),
-      ...weighted.slice(Math.max(weighted.length - this.show, 0)),
-    ];
+    const size = (i) => Math.abs(links.weight[i]);
+    live.sort((a, b) => this.strength[a] - this.strength[b] || size(a) - size(b));
+    const { shown, nodes } = visible(found, live, this.show);
+    [this.shown, this.near] = [shown, nodes];
     this.bundles = bundles(found, this.layout, this.shown, this.strength);
     this.#sharpen();
     if (this.bundles.length < 40) this.sheet.finish();

@@ -100,9 +100,10 @@ function circuits(host, home, state) {
 
 function line(circuit) {
   const name = [h("b", {}, title(circuit.description, circuit.task)), h("br"), h("span.code", {}, circuit.id)];
+  const also = circuit.copies?.length ? h("small.also", {}, "also ", circuit.copies.map((id) => h("a.code", { href: address(["circuit", id]) }, id))) : null;
   const open = circuit.model && !circuit.error;
   return h("tr", {},
-    h("td", {}, open ? h("a.open", { href: address(["circuit", circuit.id]) }, name) : name, circuit.error ? h("p.error", {}, circuit.error) : null),
+    h("td", {}, open ? h("a.open", { href: address(["circuit", circuit.id]) }, name) : name, also, circuit.error ? h("p.error", {}, circuit.error) : null),
     h("td.code", {}, circuit.model_name),
     h("td.n", {}, count(circuit.nodes)), h("td.n", {}, count(circuit.edges)),
     h("td.n", {}, number(circuit.loss)), h("td.n", {}, number(circuit.full_loss)),

@@ -11,6 +11,9 @@ const ABLATIONS = [
   ["resample", "another prompt's"],
 ];
 
+const TOGETHER = 76;
+/** Pixels that "target 0.15" and "guessing" need between their marks. */
+
 /** Fill the dock for a session. */
 export function dock(host, session) {
   const state = h("div.state");
@@ -27,6 +30,9 @@ export function dock(host, session) {
     answers(answer, session);
     buttons(tools, session);
   };
+  const measured = new ResizeObserver(() => ruler(scale, session));
+  measured.observe(scale);
+  session.stop.signal.addEventListener("abort", () => measured.disconnect());
   session.on("live", show);
   session.on("cut", show);
   session.on("prompt", show);
@@ -71,6 +77,10 @@ function ruler(host, { live, circuit }) {
   const { tone } = standing(answer.loss, circuit.target_loss);
   const tick = (value, words, extra = "") =>
     value === null || value === undefined ? null : h(`span.tick${extra}`, { style: { left: left(value) } }, h("i"), h("em", {}, words));
+  const target = circuit.target_loss;
+  const words = `target ${number(target, 2)}`;
+  // Far above both, the two marks stand too close for a word under each.
+  const near = ((Math.LN2 - target) / most) * host.clientWidth < TOGETHER;
   host.setAttribute("role", "img");
   host.setAttribute("aria-label", `loss ${number(answer.loss)}, target ${number(circuit.target_loss, 2)}, guessing 0.693`);
   return fill(
@@ -79,8 +89,9 @@ function ruler(host, { live, circuit }) {
       h(`span.fill.${tone}`, { style: { width: left(answer.loss) } }),
       answer.interval ? h("span.interval", { style: { left: left(answer.interval[0]), width: `calc(${left(answer.interval[1])} - ${left(answer.interval[0])})` } }) : null,
     ),
-    tick(circuit.target_loss, `target ${number(circuit.target_loss, 2)}`),
-    tick(Math.LN2, "guessing"),
+    near ? null : tick(target, words),
+    near ? tick(target, `${words}, guessing`, ".both") : null,
+    tick(Math.LN2, near ? "" : "guessing"),
   );
 }
 

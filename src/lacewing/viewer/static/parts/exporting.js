@@ -2,6 +2,7 @@
 
 import { at, copied, readOnly } from "../api.js";
 import { h } from "../dom.js";
+import { menu } from "./menu.js";
 
 const FILES = [
   ["graph.json", "Attribution graph of this prompt (circuit-tracer, Neuronpedia)"],
@@ -25,5 +26,5 @@ export function exporting(session) {
     made.addEventListener("click", here);
     return h("li", {}, made);
   };
-  return h("details.groups.upward", {}, h("summary.button", {}, "Export"), h("div.menu", {}, h("ul", {}, files.map(link))));
+  return menu("Export", h("div.menu", {}, h("ul", {}, files.map(link))), "upward");
 }

@@ -3,11 +3,12 @@
 import { get, readOnly } from "../api.js";
 import { h, refill } from "../dom.js";
 import { read, update } from "../state.js";
+import { menu } from "./menu.js";
 
 /** The button with its list of groups. `redraw` is called when the graph must be laid out anew. */
 export function groups(session, redraw) {
   const body = h("div.menu");
-  const box = h("details.groups", {}, h("summary.button", {}, "Groups"), body);
+  const box = menu("Groups", body);
   let proposed = null;
   let error = "";
   const open = () => new Set((read().query.open ?? "").split(",").filter(Boolean));

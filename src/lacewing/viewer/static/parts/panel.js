@@ -95,7 +95,7 @@ export function panel(host, session) {
     if (!detail) return;
     fill(words,
       detail.explanation ? h("blockquote", {}, detail.explanation.text, detail.explanation.score == null ? null : h("small", {}, ` (score ${number(detail.explanation.score, 2)})`)) : null,
-      tokens("Switched on by", detail.reads), tokens("Pushes towards", detail.writes));
+      tokens("Switched on by, of all tokens", detail.reads), tokens("Pushes towards, of all tokens", detail.writes));
   }
 
   /** The switch, kept in step with the cut. */

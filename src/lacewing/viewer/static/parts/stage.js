@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { figure } from "../graph/figure.js";
 import { grouped } from "../graph/group.js";
-import { edgeName, name } from "../graph/model.js";
+import { EDGE, edgeName, name } from "../graph/model.js";
 import { GraphView } from "../graph/view.js";
 import { keys } from "../graph/keys.js";
 import { buttons } from "../save.js";
@@ -14,8 +14,10 @@ import { exporting } from "./exporting.js";
 import { find } from "./find.js";
 import { groups } from "./groups.js";
 
-const FIRST = 800;
-/** Edges shown at first; a dense circuit has many times more, and reads no better with all. */
+const ALL = 200;
+/** A circuit of up to so many edges is shown whole. */
+const FIRST = 80;
+/** Of a larger one, the edges shown at first: those that cost most when they are cut. */
 
 /** Show the graph of a session. */
 export function stage(host, session) {
@@ -75,29 +77,32 @@ function closed(session) {
 }
 
 function limits(session, view) {
-  const edges = session.circuit.edges.source.length;
-  const total = view.found.links.count;
+  const total = view.found.links.kind.reduce((sum, kind) => sum + (kind === EDGE), 0);
   const query = read().query;
-  const start = Math.min(Number(query.show) || FIRST, total);
-  const measure = h("select", { id: "measure", "aria-label": "what makes an edge strong" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
-  measure.value = query.by === "effect" ? "effect" : "weight";
+  const [first, by] = total > ALL ? [FIRST, "effect"] : [total, "weight"];
+  const start = Math.min(Number(query.show) || first, total);
+  const measure = h("select", { id: "measure", "aria-label": "what makes a edge strong" }, h("option", { value: "weight" }, "by weight"), h("option", { value: "effect" }, "by effect"));
+  measure.value = ["effect", "weight"].includes(query.by) ? query.by : by;
   // The slider runs over the logarithm: the step from 10 to 20 is worth as much as 10,000 to 20,000.
   const slider = h("input", { type: "range", id: "limit", min: 0, max: 100, step: 0.5, "aria-label": "edges shown" });
   const said = h("output", { for: "limit" });
+  const more = h("button.quiet", { type: "button", id: "more", title: "Show twice as many edges", on: { click: () => ((number = Math.min(2 * number, total)), place(), show()) } }, "More");
+  const place = () => (slider.value = (100 * Math.log(Math.max(number, 1))) / Math.log(Math.max(total, 2)));
   const of = () => Math.min(Math.round(Math.exp((slider.value / 100) * Math.log(total))), total);
   let number = start;
   const show = () => {
     const whole = number >= total;
-    said.textContent = whole ? "all" : `strongest ${count(number)}`;
+    more.hidden = whole;
+    said.textContent = whole ? `all ${count(total)}` : `strongest ${count(number)}, ${count(total - number)} hidden`;
     slider.setAttribute("aria-valuetext", `${count(number)} of ${count(total)}`);
     view.limit(whole ? Infinity : number, measure.value);
-    update({ show: number === Math.min(FIRST, total) ? "" : number, by: measure.value === "effect" ? "effect" : "" });
+    update({ show: number === first ? "" : number, by: measure.value === by ? "" : measure.value });
   };
-  slider.value = (100 * Math.log(Math.max(start, 1))) / Math.log(Math.max(total, 2));
+  place();
   slider.addEventListener("input", () => ((number = of()), show()));
   measure.addEventListener("change", show);
   show();
-  return h("div.limits", {}, h("label", { for: "limit" }, "Edges"), slider, said, measure, h("span.unseen", {}, `${edges} edges in all`));
+  return h("div.limits", {}, h("label", { for: "limit" }, "Edges"), slider, measure, said, more);
 }
 
 function zoom(host, view) {
