@@ -14,8 +14,8 @@ FLAG = re.compile(r"(?<![\w({;,:/-])--([a-z][a-z-]*)\b")
 ELSEWHERE = {"wheels": "pip", "packages": "pip"}
 """Modules whose flags are those of another program."""
 ALWAYS = {"help", "version"}
-RAY = {"head"}
-"""Flags of `ray start`, which a docstring names."""
+NO_FLAGS = {"head", "no"}
+"""`ray start --head`, which a docstring names; and `--no-` before a name is put behind it."""
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -46,5 +46,5 @@ def test_every_flag_named_exists(
         named = [n for text in texts(path) for n in FLAG.findall(text)]
         if path.stem not in ELSEWHERE:
             where = path.relative_to(PACKAGE)
-            unknown += [f"{where}: --{n}" for n in named if n.strip("-") not in flags | RAY]
+            unknown += [f"{where}: --{n}" for n in named if n.strip("-") not in flags | NO_FLAGS]
     assert unknown == []

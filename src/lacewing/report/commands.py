@@ -73,7 +73,7 @@ def _compare(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
     tried = [*found["tasks"], *(left["task"] for left in found["skipped"])]
     seeds = {} if found["seeds"] == [0] else {"seeds": found["seeds"]}
     models = {"sparse": found["sparse"], "dense": found["dense"]}
-    yield _line("compare", **models, output=folder, tasks=tried, **seeds, **changed)
+    yield _line("compare", **models, output=folder, task=tried, **seeds, **changed)
 
 
 def _circuit(run: Path, circuit: Mapping[str, Any]) -> Iterator[str]:
