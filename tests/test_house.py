@@ -65,8 +65,8 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           plugins  flags  findings  corpus  train  models  tasks  prune  verify  program
-               attack  compare  sweep  report  demo  view  app
+cli/           machine  plugins  flags  findings  corpus  train  models  tasks  prune  verify
+               program  attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -29,7 +29,6 @@ from lacewing.tasks.registry import get
 from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 
-COUNTS = ("edges", "edges_all", "nodes")
 RESAMPLES = 2000
 
 

@@ -279,6 +279,6 @@ def test_a_plus_in_a_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_part_that_is_gone_is_not_passed_over(folder: Path) -> None:
     """Where several corpora are joined, each has to be there; one line names the flag."""
     gone = folder.with_name("gone")
-    with pytest.raises(DataError, match="gone is empty or gone: say where the text is") as error:
+    with pytest.raises(DataError, match="gone' is empty or gone: say where the text is") as error:
         Corpus.parse(f"{folder}+{gone}").summary()
     assert "--corpus" in str(error.value)

@@ -23,6 +23,7 @@ from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
 from lacewing.cli.flags import with_one_task_flag
+from lacewing.cli.machine import settle
 from lacewing.cli.models import Models
 from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words == ["--version"]:
         print(f"lacewing {__version__}")
         return
+    settle()
     others = plugins.verbs(VERBS)
     mistakes = (LacewingError, *(error for verb in others.values() for error in verb.mistakes))
     try:

@@ -276,7 +276,7 @@ class _Glob:
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         found = paths.files(self.pattern)
         if not found:
-            raise DataError(f"corpus {self.pattern} is empty or gone: {INSTEAD}")
+            raise DataError(f"corpus {self.pattern!r} is empty or gone: {INSTEAD}")
         for path, name in found:
             yield from _content(path, name, summary)
 

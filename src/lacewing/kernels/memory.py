@@ -15,6 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 def keep_pages() -> bool:
     """Serve large blocks from one heap that never shrinks; true where the C library obeyed.
 
+    It changes the whole process, so that only a program may call it, never a function of a library.
     Call it before the first large allocation. Elsewhere than on Linux with glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):

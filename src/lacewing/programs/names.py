@@ -77,8 +77,32 @@ KINDS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 COVERED = 0.6
 """Share of a table's mass that a kind must hold to give it its name."""
 LONGEST = 32
-HELPERS = ("attend", "beyond", "check", "circuit", "cut", "drop", "gelu", "matrix", "sparse", "top")
-GLOBALS = ("ids", "at", "rivals", "np", "math", "sys", "answers", "context", "eps", "prompts")
+HELPERS = (
+    "ask",
+    "attend",
+    "beyond",
+    "check",
+    "circuit",
+    "cut",
+    "drop",
+    "gelu",
+    "matrix",
+    "sparse",
+    "top",
+)
+GLOBALS = (
+    "ids",
+    "at",
+    "rivals",
+    "np",
+    "math",
+    "sys",
+    "answers",
+    "context",
+    "eps",
+    "prompts",
+    "model",
+)
 RESERVED = frozenset((*HELPERS, *GLOBALS, "vocabulary", *dir(builtins), *keyword.softkwlist))
 """Names that mean something else in a program, in small letters."""
 PREFIX = {

@@ -24,7 +24,6 @@ from lacewing.circuit.circuit import Circuit, NodesOnly, circuit_of
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
-from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -96,7 +95,6 @@ def prune_many(
     Returns:
         In the order of `wanted`, a circuit or the reason why there is none.
     """
-    keep_pages()
     results: dict[int, Circuit | DataError] = {}
 
     def keep(number: int, found: Circuit | DataError) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import LacewingError
+from lacewing.kernels.memory import keep_pages
 from lacewing.sweep import lock
 from lacewing.sweep.config import SweepConfig
 from lacewing.sweep.points import Point, model_folder, task_folder
@@ -105,6 +106,7 @@ def work(job: Job, output: Path, config: SweepConfig, threads: int, driver: int)
     """
     if os.getpid() != driver:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # read when numba is imported
+        keep_pages()  # a process that does nothing else
     import torch
 
     _end_with(driver)

@@ -26,7 +26,6 @@ from lacewing.data.shards import Shards, prepare
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError, MismatchError
 from lacewing.kernels.cross_entropy import cross_entropy
-from lacewing.kernels.memory import keep_pages
 from lacewing.kernels.precision import half_pays
 from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
@@ -86,7 +85,6 @@ def train(
         DataError: the corpus is empty or unreadable.
         MismatchError: the run to start from is of another shape or tokenizer.
     """
-    keep_pages()
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 

@@ -32,7 +32,6 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -165,7 +164,6 @@ def short_test(
     Raises:
         MismatchError: the circuit belongs to another model.
     """
-    keep_pages()
     circuit.check(model)
     kept = alone(model, circuit, prompts)
     without = _losses(model, circuit, prompts, circuit.nodes, complement=True)

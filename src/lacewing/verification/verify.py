@@ -15,7 +15,6 @@ from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import SEEDS
 from lacewing.errors import ArtifactError, ConfigError, DataError
-from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.verification.evidence import task_of
@@ -161,7 +160,6 @@ def verify(
     """
     if seeds < 2:
         raise ConfigError(f"seeds must be at least 2, to compare, not {seeds}")
-    keep_pages()
     circuit.check(model)
     test = prompts or test_prompts(model, circuit)
     if quick:

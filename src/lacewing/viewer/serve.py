@@ -14,7 +14,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lacewing.errors import ConfigError
-from lacewing.kernels.memory import keep_pages
 from lacewing.pages.guard import LOOPBACK, Guard
 from lacewing.progress import say
 from lacewing.viewer.server import application
@@ -82,7 +81,6 @@ def prepare() -> None:
     Half of the cores: threads that wait for each other at every small step lose far more to a busy
     neighbour than they win on an idle machine.
     """
-    keep_pages()
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 

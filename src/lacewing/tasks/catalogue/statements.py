@@ -13,7 +13,6 @@ ASSIGNED = re.compile(r" *([A-Za-z_]\w*) = ")
 COMPARED_VALUE = re.compile(r" *if ([\w.]{1,24}) == ([A-Za-z_][\w.]{0,24}|\d+):")
 ASSIGNED_VALUE = re.compile(r" *([\w.]{1,24}) = ([A-Za-z_][\w.]{0,24}|\d+)")
 CONDITION = re.compile(r" *if ([A-Za-z_][\w. ]*(?:==|!=|<|>|<=|>=)?[\w. ]*\w):")
-WITH_NAME = re.compile(r" *(with [^#]*\)) as ")
 
 
 @builtin([(" ==", " =")])

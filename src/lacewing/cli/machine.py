@@ -1,0 +1,20 @@
+"""What the command line settles for its own process, before torch is imported.
+
+Library functions change none of it: a notebook or a server that uses lacewing keeps its own.
+"""
+
+import os
+
+from lacewing.kernels.memory import keep_pages
+
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Threads of GNU's and of LLVM's and Intel's OpenMP, which torch and numba share, sleep while they
+wait for each other. Spinning, they use up the share of a core that another program also wants, and
+are then kept waiting themselves (benchmarks/busy.py)."""
+
+
+def settle() -> None:
+    """Keep memory, and wait without spinning; what the user has set in the environment stays."""
+    for name, value in PASSIVE.items():
+        os.environ.setdefault(name, value)
+    keep_pages()
