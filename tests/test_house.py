@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
 errors  artifacts  progress  shapes  statistics
 
-pages/         names  templating  svg  guard
+pages/         names  templating  svg  plots  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cuda/  cuda/launch  cuda/select  cuda/abs_topk  cuda/keep_largest  cuda/adam
                cuda/attend  cuda/sink_attention  cuda/sparse_linear
@@ -56,7 +56,7 @@ programs/      lines  rivals  reads  heads  reference  compile  names  text  lay
                simple  program
 attacks/       material  state  edits  search  attack
 comparison
-sweep/         axes  config  lock  points  twins  tuning  jobs  work  pool  gather  tables
+sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  commands  gather  page  build
 viewer/        answers  bundle  files  jobs  notes  sample  turns

@@ -1,6 +1,7 @@
 """Attacks on a real server: rebinding, other sites, forms, paths, sizes, slow senders, token."""
 
 import hashlib
+import shutil
 import socket
 import threading
 from contextlib import closing
@@ -163,6 +164,32 @@ def test_paths(live: Any) -> None:
         answer = raw(live.port, f"GET {path} HTTP/1.1\n{ours}")
         assert status(answer) in (400, 404, 405, 422), path
         assert "root:" not in answer
+
+
+def test_page_files_keep_to_their_folder(
+    page: Path, folder: Path, tmp_path: Path, here: Any
+) -> None:
+    """A link out is not followed, a folder is not listed; an unchanged file is sent once."""
+    static = tmp_path / "page"
+    shutil.copytree(page, static)
+    (tmp_path / "secret.js").write_text("secret")
+    (static / "link.js").symlink_to(tmp_path / "secret.js")
+    (static / "out").symlink_to(tmp_path)
+    with here(folder, static) as server, server.client() as client:
+        for path in ("/static/link.js", "/static/out/secret.js", "/static/", "/static/parts"):
+            answer = client.get(path)
+            assert 404 == answer.status_code, path
+            assert {"kind", "message"} == answer.json()["error"].keys()
+        for path in ("/", "/static/parts/one.js"):
+            first = client.get(path)
+            assert (200, "no-cache") == (first.status_code, first.headers["cache-control"])
+            again = client.get(path, headers={"if-none-match": first.headers["etag"]})
+            assert (304, b"") == (again.status_code, again.content)
+        (static / "parts" / "one.js").write_text("export const a = 12;\n")
+        changed = client.get(
+            "/static/parts/one.js", headers={"if-none-match": first.headers["etag"]}
+        )
+        assert (200, "export const a = 12;\n") == (changed.status_code, changed.text)
 
 
 def test_links_are_not_followed(folder: Path, tmp_path: Path, here: Any) -> None:

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
 from lacewing.pages import svg
+from lacewing.pages.plots import Plot
 from lacewing.sweep import figures
 from lacewing.sweep.correlation import correlations, losses_of
 from lacewing.sweep.gather import Found, Row, gather
@@ -45,10 +46,10 @@ def summarise(output: Path) -> dict[str, Any]:
         "circuits.csv": _csv(found.sizes),
         "summary.md": markdown(found, result).encode(),
     }
-    for name, figure in draw(found, result, output).items():
-        for theme, colours in (("", svg.LIGHT), ("_dark", svg.DARK)):
-            files[f"{name}{theme}.svg"] = svg.standalone(figure, colours).encode()
-            files[f"{name}{theme}.png"] = svg.png(figure, colours=colours)
+    for theme, colours in (("", svg.LIGHT), ("_dark", svg.DARK)):
+        for name, plot in draw(found, result, output, colours).items():
+            files[f"{name}{theme}.svg"] = plot.svg()
+            files[f"{name}{theme}.png"] = plot.png()
     artifacts.write_folder(
         output / SUMMARY,
         KIND,
@@ -59,21 +60,25 @@ def summarise(output: Path) -> dict[str, Any]:
     return result | {"folder": str(output), "summary": str(output / SUMMARY)}
 
 
-def draw(found: Found, result: dict[str, Any], output: Path) -> dict[str, str]:
-    """Every figure for which there is something to show, as SVG by name."""
-    drawn: dict[str, str] = {}
+def draw(
+    found: Found, result: dict[str, Any], output: Path, colours: Mapping[str, str]
+) -> dict[str, Plot]:
+    """Every figure for which there is something to show, by name."""
+    drawn: dict[str, Plot] = {}
     if any(point["edges"] is not None for point in result["frontier"]["points"]):
-        drawn["frontier"] = figures.frontier(result["frontier"])
+        drawn["frontier"] = figures.frontier(result["frontier"], colours)
     names = [row["point"] for row in result["sizes"]]
     overall = [row for row in result["sizes"] if row["point"] == names[-1]] if names else []
     if any(row["circuits"] for row in overall):
-        drawn["sizes"] = figures.sizes(overall, found.config.trials_at)
+        drawn["sizes"] = figures.sizes(overall, found.config.trials_at, colours)
     twins = [row for row in result["correlation"] if row["kind"] == "sparse-dense"]
     losses = {m["point"]: m["validation_loss"] for m in found.models if m["side"] == "sparse"}
     best = min(twins, key=lambda row: losses[row["point"]], default=None)
     if best is not None:
         label = next(m["label"] for m in found.models if m["point"] == best["point"])
-        drawn["correlation"] = figures.correlation(losses_of(output, best["point"]), best, label)
+        drawn["correlation"] = figures.correlation(
+            losses_of(output, best["point"]), best, label, colours
+        )
     return drawn
 
 

@@ -19,7 +19,7 @@ from lacewing.pages.guard import POLICY
 from lacewing.progress import progress
 from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
-from lacewing.viewer.files import Files, index
+from lacewing.viewer.files import index, names
 from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 
@@ -78,8 +78,8 @@ def page_files(static: Path) -> dict[str, bytes]:
     found = MODULE.search(text)
     if not found:
         raise ArtifactError(f"{static / 'index.html'} loads no module: this page cannot be copied")
-    names = Files(static).names()
-    modules = {n: p.read_text(encoding="utf-8") for n, p in names.items() if n.endswith(".js")}
+    pages = names(static)
+    modules = {n: p.read_text(encoding="utf-8") for n, p in pages.items() if n.endswith(".js")}
     # frame-ancestors means nothing in a meta element, and a browser says so on its console.
     policy = POLICY.partition("; frame-ancestors")[0]
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -87,7 +87,7 @@ def page_files(static: Path) -> dict[str, bytes]:
     text = text.replace(found[0], scripts).replace("<head>", f"<head>\n{meta}", 1)
     files = {
         f"static/{name}": path.read_bytes()
-        for name, path in names.items()
+        for name, path in pages.items()
         if name != "index.html" and (not name.endswith(".js") or name.startswith("vendor/"))
     }
     files["static/page.js"] = bundle(modules, found[1]).encode()

@@ -1,11 +1,13 @@
-"""The page's own files. A URL is looked up among the files there are; it is never made a path."""
+"""The page's own files, served by Starlette, which keeps to their folder, links included."""
 
-import hashlib
 import mimetypes
+import os
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from lacewing.errors import ArtifactError
 
@@ -13,48 +15,39 @@ KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg
 """Said here, because Windows and some Linuxes disagree on them."""
 
 
-class Files:
-    """A folder of static files."""
+class Static(StaticFiles):
+    """A folder of static files; a browser asks each time whether its copy is still the newest."""
 
-    def __init__(self, folder: Path) -> None:
-        """Serve a folder; the files are read when they are asked for."""
-        self.folder = folder
-
-    def add_to(self, app: FastAPI) -> None:
-        """Serve `index.html` at / and everything under /static/."""
-
-        @app.get("/")
-        def page(request: Request) -> Response:
-            return self.answer("index.html", request.headers.get("if-none-match"))
-
-        @app.get("/static/{name:path}")
-        def file(name: str, request: Request) -> Response:
-            return self.answer(name, request.headers.get("if-none-match"))
-
-    def names(self) -> dict[str, Path]:
-        """Every file by its URL under /static/."""
-        found = (p for p in sorted(self.folder.rglob("*")) if p.is_file() and not p.is_symlink())
-        return {p.relative_to(self.folder).as_posix(): p for p in found}
-
-    def answer(self, name: str, known: str | None) -> Response:
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
         """A file, or 304 where the browser has it already."""
-        path = self.names().get(name)
-        if path is None:
-            return Response("there is no such file", 404, media_type="text/plain")
-        body = path.read_bytes()
-        headers = {
-            "etag": f'"{hashlib.sha256(body).hexdigest()[:32]}"',
-            "cache-control": "no-cache",
-        }
-        if known == headers["etag"]:
-            return Response(status_code=304, headers=headers)
-        return Response(body, media_type=kind_of(path), headers=headers)
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
-def kind_of(path: Path) -> str:
-    """The media type of a file."""
-    kind = KINDS.get(path.suffix) or mimetypes.guess_type(path.name)[0]
-    return kind or "application/octet-stream"
+def serve(app: FastAPI, folder: Path) -> None:
+    """Serve `index.html` at / and everything under /static/."""
+    for suffix, kind in KINDS.items():
+        mimetypes.add_type(kind, suffix)
+    static = Static(directory=folder, check_dir=False)
+
+    @app.get("/")
+    async def page(request: Request) -> Response:
+        return await static.get_response("index.html", request.scope)
+
+    app.mount("/static", static)
+
+
+def names(folder: Path) -> dict[str, Path]:
+    """Every file by its URL under /static/."""
+    found = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.is_symlink())
+    return {p.relative_to(folder).as_posix(): p for p in found}
 
 
 def index(folder: Path) -> str:

@@ -11,9 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
-from lacewing.viewer import answers, attention, notes, replies
+from lacewing.viewer import answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
-from lacewing.viewer.files import Files
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
@@ -46,7 +45,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
     _asking(app, viewer)
     _writing(app, viewer)
     _jobs(app, viewer)
-    Files(static).add_to(app)
+    files.serve(app, static)
     return app
 
 
