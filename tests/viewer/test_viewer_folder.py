@@ -49,7 +49,7 @@ def test_a_circuit_in_two_folders_is_listed_once(folder: Path) -> None:
     rows = {row["id"]: row for row in home(viewer)["circuits"]}
     assert {"circuits-path_a", "circuits-random", "comparison-sparse-planted-0"} == set(rows)
     newest = rows["comparison-sparse-planted-0"]
-    assert "fails: necessary" == newest["verdict"]
+    assert "1 of 2 short tests; fails: necessary" == newest["verdict"]
     assert ["circuits-planted"] == newest["copies"]
     ((point,),) = (sweep["points"] for sweep in frontier(viewer)["sweeps"])
     assert ["comparison-sparse-planted-0"] == point["circuits"]
