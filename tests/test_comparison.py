@@ -101,7 +101,7 @@ def test_circuits_of_something_else_are_refused(
     """Other settings, another model, other prompts of a task of that name: each is said."""
     dense = micro.micro(dense=True)
     other = PruneConfig(target_loss=micro.TARGET, prompts=1024, batch=16, calibrate=False)
-    with pytest.raises(ConfigError, match="prompts 2048, not 1024"):
+    with pytest.raises(ConfigError, match="prompts 2048, this one has 1024"):
         compare(model, dense, [str(task)], output, other, quiet=True)
     with pytest.raises(MismatchError, match=model.id):
         compare(micro.micro(1), dense, [str(task)], output, settings, quiet=True)
