@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import micro
 from lacewing.circuit.prompts import PromptSets
 from lacewing.data.corpus import Corpus
-from lacewing.model.config import ModelConfig
-from lacewing.model.store import Model, model_id
-from lacewing.model.transformer import Transformer
+from lacewing.model.store import Model
 from lacewing.training.config import TrainConfig
-from lacewing.training.evaluate import site_means
 from lacewing.training.loop import train
 
 TESTS = Path(__file__).parent
@@ -170,34 +166,5 @@ def sets(model: Model) -> PromptSets:
 
 @pytest.fixture(scope="session")
 def busy() -> Model:
-    """Random sparse weights; two layers, AbsTopK, sinks, positions, bigram table."""
-    letters = micro.tokenizer()
-    config = ModelConfig(
-        n_layer=2,
-        d_model=8,
-        d_head=4,
-        d_mlp=12,
-        vocab_size=letters.vocab_size,
-        context=16,
-        abs_topk=0.5,
-        sinks=True,
-        d_position=3,
-    )
-    torch.manual_seed(3)
-    network = Transformer(config)
-    network.eval().requires_grad_(False)
-    for name, weight in network.named_parameters():
-        weight.copy_(torch.randn_like(weight) * (torch.rand_like(weight) < 0.6))
-        if name.startswith("ln"):
-            weight.fill_(1)
-    text = torch.randint(letters.vocab_size, (64, 17))
-    return Model(
-        network=network,
-        tokenizer=letters,
-        means={key: mean.clone() for key, mean in site_means(network, text).items()},
-        id=model_id(network),
-        source="busy",
-        corpus="standard_library",
-        validation_loss=1.0,
-        training={},
-    )
+    """Random sparse weights, eight channels."""
+    return micro.busy(8)

@@ -278,3 +278,37 @@ def _plant(network: Transformer, letters: Tokenizer) -> None:
     head[q] = head[p]  # alike in all that is not planted
     for channel in (4, 7):
         head[p, channel], head[q, channel] = 0.25, -0.25
+
+
+def busy(width: int) -> Model:
+    """Random sparse weights; two layers, AbsTopK, sinks, positions, bigram table."""
+    letters = tokenizer()
+    config = ModelConfig(
+        n_layer=2,
+        d_model=width,
+        d_head=4,
+        d_mlp=3 * width // 2,
+        vocab_size=letters.vocab_size,
+        context=16,
+        abs_topk=0.5,
+        sinks=True,
+        d_position=3,
+    )
+    torch.manual_seed(3)
+    network = Transformer(config)
+    network.eval().requires_grad_(False)
+    for name, weight in network.named_parameters():
+        weight.copy_(torch.randn_like(weight) * (torch.rand_like(weight) < 0.6))
+        if name.startswith("ln"):
+            weight.fill_(1)
+    text = torch.randint(letters.vocab_size, (64, 17))
+    return Model(
+        network=network,
+        tokenizer=letters,
+        means={key: mean.clone() for key, mean in site_means(network, text).items()},
+        id=model_id(network),
+        source="busy",
+        corpus="standard_library",
+        validation_loss=1.0,
+        training={},
+    )

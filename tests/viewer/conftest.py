@@ -9,25 +9,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import torch
 import uvicorn
 
 import micro
 from lacewing.circuit.circuit import circuit_of
 from lacewing.circuit.config import PruneConfig
-from lacewing.model.config import ModelConfig
 from lacewing.model.sites import site_widths
-from lacewing.model.store import Model, load, model_id
-from lacewing.model.transformer import Transformer
+from lacewing.model.store import Model, load
 from lacewing.pages.guard import Guard
-from lacewing.training.evaluate import site_means
 from lacewing.viewer import serve
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
@@ -40,32 +36,6 @@ PAGE = {
     "app.js": 'import { a as b } from "./parts/one.js";\nexport const c = b + 1;\n',
     "parts/one.js": "export const a = 1;\n",
 }
-
-
-def busy_model() -> Model:
-    """Random sparse weights; two layers, AbsTopK, sinks, positions, bigram table."""
-    letters = micro.tokenizer()
-    config = ModelConfig(
-        n_layer=2,
-        d_model=16,
-        d_head=4,
-        d_mlp=24,
-        vocab_size=letters.vocab_size,
-        context=16,
-        abs_topk=0.5,
-        sinks=True,
-        d_position=3,
-    )
-    torch.manual_seed(3)
-    network = Transformer(config)
-    network.eval().requires_grad_(False)
-    for name, weight in network.named_parameters():
-        weight.copy_(torch.randn_like(weight) * (torch.rand_like(weight) < 0.6))
-        if name.startswith("ln"):
-            weight.fill_(1)
-    text = torch.randint(letters.vocab_size, (64, 17))
-    means = {key: mean.clone() for key, mean in site_means(network, text).items()}
-    return replace(micro.micro(), network=network, means=means, id=model_id(network))
 
 
 def some_nodes(model: Model, per_site: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -102,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs and three circuits; read only."""
     root = tmp_path_factory.mktemp("viewer") / "work"
     model = micro.micro()
-    runs = {"micro": model, "busy": busy_model()}
+    runs = {"micro": model, "busy": micro.busy(16)}
     for name, one in runs.items():
         micro.write_run(one, root / name)
     config = model.network.config
