@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from lacewing.data.corpus import LARGEST
 from lacewing.data.packages import LICENCES, Package
 from lacewing.errors import DataError
 
@@ -23,8 +24,6 @@ TARGET = (
     *("--platform", "manylinux2014_x86_64", "--platform", "any"),
 )
 """Whose wheels are read: those of Python 3.11 on Linux, on every machine."""
-LARGEST = 2_000_000
-"""Bytes above which a file is data rather than code, and left out."""
 MOST_FILES, MOST_BYTES = 200_000, 4_000_000_000
 """Files and unpacked bytes above which an archive is refused unread."""
 FAMILIES = {"apache": "Apache", "mit": "MIT", "bsd": "BSD", "isc": "ISC", "python": "PSF"}
