@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,22 @@ BODY = {"on": "circuit", "text": "written by an attacker"}
 
 
 def raw(port: int, request: str | bytes, host: str = "127.0.0.1") -> str:
-    """Send bytes as they are; the whole answer."""
+    """Send bytes as they are; the whole answer.
+
+    A server that refuses a body closes the line while the rest of it is on the way: the reset that
+    follows the answer is the end of the answer, or the end of what could be sent.
+    """
     content = request if isinstance(request, bytes) else request.replace("\n", "\r\n").encode()
+    parts = []
     with closing(socket.create_connection((host, port), 20)) as line:
-        line.sendall(content)
-        parts = []
-        while part := line.recv(65536):
-            parts.append(part)
+        with suppress(ConnectionError):
+            line.sendall(content)
+        try:
+            while part := line.recv(65536):
+                parts.append(part)
+        except ConnectionResetError:
+            if not parts:
+                raise
     return b"".join(parts).decode("latin-1")
 
 
