@@ -16,7 +16,11 @@ from lacewing.shapes import AXES
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
-errors  artifacts  progress  shapes  statistics
+errors
+
+artifacts/     files  values  tensors  locks  manifest  folders
+
+progress  shapes  statistics
 
 pages/         names  templating  svg  plots  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
