@@ -33,7 +33,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  sites  layers  compact  transformer  weights  hooks  generate
+model/         config  saved  shipped  sites  layers  compact  transformer  weights  hooks  generate
                store
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
@@ -42,7 +42,7 @@ tasks/         pair  source  text  task  fit  selection  batch  scoring
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday
                userfile  registry  listing
-circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
+circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing  notebook  frame
                circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes

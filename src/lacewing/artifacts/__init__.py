@@ -29,6 +29,7 @@ from lacewing.artifacts.tensors import (
     parse_tensors,
     read_metadata,
     read_tensors,
+    tensor_bytes,
     write_tensors,
 )
 from lacewing.artifacts.values import (
@@ -74,6 +75,7 @@ __all__ = [
     "read_tensors",
     "recover",
     "seal",
+    "tensor_bytes",
     "typed",
     "write_bytes",
     "write_folder",

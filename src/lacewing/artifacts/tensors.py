@@ -19,10 +19,17 @@ def write_tensors(
     path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a safetensors file in one step."""
+    write_bytes(path, tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(
+    tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The content of a safetensors file."""
     from safetensors.torch import save
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(whole, dict(metadata) if metadata else None))
+    return save(whole, dict(metadata) if metadata else None)
 
 
 def read_tensors(path: Path) -> dict[str, "Tensor"]:

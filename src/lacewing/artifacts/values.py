@@ -9,6 +9,7 @@ import functools
 import json as jsonlib
 import reprlib
 from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,7 +88,7 @@ def typed(value: object, kind: type[T], where: Path | str) -> T:
     return parse(to_json(value, inf_nan_mode="constants"), kind, where)
 
 
-def read_lines(path: Path, kind: type[T], largest: int = LARGEST) -> list[T]:
+def read_lines(path: Path, kind: type[T], largest: int | None = LARGEST) -> list[T]:
     """Read a file of JSON lines of a known type; empty lines are passed over.
 
     Raises:
@@ -109,7 +110,8 @@ def adapter(kind: type[T]) -> "TypeAdapter[T]":
     """What checks values of a type; made once."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    own = hasattr(kind, "__pydantic_config__") or is_dataclass(kind)
+    return TypeAdapter(kind) if own else TypeAdapter(kind, config=LOOSE)
 
 
 def _said(error: "ValidationError") -> str:
