@@ -60,7 +60,7 @@ programs/      lines  rivals  reads  heads  reference  compile  names  text  lay
                simple  program
 attacks/       material  state  edits  search  attack
 comparison
-sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
+sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  commands  gather  page  build
 viewer/        answers  bundle  files  jobs  notes  sample  turns

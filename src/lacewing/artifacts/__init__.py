@@ -21,6 +21,7 @@ from lacewing.artifacts.manifest import (
     Whole,
     inside,
     open_folder,
+    own,
     read_manifest,
 )
 from lacewing.artifacts.tensors import (
@@ -35,15 +36,20 @@ from lacewing.artifacts.tensors import (
 from lacewing.artifacts.values import (
     EXACT,
     LOOSE,
+    OPEN,
+    SUM,
     adapter,
+    foreign,
     parse,
     parse_json,
     parse_lines,
     read,
     read_json,
     read_lines,
+    read_summed,
     typed,
     write_json,
+    write_summed,
 )
 
 __all__ = [
@@ -52,15 +58,19 @@ __all__ = [
     "LOCK",
     "LOOSE",
     "MANIFEST",
+    "OPEN",
+    "SUM",
     "Whole",
     "adapter",
     "alone",
     "check_same",
     "check_tensors",
     "check_values",
+    "foreign",
     "inside",
     "locked",
     "open_folder",
+    "own",
     "parse",
     "parse_json",
     "parse_lines",
@@ -72,6 +82,7 @@ __all__ = [
     "read_lines",
     "read_manifest",
     "read_metadata",
+    "read_summed",
     "read_tensors",
     "recover",
     "seal",
@@ -80,5 +91,6 @@ __all__ = [
     "write_bytes",
     "write_folder",
     "write_json",
+    "write_summed",
     "write_tensors",
 ]

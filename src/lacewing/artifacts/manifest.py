@@ -158,7 +158,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
     except ArtifactError as error:
         raise ArtifactError(f"{path / MANIFEST} is no manifest of lacewing ({error})") from error
     if manifest.kind != kind:
-        raise ArtifactError(f"{path} holds a {manifest.kind[:40]}, not a {kind}")
+        found = manifest.kind if manifest.kind.isprintable() else repr(manifest.kind)
+        raise ArtifactError(f"{path} holds a {found[:40]}, not a {kind}")
     if manifest.format > FORMAT:
         raise ArtifactError(
             f"{path} has format {manifest.format}, this lacewing reads up to {FORMAT}: update it"
@@ -218,6 +219,15 @@ def inside(folder: Path, name: str, root: Path | None = None) -> Path:
             f"{file} is a link out of its folder, and was not opened: copy the file there instead"
         )
     return file
+
+
+def own(folder: Path, name: str) -> Path:
+    """A folder's own file or folder of a name, to read or to write; it may be missing yet.
+
+    Raises:
+        ArtifactError: it is a link that leads out of the folder.
+    """
+    return inside(folder, name, Path(os.path.realpath(folder)))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -6,9 +6,11 @@ are passed over, unless it says `__pydantic_config__ = EXACT`.
 """
 
 import functools
+import hashlib
 import json as jsonlib
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,12 +28,45 @@ LOOSE: "ConfigDict" = {"strict": True, "allow_inf_nan": False, "extra": "ignore"
 EXACT: "ConfigDict" = {"strict": True, "allow_inf_nan": False, "extra": "forbid"}
 """Of a type whose files have its keys alone: what another would mean is not known here."""
 
+OPEN: "ConfigDict" = {"strict": True, "extra": "forbid"}
+"""As EXACT, of a type whose numbers may be infinite or nan."""
+SUM = "sha256"
+"""The key of a file that is in no manifest, with a hash of its other keys."""
+
 T = TypeVar("T")
 
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file in one step."""
     write_bytes(path, (jsonlib.dumps(value, indent=1) + "\n").encode())
+
+
+def write_summed(path: Path, value: Mapping[str, object]) -> None:
+    """Write a JSON object that is in no manifest, with its own sum among its keys."""
+    write_json(path, {**value, SUM: _sum(value)})
+
+
+def read_summed(path: Path) -> dict[str, Any]:
+    """Read what `write_summed` wrote, without the sum; files of old have none.
+
+    Raises:
+        ArtifactError: as `read_json`; or it is no object, or was changed since.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} holds no object: damaged or foreign")
+    if SUM in value and value.pop(SUM) != _sum(value):
+        raise ArtifactError(
+            f"{path} has another content than was written: damaged or edited; run the command that "
+            "made it again"
+        )
+    return value
+
+
+def _sum(value: Mapping[str, object]) -> str:
+    """The hash of a value as it comes back from JSON."""
+    plain = jsonlib.dumps(jsonlib.loads(jsonlib.dumps(value)), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -103,6 +138,18 @@ def parse_lines(content: bytes, kind: type[T], where: Path | str) -> Iterator[T]
     for number, line in enumerate(content.split(b"\n"), 1):
         if line:
             yield parse(line, kind, f"{where}, line {number}")
+
+
+@contextmanager
+def foreign(where: Path) -> Iterator[None]:
+    """Say in one line that plain values are not shaped as those that are read from them.
+
+    For files with a sum, where only another version or an edited copy can differ.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise ArtifactError(f"{where} is of another version, or edited ({error!r:.200})") from error
 
 
 @functools.cache

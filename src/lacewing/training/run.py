@@ -149,6 +149,7 @@ def open_run(
         _same(_begun_with(path), saved, folder)
     else:
         artifacts.write_json(path, saved)
+    _same_tokenizer(folder, tokenizer)  # one that was damaged would be sealed at the end
     if not (folder / "tokenizer.json").exists():
         tokenizer.save(folder / "tokenizer.json")
 
