@@ -15,7 +15,6 @@ from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import edges_between
-from lacewing.circuit.pairs import read_pairs
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.store import Model
@@ -181,8 +180,9 @@ def test_damaged_pairs(folder: Path) -> None:
     """Lines that are no pairs are refused, with the file's name."""
     for text in ("{", '{"clean": "a"}\n', "[1]\n"):
         (folder / "pairs.jsonl").write_text(text)
-        with pytest.raises(ArtifactError, match=r"pairs\.jsonl holds no pairs"):
-            read_pairs(folder / "pairs.jsonl")
+        reseal(folder)
+        with pytest.raises(ArtifactError, match=r"pairs\.jsonl, line 1"):
+            Circuit.load(folder)
 
 
 def test_model_and_circuit_move_together(

@@ -1,5 +1,6 @@
 """Models on disk: the round trip, the compact form, and every way a folder can be wrong."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from lacewing import artifacts
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact, store
 from lacewing.model.store import COMPACT, MEANS, WHOLE
@@ -42,7 +44,8 @@ def test_a_run_loads_as_it_was_trained(run: Path) -> None:
     saved = artifacts.read_tensors(run / WHOLE)
     assert all(torch.equal(saved[n], t) for n, t in model.network.state_dict().items())
     assert summary["id"] == model.id
-    assert len(model.id) == 16
+    weights, rest = model.id.split("-")
+    assert (16, 8) == (len(weights), len(rest))
     assert summary["validation_loss"] == model.validation_loss
     assert not any(p.requires_grad for p in model.network.parameters())
     assert model.tokenizer.to_bytes() == (run / "tokenizer.json").read_bytes()
@@ -50,11 +53,34 @@ def test_a_run_loads_as_it_was_trained(run: Path) -> None:
 
 def test_the_id_follows_every_bit_of_the_weights(run: Path) -> None:
     """The smallest change of one weight makes another id."""
-    network = store.load(run).network
-    before = store.model_id(network)
-    weight = network.blocks[0].c_fc.weight
+    model = store.load(run)
+    weight = model.network.blocks[0].c_fc.weight
     weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(torch.inf))
-    assert before != store.model_id(network)
+    assert not store.same_model(model.id, now(model))
+    assert store.weights_id(model.network) != model.id[:16]
+
+
+def now(model: store.Model) -> str:
+    """The id of a model as it is now."""
+    return store.model_id(model.network, model.means, model.tokenizer)
+
+
+def test_the_id_covers_all_that_computes(run: Path, copy: Path) -> None:
+    """One bit of the means, one setting, one token: another model; old ids know the weights."""
+    model = store.load(run)
+    means = {key: mean.clone() for key, mean in model.means.items()}
+    means["0.mlp_out"].view(torch.int32)[0] ^= 1
+    others = [dataclasses.replace(model, means=means)]
+    others.append(dataclasses.replace(model, tokenizer=Tokenizer.train(["b c"], 300)))
+    others.append(dataclasses.replace(model, network=store.load(copy).network))
+    config = dataclasses.replace(model.network.config, abs_topk=0.3)
+    others[-1].network.config = config
+    ids = {now(other) for other in others}
+    assert 3 == len(ids - {model.id})
+    for other in ids:
+        assert not store.same_model(other, model.id)
+        assert store.same_model(other, model.id[:16])
+        assert store.same_model(model.id[:16], other)
 
 
 def test_the_compact_form_is_exact_to_the_bit(copy: Path) -> None:
@@ -76,7 +102,7 @@ def test_the_compact_size_follows_the_nonzeros() -> None:
             packed, shapes = compact.pack({"w": matrix})
             size = sum(t.numel() * t.element_size() for t in packed.values())
             assert 200 + each * count == size
-            assert torch.equal(matrix, compact.unpack(packed, shapes)["w"])
+            assert torch.equal(matrix, compact.unpack(packed, shapes, {"w": (100, 1000)}, Path())["w"])
 
 
 def test_dense_tensors_are_written_whole() -> None:
@@ -85,7 +111,8 @@ def test_dense_tensors_are_written_whole() -> None:
     packed, shapes = compact.pack(tensors)
     assert shapes == {}
     assert {"w", "b"} == set(packed)
-    assert all(torch.equal(t, compact.unpack(packed, shapes)[n]) for n, t in tensors.items())
+    back = compact.unpack(packed, shapes, {"w": (6, 5), "b": (7,)}, Path())
+    assert all(torch.equal(t, back[n]) for n, t in tensors.items())
 
 
 @pytest.mark.parametrize("name", [WHOLE, MEANS])
@@ -117,7 +144,7 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
         store.load(copy)
     artifacts.write_tensors(copy / WHOLE, tensors | {"extra": torch.zeros(1)})
     reseal(copy)
-    with pytest.raises(ArtifactError, match="another model: extra"):
+    with pytest.raises(ArtifactError, match="another model: 'extra'"):
         store.load(copy)
 
 
@@ -127,7 +154,7 @@ def test_means_of_another_model_are_refused(copy: Path) -> None:
     del means["1.mlp_out"]
     artifacts.write_tensors(copy / MEANS, means)
     reseal(copy)
-    with pytest.raises(ArtifactError, match=r"means for site 1\.mlp_out"):
+    with pytest.raises(ArtifactError, match=r"means.*'1\.mlp_out' is missing"):
         store.load(copy)
 
 
@@ -137,7 +164,7 @@ def test_a_foreign_compact_file_is_refused(copy: Path) -> None:
     artifacts.write_tensors(copy / COMPACT, {"x": torch.zeros(1)}, metadata=metadata)
     (copy / WHOLE).unlink()
     reseal(copy)
-    with pytest.raises(ArtifactError, match="no compact lacewing model"):
+    with pytest.raises(ArtifactError, match="another model: 'bigram' is missing"):
         store.load(copy)
 
 

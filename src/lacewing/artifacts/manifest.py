@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lacewing.artifacts.files import read_bytes
 from lacewing.artifacts.tensors import parse_metadata, parse_tensors
-from lacewing.artifacts.values import LARGEST, LOOSE, parse, parse_json, parse_lines, read
+from lacewing.artifacts.values import (
+    LARGEST,
+    LOOSE,
+    parse,
+    parse_json,
+    parse_lines,
+    read_json,
+    typed,
+    without_sum,
+)
 from lacewing.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -154,7 +163,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             "it again"
         )
     try:
-        manifest = read(path / MANIFEST, Manifest)
+        plain = read_json(path / MANIFEST)
+        manifest = typed(plain, Manifest, path / MANIFEST)
     except ArtifactError as error:
         raise ArtifactError(f"{path / MANIFEST} is no manifest of lacewing ({error})") from error
     if manifest.kind != kind:
@@ -164,6 +174,7 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
         raise ArtifactError(
             f"{path} has format {manifest.format}, this lacewing reads up to {FORMAT}: update it"
         )
+    without_sum(plain, path / MANIFEST)
     root = Path(os.path.realpath(path))
     for name, entry in manifest.files.items():
         file = inside(path, name, None if links else root)

@@ -93,13 +93,16 @@ class Circuit:
         folder = Path(path)
         whole = artifacts.open_folder(folder, KIND)
         _, facts = facts_in(whole)
-        plain = {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts)}
+        plain: dict[str, Any] = {
+            field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)
+        }
         if facts.calibration is not None:
             bias = {int(token): value for token, value in facts.calibration.bias.items()}
             plain["calibration"] = Calibration(facts.calibration.scale, bias)
         plain["model_source"] = source_in(folder, facts.model_source)
         plain["pairs"] = tuple(whole.lines(PAIRS, Pair))
-        return cls(**plain, **arrays_in(whole), certificate=certificate_in(whole))
+        plain |= arrays_in(whole) | {"certificate": certificate_in(whole)}
+        return cls(**plain)
 
     @property
     def seed(self) -> int:

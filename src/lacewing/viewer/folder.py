@@ -210,9 +210,9 @@ def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     artifacts.read_manifest(folder, KIND)
     facts = read_facts(folder)
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    id = str(facts["model_id"])
-    run = by_model.get(id) or by_model.get(_weights(id))
-    if run is not None and not same_model(run.model_id, id):
+    model_id = str(facts["model_id"])
+    run = by_model.get(model_id) or by_model.get(_weights(model_id))
+    if run is not None and not same_model(run.model_id, model_id):
         run = None
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
 
