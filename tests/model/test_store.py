@@ -12,6 +12,7 @@ from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact, store
+from lacewing.model.shipped import folder_of
 from lacewing.model.store import COMPACT, MEANS, WHOLE
 
 
@@ -102,7 +103,9 @@ def test_the_compact_size_follows_the_nonzeros() -> None:
             packed, shapes = compact.pack({"w": matrix})
             size = sum(t.numel() * t.element_size() for t in packed.values())
             assert 200 + each * count == size
-            assert torch.equal(matrix, compact.unpack(packed, shapes, {"w": (100, 1000)}, Path())["w"])
+            assert torch.equal(
+                matrix, compact.unpack(packed, shapes, {"w": (100, 1000)}, Path())["w"]
+            )
 
 
 def test_dense_tensors_are_written_whole() -> None:
@@ -191,3 +194,91 @@ def test_an_unknown_builtin_is_refused() -> None:
     """A builtin name that does not exist lists those that do."""
     with pytest.raises(ArtifactError, match="no builtin model 'enormous'; there are:"):
         store.load("builtin:enormous")
+
+
+def flip(path: Path, bit: int = -17) -> None:
+    """Change one bit of a file's content, near its end."""
+    content = bytearray(path.read_bytes())
+    content[bit] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [WHOLE, MEANS, "config.json", "tokenizer.json", "summary.json"])
+def test_one_flipped_bit_is_noticed(copy: Path, name: str) -> None:
+    """In any file that the model is made of; nothing is computed with it."""
+    flip(copy / name)
+    with pytest.raises(ArtifactError, match=rf"{name} has another content than the manifest"):
+        store.load(copy)
+
+
+def test_one_flipped_bit_of_the_compact_form(copy: Path) -> None:
+    """The same."""
+    store.write_compact(copy / COMPACT, store.load(copy).network)
+    (copy / WHOLE).unlink()
+    reseal(copy)
+    store.load(copy)
+    flip(copy / COMPACT)
+    with pytest.raises(ArtifactError, match="another content"):
+        store.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_layer": 10**7}, "n_layer must be at most 1,024, not 10,000,000"),
+        ({"n_layer": 1000}, "blocks.10.attn_proj.bias' is missing"),
+        ({"d_mlp": 2**17, "n_layer": 1024, "d_model": 2**15}, "parameters: at most"),
+        ({"abs_topk": "a"}, "abs_topk: "),
+        ({"vocab_size": 299}, "of another model"),
+        ({"d_position": -1}, "d_position must be at least 0"),
+        ({"sinks": 1}, "model.sinks: "),
+        ({"abs_topk_sites": ["attn_in", 3]}, "abs_topk_sites.1: "),
+    ],
+)
+def test_a_resealed_configuration(copy: Path, changes: dict[str, object], said: str) -> None:
+    """Sizes out of their bounds, and those the weights do not have, before memory is taken."""
+    config = artifacts.read_json(copy / "config.json")
+    config["model"] |= changes
+    artifacts.write_json(copy / "config.json", config)
+    reseal(copy)
+    with pytest.raises(ArtifactError) as error:
+        store.load(copy)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", [WHOLE, MEANS])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_resealed_numbers_that_are_not_finite(copy: Path, name: str, value: float) -> None:
+    """Are refused by the name of the tensor."""
+    tensors = artifacts.read_tensors(copy / name)
+    first = sorted(tensors)[0]
+    tensors[first].view(-1)[0] = value
+    artifacts.write_tensors(copy / name, tensors)
+    reseal(copy)
+    with pytest.raises(ArtifactError, match=f"{name}: {first} holds numbers that are not finite"):
+        store.load(copy)
+
+
+def test_a_compact_file_that_asks_for_memory(copy: Path) -> None:
+    """Its shapes are compared with the configuration before a matrix is made of them."""
+    packed, shapes = compact.pack(store.parameters(store.load(copy).network))
+    (copy / WHOLE).unlink()
+    for odd in ("99999999x99999999", "-1x5", "x", "1x1"):
+        changed = shapes | {next(iter(shapes)): odd}
+        artifacts.write_tensors(copy / COMPACT, packed, metadata=changed)
+        reseal(copy)
+        with pytest.raises(ArtifactError, match="of another model"):
+            store.load(copy)
+
+
+def test_a_tokenizer_of_another_model(copy: Path) -> None:
+    """One with more tokens than the model knows is refused before it is asked."""
+    (copy / "tokenizer.json").write_bytes(load_bytes("builtin:tiny"))
+    reseal(copy)
+    with pytest.raises(ArtifactError, match="has 1024 tokens, the model knows 300"):
+        store.load(copy)
+
+
+def load_bytes(source: str) -> bytes:
+    """The tokenizer of a builtin model."""
+    return (folder_of(source) / "tokenizer.json").read_bytes()

@@ -1,4 +1,4 @@
-"""Folders: whole or absent, exclusive where that is asked for, and never gone while one is replaced.
+"""Folders: whole or absent, exclusive where that is asked for, never gone while one is replaced.
 
 A folder is written beside its place, its manifest last, and renamed into it. Two writers of one
 name: one wins, the other is told. An older folder of the same kind changes places with its
@@ -159,9 +159,7 @@ def check_same(
 
 
 def _taken(path: Path) -> ArtifactError:
-    return ArtifactError(
-        f"{path} exists already: choose another place; nothing was overwritten"
-    )
+    return ArtifactError(f"{path} exists already: choose another place; nothing was overwritten")
 
 
 def _may_replace(path: Path, kind: str) -> bool:

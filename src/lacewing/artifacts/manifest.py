@@ -162,11 +162,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes "
             "it again"
         )
-    try:
-        plain = read_json(path / MANIFEST)
-        manifest = typed(plain, Manifest, path / MANIFEST)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path / MANIFEST} is no manifest of lacewing ({error})") from error
+    plain = read_json(path / MANIFEST)
+    manifest = typed(plain, Manifest, path / MANIFEST)
     if manifest.kind != kind:
         found = manifest.kind if manifest.kind.isprintable() else repr(manifest.kind)
         raise ArtifactError(f"{path} holds a {found[:40]}, not a {kind}")

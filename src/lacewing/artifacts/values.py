@@ -179,7 +179,9 @@ def _said(error: "ValidationError") -> str:
         return f" has {field}, which is unknown here: made by another version of lacewing"
     wanted = fault["msg"][:1].lower() + fault["msg"][1:]
     what = reprlib.repr(fault["input"])
-    return f": {field or 'the file'}: {' '.join(f'{wanted}, not {what}'.split())}: damaged or foreign"
+    return (
+        f": {field or 'the file'}: {' '.join(f'{wanted}, not {what}'.split())}: damaged or foreign"
+    )
 
 
 def _place(steps: Sequence[int | str]) -> str:

@@ -38,12 +38,13 @@ from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
 from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, same_model
-from lacewing.model.weights import FAMILIES
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES
 from lacewing.tasks.pair import Pair
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
