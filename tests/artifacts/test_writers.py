@@ -140,7 +140,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     holder.wait()
     holder.stdout.close()
     began = time.monotonic()
-    with artifacts.locked(tmp_path, "busy", patience=5):
+    with artifacts.locked(tmp_path, "busy", patience=5.0):
         assert time.monotonic() - began < 5
 
 

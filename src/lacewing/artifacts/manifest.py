@@ -157,7 +157,7 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
     """
     if not path.is_dir():
         raise ArtifactError(f"no {kind} at {path}: there is no such folder")
-    if not (path / MANIFEST).exists():
+    if not os.path.exists(path / MANIFEST):
         raise ArtifactError(
             f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes "
             "it again"

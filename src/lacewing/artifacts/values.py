@@ -9,11 +9,11 @@ import functools
 import hashlib
 import json as jsonlib
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lacewing.artifacts.files import read_bytes, write_bytes
 from lacewing.errors import ArtifactError, LacewingError
@@ -112,7 +112,7 @@ def parse(content: bytes | str, kind: type[T], where: Path | str) -> T:
     from pydantic import ValidationError
 
     try:
-        made: T = adapter(kind).validate_json(content)
+        made: T = adapter(cast(Hashable, kind)).validate_json(content)
         return made
     except ValidationError as error:
         raise ArtifactError(f"{where}{_said(error)}") from error

@@ -58,7 +58,8 @@ def root(pattern: str) -> Path:
     steps = whole.parts
     magic = next((i for i, step in enumerate(steps) if glob.has_magic(step)), len(steps))
     place = Path(*steps[:magic]) if not whole.is_dir() else whole
-    return Path(os.path.realpath(place if place.is_dir() else place.parent))
+    real = Path(os.path.realpath(place))  # a link that was asked for by name is followed
+    return real if real.is_dir() else real.parent
 
 
 def parts(spec: str) -> list[str]:
