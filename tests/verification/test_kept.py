@@ -39,7 +39,7 @@ def test_a_changed_part_is_measured_anew(folder: Path) -> None:
 
 
 def test_a_link_is_not_written_through(folder: Path, tmp_path: Path) -> None:
-    """A `verification` that leads out of the circuit's folder is refused, and nothing lands there."""
+    """A `verification` that leads out of the folder is refused, and nothing lands there."""
     (tmp_path / "outside").mkdir()
     (folder / FOLDER).symlink_to(tmp_path / "outside")
     with pytest.raises(ArtifactError, match="link out of its folder"):

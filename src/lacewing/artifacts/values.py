@@ -112,7 +112,7 @@ def parse(content: bytes | str, kind: type[T], where: Path | str) -> T:
     from pydantic import ValidationError
 
     try:
-        made: T = adapter(cast(Hashable, kind)).validate_json(content)
+        made: T = adapter(cast("Hashable", kind)).validate_json(content)
         return made
     except ValidationError as error:
         raise ArtifactError(f"{where}{_said(error)}") from error
