@@ -282,3 +282,16 @@ def test_a_tokenizer_of_another_model(copy: Path) -> None:
 def load_bytes(source: str) -> bytes:
     """The tokenizer of a builtin model."""
     return (folder_of(source) / "tokenizer.json").read_bytes()
+
+
+def test_a_file_that_is_far_too_large(copy: Path) -> None:
+    """A terabyte that the manifest lists is not read, where the model needs a few bytes."""
+    manifest = artifacts.read_json(copy / "manifest.json")
+    del manifest["sha256"]
+    for name in (WHOLE, MEANS):
+        with open(copy / name, "wb") as file:
+            file.truncate(2**40)  # a hole
+        manifest["files"][name]["size"] = 2**40
+    artifacts.write_json(copy / "manifest.json", manifest)
+    with pytest.raises(ArtifactError, match=f"{WHOLE} has 1,099,511,627,776 bytes, where at most"):
+        store.load(copy)

@@ -60,8 +60,8 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         raise ArtifactError(
             f"{path} is missing: the folder is incomplete or not lacewing's"
         ) from error
-    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError, MemoryError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or str(error) or "too large for the memory"
         raise ArtifactError(f"cannot read {path}: {reason}") from error
 
 

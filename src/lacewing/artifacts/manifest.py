@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the folder layout; older programs refuse newer folders."""
 MANIFEST = "manifest.json"
+SMALL = 2**29
+"""Bytes of the largest tensor file that is read, where nobody knows how large it has to be."""
 
 T = TypeVar("T")
 
@@ -103,13 +105,15 @@ class Whole:
         """The values of a file of JSON lines."""
         return parse_lines(self.bytes(name, most), kind, self.folder / name)
 
-    def tensors(self, name: str) -> dict[str, "Tensor"]:
-        """The tensors of a safetensors file."""
-        return parse_tensors(self.bytes(name), self.folder / name)
+    def tensors(self, name: str, most: int = SMALL) -> dict[str, "Tensor"]:
+        """The tensors of a safetensors file of at most so many bytes."""
+        return parse_tensors(self.bytes(name, most), self.folder / name)
 
-    def tensors_and_metadata(self, name: str) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    def tensors_and_metadata(
+        self, name: str, most: int = SMALL
+    ) -> tuple[dict[str, "Tensor"], dict[str, str]]:
         """Both parts of a safetensors file."""
-        content, path = self.bytes(name), self.folder / name
+        content, path = self.bytes(name, most), self.folder / name
         return parse_tensors(content, path), parse_metadata(content, path)
 
     def path(self, name: str) -> Path:

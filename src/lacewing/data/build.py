@@ -29,7 +29,16 @@ import torch
 from lacewing import artifacts
 from lacewing.data import near
 from lacewing.data.code import without_prose
-from lacewing.data.corpus import BUILT, INDEX, PARTS, TEXT, BuiltIndex, decoded, is_built
+from lacewing.data.corpus import (
+    BUILT,
+    INDEX,
+    LARGEST_TEXT,
+    PARTS,
+    TEXT,
+    BuiltIndex,
+    decoded,
+    is_built,
+)
 from lacewing.data.filters import generated, left_out, unlike_code
 from lacewing.data.packages import Package, read_list
 from lacewing.data.shards import SAMPLE, TOGETHER
@@ -242,7 +251,7 @@ def _own(
     gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts.dropped]
     values = part.tensors("signatures.safetensors")["values"].numpy()
     kept = []
-    rows = part.lines("files.jsonl", Line, None)
+    rows = part.lines("files.jsonl", Line, LARGEST_TEXT)
     for (path, code), row in zip(rows, values, strict=True):
         key = f"{package.label}/{path}"
         digest = hashlib.sha256(code.encode()).hexdigest()
@@ -333,7 +342,7 @@ def _line(row: object) -> bytes:
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
     """Paths and code of a file of lines."""
-    yield from artifacts.read_lines(path, Line, None)
+    yield from artifacts.read_lines(path, Line, LARGEST_TEXT)
 
 
 def _made(folder: Path) -> Path:

@@ -32,6 +32,9 @@ SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85)
 LARGEST = 2_000_000
 """Bytes above which a file is data rather than code, and left out."""
 
+LARGEST_TEXT = 2**31
+"""Bytes above which the text of one package of a built corpus is none."""
+
 TESTS = frozenset(
     ("test", "tests", "testing", "idle_test", "lib2to3", "site-packages", "__pycache__", "_bundled")
 )
@@ -319,7 +322,7 @@ class _Built:
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         whole = artifacts.open_folder(self.folder, BUILT)
         for package in whole.read(INDEX, BuiltIndex).packages:
-            rows = whole.lines(f"{TEXT}/{package.label}.jsonl", Line, None)
+            rows = whole.lines(f"{TEXT}/{package.label}.jsonl", Line, LARGEST_TEXT)
             for path, text in rows:
                 yield Found(f"{package.label}/{path}", text, package.split, clean=True)
 

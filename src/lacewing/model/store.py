@@ -29,6 +29,8 @@ from lacewing.model.transformer import Transformer
 
 WHOLE, COMPACT = "model.safetensors", "model.compact.safetensors"
 MEANS = "means.safetensors"
+HEADER = 2**24
+"""Bytes that names and shapes may take in a file of weights."""
 
 
 @dataclass(frozen=True)
@@ -180,14 +182,17 @@ def compact_bytes(network: Transformer) -> bytes:
 def _fill(network: Transformer, whole: artifacts.Whole) -> None:
     """Give a network without values those of a folder, after all of them were looked at."""
     shapes = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    # Compact or not, no matrix takes more than eight bytes a number.
+    most = 8 * sum(t.numel() for t in network.state_dict().values()) + HEADER
     if WHOLE in whole:
-        path, found = whole.folder / WHOLE, whole.tensors(WHOLE)
+        path, found = whole.folder / WHOLE, whole.tensors(WHOLE, most)
         artifacts.check_tensors(found, path, shapes, compact.TYPES)
         # Copied, because what is mapped from a file is not aligned.
         tensors = {name: t.to(torch.float32, copy=True) for name, t in found.items()}
     else:
         path = whole.folder / COMPACT
-        tensors = compact.unpack(*whole.tensors_and_metadata(COMPACT), shapes, path)
+        packed = whole.tensors_and_metadata(COMPACT, most)
+        tensors = compact.unpack(*packed, shapes, path)
     network.load_state_dict(tensors, assign=True)
 
 

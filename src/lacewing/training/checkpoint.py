@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
+from lacewing.model.store import HEADER
 from lacewing.model.transformer import Transformer
 from lacewing.progress import say
 
@@ -118,7 +119,8 @@ def load_checkpoint(
             f"{folder / STATE} says {state.step} steps in {state.seconds:g} s, of a run of "
             f"{steps}: damaged"
         )
-    tensors = whole.tensors(TENSORS)
+    most = 3 * 4 * sum(p.numel() for p in network.parameters()) + HEADER
+    tensors = whole.tensors(TENSORS, most)
     _check(tensors, network, folder)
     for key, parameter in network.named_parameters():
         parameter.data.copy_(tensors[f"weight/{key}"])
