@@ -16,7 +16,7 @@ from lacewing.shapes import AXES
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
-errors  artifacts  progress  shapes  statistics
+errors  bounds  artifacts  progress  shapes  statistics
 
 pages/         names  templating  svg  plots  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
@@ -65,7 +65,7 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           machine  plugins  flags  findings  corpus  train  models  tasks  prune  verify
+cli/           machine  plugins  flags  streams  parsing  findings  corpus  train  models  tasks  prune  verify
                program  attack  compare  sweep  report  demo  view  app
 __main__
 """

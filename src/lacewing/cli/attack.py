@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from lacewing import artifacts
+from lacewing.bounds import Count, Seed
 from lacewing.cli.flags import Json, Model
 
 ATTACKS = "attacks.json"
@@ -17,11 +20,11 @@ class Attack:
 
     circuit: Path
     """Folder of the circuit."""
-    budget: int = 4000
+    budget: Count = 4000
     """Edited pairs that the circuit is asked about."""
-    tests: int = 60
+    tests: Annotated[int, Interval(ge=1, le=10**6)] = 60
     """Of these, how many the full model is tried on; every control is up to five times as many."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws the edits, the controls and the intervals."""
     model: Model | None = None
     """Where its model is now, if it was moved."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lacewing.bounds import Seed
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli.flags import Json, Model
 
@@ -22,7 +23,7 @@ class Compare:
     """Folder for the circuits and comparison.json; an interrupted comparison goes on there."""
     tasks: Annotated[tuple[str, ...], tyro.conf.arg(name="task")] = ()
     """Tasks to compare; by default all that both have learned."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """One pruning of each model and task per seed."""
     corpus: str | None = None
     """Where prompts come from; by default the sparse model's corpus."""

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
+from annotated_types import Interval
 
+from lacewing.bounds import Count
 from lacewing.cli.flags import Json, Model
 from lacewing.errors import ConfigError
 
@@ -23,9 +25,9 @@ class Tasks:
     """Which tasks, where none is named: the paper's twenty, or decisions of everyday Python."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
-    pairs: int = 256
+    pairs: Count = 256
     """Test pairs per task."""
-    max_tokens: int = 64
+    max_tokens: Annotated[int, Interval(ge=1, le=2**17)] = 64
     """Longest prompt, in tokens."""
     json: Json = False
     """End with one JSON object on standard output."""

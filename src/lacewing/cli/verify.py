@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
+from lacewing.bounds import Seed
 from lacewing.circuit.config import SEEDS
 from lacewing.cli.flags import Json, Model
 from lacewing.verification.finding import YES
@@ -20,7 +22,7 @@ class Verify:
     """Folder of the circuit."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds intervals and random circuits."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the short test: sufficient and necessary under the circuit's own ablation."""
@@ -28,7 +30,7 @@ class Verify:
     """Where prompts and text come from; by default the model's corpus."""
     task: str | None = None
     """The circuit's task, where it is a JSONL file of pairs."""
-    seeds: int = SEEDS
+    seeds: Annotated[int, Interval(le=1000)] = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""

@@ -3,7 +3,6 @@
 import os
 import secrets
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -123,4 +122,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _open(url: str) -> None:
     if not webbrowser.open(url):
-        print("no browser was found: open the address above yourself", file=sys.stderr)
+        say("no browser was found: open the address above yourself")
