@@ -59,14 +59,14 @@ comparison
 sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  commands  gather  page  build
-viewer/        answers  bundle  files  jobs  notes  sample  turns
+viewer/        answers  bundle  connections  files  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           machine  plugins  flags  streams  parsing  findings  corpus  train  models  tasks  prune  verify
-               program  attack  compare  sweep  report  demo  view  app
+cli/           machine  plugins  flags  streams  parsing  findings  corpus  train  models  tasks
+               prune  verify  program  attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -20,7 +20,7 @@ from lacewing.training.twin import twin_config
 
 def parsed(words: list[str]) -> Any:
     """The verb and its flags, not run."""
-    return app._parsed(words, app.VERBS)
+    return parsing.parsed(words, app.VERBS)
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
 from lacewing.cli.flags import given
 from lacewing.errors import ConfigError
 from lacewing.sweep.config import SweepConfig, read_config
 
+Processes = Annotated[int, Interval(ge=0, le=4096)]
+"""Of this machine or a cluster; 0 where lacewing is to choose."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lacewing.errors import ConfigError
 from lacewing.pages.guard import LOOPBACK, Guard
 from lacewing.progress import say
+from lacewing.viewer.connections import Timed
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 
 STATIC = Path(__file__).parent / "static"
-HEADER_SECONDS = 15.0
-"""Time to send the head of a first request in."""
-CONNECTIONS = 1000
+CONNECTIONS = 600
+"""Those that wait (see `connections`) and those that are answered; one more is told to come again."""
 
 
 def static_folder() -> Path:
@@ -81,20 +80,6 @@ def prepare() -> None:
     neighbour than they win on an idle machine.
     """
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-
-
-class Timed(H11Protocol):
-    """HTTP that hangs up on who does not finish the head of a request in time."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock of a connection."""
-        super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._too_late)
-
-    def _too_late(self) -> None:
-        begun: Any = self.cycle  # None until a first request has arrived, whatever its type says
-        if begun is None and not self.transport.is_closing():
-            self.transport.close()
 
 
 def address(host: str, port: int, token: str | None) -> str:
