@@ -78,7 +78,7 @@ def test_failure_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure while writing leaves no folder behind that could be taken for whole."""
-    monkeypatch.setattr(artifacts, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(artifacts.folders, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare(Corpus.files(str(folder)), tmp_path / "tokens", vocab_size=400)
     assert [p.name for p in tmp_path.iterdir()] == ["text"]

@@ -1,11 +1,13 @@
 """How a circuit is searched for. Plain values only; no torch is imported here."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Interval
 
+from lacewing.artifacts import EXACT
 from lacewing.bounds import Count, Decay, NotNegative, Positive, Seed, check
 from lacewing.errors import ConfigError
 
@@ -30,6 +32,8 @@ class PruneConfig:
     Raises:
         ConfigError: a value out of its range.
     """
+
+    __pydantic_config__ = EXACT
 
     target_loss: float = 0.15
     """Task loss the circuit must reach, in nats; ln 2 is chance."""
@@ -138,7 +142,8 @@ class PruneConfig:
         named = {RENAMED.get(name, name): value for name, value in saved.items()}
         said = {f.name: named[f.name] for f in fields(cls) if f.name in named}
         if "constraints" in said:
-            said["constraints"] = tuple(said["constraints"])  # JSON has lists
+            with suppress(TypeError):  # what is none of a kind is refused by its type
+                said["constraints"] = tuple(said["constraints"])  # JSON has lists
         return said
 
     def as_json(self) -> dict[str, Any]:

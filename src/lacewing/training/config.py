@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from lacewing.artifacts import EXACT
 from lacewing.bounds import Count, Decay, NotNegative, Positive, Seed, Share, check
 from lacewing.errors import ConfigError
 from lacewing.model.config import BLOCK_SITES, ModelConfig
@@ -30,6 +31,8 @@ class TrainConfig:
     Raises:
         ConfigError: values that cannot work together, naming both.
     """
+
+    __pydantic_config__ = EXACT
 
     # The dial.
     expansion: Annotated[float, Interval(gt=0, le=256)] = 1.25
