@@ -63,7 +63,7 @@ comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  commands  gather  page  build
-viewer/        answers  bundle  connections  files  jobs  notes  sample  turns
+viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/

@@ -20,7 +20,7 @@ from lacewing.viewer.state import Viewer
 
 STATIC = Path(__file__).parent / "static"
 CONNECTIONS = 600
-"""Those that wait (see `connections`) and those that are answered; one more is told to come again."""
+"""Those that wait (see `connections`) and those that are answered; more are told to come again."""
 
 
 def static_folder() -> Path:
