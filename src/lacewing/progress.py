@@ -72,13 +72,16 @@ class Progress:
 
 
 class _Bar:
-    """One of the bars that stand under each other at the foot of a terminal."""
+    """One of the bars that stand under each other at the foot of a terminal.
+
+    Whatever goes wrong with drawing, the work goes on.
+    """
 
     bars: "Bars | None" = None
     """What draws them all, while there are any."""
 
     def __init__(self, label: str, total: int | float) -> None:
-        with suppress(*UNWRITABLE):
+        with suppress(Exception):
             if _Bar.bars is None:
                 _Bar.bars = _bars()
                 _Bar.bars.start()
@@ -86,7 +89,7 @@ class _Bar:
 
     def show(self, done: int | float, facts: list[str]) -> None:
         """Draw it anew."""
-        with suppress(*UNWRITABLE):
+        with suppress(Exception):
             if _Bar.bars is not None:
                 _Bar.bars.update(self.task, completed=done, facts="  ".join(facts))
                 _Bar.bars.refresh()
@@ -94,12 +97,12 @@ class _Bar:
     def close(self) -> None:
         """Take it away; the last takes the display with it."""
         bars = _Bar.bars
-        with suppress(*UNWRITABLE):
+        with suppress(Exception):
             if bars is not None:
                 bars.remove_task(self.task)
         if bars is not None and not bars.tasks:
             _Bar.bars = None
-            with suppress(*UNWRITABLE):
+            with suppress(Exception):
                 bars.stop()
 
 
@@ -110,7 +113,14 @@ def _bars() -> "Bars":
     from rich.progress import Progress as Bars
     from rich.table import Column
 
-    console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    class Quiet(Console):
+        """Rich's own ends the program where nobody reads any more."""
+
+        def on_broken_pipe(self) -> None:
+            """Leave it to who draws."""
+            raise
+
+    console = Quiet(file=sys.stderr, highlight=False, markup=False, emoji=False)
     plain: dict[str, Any] = {"markup": False}
     cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     bar = [BarColumn(bar_width=20)] if console.width >= ROOM else []

@@ -67,18 +67,19 @@ def in_one_line(box: str) -> str:
     >>> in_one_line("╭─ Value error ─────╮\\n│ Error parsing --n │\\n│ ───────── │\\n│ x │\\n╰──╯")
     'Error parsing --n'
     """
-    title, said, rest = "", [], []
-    lines = re.sub(r"\033\[[0-9;]*m", "", box).splitlines()
-    for number, line in enumerate(lines):
-        if line.startswith(("╭", "╰")):
-            title = title or line.strip("╭╮╰╯─ ").lower()
-            continue
+    title = ""
+    groups: list[list[str]] = [[]]
+    for line in re.sub(r"\033\[[0-9;]*m", "", box).splitlines():
         text = FRAME.sub(r"\1", line)
-        if RULE.match(text):
-            rest = [FRAME.sub(r"\1", more) for more in lines[number + 1 :]]
-            break
-        said.append(text)
-    told = " ".join(filter(None, said))
+        if line.startswith("╭"):
+            title = line.strip("╭╮─ ")
+        elif RULE.match(text):
+            groups.append([])
+        elif text and not line.startswith("╰"):
+            groups[-1].append(text)
+    if not title:  # where the terminal has no such signs, the title stands over a rule
+        title = " ".join(groups.pop(0))
+    title, told, rest = title.lower(), " ".join(groups[0]), [one for g in groups[1:] for one in g]
     if not any(word in told.lower() for word in title.split()):
         told = f"{title}: {told}"
     form = next((f"; it is {more}" for more in rest if more.startswith("--")), "")

@@ -64,7 +64,7 @@ def tell(shown: "RenderableType", ours: bool = False) -> None:
         if isinstance(shown, str):
             print(shown if ours else redacted(printable(shown)))
         else:
-            console().print(shown, soft_wrap=False)
+            print(redacted(drawn(shown)))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _give_up(sys.stdout)
@@ -76,14 +76,23 @@ def tell(shown: "RenderableType", ours: bool = False) -> None:
         ) from error
 
 
-def console() -> Any:
-    """Standard output as rich sees it: no colour under NO_COLOR, no lines broken in a pipe."""
+def drawn(shown: "RenderableType", width: int | None = None) -> str:
+    """What rich makes of a table for standard output: no colour under NO_COLOR or in a pipe.
+
+    Args:
+        shown: The table.
+        width: Columns; by default those of the terminal or of COLUMNS, and in a pipe, where nothing
+            needs to be broken, as many as it takes.
+    """
     from rich.console import Console
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(
-        width=None if known else WIDE, highlight=False, markup=False, emoji=False, soft_wrap=False
+    console = Console(
+        width=width or (None if known else WIDE), highlight=False, markup=False, emoji=False
     )
+    with console.capture() as kept:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in kept.get().splitlines())
 
 
 def complain(text: str) -> None:
