@@ -62,7 +62,7 @@ attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
-report/        charts  commands  gather  page  build
+report/        charts  saved  commands  gather  page  build
 viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts

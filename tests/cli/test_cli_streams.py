@@ -219,6 +219,7 @@ def test_what_the_system_refuses(
 
 
 LONG = "1" + "0" * 5000
+SIDES = ["--sparse", "a", "--dense", "b", "--output", "o"]
 TRAIN, PRUNE = ["train", "--output", "o"], ["prune", "--model", "m", "--task", "t", "--output", "o"]
 FLAGS: list[tuple[list[str], str]] = [
     (["view", "--port", "65536"], "--port must be at most 65,535, not 65536"),
