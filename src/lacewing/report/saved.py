@@ -24,7 +24,7 @@ class Score:
 
     name: str
     learned: bool
-    description: str
+    description: str | None = None
     loss: Loss | None = None
     interval: tuple[float, float] | None = None
     accuracy: float | None = None
@@ -32,7 +32,7 @@ class Score:
     error: str | None = None
 
     def __post_init__(self) -> None:
-        measured = (self.loss, self.interval, self.accuracy, self.pairs)
+        measured = (self.description, self.loss, self.interval, self.accuracy, self.pairs)
         if None in measured and (self.error is None or self.loss is not None):
             raise ArtifactError(f"task {self.name!r:.60} is neither measured nor told why not")
 
