@@ -69,7 +69,7 @@ viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  tu
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           machine  plugins  flags  streams  parsing  findings  corpus  train  models  tasks
+cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models  tasks
                prune  verify  program  attack  compare  sweep  report  demo  view  app
 __main__
 """

@@ -64,7 +64,7 @@ def parsed(words: Sequence[str], verbs: Mapping[str, Any]) -> Any:
 def in_one_line(box: str) -> str:
     r"""What tyro's frame around an error says, without the help text under it.
 
-    >>> in_one_line("╭─ Value error ─────╮\\n│ Error parsing --n │\\n│ ───────── │\\n│ x │\\n╰──╯")
+    >>> in_one_line("╭─ Value error ─────╮\n│ Error parsing --n │\n│ ───────── │\n│ x │\n╰──╯")
     'Error parsing --n'
     """
     title = ""

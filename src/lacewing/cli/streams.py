@@ -23,7 +23,8 @@ from lacewing.errors import LacewingError
 from lacewing.progress import printable, say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 LONGEST = 1500
 """Characters of an error; the middle of a longer one is left out."""
@@ -51,7 +52,7 @@ def prepare() -> None:
 
 
 def tell(shown: "RenderableType", ours: bool = False) -> None:
-    """Print a result: text, or a table of rich's, whose cells are `printable` already.
+    """Print a result: text, or what rich draws, such as a table.
 
     Args:
         shown: What to print.
@@ -91,8 +92,23 @@ def drawn(shown: "RenderableType", width: int | None = None) -> str:
         width=width or (None if known else WIDE), highlight=False, markup=False, emoji=False
     )
     with console.capture() as kept:
-        console.print(shown)
+        console.print(_AsText(shown))
     return "\n".join(line.rstrip() for line in kept.get().splitlines())
+
+
+@dataclass
+class _AsText:
+    """What is to be shown, with every sign in it that would steer a terminal as its number."""
+
+    shown: "RenderableType"
+
+    def __rich_console__(
+        self, console: "Console", options: "ConsoleOptions"
+    ) -> Iterator["Segment"]:
+        from rich.segment import Segment
+
+        for segment in console.render(self.shown, options):
+            yield Segment(printable(segment.text), segment.style)
 
 
 def complain(text: str) -> None:

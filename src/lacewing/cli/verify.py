@@ -1,9 +1,8 @@
 """`lacewing verify`: whether a circuit is the mechanism."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from annotated_types import Interval
@@ -11,7 +10,11 @@ from annotated_types import Interval
 from lacewing.bounds import Seed
 from lacewing.circuit.config import SEEDS
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.tables import under
 from lacewing.verification.finding import YES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,12 @@ class Verify:
         return found.as_json()
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """The result for people."""
         return _certificate(result) if "minimal" in result else _verification(result)
 
 
-def _verification(result: dict[str, Any]) -> str:
+def _verification(result: dict[str, Any]) -> "RenderableType":
     """The short test in words, or every test of the suite with its numbers, and the verdict."""
     head = f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
     lines = [head]
@@ -79,12 +82,12 @@ def _verification(result: dict[str, Any]) -> str:
             lines.append(f"  {name}: {YES[test['verdict']]} - {test['reason']}")
         lines.append(f"  {ShortTest.from_json(result).verdict}")
         return "\n".join(lines)
-    from lacewing.cli.findings import table
+    from lacewing.cli.findings import Findings
     from lacewing.verification.finding import LeftOut, from_json
 
     findings = [from_json(test) for test in result["tests"]]
     left_out = [LeftOut(**left) for left in result["left_out"]]
-    return "\n".join([*lines, table(findings, left_out, colour=sys.stdout.isatty())])
+    return under(head, Findings(findings, left_out))
 
 
 def _certificate(result: dict[str, Any]) -> str:
