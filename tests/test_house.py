@@ -42,8 +42,8 @@ tasks/         pair  source  text  task  fit  selection  batch  scoring
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday
                userfile  registry  listing
-circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing  notebook  frame
-               circuit
+circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing
+               notebook  frame  circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset

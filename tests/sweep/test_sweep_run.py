@@ -13,8 +13,8 @@ from typing import Any
 import letters
 import pytest
 
-from lacewing.circuit.circuit import Circuit
 from lacewing import artifacts
+from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.store import load
 from lacewing.sweep.gather import Found, gather

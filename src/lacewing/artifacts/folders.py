@@ -1,4 +1,4 @@
-"""Folders: whole or absent, exclusive where that is asked for, and never gone while one is replaced.
+"""Folders: whole or absent, exclusive where that is asked for, never gone while one is replaced.
 
 A folder is written beside its place, its manifest last, and renamed into it. Two writers of one
 name: one wins, the other is told. An older folder of the same kind changes places with its
@@ -20,7 +20,7 @@ from lacewing.artifacts.files import write_bytes, writing
 from lacewing.artifacts.locks import LOCK, alone
 from lacewing.artifacts.manifest import FORMAT, MANIFEST, Manifest, describe
 from lacewing.artifacts.tensors import write_tensors
-from lacewing.artifacts.values import read, write_json
+from lacewing.artifacts.values import read, write_json, write_summed
 from lacewing.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def seal(path: Path, kind: str, names: Sequence[str]) -> None:
 
     listed = {name: describe(path / name) for name in names}
     manifest = {"format": FORMAT, "kind": kind, "lacewing": __version__, "files": listed}
-    write_json(path / MANIFEST, manifest)
+    write_summed(path / MANIFEST, manifest)
 
 
 def place(new: Path, path: Path, *, replace: bool, keep: Collection[str] = ()) -> None:
@@ -159,9 +159,7 @@ def check_same(
 
 
 def _taken(path: Path) -> ArtifactError:
-    return ArtifactError(
-        f"{path} exists already: choose another place; nothing was overwritten"
-    )
+    return ArtifactError(f"{path} exists already: choose another place; nothing was overwritten")
 
 
 def _may_replace(path: Path, kind: str) -> bool:
@@ -178,11 +176,11 @@ def _may_replace(path: Path, kind: str) -> bool:
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Whether two folders changed places in one step; False where the system cannot."""
-    names = {"linux": ("renameat2", (-100, os.fsencode(one), -100, os.fsencode(other), 2))}
-    names["darwin"] = ("renamex_np", (os.fsencode(one), os.fsencode(other), 2))
+    first, second, exchange, here = os.fsencode(one), os.fsencode(other), 2, -100
     try:
-        name, arguments = names[sys.platform]
-        done: int = getattr(ctypes.CDLL(None), name)(*arguments)
-    except (KeyError, OSError, AttributeError):
+        system = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return bool(system.renamex_np(first, second, exchange) == 0)
+        return bool(system.renameat2(here, first, here, second, exchange) == 0)
+    except (OSError, AttributeError, TypeError):  # no such call, or a Windows without libc
         return False
-    return done == 0

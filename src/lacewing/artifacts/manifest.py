@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lacewing.artifacts.files import read_bytes
 from lacewing.artifacts.tensors import parse_metadata, parse_tensors
-from lacewing.artifacts.values import LARGEST, LOOSE, parse, parse_json, parse_lines, read
+from lacewing.artifacts.values import (
+    LARGEST,
+    LOOSE,
+    parse,
+    parse_json,
+    parse_lines,
+    read_json,
+    typed,
+    without_sum,
+)
 from lacewing.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -153,10 +162,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes "
             "it again"
         )
-    try:
-        manifest = read(path / MANIFEST, Manifest)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path / MANIFEST} is no manifest of lacewing ({error})") from error
+    plain = read_json(path / MANIFEST)
+    manifest = typed(plain, Manifest, path / MANIFEST)
     if manifest.kind != kind:
         found = manifest.kind if manifest.kind.isprintable() else repr(manifest.kind)
         raise ArtifactError(f"{path} holds a {found[:40]}, not a {kind}")
@@ -164,6 +171,7 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
         raise ArtifactError(
             f"{path} has format {manifest.format}, this lacewing reads up to {FORMAT}: update it"
         )
+    without_sum(plain, path / MANIFEST)
     root = Path(os.path.realpath(path))
     for name, entry in manifest.files.items():
         file = inside(path, name, None if links else root)

@@ -84,9 +84,7 @@ def check_tensors(
     """
     for name in sorted(shapes.keys() ^ tensors.keys()):
         which = "is unknown here" if name in tensors else "is missing"
-        raise ArtifactError(
-            f"{where} holds the tensors of another model: {name[:80]!r} {which}"
-        )
+        raise ArtifactError(f"{where} holds the tensors of another model: {name[:80]!r} {which}")
     for name, shape in shapes.items():
         found = tensors[name]
         if tuple(found.shape) != shape:
@@ -97,9 +95,7 @@ def check_tensors(
         check_values(found, where, name, types)
 
 
-def check_values(
-    tensor: "Tensor", where: Path, name: str, types: "Collection[dtype]"
-) -> None:
+def check_values(tensor: "Tensor", where: Path, name: str, types: "Collection[dtype]") -> None:
     """Refuse a tensor of another element type, or with a number that is not finite."""
     if tensor.dtype not in types:
         known = " or ".join(str(t).removeprefix("torch.") for t in types)

@@ -52,15 +52,20 @@ def read_summed(path: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: as `read_json`; or it is no object, or was changed since.
     """
-    value = read_json(path)
+    return without_sum(read_json(path), path)
+
+
+def without_sum(value: object, path: Path) -> dict[str, Any]:
+    """The same of a value that was read."""
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} holds no object: damaged or foreign")
-    if SUM in value and value.pop(SUM) != _sum(value):
+    rest = {key: inner for key, inner in value.items() if key != SUM}
+    if SUM in value and value[SUM] != _sum(rest):
         raise ArtifactError(
             f"{path} has another content than was written: damaged or edited; run the command that "
             "made it again"
         )
-    return value
+    return rest
 
 
 def _sum(value: Mapping[str, object]) -> str:
@@ -107,7 +112,8 @@ def parse(content: bytes | str, kind: type[T], where: Path | str) -> T:
     from pydantic import ValidationError
 
     try:
-        return adapter(kind).validate_json(content)
+        made: T = adapter(kind).validate_json(content)
+        return made
     except ValidationError as error:
         raise ArtifactError(f"{where}{_said(error)}") from error
     except LacewingError as error:  # from a dataclass that looks at its own values
@@ -153,7 +159,7 @@ def foreign(where: Path) -> Iterator[None]:
 
 
 @functools.cache
-def adapter(kind: type[T]) -> "TypeAdapter[T]":
+def adapter(kind: Any) -> "TypeAdapter[Any]":
     """What checks values of a type; made once."""
     from pydantic import TypeAdapter
 
@@ -173,7 +179,9 @@ def _said(error: "ValidationError") -> str:
         return f" has {field}, which is unknown here: made by another version of lacewing"
     wanted = fault["msg"][:1].lower() + fault["msg"][1:]
     what = reprlib.repr(fault["input"])
-    return f": {field or 'the file'}: {' '.join(f'{wanted}, not {what}'.split())}: damaged or foreign"
+    return (
+        f": {field or 'the file'}: {' '.join(f'{wanted}, not {what}'.split())}: damaged or foreign"
+    )
 
 
 def _place(steps: Sequence[int | str]) -> str:

@@ -38,12 +38,13 @@ from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
 from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, same_model
-from lacewing.model.weights import FAMILIES
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES
 from lacewing.tasks.pair import Pair
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
@@ -93,13 +94,16 @@ class Circuit:
         folder = Path(path)
         whole = artifacts.open_folder(folder, KIND)
         _, facts = facts_in(whole)
-        plain = {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts)}
+        plain: dict[str, Any] = {
+            field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)
+        }
         if facts.calibration is not None:
             bias = {int(token): value for token, value in facts.calibration.bias.items()}
             plain["calibration"] = Calibration(facts.calibration.scale, bias)
         plain["model_source"] = source_in(folder, facts.model_source)
         plain["pairs"] = tuple(whole.lines(PAIRS, Pair))
-        return cls(**plain, **arrays_in(whole), certificate=certificate_in(whole))
+        plain |= arrays_in(whole) | {"certificate": certificate_in(whole)}
+        return cls(**plain)
 
     @property
     def seed(self) -> int:

@@ -34,7 +34,9 @@ class SavedCalibration:
 
     def __post_init__(self) -> None:
         if odd := [token for token in self.bias if not token.isdecimal() or len(token) > 9]:
-            raise ConfigError(f"calibration.bias: {odd[0]!r:.40} is no token id: damaged or foreign")
+            raise ConfigError(
+                f"calibration.bias: {odd[0]!r:.40} is no token id: damaged or foreign"
+            )
 
 
 @dataclass(frozen=True)

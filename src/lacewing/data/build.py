@@ -236,13 +236,13 @@ def _own(
 ) -> tuple[Tally, list[tuple[str, str]], list[dict[str, str]]]:
     """A package's tally, the files that are its own, and those that are not."""
     folder = parts / package.label
-    whole = artifacts.open_folder(folder, "part")
-    facts = whole.read("facts.json", _Facts)
+    part = artifacts.open_folder(folder, "part")
+    facts = part.read("facts.json", _Facts)
     tally = Tally(package, facts.licence, dropped=Counter(r for _, r in facts.dropped))
     gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts.dropped]
-    values = whole.tensors("signatures.safetensors")["values"].numpy()
+    values = part.tensors("signatures.safetensors")["values"].numpy()
     kept = []
-    rows = whole.lines("files.jsonl", Line, None)
+    rows = part.lines("files.jsonl", Line, None)
     for (path, code), row in zip(rows, values, strict=True):
         key = f"{package.label}/{path}"
         digest = hashlib.sha256(code.encode()).hexdigest()

@@ -167,8 +167,10 @@ def _key_of(folder: Path) -> str | None:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    if path.stat().st_size < 2:
+    if (size := path.stat().st_size) == 0:
         return np.zeros(0, dtype=np.uint16)
+    if size % 2:
+        raise ArtifactError(f"{path} has {size} bytes, no whole number of tokens: damaged")
     return np.memmap(path, dtype=np.uint16, mode="r")
 
 

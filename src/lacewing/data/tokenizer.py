@@ -97,7 +97,10 @@ class Tokenizer:
         Raises:
             ArtifactError: damaged, or without an end-of-text token.
         """
-        artifacts.parse_json(content, path)  # bounded in depth and digits, which Rust's is not
+        try:
+            artifacts.parse_json(content, path)  # bounded in depth and digits, which Rust's is not
+        except ArtifactError as error:
+            raise ArtifactError(f"{path} is no tokenizer.json ({error.__cause__})") from error
         try:
             return cls(tokenizers.Tokenizer.from_str(content.decode("utf-8")))
         except ArtifactError:

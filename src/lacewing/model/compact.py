@@ -79,9 +79,7 @@ def unpack(
     return tensors
 
 
-def _spread(
-    packed: Mapping[str, Tensor], name: str, shape: tuple[int, ...], where: Path
-) -> Tensor:
+def _spread(packed: Mapping[str, Tensor], name: str, shape: tuple[int, ...], where: Path) -> Tensor:
     """One matrix, from the counts, columns and values of its nonzeros."""
     found = [packed.get(f"{name}.{part}") for part in PARTS]
     counts, columns, values = (torch.zeros(0) if part is None else part for part in found)

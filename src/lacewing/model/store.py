@@ -21,7 +21,6 @@ from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
-from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
 from lacewing.model.saved import SavedConfig, Summary
 from lacewing.model.shipped import BUILTIN, folder_of

@@ -16,6 +16,7 @@ MODEL, TASK = "sweep model", "sweep task"
 RESULT = "result.json"
 """What a job found."""
 
+
 @dataclass(frozen=True)
 class Point:
     """One sparse model, with its twin where there is one."""

@@ -115,8 +115,8 @@ def load_checkpoint(
     state = whole.read(STATE, _State)
     if state.step < 0 or state.seconds < 0 or (steps is not None and state.step > steps):
         raise ArtifactError(
-            f"{folder / STATE} says {state.step} steps in {state.seconds:g} s, of a run of {steps}: "
-            "damaged"
+            f"{folder / STATE} says {state.step} steps in {state.seconds:g} s, of a run of "
+            f"{steps}: damaged"
         )
     tensors = whole.tensors(TENSORS)
     _check(tensors, network, folder)

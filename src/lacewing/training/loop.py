@@ -285,9 +285,7 @@ class _Trainer:
             self.accelerator.end_training()
         if self.main:
             spent = self._seconds()
-            write_run(
-                self.folder, self.network, self.tokenizer, self.validation, self.step, spent
-            )
+            write_run(self.folder, self.network, self.tokenizer, self.validation, self.step, spent)
         self.accelerator.wait_for_everyone()
         return read_run(self.folder)
 

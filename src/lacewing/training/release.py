@@ -18,8 +18,8 @@ from torch import Tensor
 from lacewing import artifacts
 from lacewing.data.batches import sequences
 from lacewing.data.shards import stored
-from lacewing.kernels.keep_largest import keep_largest_
 from lacewing.data.tokenizer import Tokenizer
+from lacewing.kernels.keep_largest import keep_largest_
 from lacewing.model.store import COMPACT, MEANS, compact_bytes, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.training.density import densities
