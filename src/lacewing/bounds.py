@@ -62,7 +62,8 @@ def check(config: Any) -> None:
         Traceback (most recent call last):
         lacewing.bounds.BoundsError: share must lie in [0, 1], not 2.0
     """
-    hints = _hints(type(config))
+    kind: Any = type(config)
+    hints = _hints(kind)
     for one in fields(config):
         for value, interval in _values(getattr(config, one.name), hints[one.name]):
             fault = _fault(value, interval)
@@ -133,9 +134,9 @@ def _wanted(interval: Interval, whole: bool, low: bool) -> str:
     least, above = interval.ge, interval.gt
     most, below = interval.le, interval.lt
     if whole and not low and least is not None:
-        return f"must be at least {least:,}"  # type: ignore[str-bytes-safe]
+        return f"must be at least {least:,}"
     if whole and low and most is not None:
-        return f"must be at most {most:,}"  # type: ignore[str-bytes-safe]
+        return f"must be at most {most:,}"
     left = f"[{least:g}" if least is not None else f"({above:g}" if above is not None else "(-inf"
     right = f"{most:g}]" if most is not None else f"{below:g})" if below is not None else "inf)"
     return f"must lie in {left}, {right}"

@@ -123,7 +123,7 @@ def _bars() -> "Bars":
     console = Quiet(file=sys.stderr, highlight=False, markup=False, emoji=False)
     plain: dict[str, Any] = {"markup": False}
     cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-    colours = {"complete_style": "blue", "finished_style": "blue"}
+    colours: dict[str, Any] = {"complete_style": "blue", "finished_style": "blue"}
     bar = [BarColumn(bar_width=20, **colours)] if console.width >= ROOM else []
     return Bars(
         TextColumn("{task.description}", **plain),

@@ -69,4 +69,4 @@ def under(*parts: "RenderableType") -> "RenderableType":
     """Parts under each other; empty ones are left out."""
     from rich.console import Group
 
-    return Group(*filter(None, parts))
+    return Group(*(part for part in parts if part != ""))

@@ -7,6 +7,7 @@ which has waited longest ends; of the client, by address, that has most of them.
 holds a thousand takes its own places, and one who asks and reads is answered at once.
 """
 
+from asyncio import TimerHandle
 from collections import Counter
 from typing import Any
 
@@ -25,7 +26,10 @@ class Timed(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Make room, and start the clock of the first request."""
-        self.since = self._head = self._slow = None
+        self.since: float | None = None
+        """Since when it waits; None while it is answered."""
+        self._head: TimerHandle | None = None
+        self._slow: TimerHandle | None = None
         super().connection_made(transport)
         self._wait()
         self._start()
@@ -57,7 +61,8 @@ class Timed(H11Protocol):
     def resume_writing(self) -> None:
         """It has read."""
         super().resume_writing()
-        self._slow = _stopped(self._slow)
+        _stop(self._slow)
+        self._slow = None
         self._look()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -70,12 +75,15 @@ class Timed(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
         super().connection_lost(exc)
-        self._head, self._slow, self.since = _stopped(self._head), _stopped(self._slow), None
+        _stop(self._head)
+        _stop(self._slow)
+        self.since = None
 
     def _look(self) -> None:
         """Whether it still waits, now that something came or went."""
         if not self._idle():
-            self._head = _stopped(self._head)  # the guard counts the time of a body
+            _stop(self._head)  # the guard counts the time of a body
+            self._head = None
         whole = not self._idle() and not self.cycle.more_body
         if whole and self._slow is None:
             self.since = None
@@ -112,7 +120,6 @@ def _make_room(newest: Timed) -> None:
     min(theirs, key=lambda c: c.since or 0.0, default=newest)._hang_up()
 
 
-def _stopped(clock: Any) -> None:
-    """Cancel a timer; None, to be kept in its place."""
+def _stop(clock: TimerHandle | None) -> None:
     if clock is not None:
         clock.cancel()

@@ -161,10 +161,10 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         circuit.save(place)
         viewer.library.changed()
         every = viewer.library.contents().circuits.values()
-        id = next((f.id for f in every if f.folder == place), None)
-        if id is None:
+        made = next((f.id for f in every if f.folder == place), None)
+        if made is None:
             raise MissingError(f"{save.name!r} was saved, and is gone again or out of sight")
-        return {"id": id, "name": save.name}
+        return {"id": made, "name": save.name}
 
     @app.put("/api/circuits/{id}/annotations/{note}")
     def put_annotation(
