@@ -69,8 +69,8 @@ viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  tu
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train
-               models  tasks  prune  verify  program  attack  compare  sweep  report  demo  view  app
+cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
+               tasks  prune  verify  program  attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

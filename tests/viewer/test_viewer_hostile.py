@@ -12,7 +12,7 @@ import pytest
 
 import micro
 from lacewing import artifacts
-from lacewing.viewer import notes, replies
+from lacewing.viewer import copies, notes, replies
 from lacewing.viewer.folder import Library
 from lacewing.viewer.home import home
 from lacewing.viewer.state import Viewer
@@ -312,3 +312,16 @@ def test_a_task_of_a_circuit_opens_no_file(folder: Path, tmp_path: Path) -> None
     row = next(r for r in home(viewer)["circuits"] if r["id"] == "circuits-planted")
     viewer.close()
     assert (str(pairs), "") == (row["task"], row["description"])
+
+
+def test_a_copy_leaves_out_what_does_not_open(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bad circuit is no reason for no copy; it is told."""
+    shutil.copytree(folder / "circuits" / "planted", folder / "circuits" / "bad")
+    CIRCUITS["nodes foreign"](folder / "circuits" / "bad")
+    viewer = Viewer(folder)
+    opened = {id for id in viewer.library.contents().circuits if copies.opens(viewer, id)}
+    viewer.close()
+    assert {"circuits-planted", "circuits-path_a", "circuits-random"} == opened
+    assert capsys.readouterr().err.startswith("left out: circuits-bad: ")

@@ -1,5 +1,6 @@
 """Starting the server: the port, the token, the browser."""
 
+import logging
 import os
 import secrets
 import socket
@@ -13,7 +14,7 @@ import uvicorn
 
 from lacewing.errors import ConfigError
 from lacewing.pages.guard import LOOPBACK, Guard
-from lacewing.progress import say
+from lacewing.progress import printable, say
 from lacewing.viewer.connections import Timed
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
@@ -21,6 +22,23 @@ from lacewing.viewer.state import Viewer
 STATIC = Path(__file__).parent / "static"
 CONNECTIONS = 600
 """Those that wait (see `connections`) and those that are answered; more are told to come again."""
+
+
+class _AsText(logging.Formatter):
+    """Names of folders and circuits may stand in an error: they steer no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as printable lines."""
+        return printable(super().format(record))
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"()": _AsText, "fmt": "%(levelname)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+}
 
 
 def static_folder() -> Path:
@@ -59,6 +77,7 @@ def view(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            log_config=LOGGING,
             log_level="warning",
             access_log=False,
             http=Timed,
