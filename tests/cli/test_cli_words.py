@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import micro
-from lacewing import errors, progress
-from lacewing.cli import app, flags
+from lacewing import bounds, errors, progress
+from lacewing.cli import app, flags, parsing, streams, tables
 from lacewing.data import paths
 from lacewing.model import shipped
 from lacewing.training.config import TrainConfig
@@ -20,7 +20,7 @@ from lacewing.training.twin import twin_config
 
 def parsed(words: list[str]) -> Any:
     """The verb and its flags, not run."""
-    return app._parsed(words, app.VERBS)
+    return parsing.parsed(words, app.VERBS)
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -150,7 +150,11 @@ def test_tasks_of_everyday(capsys: pytest.CaptureFixture[str]) -> None:
     assert 15 == len(found)
 
 
-@pytest.mark.parametrize("module", [errors, flags, paths, progress], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [bounds, errors, flags, parsing, paths, progress, streams, tables],
+    ids=lambda m: m.__name__,
+)
 def test_examples_in_docstrings(module: Any) -> None:
     """They give what they say."""
     result = doctest.testmod(module, extraglobs={"Path": Path})
