@@ -98,6 +98,11 @@ class Circuit:
 
         Raises:
             ArtifactError: missing, damaged, or no circuit.
+
+        Example:
+            >>> circuit = Circuit.load("runs/indent")
+            >>> circuit.task, len(circuit.pairs)
+            ('indent_for', 32)
         """
         folder = Path(path)
         artifacts.read_manifest(folder, KIND, check_hash=True)

@@ -102,6 +102,11 @@ def load(source: str | Path) -> Model:
     Raises:
         ArtifactError: the folder is missing, unfinished, of another kind, or its files are
             truncated or do not fit the configuration.
+
+    Example:
+        >>> model = load("builtin:tiny")
+        >>> model.network.config.n_layer, model.network.config.d_model
+        (1, 128)
     """
     folder = folder_of(source)
     artifacts.read_manifest(folder, "run")

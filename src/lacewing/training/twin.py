@@ -76,6 +76,13 @@ def train_twin(
 
     Raises:
         ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
+
+    Example:
+        >>> changes = {"tokens": 64_000, "evaluate_every": 1}
+        >>> twin = train_twin(Path("runs/mine"), Path("runs/twin"), changes, quiet=True)
+        >>> mine = artifacts.read_json(Path("runs/mine/summary.json"))
+        >>> abs(twin.validation_loss - mine["validation_loss"]) <= WITHIN
+        True
     """
     text = corpus or corpus_of(run)
     target = float(artifacts.read_json(run / "summary.json")["validation_loss"])
