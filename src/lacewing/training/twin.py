@@ -78,7 +78,7 @@ def train_twin(
         ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
 
     Example:
-        >>> changes = {"tokens": 64_000, "evaluate_every": 1}
+        >>> changes = {"tokens": 51_200, "learning_rate": 5e-5}
         >>> twin = train_twin(Path("runs/mine"), Path("runs/twin"), changes, quiet=True)
         >>> mine = artifacts.read_json(Path("runs/mine/summary.json"))
         >>> abs(twin.validation_loss - mine["validation_loss"]) <= WITHIN
