@@ -153,5 +153,6 @@ def _asked(events: tuple[Event, ...], format: str) -> str:
     """The task, where only the conversation tells: what a person said first."""
     if format == "otel":
         return otel.task(events)
-    said = (e.text.strip() for e in events[:4] if not e.blamable and is_person(e.agent))
+    asking = (e for e in events[:4] if not e.blamable and e.kind == "message")
+    said = (e.text.strip() for e in asking if is_person(e.agent) or e.index == 0 and e.role != "system")
     return next((text for text in said if text), "")
