@@ -88,7 +88,9 @@ class System:
 
     def agents(self) -> list[bool]:
         """Whether the agent of the first suspect is the labelled one, or has its role."""
-        pairs = [(a.ranking[0].agent, t.label) for a, t in zip(self.answers, self.traces, strict=True)]
+        pairs = [
+            (a.ranking[0].agent, t.label) for a, t in zip(self.answers, self.traces, strict=True)
+        ]
         return [
             label is not None
             and label.agent.casefold() in (said.casefold(), ALIASES.get(said, said).casefold())
@@ -179,7 +181,9 @@ def _ratios(systems: Sequence[System]) -> None:
 
             low, high = _bootstrap(pairs, ratio)
             mean = 100 * np.mean([_share(flags) for flags in ruled])
-            print(f"  against {name} ({mean:.1f}): {ratio(pairs):.2f} times [{low:.2f}, {high:.2f}]")
+            print(
+                f"  against {name} ({mean:.1f}): {ratio(pairs):.2f} times [{low:.2f}, {high:.2f}]"
+            )
 
 
 def _sure(systems: Sequence[System]) -> None:
@@ -187,7 +191,14 @@ def _sure(systems: Sequence[System]) -> None:
     sure = [confidence(a) for s in systems for a in s.answers]
     right = [flag for s in systems for flag in s.first(1)]
     names = [s.name for s in systems for _ in s.answers]
-    print(f"\ncalibration error over all runs: {expected_calibration_error(sure, right):.3f}")
+    deal = random.Random(SEED)
+    ideal = [
+        expected_calibration_error(sure, [deal.random() < p for p in sure]) for _ in range(200)
+    ]
+    print(
+        f"\ncalibration error over all runs: {expected_calibration_error(sure, right):.3f}; a "
+        f"perfectly calibrated ranker on so few runs shows {np.mean(ideal):.3f}"
+    )
     print("  by system, promised and right:")
     for s in systems:
         promised = np.mean([confidence(a) for a in s.answers])
@@ -195,7 +206,9 @@ def _sure(systems: Sequence[System]) -> None:
     order = sorted(range(len(sure)), key=lambda at: -sure[at])
     for share in (0.1, 0.25, 0.5, 1.0):
         kept = order[: max(1, round(share * len(order)))]
-        print(f"  surest {100 * share:.0f} %: right {100 * _share([right[at] for at in kept]):.0f} %")
+        print(
+            f"  surest {100 * share:.0f} %: right {100 * _share([right[at] for at in kept]):.0f} %"
+        )
     kept = [at for at in order if sure[at] >= ANSWERS_FROM]
     told = {name: sum(names[at] == name for at in kept) for name in dict.fromkeys(names)}
     print(

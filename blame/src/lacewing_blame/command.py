@@ -27,8 +27,8 @@ class Blame:
     """Suspect an agent and a step of a failed multi-agent run.
 
     LOG for one log, score DIR for all logs of a folder against their labels, train DIR --output
-    FILE for weights of your own. Where a log is unlike Who&When, the only logs that the shipped
-    weights know, nobody is named without --guess.
+    FILE for weights of your own. Where no step is likely enough nobody is named without --guess,
+    and the five most suspicious steps are shown as such. --follow LOG reads a run as it unfolds.
     """
 
     mistakes: ClassVar[tuple[type[Exception], ...]] = (BlameError,)
@@ -50,10 +50,10 @@ class Blame:
     """A folder of other runs of the same task, some of which succeeded: what only failed runs do
     is then suspected more; for the ranker."""
     guess: Switch = False
-    """Name a suspect also where the log is unlike Who&When, the only logs that the shipped weights
-    know; on 129 runs of other systems their step was right twice. For ranker and rerank."""
+    """Name a step also where none is likely enough; for ranker and rerank."""
     abstain_below: float | None = None
-    """Name nobody where the largest probability is below this; for the ranker."""
+    """Name nobody where the step's probability is below this; by default 0.3 on logs that are no
+    conversation of the kinds in Who&When, for the ranker."""
     page: Path | None = None
     """Also write the log as an offline HTML page, to this file."""
     output: Path | None = None
@@ -160,10 +160,11 @@ class Blame:
         if self.output is None:
             raise ConfigError("blame train needs a place for the weights: add --output FILE")
         from lacewing_blame.ranker.train import train_ranker
+        from lacewing_blame.ranker.weights import Ranker
         from lacewing_blame.reading.read import read_folder
 
         traces = read_folder(folder)
-        train_ranker(traces).save(self.output)
+        train_ranker(traces, base=Ranker.shipped()).save(self.output)
         return {"weights": str(self.output), "n": sum(t.label is not None for t in traces)}
 
     def _attribute(self, traces: list[Trace]) -> list[Attribution]:

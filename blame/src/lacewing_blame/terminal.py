@@ -20,8 +20,6 @@ def log(result: Mapping[str, Any], top: int) -> str:
     suspected: Ann at step 0, read off the log alone (ranker)
     """
     lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
-    if result["abstained"] and not result["ranking"]:
-        return "\n".join([*lines, *_rest(result)])
     if result["reason"] and result["calls"]:  # the ranker's reasons are its evidence, shown below
         lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
     ranking = result["ranking"][:top]
@@ -66,8 +64,7 @@ def score(result: Mapping[str, Any]) -> str:
         lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
     if result.get("abstained"):
         lines.append(
-            f"logs without a suspect: {result['abstained']}; --guess names one also where a log is "
-            "unlike Who&When"
+            f"logs in which nobody is named: {result['abstained']}; --guess names somebody there"
         )
     if result["notes"]:
         lines.append(f"{len(result['notes'])} logs with notes; --json gives them")
@@ -84,10 +81,9 @@ def plain(text: str) -> str:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
-    if result["abstained"] and not result["ranking"]:
-        return f"no suspect: {plain(result['reason'])}; --guess names one anyway"
     if result["abstained"]:
-        return "no suspect: the method does not know"
+        why = plain(result["reason"]) or "the method does not know"
+        return f"nobody named: {why}; these are the most suspicious steps, no more"
     if result["agent"] is None and result["step"] is None:
         return "no suspect: the method found none"
     where = f"at step {result['step']}" if result["step"] is not None else "at no step"

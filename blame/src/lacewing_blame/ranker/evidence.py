@@ -120,7 +120,9 @@ def _pieces(
 
 
 def _opening(text: str) -> tuple[int, int]:
-    """The first line that says anything, or its beginning."""
+    """The first line that says anything, or its beginning; of a call written out, what it holds."""
     start = len(text) - len(text.lstrip())
+    if text.startswith("Tool call:", start):
+        return start, min(len(text), start + OPENING)
     end = text.find("\n", start)
     return start, min(len(text) if end < 0 else end, start + OPENING)

@@ -25,7 +25,7 @@ def features(trace: Trace) -> Features:
 
     >>> from lacewing_blame.events import conversation
     >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
-    >>> features(trace).columns(("assume",)).tolist()
+    >>> features(trace).columns(("assume",))
     [[1.0], [0.0]]
     """
     run = Run(trace)
@@ -102,8 +102,7 @@ def _execution(run: Run) -> dict[str, list[float]]:
         "talk_after_bad": [float(t and r in BAD) for t, r in zip(talks, before, strict=True)],
         "bad_before": [math.log1p(x) for x in earlier],
         "bad_later": [
-            math.log1p(failures[-1] - failures[min(at + 2, len(run.events))])
-            for at in candidates
+            math.log1p(failures[-1] - failures[min(at + 2, len(run.events))]) for at in candidates
         ],
         "starts_with_code": [float(c and k == 0) for k, c in enumerate(code)],
     }

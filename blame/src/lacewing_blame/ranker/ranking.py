@@ -18,10 +18,7 @@ from lacewing_blame.ranker.weights import Ranker, Weights
 
 EXPLAINED = 10
 """Suspects that get evidence."""
-UNSURE = (
-    "no step is likely enough: the first has probability {:.0%}, and on systems that the weights "
-    "had not seen a step is named from {:.0%}"
-)
+UNSURE = "no step is likely enough: the first has probability {:.0%}, one is named from {:.0%}"
 """Why nobody is named."""
 GUESS = "only a guess: "
 """Before the reason why nobody should have been named."""

@@ -138,11 +138,18 @@ def rank_with_spectrum(
         weights = used.of(seen)
         steps = scores[trace.id]
         least = min(steps.values(), default=1.0)  # a person's step has no signature
-        added = [strength * math.log(steps.get(trace.events[at].index, least)) for at in seen.positions]
+        added = [
+            strength * math.log(steps.get(trace.events[at].index, least)) for at in seen.positions
+        ]
         scored = [a + b for a, b in zip(weights.scores(seen), added, strict=True)]
         found.append(
             attribution(
-                trace, seen, weights, softmax(scored), 0.0 if guess else None, method=METHOD
+                trace,
+                seen,
+                weights,
+                softmax(scored),
+                0.0 if guess else None,
+                method=METHOD,
             )
         )
     return found

@@ -177,8 +177,9 @@ def _own(kind: Kind, runs: Sequence[Example]) -> Weights:
     rows = [one.columns(names) for one in seen]
 
     def fitted(places: Sequence[int]) -> dict[str, float]:
-        return _fit(kind, names, [rows[at] for at in places], [chosen[at] for at in places], signs,
-                    prior)
+        return _fit(
+            kind, names, [rows[at] for at in places], [chosen[at] for at in places], signs, prior
+        )
 
     scores, right = [], []
     for inside, held in folds([one.group for one in runs], INNER, seed=0):
@@ -221,9 +222,8 @@ def _general(runs: Sequence[Example], base: Ranker | None) -> Weights:
         right += [runs[at].chosen for at in held]
         shares += [1 / counts[runs[at].system] for at in held]
     warmth = temperature(scores, right, shares)
-    return Weights(
-        fitted(range(len(runs))), warmth, len(runs), 0.0 if base is not None else ANSWERS_FROM
-    )
+    least = 0.0 if base is not None else ANSWERS_FROM
+    return Weights(fitted(range(len(runs))), warmth, len(runs), least)
 
 
 def _fit(

@@ -154,5 +154,7 @@ def _asked(events: tuple[Event, ...], format: str) -> str:
     if format == "otel":
         return otel.task(events)
     asking = (e for e in events[:4] if not e.blamable and e.kind == "message")
-    said = (e.text.strip() for e in asking if is_person(e.agent) or e.index == 0 and e.role != "system")
+    said = (
+        e.text.strip() for e in asking if is_person(e.agent) or e.index == 0 and e.role != "system"
+    )
     return next((text for text in said if text), "")

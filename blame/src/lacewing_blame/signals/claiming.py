@@ -11,7 +11,9 @@ DONE = re.compile(
     r"fully|confirmed|verdict: pass|is ready|ready for)\b|\u5df2\u5b8c\u6210|\u6210\u529f|\u2705",
     re.IGNORECASE,
 )
-END = re.compile(r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE)
+END = re.compile(
+    r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE
+)
 
 
 def signals(scene: Scene) -> dict[str, list[float]]:
@@ -36,8 +38,8 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         if not event.blamable or scene.calls[at] is not None:
             continue
         text = scene.run.texts[at]
-        if DONE.search(text[-1500:]) or DONE.search(text[:500]):
-            against[at] = float(bad_since > 0)
+        if bad_since and (DONE.search(text[-1500:]) or DONE.search(text[:500])):
+            against[at] = 1.0
         if at > 2 and END.search(text[-300:]) and not text.startswith("Run finished"):
             last_end = at
     hollow: dict[int, float] = {}

@@ -10,7 +10,9 @@ from typing import Any
 
 from lacewing_blame.signals.scene import Scene
 
-_FIELD = re.compile(r"[\"']?\b([A-Za-z_][\w ]{1,28}?)[\"']?\s*[:=]\s*[\"']?([^\s,;\"'()\[\]{}|][^,;\"'()\[\]{}|\n]{0,60})")
+_FIELD = re.compile(
+    r"[\"']?\b([A-Za-z_][\w ]{1,28}?)[\"']?\s*[:=]\s*[\"']?([^\s,;\"'()\[\]{}|][^,;\"'()\[\]{}|\n]{0,60})"
+)
 _WORD = re.compile(r"\w+")
 BACK = 30
 """Texts looked back for a value whose words cannot be told apart, as in Chinese."""

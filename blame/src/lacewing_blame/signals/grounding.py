@@ -28,9 +28,8 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     """
     fresh, known = first_named(scene)
     last = {value: at for at, found in enumerate(scene.values) for value in found}
-    final = next(
-        at for at, e in enumerate(scene.events) if e is final_event(scene.trace)
-    )
+    answer = final_event(scene.trace)
+    final = next(at for at, event in enumerate(scene.events) if event is answer)
     held = scene.values[final]
     used: dict[str, int] = {}
     for at, found in enumerate(scene.values):
@@ -54,9 +53,9 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         spread = sum(used[v] - 1 for v in mine if last[v] > at)
         table["unsourced_used"][at] = math.log1p(spread)
         table["unsourced_final"][at] = float(at != final and any(v in held for v in mine))
-        said = scene.run.texts[at]
-        guessed = ESTIMATE.search(said[:8000]) is not None
-        table["estimates"][at] = float(guessed and any(is_number(v) for v in mine))
+        figures = any(is_number(value) for value in mine)
+        guessed = figures and ESTIMATE.search(scene.run.texts[at][:8000]) is not None
+        table["estimates"][at] = float(guessed)
     return {name: scene.column(found) for name, found in table.items()}
 
 

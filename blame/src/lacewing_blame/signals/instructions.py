@@ -4,7 +4,9 @@ import re
 
 from lacewing_blame.signals.scene import Scene
 
-_TARGET = re.compile(r"['\"`\u2018\u201c]([^'\"`\u2019\u201d\n]{2,60})['\"`\u2019\u201d]|(https?://\S+)")
+_TARGET = re.compile(
+    r"['\"`\u2018\u201c]([^'\"`\u2019\u201d\n]{2,60})['\"`\u2019\u201d]|(https?://\S+)"
+)
 _VERBS = {
     "click": re.compile(r"\b(?:click|press|select|choose)", re.IGNORECASE),
     "type": re.compile(r"\b(?:type|enter|fill|input|search for)", re.IGNORECASE),

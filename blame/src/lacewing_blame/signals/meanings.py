@@ -31,7 +31,9 @@ SIGNALS: dict[str, Signal] = {
     "first_change": Signal(1, "is the first that changes something"),
     "changes_rare": Signal(1, "changes something, which few steps of this run do"),
     "acts_rare": Signal(1, "acts, which few steps of this run do"),
-    "role_rare": Signal(1, "is by an agent that seldom acts here", "is by an agent that often acts"),
+    "role_rare": Signal(
+        1, "is by an agent that seldom acts here", "is by an agent that often acts"
+    ),
     # Tools.
     "call_fails": Signal(1, "its call fails"),
     "call_empty": Signal(1, "its call brings nothing"),

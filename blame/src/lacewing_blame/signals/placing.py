@@ -22,6 +22,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     events, suspects, run = scene.events, scene.suspects, scene.run
     steering = run.coordinator
     often = Counter(events[at].agent for at in suspects)
+    led = float(any(e.kind == "handoff" for e in events))  # else agents take turns, or are alone
     rare_act = rarity(sum(scene.acts[at] for at in suspects) / len(suspects))
     calls = [scene.calls[at] for at in suspects]
     rare_change = rarity(sum(c is not None and c.writes for c in calls) / len(suspects))
@@ -61,7 +62,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
             "length": math.log1p(len(text)) / 3,
             "acts_rare": scene.acts[at] * rare_act,
             "changes_rare": changes * rare_change,
-            "role_rare": rarity(often[event.agent] / len(suspects)),
+            "role_rare": led * rarity(often[event.agent] / len(suspects)),
         }
         for name, value in values.items():
             columns[name].append(value)

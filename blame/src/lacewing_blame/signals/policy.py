@@ -31,7 +31,9 @@ def rules(scene: Scene) -> list[tuple[str, frozenset[str]]]:
     ['Never refund orders.']
     """
     told = [scene.trace.task, *(e.text for e in scene.events[:EARLY] if not e.blamable)]
-    lines = [part.strip() for text in told for part in re.split(r"[\n;]|(?<=[.!])\s", text[:40_000])]
+    lines = [
+        part.strip() for text in told for part in re.split(r"[\n;]|(?<=[.!])\s", text[:40_000])
+    ]
     found: dict[str, frozenset[str]] = {}
     for line in lines:
         if _RULE.search(line) and 8 <= len(line) <= 600:

@@ -40,6 +40,8 @@ _NOTHING = re.compile(
     r"could not|cannot|unable to|failed to|does not exist|denied|is invalid|not available)\b",
     re.IGNORECASE,
 )
+BRIEF = 300
+"""Characters up to which a result may amount to nothing found; longer ones hold something."""
 BAD = ("error", "empty", "nothing")
 
 
@@ -103,8 +105,7 @@ class Scene:
                 result = result_of(event)
                 parent = place.get(event.parent) if event.parent is not None else None
                 if parent is None and waiting:
-                    named = [w for w in waiting if (c := self.calls[w]) and c.tool == event.tool]
-                    parent = (named or waiting)[0]
+                    parent = self._asked(event, waiting)
                 if parent is None and at and self.events[at - 1].blamable:
                     parent = at - 1
                 if parent is not None:
@@ -117,12 +118,21 @@ class Scene:
                 found[at] = "error"
         return found
 
+    def _asked(self, result: Event, waiting: list[int]) -> int:
+        """Which of the calls that wait a result answers: by tool, by agent, or the oldest."""
+        head = result.text[:80]
+        named = [w for w in waiting if (c := self.calls[w]) and c.tool == result.tool]
+        owned = [w for w in waiting if self.events[w].agent in head]
+        return (named or owned or waiting)[0]
+
     @cached_property
     def acts(self) -> list[bool]:
         """Whether each position does something to the world, rather than saying something."""
         return [
             e.blamable
-            and (self.calls[at] is not None or _ACTED.match(self.run.texts[at].lstrip()) is not None)
+            and (
+                self.calls[at] is not None or _ACTED.match(self.run.texts[at].lstrip()) is not None
+            )
             for at, e in enumerate(self.events)
         ]
 
@@ -149,7 +159,7 @@ def result_of(event: Event) -> str:
         return "error"
     if not text or _EMPTY.search(text[:400]):
         return "empty"
-    return "nothing" if _NOTHING.search(start[:300]) else "ok"
+    return "nothing" if len(text) <= BRIEF and _NOTHING.search(text) else "ok"
 
 
 def takes_part(event: Event) -> bool:
@@ -158,7 +168,9 @@ def takes_part(event: Event) -> bool:
     >>> takes_part(Event(3, "user", "Make it two.", blamable=False))
     True
     """
-    return not event.blamable and event.kind == "message" and event.role not in ("system", "developer")
+    return (
+        not event.blamable and event.kind == "message" and event.role not in ("system", "developer")
+    )
 
 
 def call_of(event: Event) -> Call | None:

@@ -44,5 +44,3 @@ class Spans:
             found = [m.span() for m in patterns[name].finditer(text[:24_000])]
             return found[-MOST:]
         return []
-
-
