@@ -35,6 +35,7 @@ from lacewing_blame.ranker.train import (
     learn,
     system_of,
 )
+from lacewing_blame.ranker.watch import RATE, deviations
 from lacewing_blame.ranker.weights import Ranker
 from lacewing_blame.reading.read import read_folder
 from lacewing_blame.rules import hits, rules
@@ -42,6 +43,7 @@ from lacewing_blame.scoring import confidence
 
 COMMAND = "python blame/benchmarks/unseen.py --data DIR [DIR ...]"
 TOP = 3
+WITHIN = 3
 DRAWS, SEED = 2000, 0
 ALIASES = {
     "transport_agent": "Action_Expert",
@@ -109,6 +111,7 @@ def main() -> None:
     _systems(systems)
     _ratios(systems)
     _sure(systems)
+    _online(systems, known)
     print(f"\nhuman ceiling: {CEILING}")
     if bench.weights is not None:
         usable = [one for one in known if one is not None]
@@ -215,6 +218,54 @@ def _sure(systems: Sequence[System]) -> None:
         f"  named by default (probability at least {ANSWERS_FROM}): {len(kept)} of {len(sure)}, "
         f"right {100 * _share([right[at] for at in kept]):.0f} %; by system {told}"
     )
+
+
+def _online(systems: Sequence[System], known: Sequence[Example | None]) -> None:
+    """Alarms while runs unfold, each system watched by weights and a threshold of the others."""
+    print(
+        f"\nonline, false alarms held to {100 * RATE:.0f} % of the beginnings of the other systems' "
+        "runs, up to the labelled step (there are no successful runs in these data):"
+    )
+    seen = {}
+    for system in systems:
+        others = [one for one in known if one is not None and one.system != system.name]
+        ranker = learn(others, len(others))
+        seen[system.name] = [(t, deviations(t, ranker)) for t in system.traces if t.label]
+    totals = []
+    for system in systems:
+        above = _threshold([runs for name, runs in seen.items() if name != system.name])
+        early, near, late = 0, 0, 0
+        for trace, scores in seen[system.name]:
+            first = next((step for step, value in scores if value >= above), None)
+            label = trace.label.step if trace.label else 0
+            early += first is not None and first < label
+            near += first is not None and label <= first <= label + WITHIN
+            late += first is not None and first > label + WITHIN
+        n = len(seen[system.name])
+        totals.append((early / n, near / n))
+        print(
+            f"  {system.name}: alarm up to {WITHIN} steps after the label {100 * near / n:.0f} %, "
+            f"before it {100 * early / n:.0f} %, later {100 * late / n:.0f} %"
+        )
+    early, near = (100 * float(np.mean(column)) for column in zip(*totals, strict=True))
+    print(f"  mean over systems: up to {WITHIN} steps after {near:.0f} %, before {early:.0f} %")
+    print(f"  threshold from all systems: {_threshold(list(seen.values())):.2f} deviations")
+
+
+def _threshold(systems: Sequence[Sequence[tuple[Trace, list[tuple[int, float]]]]]) -> float:
+    """What a share of `RATE` of the beginnings exceed, every system counting the same."""
+    worst = []
+    for runs in systems:
+        for trace, scores in runs:
+            label = trace.label.step if trace.label else 0
+            before = [value for step, value in scores if step < label]
+            worst.append((max(before, default=-99.0), 1 / len(runs) / len(systems)))
+    share = 0.0
+    for value, weight in sorted(worst, reverse=True):
+        share += weight
+        if share > RATE:
+            return value + 1e-9
+    return -99.0
 
 
 def _bootstrap(groups: Sequence[Sequence[Any]], figure: Any) -> tuple[float, float]:

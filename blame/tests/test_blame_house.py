@@ -25,13 +25,20 @@ ORDER = (
     *("signals.meanings", "signals.table", "signals.spans", "signals"),
     *("ranker.seen", "ranker.meanings", "ranker.features", "ranker.general", "ranker.shape"),
     *("ranker.logit", "ranker.calibrate", "ranker.folds", "ranker.evidence", "ranker.weights"),
-    *("ranker.ranking", "ranker.train", "ranker.crossval", "ranker.spectrum", "ranker"),
+    *(
+        "ranker.ranking",
+        "ranker.watch",
+        "ranker.train",
+        "ranker.crossval",
+        "ranker.spectrum",
+        "ranker",
+    ),
     *("rules", "scoring", "replay"),
     *("llm.cache", "llm.endpoint", "llm.replies", "llm.transport", "llm.client", "llm.prompts"),
     *("llm.answers", "llm.asking", "llm.rerank", "llm.methods", "llm.many", "llm"),
     *("pages.text", "pages.templating", "pages.timeline", "pages.head", "pages.aside"),
     *("pages.steps", "pages.page", "pages"),
-    *("terminal", "questions", "command", "cli", "__main__"),
+    *("following", "terminal", "questions", "command", "cli", "__main__"),
 )
 """Modules from the ground up: each may import only what stands before it."""
 FILES = sorted(PACKAGE.rglob("*.py"))

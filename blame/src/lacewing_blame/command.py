@@ -54,6 +54,13 @@ class Blame:
     abstain_below: float | None = None
     """Name nobody where the step's probability is below this; by default 0.3 on logs that are no
     conversation of the kinds in Who&When, for the ranker."""
+    follow: Switch = False
+    """Read LOG as it is written and raise an alarm at the first step that stands out, then end with
+    exit code 0; with --runs, at the false-alarm rate that the successful runs in it have."""
+    false_alarms: float | None = None
+    """With --follow and --runs: the share of successful runs that may raise an alarm (0.1)."""
+    patience: float | None = None
+    """With --follow: seconds without a new step after which the run counts as over (60)."""
     page: Path | None = None
     """Also write the log as an offline HTML page, to this file."""
     output: Path | None = None
@@ -74,7 +81,7 @@ class Blame:
         """Do what the words say."""
         words = self.words
         if len(words) == 2 and words[0] == "score":
-            self._refuse(page=self.page, format=self.format, runs=self.runs)
+            self._refuse(page=self.page, format=self.format, runs=self.runs, follow=self.follow)
             return self._score(_folder(words[1]))
         if len(words) == 2 and words[0] == "train":
             self._refuse(
@@ -85,6 +92,7 @@ class Blame:
                 folds=self.folds,
                 official_substring=self.official_substring,
                 guess=self.guess,
+                follow=self.follow,
             )
             return self._train(_folder(words[1]))
         if len(words) != 1:
@@ -102,6 +110,8 @@ class Blame:
             return ""
         from lacewing_blame import terminal
 
+        if "alarm" in result:
+            return terminal.alarm(result)
         if "weights" in result:
             return f"{result['weights']}: weights learned from {result['n']} logs"
         return terminal.score(result) if "n" in result else terminal.log(result, self.top)
@@ -111,6 +121,9 @@ class Blame:
 
         if path.is_dir():
             raise ConfigError(f"{path} is a folder: blame one log in it, or blame score {path}")
+        if self.follow:
+            return self._follow(path)
+        self._refuse(false_alarms=self.false_alarms, patience=self.patience)
         trace = read(path, self.format)
         attribution = self._attribute([trace])[0] if self.runs is None else self._beside(trace)
         result = _as_json(trace, attribution)
@@ -119,6 +132,29 @@ class Blame:
 
             result["page"] = str(page(trace, attribution, self.page))
         return result
+
+    def _follow(self, path: Path) -> dict[str, Any]:
+        """The first alarm of a run that unfolds."""
+        from lacewing_blame.following import Rule, follow
+        from lacewing_blame.ranker.weights import Ranker
+        from lacewing_blame.reading.read import read_folder
+
+        self._refuse(
+            page=self.page,
+            guess=self.guess,
+            abstain_below=self.abstain_below,
+            method=None if self.method == "ranker" else self.method,
+        )
+        ranker = Ranker.load(self.weights) if self.weights is not None else None
+        rate = 0.1 if self.false_alarms is None else self.false_alarms
+        if self.runs is None and self.false_alarms is not None:
+            raise ConfigError("--false-alarms needs successful runs to hold it to: add --runs DIR")
+        if not 0 < rate < 1:
+            raise ConfigError(f"--false-alarms must lie between 0 and 1, got {rate}")
+        runs = read_folder(_folder(str(self.runs))) if self.runs is not None else None
+        rule = Rule.shipped() if runs is None else Rule.learned(runs, rate, ranker)
+        patience = 60.0 if self.patience is None else self.patience
+        return follow(path, rule, ranker, self.format, patience)
 
     def _beside(self, trace: Trace) -> Attribution:
         """The ranker's answer together with what other runs of the task show."""

@@ -42,8 +42,8 @@ def rules(trace: Trace) -> dict[str, list[int]]:
         steps = [k for k, holds in enumerate(chosen) if holds] or list(range(len(places)))
         for where, place in WHERE.items():
             middle = _middle(place, len(steps))
-            order = sorted(range(len(steps)), key=lambda k, m=middle: (abs(k - m), k))  # type: ignore[misc]
-            table[f"{name} {where}"] = [events[steps[k]].index for k in order]
+            far = [(abs(k - middle), k) for k in range(len(steps))]
+            table[f"{name} {where}"] = [events[steps[k]].index for _, k in sorted(far)]
     return table
 
 
@@ -63,7 +63,7 @@ def hits(rankings: Sequence[list[int]], traces: Sequence[Trace], top: int) -> li
 def _middle(place: float | int, count: int) -> float:
     if isinstance(place, float):
         return place * (count - 1)
-    return count - 1 if place < 0 else place
+    return float(count - 1 if place < 0 else place)
 
 
 def _who(scene: Scene, events: Sequence[Event]) -> dict[str, list[bool]]:

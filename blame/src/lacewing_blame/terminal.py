@@ -30,6 +30,25 @@ def log(result: Mapping[str, Any], top: int) -> str:
     return "\n".join([*lines, *_rest(result)])
 
 
+def alarm(result: Mapping[str, Any]) -> str:
+    """What following a run found.
+
+    >>> print(alarm({'trace': 'a', 'steps': 4, 'alarm': None, 'rate': 'about 10 %'}))
+    a: 4 steps, no alarm
+    false alarms: about 10 %
+    """
+    found = result["alarm"]
+    rate = f"false alarms: {result['rate']}"
+    if found is None:
+        return f"{plain(result['trace'])}: {result['steps']} steps, no alarm\n{rate}"
+    lines = [
+        f"ALARM: {plain(found['agent'])} at step {found['step']}, {found['deviations']:.1f} "
+        f"deviations above the steps before it; {result['steps']} steps read"
+    ]
+    lines += [f"  {_piece(one, WIDTH)}" for one in found["evidence"] if one["weight"] > 0]
+    return "\n".join([*lines, rate])
+
+
 def _rest(result: Mapping[str, Any]) -> list[str]:
     """What comes last: remarks, cost, the page."""
     lines = [f"note: {plain(note)}" for note in result["notes"]]

@@ -1,6 +1,7 @@
 """From a file to a `Log`: one JSON document, or one JSON object per line, read line by line."""
 
 import codecs
+import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ PEEK = 32
 """Records looked at to tell the format."""
 
 
-def open_log(name: str, file: IO[bytes]) -> Log:
+def open_log(name: str, file: IO[bytes] | io.BytesIO) -> Log:
     """A log as a stream of records: of lines, where its first line is a value and more follow.
 
     Args:
@@ -51,7 +52,7 @@ def open_log(name: str, file: IO[bytes]) -> Log:
     return Log(name, header, list(itertools.islice(records, PEEK)), records)
 
 
-def _next_line(file: IO[bytes]) -> bytes:
+def _next_line(file: IO[bytes] | io.BytesIO) -> bytes:
     return next((line for line in file if line.strip()), b"")
 
 

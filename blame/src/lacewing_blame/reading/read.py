@@ -8,6 +8,7 @@ describes the run may stand beside the records, under these names:
     label     mistake_agent with mistake_step, or label: {agent, step, reason}
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -58,6 +59,35 @@ def read(path: Path, format: str | None = None) -> Trace:
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
+
+
+def read_so_far(path: Path, format: str | None = None) -> Trace | None:
+    r"""What there is of a log that is still being written; none where that is not yet a log.
+
+    Of a file of lines the last line counts once it is whole; a file that is written anew each time
+    counts whenever it is whole.
+
+    Raises:
+        DataError: the file is missing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = Path(folder) / "a.jsonl"
+    ...     _ = log.write_text('{"agent": "Ann", "text": "4"}\n' * 2 + '{"agent": "B')
+    ...     len(read_so_far(log).events)
+    2
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
+    for part in (content, content[: content.rfind(b"\n") + 1]):
+        try:
+            log = open_log(path.name, io.BytesIO(part))
+            return _trace(path.stem, log, format or _detected(log))
+        except DataError:
+            continue
+    return None
 
 
 def read_folder(path: Path) -> list[Trace]:
@@ -154,7 +184,6 @@ def _asked(events: tuple[Event, ...], format: str) -> str:
     if format == "otel":
         return otel.task(events)
     asking = (e for e in events[:4] if not e.blamable and e.kind == "message")
-    said = (
-        e.text.strip() for e in asking if is_person(e.agent) or e.index == 0 and e.role != "system"
-    )
+    person = (e for e in asking if is_person(e.agent) or (e.index == 0 and e.role != "system"))
+    said = (e.text.strip() for e in person)
     return next((text for text in said if text), "")

@@ -11,7 +11,8 @@ from typing import Any
 from lacewing_blame.signals.scene import Scene
 
 _FIELD = re.compile(
-    r"[\"']?\b([A-Za-z_][\w ]{1,28}?)[\"']?\s*[:=]\s*[\"']?([^\s,;\"'()\[\]{}|][^,;\"'()\[\]{}|\n]{0,60})"
+    r"[\"']?\b([A-Za-z_][\w ]{1,28}?)[\"']?\s*[:=]\s*[\"']?"
+    r"([^\s,;\"'()\[\]{}|][^,;\"'()\[\]{}|\n]{0,60})"
 )
 _WORD = re.compile(r"\w+")
 BACK = 30

@@ -26,7 +26,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     >>> signals(Scene(trace))["unsourced"]
     [0.6931471805599453, 0.0]
     """
-    fresh, known = first_named(scene)
+    fresh = first_named(scene)[0]
     last = {value: at for at, found in enumerate(scene.values) for value in found}
     answer = final_event(scene.trace)
     final = next(at for at, event in enumerate(scene.events) if event is answer)

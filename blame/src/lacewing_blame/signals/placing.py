@@ -77,7 +77,7 @@ def rarity(share: float) -> float:
     >>> rarity(1.0), round(rarity(0.1), 2)
     (0.0, 2.3)
     """
-    return min(3.0, -math.log(max(share, 1e-3)))
+    return min(3.0, math.log(1 / max(share, 1e-3)))
 
 
 def _routine(text: str) -> bool:

@@ -12,13 +12,17 @@ from lacewing_blame.signals.scene import Scene
 
 _RULE = re.compile(
     r"\b(?:must|never|only|do not|don't|should not|cannot|not allowed|required?|forbidden|"
-    r"at most|at least|no more than|strictly)\b|\u5fc5\u987b|\u4e0d\u8981|\u4e0d\u80fd|\u53ea\u80fd|\u4e0d\u5f97|\u81f3\u5c11|\u6700\u591a",
+    r"at most|at least|no more than|strictly)\b|"
+    r"\u5fc5\u987b|\u4e0d\u8981|\u4e0d\u80fd|\u53ea\u80fd|\u4e0d\u5f97|\u81f3\u5c11|\u6700\u591a",
     re.IGNORECASE,
 )
-_COMMON = frozenset(
-    "the and for you your not must never only should with that this from are can any all use used "
-    "have has when will be one if it is in of to or as do don't cannot".split()
-)
+_BREAK = re.compile(r"[\n;]|(?<=[.!])\s")
+COMMON = """
+the and for you your not must never only should with that this from are can any all use used have
+has when will be one if it is in of to or as do don't cannot
+"""
+"""Words that every rule has."""
+_COMMON = frozenset(COMMON.split())
 RULES, EARLY = 80, 6
 """Rules kept, and first events that may hold them."""
 
@@ -31,9 +35,8 @@ def rules(scene: Scene) -> list[tuple[str, frozenset[str]]]:
     ['Never refund orders.']
     """
     told = [scene.trace.task, *(e.text for e in scene.events[:EARLY] if not e.blamable)]
-    lines = [
-        part.strip() for text in told for part in re.split(r"[\n;]|(?<=[.!])\s", text[:40_000])
-    ]
+    parts = (part for text in told for part in _BREAK.split(text[:40_000]))
+    lines = [part.strip() for part in parts]
     found: dict[str, frozenset[str]] = {}
     for line in lines:
         if _RULE.search(line) and 8 <= len(line) <= 600:

@@ -16,6 +16,11 @@ _WRITES = re.compile(
     r"save|send|set|submit|transfer|undo|update|upload|write|str_replace|apply_patch)(?:_|\b|$)",
     re.IGNORECASE,
 )
+_READS = re.compile(
+    r"(?:browse|calculate|check|count|describe|fetch|find|get|grep|list|load|lookup|look_up|query|read|"
+    r"retrieve|search|show|think|view)(?:_|\b)",
+    re.IGNORECASE,
+)
 _ACTED = re.compile(
     r"I (?:typed|clicked|scrolled|input|hovered|pressed|visited|opened|navigated)\b|"
     r"Web surfing error|The web browser is open",
@@ -25,14 +30,15 @@ _INVOKE = re.compile(r"<parameter name=\"([\w.-]+)\">(.*?)</parameter>", re.DOTA
 _WRAP = re.compile(r"\s*(?:Tool call:[^\n]*\n(?:Arguments:)?|[\w.-]+\()", re.IGNORECASE)
 _ERROR = re.compile(
     r"^\W*(?:[\w ]*error\b|exception\b|traceback|execution failed|command not found|fatal:)|"
-    r"['\"](?:ok|success)['\"]: ?(?:false|False)|['\"]error['\"]: ?['\"]\w|\w+(?:Error|Exception): |"
-    r"exitcode: [1-9]|Traceback \(most recent|\bFAIL\b|returned non-zero|\b[45]\d\d (?:error|not found|"
-    r"forbidden)|is a required field|permission denied|No replacement was performed",
+    r"['\"](?:ok|success)['\"]: ?false|['\"]error['\"]: ?['\"]\w|\w+(?:Error|Exception): |"
+    r"exitcode: [1-9]|Traceback \(most recent|\bFAIL\b|returned non-zero|permission denied|"
+    r"\b[45]\d\d (?:error|not found|forbidden)|is a required field|No replacement was performed",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(
     r"^(?:(?:output|result)s?:)?\s*(?:\[\]|None|null|\{\}|False|nan|''|\"\")?\s*$|"
-    r"['\"](?:results?|items|data|records)['\"]: ?(?:\[\]|\{\}|None|null)|['\"](?:count|total)['\"]: ?0\b",
+    r"['\"](?:results?|items|data|records)['\"]: ?(?:\[\]|\{\}|None|null)|"
+    r"['\"](?:count|total)['\"]: ?0\b",
     re.IGNORECASE,
 )
 _NOTHING = re.compile(
@@ -142,9 +148,9 @@ class Scene:
 
 
 def result_of(event: Event) -> str:
-    """What a result amounts to: error, empty, nothing found, ok, or that there was nothing to run.
+    r"""What a result amounts to: error, empty, nothing found, ok, or that nothing was to be run.
 
-    >>> result_of(Event(0, "t", "Tool result for A:\\n{'ok': False}", kind="tool_result"))
+    >>> result_of(Event(0, "t", "Tool result for A:\n{'ok': False}", kind="tool_result"))
     'error'
     >>> result_of(Event(0, "t", "No flights found.", kind="tool_result"))
     'nothing'
@@ -196,7 +202,9 @@ def call_of(event: Event) -> Call | None:
 
 
 def _changes(tool: str) -> bool:
-    return _WRITES.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", tool)) is not None
+    """Whether a tool of this name changes something: by its first verb, or by any that does."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", tool.rpartition(".")[2])
+    return _READS.match(name) is None and _WRITES.search(name) is not None
 
 
 def _arguments(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 
 from lacewing_blame.signals.scene import Scene
 
-_NUM = r"[$\u00a5\u20ac\u00a3]?\s?(\d[\d,]*(?:\.\d+)?)"
+_NUM = r"(?:[$\u00a5\u20ac\u00a3]\s?)?(\d[\d,]*(?:\.\d+)?)"
 _EQUATION = re.compile(rf"({_NUM}(?:\s*[+*\u00d7x-]\s*{_NUM})+)\s*=\s*(?:\*\*)?{_NUM}")
 _PARTS = re.compile(r"([+*\u00d7x-])?\s*[$\u00a5\u20ac\u00a3]?\s?(\d[\d,]*(?:\.\d+)?)")
 
@@ -13,7 +13,7 @@ def wrong_sums(text: str) -> list[tuple[int, int]]:
     """Where a text states a sum or product that is wrong; thousands' commas and currencies aside.
 
     >>> wrong_sums("So 2 + 3 = 6, and 2 * 3 = 6.")
-    [(3, 12)]
+    [(3, 13)]
     """
     if "=" not in text:
         return []

@@ -16,9 +16,8 @@ _VALUE = re.compile(
     r"https?://[^\s<>\"')\]}]+"
     r"|(?<![\w.])\d[\d,]*(?:\.\d+)?(?:[:/-]\d+)*"
     r"|\b(?=\w*\d)(?=\w*[A-Za-z_])\w{4,}\b"
-    r"|\b[A-Z][\w'\u2019&-]+(?: (?:of |the |de |and )?[A-Z][\w'\u2019&-]+)+"
+    r"|\b[A-Z][^\W\d_]+(?: (?:of |the |de |and )?[A-Z][^\W\d_]+)+"
 )
-_PLAIN = re.compile(r"\d")
 
 
 @lru_cache(maxsize=4096)
