@@ -223,8 +223,8 @@ def _sure(systems: Sequence[System]) -> None:
 def _online(systems: Sequence[System], known: Sequence[Example | None]) -> None:
     """Alarms while runs unfold, each system watched by weights and a threshold of the others."""
     print(
-        f"\nonline, false alarms held to {100 * RATE:.0f} % of the beginnings of the other systems' "
-        "runs, up to the labelled step (there are no successful runs in these data):"
+        f"\nonline, false alarms held to {100 * RATE:.0f} % of the beginnings of the others' runs, "
+        "up to the labelled step (there are no successful runs in these data):"
     )
     seen = {}
     for system in systems:

@@ -41,7 +41,7 @@ class Questions:
     concurrency: int = 4
     """Requests under way at a time."""
     timeout: float = 120.0
-    """Seconds after which a silent request is given up."""
+    """Seconds after which a request is given up, even if something still trickles in."""
     retries: int = 5
     """Further attempts after a failure that may pass."""
     cache: Path | None = None

@@ -19,7 +19,8 @@ def log(result: Mapping[str, Any], top: int) -> str:
     a: 2 steps, jsonl
     suspected: Ann at step 0, read off the log alone (ranker)
     """
-    lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
+    head = f"{plain(result['trace'])}: {result['steps']} steps, {result['format']}"
+    lines = [head, _verdict(result)]
     if result["reason"] and result["calls"]:  # the ranker's reasons are its evidence, shown below
         lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
     ranking = result["ranking"][:top]

@@ -23,7 +23,7 @@ from lacewing_blame.signals.meanings import GENERAL, LATER
 
 NAMES = tuple(name for name in GENERAL if name not in LATER and name != "worker_early")
 """Signals of a step that nothing later changes, but for the answer to its own call."""
-DEVIATIONS = 3.0
+DEVIATIONS = 2.7
 """What ships: exceeded by 10 % of the beginnings of failed runs, every system counting the same."""
 RATE = 0.1
 """The share of runs without a fault that raise an alarm."""
