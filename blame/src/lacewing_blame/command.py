@@ -17,7 +17,9 @@ from lacewing_blame.errors import BlameError, ConfigError
 from lacewing_blame.events import Trace
 from lacewing_blame.questions import Questions, Switch
 
-Method = Literal["ranker", "all-at-once", "step-by-step", "binary-search", "hybrid", "rerank"]
+Method = Literal[
+    "ranker", "rerank", "all-at-once", "hierarchical", "step-by-step", "binary-search", "hybrid"
+]
 RANKED = ("ranker", "rerank")
 """Methods that use the ranker's weights and its threshold."""
 
@@ -40,8 +42,8 @@ class Blame:
     ]
     """A log of any known format, or a folder of logs after `score` or `train`."""
     method: Method = "ranker"
-    """How: the embedded ranker without any model, a question to a model, or the ranker's first five
-    put in a model's order."""
+    """How: the embedded ranker without any model, its first ten put in a model's order (rerank), or
+    questions to a model; hierarchical is for logs longer than its context."""
     format: str | None = None
     """The log's format; by default it is recognised."""
     weights: Path | None = None
@@ -127,6 +129,9 @@ class Blame:
         trace = read(path, self.format)
         attribution = self._attribute([trace])[0] if self.runs is None else self._beside(trace)
         result = _as_json(trace, attribution)
+        cost = self.questions.cost(attribution.tokens, attribution.written)
+        if attribution.calls and cost is not None:
+            result["cost"] = cost
         if self.page is not None:
             from lacewing_blame.pages.page import page
 
@@ -183,10 +188,15 @@ class Blame:
             write_json(self.output, [_as_json(trace, found) for trace, found in pairs])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the flag's own help has said it
-            result = score(traces, attributions, self.official_substring)
+            result = score(
+                traces, attributions, self.official_substring, dict(self.questions.aliases())
+            )
         if self.method != "ranker":
             result["calls"] = sum(found.calls for found in attributions)
             result["tokens"] = sum(found.tokens for found in attributions)
+            written = sum(found.written for found in attributions)
+            cost = self.questions.cost(result["tokens"], written)
+            result |= {"written": written} | ({} if cost is None else {"cost": cost})
         notes = {found.trace: list(found.notes) for found in attributions if found.notes}
         folds = {"folds": self.folds} if self.folds is not None else {}
         silent = sum(found.abstained for found in attributions)

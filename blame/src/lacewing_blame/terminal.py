@@ -54,7 +54,7 @@ def _rest(result: Mapping[str, Any]) -> list[str]:
     """What comes last: remarks, cost, the page."""
     lines = [f"note: {plain(note)}" for note in result["notes"]]
     if result["calls"]:
-        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+        lines.append(_cost(result))
     if "page" in result:
         lines.append(f"page: {result['page']}")
     return lines
@@ -81,7 +81,7 @@ def score(result: Mapping[str, Any]) -> str:
             f"{_accuracy(loose['agent'])}, step {_accuracy(loose['step'])}"
         )
     if "calls" in result:
-        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+        lines.append(_cost(result))
     if result.get("abstained"):
         lines.append(
             f"logs in which nobody is named: {result['abstained']}; --guess names somebody there"
@@ -98,6 +98,17 @@ def plain(text: str) -> str:
     'a b'
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _cost(result: Mapping[str, Any]) -> str:
+    """What was asked, and what it cost where prices are given."""
+    told = f"{result['calls']} questions, {result['tokens']:,} tokens"
+    if result.get("written"):
+        told += f", {result['written']:,} of them written"
+    if "cost" in result:
+        per = f", {result['cost'] / result['n']:.4f} per log" if result.get("n") else ""
+        told += f"; cost {result['cost']:.4f}{per}"
+    return told
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
