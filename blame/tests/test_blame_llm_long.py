@@ -127,7 +127,7 @@ def test_second_look(second: str, step: int, note: str) -> None:
 
 
 def test_rerank_names_where_the_ranker_does_not() -> None:
-    """The ranker narrows to ten; the model names its first, and where it is silent none is named."""
+    """The ranker narrows to ten; the model names its first; its silence names none."""
     trace = long_trace()
     assert rank(trace).abstained
     step = rank(trace).ranking[3].step
