@@ -1,0 +1,325 @@
+"""Run one case in a child process with limits, and sort what came of it.
+
+The child may write below its own folder alone. What it opens, runs and connects to is seen by an
+audit hook; a secret lies beside the folder, and whoever opens it went outside.
+"""
+
+import json
+import math
+import os
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SECONDS, PATIENCE = 20.0, 60.0
+"""Processor time that a case may take, and time by the clock, on machines that are busy."""
+BYTES = 4 * 2**30
+"""Memory that a case may ask for beyond what Python and torch have."""
+SECRET = "the secret beside the folder"
+FINE = ("clean", "equal", "other", "long")
+"""Outcomes that are none of the program's faults; everything else is a failure.
+
+clean: exit code 2 and one line; equal: the figures of the untouched; other: other figures, where
+no sum says what they were; long: a flag that asks for more work than a case may take.
+"""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+OPENED = ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link")
+STARTED = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pickle.find_class")
+
+Probe = Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case."""
+
+    kind: str
+    detail: str = ""
+    seconds: float = 0.0
+    megabytes: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a child left behind."""
+
+    result: dict[str, Any]
+    out: str
+    err: str
+    status: int | None
+    """What waitpid said; none where it had to be killed."""
+    seconds: float
+    megabytes: float
+    outside: list[str]
+
+
+def place(folder: Path) -> Path:
+    """Lay out a case's folder: where it works, its temporary files, and what it must not touch."""
+    for name in ("work", "tmp", "outside"):
+        (folder / name).mkdir(parents=True)
+    (folder / "outside" / "secret.txt").write_text(SECRET)
+    return folder / "work"
+
+
+def watched(folder: Path, probe: Probe, starts: bool = False) -> Seen:
+    """Run a probe in a child whose working folder is FOLDER/work.
+
+    Args:
+        folder: Laid out by `place`.
+        probe: Gives the figures.
+        starts: Whether it may start programs, such as pip.
+    """
+    before = _beside(folder)
+    child = os.fork()
+    if child == 0:
+        _child(folder, probe, starts)
+    status, used, wall = _waited(child)
+    result = {}
+    if (folder / "result.json").exists():
+        result = json.loads((folder / "result.json").read_text())
+    outside = list(result.get("outside", []))
+    after = _beside(folder)
+    outside += [f"changed {name}" for name in before.keys() ^ after.keys()]
+    outside += [f"changed {n}" for n in before.keys() & after.keys() if before[n] != after[n]]
+    out, err = (_text(folder / name) for name in ("out", "err"))
+    if SECRET in out + err + json.dumps(result.get("figures")):
+        outside.append("showed the secret")
+    seconds = wall if used is None else used.ru_utime + used.ru_stime
+    megabytes = 0.0 if used is None else used.ru_maxrss / 1024
+    return Seen(result, out, err, status, seconds, megabytes, outside)
+
+
+def sort(seen: Seen, figures: Any, free: bool, longer: bool = False) -> Outcome:
+    """Sort what a case left behind.
+
+    Args:
+        seen: That.
+        figures: What the untouched gives.
+        free: Whether other figures are no fault: nothing says what they were.
+        longer: Whether a long run is what was asked for.
+    """
+    kind, detail = _sorted(seen, figures, free)
+    if kind in ("hang", "slow") and longer:
+        kind = "long"
+    return Outcome(kind, detail[:600], round(seen.seconds, 3), round(seen.megabytes))
+
+
+def plain(value: Any) -> Any:
+    """Figures as JSON holds them, without times and places."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if k not in ("seconds", "folder", "page")}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def finite(value: Any) -> bool:
+    """Whether no number in some figures is infinite or none."""
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _sorted(seen: Seen, figures: Any, free: bool) -> tuple[str, str]:
+    result, last = seen.result, seen.err.strip().rpartition("\n")[2]
+    if started := result.get("started"):
+        return "code", "; ".join(started)
+    if seen.outside:
+        return "outside", "; ".join(sorted(set(seen.outside)))
+    if seen.status is None:
+        return "hang", last
+    if os.WIFSIGNALED(seen.status):
+        return "crash", f"signal {os.WTERMSIG(seen.status)}: {last}"
+    error = result.get("error", "")
+    if "MemoryError" in error or "allocate" in error or "alloc" in last:
+        return "memory", error or last
+    if error or "Traceback (most recent call last)" in seen.err:
+        return "traceback", error or last
+    if seen.seconds > SECONDS:
+        return "slow", f"{seen.seconds:.0f} s"
+    if seen.megabytes > BYTES / 2**20:
+        return "memory", f"{seen.megabytes:.0f} MB"
+    if found := CONTROL.search(seen.out + seen.err):
+        return "escape", repr(found[0]) + " in " + repr(last[:200])
+    if (code := result.get("exit")) is not None:
+        return _refusal(code, seen.err)
+    return _figures(result.get("figures"), figures, free)
+
+
+def _refusal(code: int, err: str) -> tuple[str, str]:
+    lines = err.strip().splitlines() or [""]
+    if code != 2:
+        return "unclear", f"exit code {code}: {lines[-1]}"
+    if "╭" in err:  # what the parser of flags draws
+        return "clean", " ".join(re.sub("[─│╭╮╰╯]", " ", err).split())
+    told = [line for line in lines if line.startswith("lacewing")]
+    if len(told) != 1 or told[0] != lines[-1]:
+        return "unclear", f"{len(told)} lines: {lines[-1]}"
+    return "clean", told[0]
+
+
+def _figures(found: Any, figures: Any, free: bool) -> tuple[str, str]:
+    if found == figures:
+        return "equal", ""
+    if not finite(found):
+        return "nonfinite", _difference(figures, found)
+    return ("other" if free else "silent"), _difference(figures, found)
+
+
+def _difference(old: Any, new: Any, at: str = "") -> str:
+    """The first figure that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if old.get(key) != new.get(key):
+                return _difference(old.get(key), new.get(key), f"{at}.{key}")
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (was, now) in enumerate(zip(old, new, strict=True)):
+            if was != now:
+                return _difference(was, now, f"{at}[{number}]")
+    return f"{at.lstrip('.')}: {old!r:.80} -> {new!r:.80}"
+
+
+def _beside(folder: Path) -> dict[str, tuple[int, int]]:
+    """Everything in a case's folder that the child must not change."""
+    kept = {folder / name for name in ("work", "tmp", "out", "err", "result.json")}
+    found = {}
+    for top in folder.iterdir():
+        if top not in kept:
+            for path in [top, *top.rglob("*")]:
+                state = path.lstat()
+                found[str(path.relative_to(folder))] = (state.st_size, state.st_mtime_ns)
+    return found
+
+
+def _text(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.read(4_000_000).decode("utf-8", "replace")
+
+
+def _waited(child: int) -> tuple[int | None, Any, float]:
+    """A child's status, None where it was killed; what it used; the time by the clock."""
+    begun, pause = time.monotonic(), 0.001
+    while (wall := time.monotonic() - begun) < PATIENCE:
+        pid, status, used = os.wait4(child, os.WNOHANG)
+        if pid:
+            _end(child)
+            return status, used, wall
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.3)
+    _end(child)
+    os.waitpid(child, 0)
+    return None, None, wall
+
+
+def _end(child: int) -> None:
+    """Kill what is left of a child's process group."""
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _child(folder: Path, probe: Probe, starts: bool) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(folder / "work")
+        os.environ["TMPDIR"] = str(folder / "tmp")
+        import tempfile
+
+        tempfile.tempdir = None
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), 0)
+        for number, name in ((1, "out"), (2, "err")):
+            with open(folder / name, "wb") as file:
+                os.dup2(file.fileno(), number)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        outside: list[str] = []
+        started: list[str] = []
+        _watch(folder, outside, None if starts else started)
+        result = _result(probe, folder / "work")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say at the end
+        result |= {"outside": outside[:9], "started": started[:9]}
+        _WATCHING.clear()
+        (folder / "result.json").write_text(json.dumps(result))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _result(probe: Probe, work: Path) -> dict[str, Any]:
+    from lacewing.errors import LacewingError
+
+    try:
+        return {"figures": json.loads(json.dumps(plain(probe(work))))}
+    except LacewingError as error:
+        print("lacewing: " + " ".join(str(error).split()), file=sys.stderr)
+        return {"exit": 2}
+    except SystemExit as stop:
+        return {"exit": stop.code if isinstance(stop.code, int) else 1}
+    except BaseException as error:
+        lines = traceback.format_exc().strip().splitlines()
+        ours = [line.strip() for line in lines if "/lacewing" in line and "File" in line]
+        where = re.sub(r'File ".*/(lacewing\S*/\S+)"', r"\1", ours[-1]) if ours else ""
+        return {"error": f"{type(error).__name__}: {str(error)[:300]} ({where})"}
+
+
+_WATCHING: list[bool] = []
+
+
+def _watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
+    """Note what is opened for writing outside, and what is started."""
+    allowed = tuple(f"{folder / name}{os.sep}" for name in ("work", "tmp"))
+    secret = str(folder / "outside") + os.sep
+    _WATCHING.append(True)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if not _WATCHING:
+            return
+        if event in OPENED:
+            path = arguments[0]
+            if isinstance(path, int) or path is None:
+                return
+            writes = event != "open" or bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
+            whole = os.path.realpath(os.fsdecode(path)) if event == "open" else _parent(path)
+            if whole.startswith(secret):
+                outside.append(f"{event} {os.fsdecode(path)}")
+            elif writes and not (whole + os.sep).startswith(allowed) and not _cache(whole):
+                outside.append(f"{event} {whole}")
+        elif event == "socket.connect":
+            outside.append(f"connect {arguments[1]!r}")
+        elif started is not None and event in STARTED:
+            started.append(f"{event} {str(arguments[:2])[:100]}")
+
+    sys.addaudithook(hook)
+
+
+def _parent(path: Any) -> str:
+    """A path whose last part may be a link itself."""
+    head, name = os.path.split(os.path.abspath(os.fsdecode(path)))
+    return os.path.join(os.path.realpath(head), name)
+
+
+def _cache(path: str) -> bool:
+    return path.startswith(("/dev/", "/proc/")) or "__pycache__" in path or "/.cache/" in path
