@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # OpenMP does not outlive a fork
 
 import torch
 

@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -230,6 +231,37 @@ def _end(child: int) -> None:
         pass
 
 
+def warm(folder: Path, probe: Probe) -> Any:
+    """Run a probe in this process, so that its children need not import what it imports."""
+    streams, here = (sys.stdout, sys.stderr), Path.cwd()
+    kept = [os.dup(number) for number in range(3)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.chdir(folder / "work")
+        _redirect(folder)
+        return plain(probe(folder / "work"))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.chdir(here)
+        sys.stdout, sys.stderr = streams
+        for number, handle in enumerate(kept):
+            os.dup2(handle, number)
+            os.close(handle)
+
+
+def _redirect(folder: Path) -> None:
+    """Nothing comes in; what goes out goes into two files beside the working folder."""
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    for number, name in ((1, "out"), (2, "err")):
+        with open(folder / name, "wb") as file:
+            os.dup2(file.fileno(), number)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
 def _child(folder: Path, probe: Probe, starts: bool) -> None:
     """Never returns."""
     code = 1
@@ -237,16 +269,8 @@ def _child(folder: Path, probe: Probe, starts: bool) -> None:
         os.setsid()
         os.chdir(folder / "work")
         os.environ["TMPDIR"] = str(folder / "tmp")
-        import tempfile
-
-        tempfile.tempdir = None
-        with open(os.devnull) as nothing:
-            os.dup2(nothing.fileno(), 0)
-        for number, name in ((1, "out"), (2, "err")):
-            with open(folder / name, "wb") as file:
-                os.dup2(file.fileno(), number)
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        tempfile.tempdir = None  # asked for again
+        _redirect(folder)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
