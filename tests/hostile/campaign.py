@@ -39,6 +39,17 @@ class Case:
         return f"PYTHONPATH=tests python -m hostile --seed {self.seed} --case {self.format}:{self.number}"
 
 
+def dealt(names: list[str], table: dict[str, Format], count: int, seed: int) -> list[Case]:
+    """So many cases, in the shares of their formats, well mixed."""
+    shares = [table[name].share for name in names]
+    given: Counter[str] = Counter()
+    cases = []
+    for name in random.Random(seed).choices(names, shares, k=count):
+        cases.append(Case(name, given[name], seed))
+        given[name] += 1
+    return cases
+
+
 def untouched(format: Format, root: Path) -> Any:
     """The figures of what nobody changed.
 
@@ -91,6 +102,9 @@ def rows(
     for case in cases:
         format = table[case.format]
         words, outcome = attack(case, format, root, figures[case.format])
+        if outcome.kind not in FINE:
+            told = f"{outcome.kind:10} {case.format}:{case.number}  {words}\n           {outcome.detail}"
+            print(told, flush=True)
         yield {"case": f"{case.format}:{case.number}", "change": words} | outcome.as_json()
 
 

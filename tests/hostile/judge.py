@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hostile.material import steady
+
 SECONDS, PATIENCE = 20.0, 60.0
 """Processor time that a case may take, and time by the clock, on machines that are busy."""
 BYTES = 4 * 2**30
@@ -31,6 +33,7 @@ clean: exit code 2 and one line; equal: the figures of the untouched; other: oth
 no sum says what they were; long: a flag that asks for more work than a case may take.
 """
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+MARKUP = ("<script>alert(1)", "<img src=x onerror")
 OPENED = ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link")
 STARTED = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pickle.find_class")
 
@@ -116,13 +119,6 @@ def sort(seen: Seen, figures: Any, free: bool, longer: bool = False) -> Outcome:
     return Outcome(kind, detail[:600], round(seen.seconds, 3), round(seen.megabytes))
 
 
-def plain(value: Any) -> Any:
-    """Figures as JSON holds them, without times and places."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if k not in ("seconds", "folder", "page")}
-    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
 def finite(value: Any) -> bool:
     """Whether no number in some figures is infinite or none."""
     if isinstance(value, dict):
@@ -151,6 +147,8 @@ def _sorted(seen: Seen, figures: Any, free: bool) -> tuple[str, str]:
         return "slow", f"{seen.seconds:.0f} s"
     if seen.megabytes > BYTES / 2**20:
         return "memory", f"{seen.megabytes:.0f} MB"
+    if result.get("injected"):
+        return "injection", result["injected"]
     if found := CONTROL.search(seen.out + seen.err):
         return "escape", repr(found[0]) + " in " + repr(last[:200])
     if (code := result.get("exit")) is not None:
@@ -240,7 +238,7 @@ def warm(folder: Path, probe: Probe) -> Any:
     try:
         os.chdir(folder / "work")
         _redirect(folder)
-        return plain(probe(folder / "work"))
+        return steady(probe(folder / "work"))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -283,6 +281,7 @@ def _child(folder: Path, probe: Probe, starts: bool) -> None:
         sys.stderr.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say at the end
         result |= {"outside": outside[:9], "started": started[:9]}
+        result["injected"] = _injected(folder / "work")
         _WATCHING.clear()
         (folder / "result.json").write_text(json.dumps(result))
         code = 0
@@ -296,7 +295,7 @@ def _result(probe: Probe, work: Path) -> dict[str, Any]:
     from lacewing.errors import LacewingError
 
     try:
-        return {"figures": json.loads(json.dumps(plain(probe(work))))}
+        return {"figures": json.loads(json.dumps(steady(probe(work))))}
     except LacewingError as error:
         print("lacewing: " + " ".join(str(error).split()), file=sys.stderr)
         return {"exit": 2}
@@ -307,6 +306,16 @@ def _result(probe: Probe, work: Path) -> dict[str, Any]:
         ours = [line.strip() for line in lines if "/lacewing" in line and "File" in line]
         where = re.sub(r'File ".*/(lacewing\S*/\S+)"', r"\1", ours[-1]) if ours else ""
         return {"error": f"{type(error).__name__}: {str(error)[:300]} ({where})"}
+
+
+def _injected(work: Path) -> str:
+    """The first page below a folder in which hostile markup stands as such."""
+    for path in sorted(work.rglob("*")):
+        if path.suffix in (".html", ".svg") and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if any(markup in text for markup in MARKUP):
+                return str(path.relative_to(work))
+    return ""
 
 
 _WATCHING: list[bool] = []

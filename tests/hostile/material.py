@@ -1,14 +1,20 @@
 """The untouched: one tiny example of everything that lacewing saves, made by lacewing itself."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import micro
+from hostile import archives, logs
+from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
     "expansion": 1.0,
@@ -32,6 +38,23 @@ TRAINING: dict[str, Any] = {
 SEARCH = ("--target-loss", str(micro.TARGET), "--prompts", "1024", "--batch", "16", "--no-calibrate")
 
 
+VOLATILE = ("seconds", "folder", "page", "changed", "commands", "stamp", "jobs")
+"""What figures say of times and places."""
+_place: list[Path] = []
+
+
+def place() -> Path:
+    """Where the material is."""
+    return _place[0]
+
+
+def steady(value: Any) -> Any:
+    """Figures without what depends on times and places."""
+    if isinstance(value, dict):
+        return {k: steady(v) for k, v in value.items() if k not in VOLATILE}
+    return [steady(v) for v in value] if isinstance(value, list | tuple) else value
+
+
 def flags(settings: dict[str, Any]) -> list[str]:
     """Settings as flags."""
     words = []
@@ -51,6 +74,9 @@ def say(words: list[str]) -> None:
 def make(root: Path) -> Path:
     """Make all of it, once."""
     root.mkdir(parents=True, exist_ok=True)
+    _place[:] = [root]
+    os.environ |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    os.environ["PIP_FIND_LINKS"] = "recipe/index"  # of every case
     for name, maker in MAKERS.items():
         if not (root / name).exists():
             maker(root, root / name)
@@ -58,7 +84,23 @@ def make(root: Path) -> Path:
 
 
 def _run(root: Path, place: Path) -> None:
-    micro.write_run(micro.micro(), place)
+    _written(micro.micro(), place)
+
+
+def _written(model: Any, place: Path) -> None:
+    """A finished run whose metrics are not empty."""
+    from lacewing.training.density import densities
+
+    micro.write_run(model, place)
+    rows = [METRIC | {"step": step, "loss": 3 / step} for step in (1, 2, 3)]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = json.loads((place / "summary.json").read_text())
+    summary |= {"steps": 3, "seconds": 0.1, "nonzero": 99, "validation_tokens": 64}
+    (place / "summary.json").write_text(json.dumps(summary | {"densities": densities(model.network)}))
+    reseal(place / "manifest.json")
+
+
+METRIC = {"tokens": 64, "validation_loss": 1.5, "lr": 0.01, "density": 0.5, "seconds": 0.1}
 
 
 def _compact(root: Path, place: Path) -> None:
@@ -67,7 +109,7 @@ def _compact(root: Path, place: Path) -> None:
 
     model = micro.micro()
     part = place.with_name(f".{place.name}")
-    micro.write_run(model, part)
+    _written(model, part)
     (part / store.WHOLE).unlink()
     store.write_compact(part / store.COMPACT, model.network)
     (part / artifacts.MANIFEST).unlink()
@@ -125,13 +167,152 @@ def _trained(root: Path, place: Path) -> None:
     say(["train", "--output", str(place), "--corpus", str(root / "text"), *flags(TRAINING)])
 
 
+def _dense(root: Path, place: Path) -> None:
+    _written(micro.micro(dense=True), place)
+
+
+def _site(root: Path, place: Path) -> None:
+    """What a viewer serves and a report is written of: a run with two circuits and a frontier."""
+    from lacewing.circuit.circuit import Circuit
+
+    part = place.with_name(f".{place.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    for name in ("run", "dense"):
+        shutil.copytree(root / name, part / name)
+    for name, seed in (("one", 3), ("two", 4)):
+        circuit = Circuit.load(root / "circuit")
+        config = dataclasses.replace(circuit.config, seed=seed)
+        circuit = dataclasses.replace(circuit, model_source=str(part / "run"), config=config)
+        folder = part / "run" / "circuits" / name
+        circuit.save(folder)
+        for file in ("verification.json", "annotations.json"):
+            shutil.copy2(root / "circuit" / file, folder / file)
+    shutil.copytree(root / "comparison", part / "run" / "comparison")
+    shutil.copy2(root / "sweep" / "frontier.json", part / "frontier.json")
+    words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl"), "--pairs", "32"]
+    (part / "run" / "tasks.json").write_text(json.dumps(printed(["tasks", "--run", *words])))
+    part.rename(place)
+
+
+def printed(words: list[str]) -> Any:
+    """What a command line prints with --json."""
+    from lacewing.cli.app import main
+
+    with TemporaryFile("w+") as file, open(os.devnull, "w") as nothing:
+        with redirect_stdout(file), redirect_stderr(nothing):
+            main([*words, "--json"])
+        file.seek(0)
+        return json.loads(file.read().strip().rpartition("\n")[2])
+
+
+def _comparison(root: Path, place: Path) -> None:
+    sides = ["--sparse", str(root / "run"), "--dense", str(root / "dense")]
+    say(["compare", *sides, "--task", str(root / "letters.jsonl"), "--output", str(place), *SEARCH])
+
+
+def _recipe(root: Path, place: Path) -> None:
+    """A list of two packages and the folder where pip finds them."""
+    (place / "index").mkdir(parents=True)
+    lines = []
+    for name, split in (("one", "train"), ("two", "validation")):
+        wheel = place / "index" / f"{name}-1.0-py3-none-any.whl"
+        archives.write(wheel, archives.members(name))
+        lines.append(archives.line(wheel, split))
+    (place / "recipe.txt").write_text("\n".join(["# packages", *lines]) + "\n")
+
+
+def _corpus(root: Path, place: Path) -> None:
+    with contextlib.chdir(root):
+        say(["corpus", "build", str(root / "recipe" / "recipe.txt"), "--output", str(place)])
+
+
+def _parts(root: Path, place: Path) -> None:
+    """A corpus that was interrupted when all packages were there."""
+    from lacewing.data import build
+    from lacewing.data.packages import read_list
+
+    with contextlib.chdir(root):
+        for package in read_list(root / "recipe" / "recipe.txt"):
+            build._part(package, place / build.PARTS)
+
+
+def _config(root: Path, place: Path) -> None:
+    """The configuration of a sweep of one model."""
+    training = TRAINING | {"bigram": False, "sinks": False, "context": 16, "tokens": 4 * 16 * 40}
+    for name in ("expansion", "density"):
+        del training[name]
+    pruning = {"prompts": 160, "batch": 8, "max_tokens": 16, "train_pairs": 32}
+    pruning |= {"validation_pairs": 16, "test_pairs": 16}
+    settings = {
+        "corpus": str(root / "text"),
+        "widths": [16],
+        "densities": [0.25],
+        "activations": [0.5],
+        "tasks": [str(root / "first.jsonl")],
+        "targets": [0.5],
+        "main_target": 0.5,
+        "trials": 1,
+        "twins": False,
+        "training": training,
+        "pruning": pruning,
+    }
+    place.write_text(json.dumps(settings))
+
+
+def _first(root: Path, place: Path) -> None:
+    """Pairs that end after the equals sign."""
+    rows = []
+    for number in range(100):
+        dice = random.Random(number)
+        marks = "".join(dice.choices("cdefghij", k=5))
+        clean, corrupted = (f"{marks}\n{letter}=" for letter in "kl")
+        answers = {"clean_answer": "a", "corrupted_answer": "b"}
+        rows.append({"clean": clean, "corrupted": corrupted} | answers)
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _sweep(root: Path, place: Path) -> None:
+    say(["sweep", "--config", str(root / "sweep.json"), "--output", str(place), *ALONE])
+
+
+ALONE = ("--processes", "1", "--threads", "1")
+
+
+def _logs(root: Path, place: Path) -> None:
+    place.mkdir()
+    for name in logs.LOGS:
+        (place / logs.file(name)).write_text(logs.text(name))
+
+
+def _weights(root: Path, place: Path) -> None:
+    from lacewing_blame.ranker.weights import SHIPPED
+
+    shutil.copy2(SHIPPED, place)
+
+
+def _tokenizer(root: Path, place: Path) -> None:
+    shutil.copy2(root / "trained" / "tokenizer.json", place)
+
+
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "text": _text,
     "letters.jsonl": _letters,
+    "first.jsonl": _first,
     "run": _run,
+    "dense": _dense,
     "compact": _compact,
     "circuit": _circuit,
     "training": half_trained,
     "trained": _trained,
+    "tokenizer.json": _tokenizer,
+    "comparison": _comparison,
+    "recipe": _recipe,
+    "corpus": _corpus,
+    "parts": _parts,
+    "sweep.json": _config,
+    "sweep": _sweep,
+    "site": _site,
+    "logs": _logs,
+    "weights.json": _weights,
 }
 """What is made, in this order, by its name in the material's folder."""

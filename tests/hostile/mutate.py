@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostile import tensors, values
+from hostile import archives, tensors, values
 from hostile.reseal import owner, reseal
 
 CANARY = "canary"
@@ -56,6 +56,7 @@ def _changes(path: Path, dice: random.Random) -> tuple[Change, ...]:
         ".jsonl": (in_lines,) * 4 + (in_text,),
         ".safetensors": (tensors.change,) * 4 + (tensors.change_header,),
         ".txt": (in_text,),
+        ".whl": archives.CHANGES,
     }.get(path.suffix, BYTES)
     return dice.choices((inside, BYTES, PLACE), (12, 5, 3))[0]
 

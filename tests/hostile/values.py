@@ -22,6 +22,8 @@ class Twice:
     value: Any
 
 
+SINGS = "open('canary', 'w').write('sings')"
+"""Python that leaves a canary where it runs."""
 DEEP = Raw("[" * 100_000 + "]" * 100_000)
 DEEP_OBJECT = Raw('{"a":' * 20_000 + "1" + "}" * 20_000)
 DIGITS = Raw("1" + "0" * 4_400)
@@ -35,6 +37,7 @@ NAMES += ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javasc
 NAMES += ("{{7*7}}", "${X}", "%s%n", "'; DROP TABLE x; --", "x" * 300, "é" * 200, "x" * 100_000)
 NAMES += ("../outside/secret.txt", "/etc/passwd", "file:///etc/passwd", "hub:../../X", "~", "nan", "-1")
 NAMES += ("builtin:nonsense", "builtin:../X", "|id", "$(id)", "`id`", "--help", "http://127.0.0.1:9/")
+NAMES += tuple(f"{quote}\n{SINGS}\n{quote}" for quote in ('"""', "'" * 3, "", "\\", "#", '"'))
 OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None], {"": 0}, {"a": {"b": 1}}, DEEP)
 OTHERS += (DEEP_OBJECT, [0] * 100_000, Raw("{"), Raw(""), Raw("undefined"), Raw("0x10"), Raw("'a'"))
 HOSTILE: tuple[Any, ...] = (*NUMBERS, *NAMES, *OTHERS)
