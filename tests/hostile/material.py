@@ -89,11 +89,15 @@ def _run(root: Path, place: Path) -> None:
 
 def _written(model: Any, place: Path) -> None:
     """A finished run whose metrics are not empty."""
+    from lacewing.training.config import TrainConfig
     from lacewing.training.density import densities
 
     micro.write_run(model, place)
     rows = [METRIC | {"step": step, "loss": 3 / step} for step in (1, 2, 3)]
     (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = json.loads((place / "config.json").read_text())
+    config["training"] = dataclasses.asdict(TrainConfig(**TRAINING))
+    (place / "config.json").write_text(json.dumps(config))
     summary = json.loads((place / "summary.json").read_text())
     summary |= {"steps": 3, "seconds": 0.1, "nonzero": 99, "validation_tokens": 64}
     (place / "summary.json").write_text(json.dumps(summary | {"densities": densities(model.network)}))
