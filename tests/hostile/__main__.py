@@ -16,6 +16,7 @@ from hostile import material
 from hostile.campaign import Case, dealt, spread, told
 from hostile.judge import FINE
 from hostile.table import formats
+from hostile.verbs import verbs
 
 
 def main() -> None:
@@ -33,10 +34,10 @@ def main() -> None:
     begun = time.monotonic()
     root = material.make((asked.material or Path(tempfile.mkdtemp(prefix="hostile.material."))).resolve())
     print(f"material: {time.monotonic() - begun:.1f} s", file=sys.stderr)
-    table = formats(root)
+    table = {**formats(root), **verbs(root)}
     names = asked.only.split(",") if asked.only else list(table)
     if asked.case:
-        name, _, number = asked.case.partition(":")
+        name, _, number = asked.case.rpartition(":")
         cases = [Case(name, int(number), asked.seed)]
     else:
         cases = dealt(names, table, asked.mutations, asked.seed)

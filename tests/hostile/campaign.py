@@ -1,6 +1,5 @@
 """Many cases over the table, on several processes; the outcomes as a table and as JSON."""
 
-import fnmatch
 import gc
 import json
 import os
@@ -9,15 +8,30 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hostile import judge
 from hostile.judge import FINE, Outcome
-from hostile.mutate import CANARY, files_of, mutate
-from hostile.table import Format
+from hostile.mutate import CANARY
+from hostile.table import Attack
+
+
+class Target(Protocol):
+    """What is attacked: a format or a verb."""
+
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def probe(self) -> judge.Probe: ...
+    @property
+    def starts(self) -> bool: ...
+    @property
+    def share(self) -> float: ...
+    def attack(self, work: Path, dice: random.Random) -> Attack:
+        """Change something."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Case:
         return f"PYTHONPATH=tests python -m hostile --seed {self.seed} --case {self.format}:{self.number}"
 
 
-def dealt(names: list[str], table: dict[str, Format], count: int, seed: int) -> list[Case]:
+def dealt(names: list[str], table: Mapping[str, Target], count: int, seed: int) -> list[Case]:
     """So many cases, in the shares of their formats, well mixed."""
     shares = [table[name].share for name in names]
     given: Counter[str] = Counter()
@@ -50,7 +64,7 @@ def dealt(names: list[str], table: dict[str, Format], count: int, seed: int) -> 
     return cases
 
 
-def untouched(format: Format, root: Path) -> Any:
+def untouched(format: Target, root: Path) -> Any:
     """The figures of what nobody changed.
 
     Raises:
@@ -67,25 +81,18 @@ def untouched(format: Format, root: Path) -> Any:
         return seen.result["figures"]
 
 
-def attack(case: Case, format: Format, root: Path, figures: Any) -> tuple[str, Outcome]:
+def attack(case: Case, target: Target, root: Path, figures: Any) -> tuple[str, Outcome]:
     """Run one case: what was changed, and what came of it."""
     with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
-        work = _laid(format, root, Path(folder))
-        files = [
-            path
-            for path in files_of(work)
-            if any(fnmatch.fnmatch(str(path.relative_to(work)), p) for p in format.attacked)
-        ]
-        mutation = mutate(work, files, case.dice)
-        free = mutation.resealed or any(fnmatch.fnmatch(mutation.file, p) for p in format.free)
-        seen = judge.watched(Path(folder), format.probe, format.starts)
-        outcome = judge.sort(seen, figures, free)
+        made = target.attack(_laid(target, root, Path(folder)), case.dice)
+        seen = judge.watched(Path(folder), made.probe, made.starts, made.patience)
+        outcome = judge.sort(seen, figures, made.free, made.longer)
         if any(Path(folder).rglob(CANARY)):
             outcome = Outcome("code", "the canary sang")
-        return str(mutation), outcome
+        return made.words, outcome
 
 
-def _laid(format: Format, root: Path, folder: Path) -> Path:
+def _laid(format: Target, root: Path, folder: Path) -> Path:
     work = judge.place(folder)
     for name in format.needs:
         if (root / name).is_dir():
@@ -96,7 +103,7 @@ def _laid(format: Format, root: Path, folder: Path) -> Path:
 
 
 def rows(
-    cases: Iterable[Case], table: dict[str, Format], root: Path, figures: dict[str, Any]
+    cases: Iterable[Case], table: Mapping[str, Target], root: Path, figures: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """A row for every case."""
     for case in cases:
@@ -108,7 +115,7 @@ def rows(
         yield {"case": f"{case.format}:{case.number}", "change": words} | outcome.as_json()
 
 
-def spread(cases: list[Case], table: dict[str, Format], root: Path, jobs: int) -> list[dict[str, Any]]:
+def spread(cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int) -> list[dict[str, Any]]:
     """The rows of all cases, from so many processes."""
     children = {}
     figures = {name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)}
@@ -142,7 +149,7 @@ def told(found: list[dict[str, Any]]) -> str:
     """The table of outcomes, and the command of every failure."""
     counts: dict[str, Counter[str]] = {}
     for row in found:
-        counts.setdefault(row["case"].partition(":")[0], Counter())[row["kind"]] += 1
+        counts.setdefault(row["case"].rpartition(":")[0], Counter())[row["kind"]] += 1
     kinds = sorted({row["kind"] for row in found}, key=lambda k: (k not in FINE, k))
     lines = [f"{'':16}" + "".join(f"{kind:>10}" for kind in kinds)]
     lines += [f"{name:16}" + "".join(f"{of[k] or '-':>10}" for k in kinds) for name, of in counts.items()]

@@ -76,19 +76,22 @@ def place(folder: Path) -> Path:
     return folder / "work"
 
 
-def watched(folder: Path, probe: Probe, starts: bool = False) -> Seen:
+def watched(
+    folder: Path, probe: Probe, starts: bool = False, patience: float = PATIENCE
+) -> Seen:
     """Run a probe in a child whose working folder is FOLDER/work.
 
     Args:
         folder: Laid out by `place`.
         probe: Gives the figures.
-        starts: Whether it may start programs, such as pip.
+        starts: Whether it may start programs, such as pip, and connect.
+        patience: Seconds by the clock after which it is killed.
     """
     before = _beside(folder)
     child = os.fork()
     if child == 0:
         _child(folder, probe, starts)
-    status, used, wall = _waited(child)
+    status, used, wall = _waited(child, patience)
     result = {}
     if (folder / "result.json").exists():
         result = json.loads((folder / "result.json").read_text())
@@ -206,10 +209,10 @@ def _text(path: Path) -> str:
         return file.read(4_000_000).decode("utf-8", "replace")
 
 
-def _waited(child: int) -> tuple[int | None, Any, float]:
+def _waited(child: int, patience: float) -> tuple[int | None, Any, float]:
     """A child's status, None where it was killed; what it used; the time by the clock."""
     begun, pause = time.monotonic(), 0.001
-    while (wall := time.monotonic() - begun) < PATIENCE:
+    while (wall := time.monotonic() - begun) < patience:
         pid, status, used = os.wait4(child, os.WNOHANG)
         if pid:
             _end(child)
@@ -227,6 +230,19 @@ def _end(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def cli(*words: object) -> Any:
+    """What a verb prints with --json, run in this process."""
+    from lacewing.cli.app import main
+
+    sys.stdout.flush()
+    begin = Path("../out").stat().st_size
+    main([*map(str, words), "--json"])
+    sys.stdout.flush()
+    with open("../out", encoding="utf-8") as file:
+        file.seek(begin)
+        return json.loads(file.read().strip().rpartition("\n")[2])
 
 
 def warm(folder: Path, probe: Probe) -> Any:
@@ -340,7 +356,7 @@ def _watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
                 outside.append(f"{event} {os.fsdecode(path)}")
             elif writes and not (whole + os.sep).startswith(allowed) and not _cache(whole):
                 outside.append(f"{event} {whole}")
-        elif event == "socket.connect":
+        elif event == "socket.connect" and started is not None:
             outside.append(f"connect {arguments[1]!r}")
         elif started is not None and event in STARTED:
             started.append(f"{event} {str(arguments[:2])[:100]}")

@@ -5,16 +5,35 @@ figures that must not change.
 """
 
 import dataclasses
+import fnmatch
 import functools
 import json
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hostile import logs, material
-from hostile.judge import Probe
+from hostile.judge import PATIENCE, Probe, cli
+from hostile.mutate import files_of, mutate
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A case that is ready to run."""
+
+    words: str
+    """What was changed."""
+    probe: Probe
+    free: bool
+    """Whether other figures are right."""
+    starts: bool = False
+    """Whether programs may be started, and asked for over the network."""
+    longer: bool = False
+    """Whether more work was asked for than a case may take."""
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,23 @@ class Format:
     share: float = 1.0
     """How many of its cases there are, against the others'; slow ones have fewer."""
 
+    def attack(self, work: Path, dice: random.Random) -> Attack:
+        """Change one of the files."""
+        inside = {path: str(path.relative_to(work)) for path in files_of(work)}
+        files = [path for path, name in inside.items() if _any(name, self.attacked)]
+        mutation = mutate(work, files, dice)
+        free = mutation.resealed or _any(mutation.file, self.free)
+        return Attack(str(mutation), self.probe, free, self.starts)
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a path is like a pattern; `*` stays within a folder, `**` does not."""
+    whole = PurePosixPath(name)
+    return any(
+        fnmatch.fnmatch(name, pattern) if "**" in pattern else whole.match(pattern)
+        for pattern in patterns
+    )
+
 
 def formats(root: Path) -> dict[str, Format]:
     """The table, over the material in a folder."""
@@ -44,24 +80,24 @@ def formats(root: Path) -> dict[str, Format]:
     circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
     site = ("site/run/circuits/one/*",)
     beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification"))
-    people = (*beside, "site/frontier.json", "site/run/tasks.json", "site/run/comparison/*.json")
+    people = (*beside, "site/frontier.json", "site/run/tasks.json", "site/run/comparison/comparison.json")
     table = {
         "model": Format(("run", "circuit"), ("run/*",), verified, share=2),
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
         "circuit": Format(("run", "circuit"), circuit, verified, share=2),
         "certificate": Format(("run", "circuit"), ("circuit/certificate*",), certified),
-        "program": Format(("run", "circuit"), circuit[1:], programmed, share=0.5),
+        "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
         "twin": Format(("trained",), ("trained/*.json",), twin, share=0.5),
         "tokenizer": Format(("tokenizer.json",), ("*.json",), at(tokenised), ("*.json",)),
         "task": Format(("run", "letters.jsonl"), ("*.jsonl",), scored, ("*.jsonl",)),
-        "corpus": Format(("corpus",), ("corpus/*",), text),
-        "parts": Format(("recipe", "parts"), ("parts/.parts/*",), built),
+        "corpus": Format(("corpus",), ("corpus/**",), text),
+        "parts": Format(("recipe", "parts"), ("parts/.parts/**",), built),
         "recipe": Format(("recipe",), ("recipe/*.txt",), built, ("recipe/*",), True, 0.1),
         "wheel": Format(("recipe",), ("recipe/index/one*",), archive, ("recipe/*",)),
         "build": Format(("recipe",), ("recipe/index/one*",), rebuilt, ("recipe/*",), True, 0.1),
         "comparison": Format(("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5),
-        "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/*"), summary),
+        "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
         "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
         "viewer": Format(("site",), (*site, *people), viewed, people, share=2),
         "served": Format(("site",), ("site/run/*.*",), served),
@@ -73,19 +109,6 @@ def formats(root: Path) -> dict[str, Format]:
         probe = functools.partial(blamed, file=logs.file(name))
         table[name] = Format(("logs",), (f"logs/{logs.file(name)}",), probe, ("logs/*",), share=0.5)
     return table
-
-
-def cli(*words: object) -> Any:
-    """What a verb prints with --json, run in this process."""
-    from lacewing.cli.app import main
-
-    sys.stdout.flush()
-    begin = Path("../out").stat().st_size
-    main([*map(str, words), "--json"])
-    sys.stdout.flush()
-    with open("../out", encoding="utf-8") as file:
-        file.seek(begin)
-        return json.loads(file.read().strip().rpartition("\n")[2])
 
 
 def verified(work: Path) -> Any:
