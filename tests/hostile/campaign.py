@@ -64,6 +64,47 @@ def dealt(names: list[str], table: Mapping[str, Target], count: int, seed: int) 
     return cases
 
 
+def untouched(target: Target, root: Path) -> Any:
+    """The figures of what nobody changed, found in this process, which is then warm."""
+    with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
+        _laid(target, root, Path(folder))
+        return judge.warm(Path(folder), target.probe)
+
+
+def attack(self, work: Path, dice: random.Random) -> Attack:
+        """Change something."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One mutation of one format."""
+
+    format: str
+    number: int
+    seed: int
+
+    @property
+    def dice(self) -> random.Random:
+        """What it draws from."""
+        return random.Random(f"{self.seed}:{self.format}:{self.number}")
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        return f"PYTHONPATH=tests python -m hostile --seed {self.seed} --case {self.format}:{self.number}"
+
+
+def dealt(names: list[str], table: Mapping[str, Target], count: int, seed: int) -> list[Case]:
+    """So many cases, in the shares of their formats, well mixed."""
+    shares = [table[name].share for name in names]
+    given: Counter[str] = Counter()
+    cases = []
+    for name in random.Random(seed).choices(names, shares, k=count):
+        cases.append(Case(name, given[name], seed))
+        given[name] += 1
+    return cases
+
+
 def untouched(format: Target, root: Path) -> Any:
     """The figures of what nobody changed.
 

@@ -253,8 +253,11 @@ def warm(folder: Path, probe: Probe) -> Any:
     sys.stderr.flush()
     try:
         os.chdir(folder / "work")
-        _redirect(folder)
-        return steady(probe(folder / "work"))
+        quiet(folder)
+        return json.loads(json.dumps(steady(probe(folder / "work"))))
+    except (Exception, SystemExit) as error:
+        said = (folder / "err").read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"the untouched fails: {said}") from error
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -265,7 +268,7 @@ def warm(folder: Path, probe: Probe) -> Any:
             os.close(handle)
 
 
-def _redirect(folder: Path) -> None:
+def quiet(folder: Path) -> None:
     """Nothing comes in; what goes out goes into two files beside the working folder."""
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -284,7 +287,7 @@ def _child(folder: Path, probe: Probe, starts: bool) -> None:
         os.chdir(folder / "work")
         os.environ["TMPDIR"] = str(folder / "tmp")
         tempfile.tempdir = None  # asked for again
-        _redirect(folder)
+        quiet(folder)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

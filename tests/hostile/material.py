@@ -142,6 +142,13 @@ def _circuit(root: Path, place: Path) -> None:
     (place / "annotations.json").write_text(json.dumps(NOTES))
 
 
+def _quick(root: Path, place: Path) -> None:
+    """A circuit whose verification takes seconds: its search was a short one."""
+    words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl")]
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    say(["prune", *words, "--output", str(place), *short])
+
+
 NOTES = {
     "annotations": [{"id": "one", "on": "circuit", "text": "a note", "changed": 1.5}],
     "supernodes": [],
@@ -306,6 +313,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "dense": _dense,
     "compact": _compact,
     "circuit": _circuit,
+    "quick": _quick,
     "training": half_trained,
     "trained": _trained,
     "tokenizer.json": _tokenizer,
