@@ -256,8 +256,9 @@ def warm(folder: Path, probe: Probe) -> Any:
         quiet(folder)
         return json.loads(json.dumps(steady(probe(folder / "work"))))
     except (Exception, SystemExit) as error:
+        sys.stderr.flush()
         said = (folder / "err").read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"the untouched fails: {said}") from error
+        raise RuntimeError(f"the untouched fails: {error!r} {said}") from error
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -75,6 +75,8 @@ def verbs(root: Path) -> dict[str, Verb]:
     """The table, over the material in a folder; names begin with two dashes."""
     text, training = str(root / "text"), material.flags(material.TRAINING)
     search = ("--task", "letters.jsonl", *material.SEARCH)
+    there = ("--task", str(root / "letters.jsonl"), *material.SEARCH)
+    source = str(root / "corpus")
     sides = ("--sparse", "run", "--dense", "dense")
     circuit = ("--circuit", "circuit")
     made: dict[str, Verb] = {
@@ -85,8 +87,8 @@ def verbs(root: Path) -> dict[str, Verb]:
         "prune": Verb(("prune", "--model", "run", *search, "--output", "new"), _TASK, 2),
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "program": Verb(("program", *circuit, "--corpus", text, "--pairs", "2"), _CIRCUIT),
-        "attack": Verb(("attack", *circuit, "--corpus", text, *_LITTLE), _CIRCUIT),
-        "compare": Verb(("compare", *sides, *search, "--output", "comparison"), _COMPARISON),
+        "attack": Verb(("attack", *circuit, "--corpus", source, *_LITTLE), _CIRCUIT),
+        "compare": Verb(("compare", *sides, *there, "--output", "comparison"), _COMPARISON),
         "sweep": Verb(
             ("sweep", "--config", "sweep.json", "--output", "sweep", *material.ALONE),
             ("sweep", "sweep.json"),
