@@ -1,55 +1,121 @@
-"""`PYTHONPATH=tests python -m hostile`: the campaign."""
+"""`PYTHONPATH=tests python -m hostile`: the campaign, or one case of it again."""
 
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # OpenMP does not outlive a fork
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from hostile import material
-from hostile.campaign import Case, dealt, spread, told
+from hostile import kills, material, soak
+from hostile.campaign import Case, Target, dealt, spread, told
 from hostile.judge import FINE
 from hostile.table import formats
 from hostile.verbs import verbs
 
+SECONDS, CLIENTS, SAVES = 120.0, 1000, 10_000
+"""Of the soak: mixed load, slow clients, and saves of notes."""
+
+
+def asked() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
+    parser.add_argument("--mutations", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=100, help="of each long verb")
+    parser.add_argument("--part", type=float, default=1.0, help="how much of the soak")
+    parser.add_argument("--no-kills", action="store_true")
+    parser.add_argument("--no-soak", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--only", default="", help="formats and --verbs, joined by commas")
+    parser.add_argument("--case", help="FORMAT:NUMBER, one mutation again")
+    parser.add_argument("--material", type=Path, help="a folder where the untouched are kept")
+    parser.add_argument("--output", type=Path, help="a file for every outcome, as JSON")
+    words = sys.argv[1:]
+    for at, word in enumerate(words[:-1]):  # verbs begin with two dashes
+        if word in ("--case", "--only"):
+            words[at : at + 2] = [f"{word}={words[at + 1]}", ""]
+    return parser.parse_args([word for word in words if word])
+
 
 def main() -> None:
     """Run what was asked for; exit code 1 where anything failed."""
-    parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
-    parser.add_argument("--mutations", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", default="", help="formats, joined by commas")
-    parser.add_argument("--case", help="FORMAT:NUMBER, one case again")
-    parser.add_argument("--material", type=Path)
-    parser.add_argument("--output", type=Path)
-    asked = parser.parse_args()
+    flags, begun = asked(), time.monotonic()
     torch.set_num_threads(1)
-    begun = time.monotonic()
-    root = material.make((asked.material or Path(tempfile.mkdtemp(prefix="hostile.material."))).resolve())
-    print(f"material: {time.monotonic() - begun:.1f} s", file=sys.stderr)
-    table = {**formats(root), **verbs(root)}
-    names = asked.only.split(",") if asked.only else list(table)
-    if asked.case:
-        name, _, number = asked.case.rpartition(":")
-        cases = [Case(name, int(number), asked.seed)]
-    else:
-        cases = dealt(names, table, asked.mutations, asked.seed)
-    begun = time.monotonic()
-    found = spread(cases, table, root, min(asked.jobs, len(cases)))
-    bad = [row for row in found if row["kind"] not in FINE]
-    print(told(found))
-    print(f"{len(found)} mutations, {len(bad)} failures, seed {asked.seed}, {time.monotonic() - begun:.0f} s")
-    if asked.output:
-        asked.output.write_text(json.dumps({"seed": asked.seed, "rows": found}, indent=1))
+    with tempfile.TemporaryDirectory(prefix="hostile.material.") as made:
+        root = (flags.material or Path(made)).resolve()
+        table = {**formats(root), **verbs(root)}
+        names = flags.only.split(",") if flags.only else list(table)
+        if flags.case:
+            names = [flags.case.rpartition(":")[0]]
+        whole = not (flags.no_kills and flags.no_soak) and not flags.case
+        needed = () if whole else tuple({n for name in names for n in table[name].needs})
+        material.make(root, needed)
+        print(f"material: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        report: dict[str, Any] = {"seed": flags.seed}
+        bad = mutations(flags, names, table, root, report)
+        if not flags.case and not flags.no_kills:
+            bad += killed(flags, root, report)
+        if not flags.case and not flags.no_soak:
+            bad += crowded(flags, root, report)
+    print(f"{bad} failures, seed {flags.seed}, {time.monotonic() - begun:.0f} s")
+    if flags.output:
+        flags.output.write_text(json.dumps(report, indent=1))
     sys.stdout.flush()
     os._exit(bool(bad))  # compilers that were loaded would tell of their own leaks
+
+
+def mutations(
+    flags: argparse.Namespace,
+    names: list[str],
+    table: dict[str, Target],
+    root: Path,
+    report: dict[str, Any],
+) -> int:
+    """The mutations; how many failed."""
+    cases = dealt(names, table, flags.mutations, flags.seed)
+    if flags.case:
+        name, _, number = flags.case.rpartition(":")
+        cases = [Case(name, int(number), flags.seed)]
+    if not cases:
+        return 0
+    begun = time.monotonic()
+    rows = spread(cases, table, root, min(flags.jobs, len(cases)))
+    bad = sum(row["kind"] not in FINE for row in rows)
+    print(told(rows))
+    print(f"{len(rows)} mutations, {bad} failures, {time.monotonic() - begun:.0f} s")
+    report["mutations"] = rows
+    return bad
+
+
+def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
+    """The kills; how many failures."""
+    bad = 0
+    for name, job in kills.jobs(root).items():
+        begun = time.monotonic()
+        tally = kills.campaign(name, job, root, flags.kills, random.Random(f"{flags.seed}:{name}"))
+        bad += len(tally.failures)
+        print(f"{tally.told()}, {time.monotonic() - begun:.0f} s", flush=True)
+        report.setdefault("kills", []).append(vars(tally))
+    return bad
+
+
+def crowded(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
+    """The soak; how many failures."""
+    part = flags.part
+    found = soak.soak(root, SECONDS * part, round(CLIENTS), round(SAVES * part), flags.seed)
+    for name, figures in found.items():
+        print(f"viewer, {name}: {json.dumps(figures)}")
+    report["viewer"] = found
+    return sum(len(figures["failures"]) for figures in found.values())
 
 
 if __name__ == "__main__":

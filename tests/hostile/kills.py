@@ -51,6 +51,12 @@ class Tally:
     """Runs that found work of a killed one."""
     failures: list[str] = field(default_factory=list)
 
+    def told(self) -> str:
+        """A line, with the failures under it."""
+        lines = [f"kill -9 of {self.job}: {self.kills} kills of {self.runs} runs"]
+        lines[0] += f", {self.resumed} went on, {len(self.failures)} failures"
+        return "\n  ".join([*self.failures, *lines][::-1])
+
 
 def jobs(root: Path) -> dict[str, Job]:
     """The table, over the material in a folder."""
@@ -66,9 +72,9 @@ def jobs(root: Path) -> dict[str, Job]:
         ),
         "prune": Job(("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _manifests),
         "verify": Job(
-            ("verify", "--circuit", "quick", "--seeds", "2", *task),
-            ("run", "quick"),
-            "quick",
+            ("verify", "--circuit", "circuit", "--seeds", "2", *task),
+            ("run", "circuit"),
+            "circuit",
             _parts,
         ),
         "sweep": Job(

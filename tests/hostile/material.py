@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -71,14 +71,15 @@ def say(words: list[str]) -> None:
         main(words)
 
 
-def make(root: Path) -> Path:
-    """Make all of it, once."""
+def make(root: Path, wanted: Collection[str] = ()) -> Path:
+    """Make all of it, or what is wanted and what that is made of, once."""
     root.mkdir(parents=True, exist_ok=True)
     _place[:] = [root]
     os.environ |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     os.environ["PIP_FIND_LINKS"] = "recipe/index"  # of every case
     for name, maker in MAKERS.items():
-        if not (root / name).exists():
+        asked = not wanted or name in wanted or name in BASE
+        if asked and not (root / name).exists():
             maker(root, root / name)
     return root
 
@@ -135,18 +136,20 @@ def _text(root: Path, place: Path) -> None:
 
 
 def _circuit(root: Path, place: Path) -> None:
-    """A minimal circuit with its certificate, its short test, an attack and notes."""
-    words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl")]
-    say(["prune", *words, "--output", str(place), *SEARCH, "--minimal"])
+    """A circuit of a short search, with its short test and notes."""
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    say(["prune", *_asked(root), "--output", str(place), *short])
     say(["verify", "--circuit", str(place), "--quick"])
     (place / "annotations.json").write_text(json.dumps(NOTES))
 
 
-def _quick(root: Path, place: Path) -> None:
-    """A circuit whose verification takes seconds: its search was a short one."""
-    words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl")]
-    short = [*SEARCH[:3], "256", *SEARCH[4:]]
-    say(["prune", *words, "--output", str(place), *short])
+def _minimal(root: Path, place: Path) -> None:
+    """A minimal circuit with its certificate."""
+    say(["prune", *_asked(root), "--output", str(place), *SEARCH, "--minimal"])
+
+
+def _asked(root: Path) -> list[str]:
+    return ["--model", str(root / "run"), "--task", str(root / "letters.jsonl")]
 
 
 NOTES = {
@@ -191,7 +194,7 @@ def _site(root: Path, place: Path) -> None:
     for name in ("run", "dense"):
         shutil.copytree(root / name, part / name)
     for name, seed in (("one", 3), ("two", 4)):
-        circuit = Circuit.load(root / "circuit")
+        circuit = Circuit.load(root / "minimal")
         config = dataclasses.replace(circuit.config, seed=seed)
         circuit = dataclasses.replace(circuit, model_source=str(part / "run"), config=config)
         folder = part / "run" / "circuits" / name
@@ -313,7 +316,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "dense": _dense,
     "compact": _compact,
     "circuit": _circuit,
-    "quick": _quick,
+    "minimal": _minimal,
     "training": half_trained,
     "trained": _trained,
     "tokenizer.json": _tokenizer,
@@ -328,3 +331,5 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "weights.json": _weights,
 }
 """What is made, in this order, by its name in the material's folder."""
+BASE = ("text", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
+"""Of what the others are made; quick themselves."""

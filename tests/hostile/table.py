@@ -85,7 +85,7 @@ def formats(root: Path) -> dict[str, Format]:
         "model": Format(("run", "circuit"), ("run/*",), verified, share=2),
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
         "circuit": Format(("run", "circuit"), circuit, verified, share=2),
-        "certificate": Format(("run", "circuit"), ("circuit/certificate*",), certified),
+        "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
         "twin": Format(("trained",), ("trained/*.json",), twin, share=0.5),
@@ -118,7 +118,7 @@ def verified(work: Path) -> Any:
 
 def certified(work: Path) -> Any:
     """The certificate, checked."""
-    return cli("verify", "--circuit", "circuit", "--minimality")
+    return cli("verify", "--circuit", "minimal", "--minimality")
 
 
 def compact(work: Path) -> Any:
