@@ -31,16 +31,19 @@ class Mutation:
 Change = Callable[[Path, random.Random], str]
 
 
-def mutate(work: Path, files: list[Path], dice: random.Random) -> Mutation:
+def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = False) -> Mutation:
     """Change one of some files, and half of the time its manifest with it.
 
     Args:
         work: The case's folder, beside which `outside` lies.
         files: What may be changed, below it.
         dice: Draws file and change.
+        named: Whether these are files that a user names: those may be links to anywhere.
     """
     path = dice.choice(files)
     change = dice.choice(_changes(path, dice))
+    if named and change in (linked, linked_folder):
+        change = nowhere
     words = change(path, dice)
     manifest = owner(path)
     again = path.is_file() and manifest is not None and dice.random() < 0.5
@@ -214,6 +217,14 @@ def linked_folder(path: Path, dice: random.Random) -> str:
     shutil.move(parent, outside / parent.name)
     parent.symlink_to(outside / parent.name)
     return "its folder is a link"
+
+
+def nowhere(path: Path, dice: random.Random) -> str:
+    """Leave a link in its place that leads nowhere."""
+    path.unlink()
+    to = dice.choice((path, path.with_name("none")))
+    path.symlink_to(to)
+    return "a link that leads nowhere"
 
 
 def swapped(path: Path, dice: random.Random) -> str:

@@ -53,13 +53,21 @@ class Format:
     share: float = 1.0
     """How many of its cases there are, against the others'; slow ones have fewer."""
 
+    @property
+    def named(self) -> bool:
+        """Whether users name the files: then no sum covers them, and they may be links."""
+        return not set(self.attacked) - set(self.free)
+
     def attack(self, work: Path, dice: random.Random) -> Attack:
         """Change one of the files."""
         inside = {path: str(path.relative_to(work)) for path in files_of(work)}
         files = [path for path, name in inside.items() if _any(name, self.attacked)]
-        mutation = mutate(work, files, dice)
+        mutation = mutate(work, files, dice, self.named)
         free = mutation.resealed or _any(mutation.file, self.free)
         return Attack(str(mutation), self.probe, free, self.starts)
+
+
+LIST, WHEEL, WHO = ("recipe/recipe.txt",), ("recipe/index/one*",), ("logs/whoandwhen.json",)
 
 
 def _any(name: str, patterns: tuple[str, ...]) -> bool:
@@ -92,10 +100,10 @@ def formats(root: Path) -> dict[str, Format]:
         "tokenizer": Format(("tokenizer.json",), ("*.json",), at(tokenised), ("*.json",)),
         "task": Format(("run", "letters.jsonl"), ("*.jsonl",), scored, ("*.jsonl",)),
         "corpus": Format(("corpus",), ("corpus/**",), text),
-        "parts": Format(("recipe", "parts"), ("parts/.parts/**",), built),
-        "recipe": Format(("recipe",), ("recipe/*.txt",), built, ("recipe/*",), True, 0.1),
-        "wheel": Format(("recipe",), ("recipe/index/one*",), archive, ("recipe/*",)),
-        "build": Format(("recipe",), ("recipe/index/one*",), rebuilt, ("recipe/*",), True, 0.1),
+        "parts": Format(("recipe", "parts"), ("parts/.parts/**",), built, starts=True),
+        "recipe": Format(("recipe",), LIST, built, LIST, True, 0.1),
+        "wheel": Format(("recipe",), WHEEL, archive, WHEEL),
+        "build": Format(("recipe",), WHEEL, rebuilt, WHEEL, True, 0.1),
         "comparison": Format(("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5),
         "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
         "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
@@ -103,11 +111,12 @@ def formats(root: Path) -> dict[str, Format]:
         "served": Format(("site",), ("site/run/*.*",), served),
         "report": Format(("site",), (*site, "site/run/*.*", *people), reported, people),
         "weights": Format(("logs", "weights.json"), ("weights.json",), weighed, ("weights.json",)),
-        "score": Format(("logs",), ("logs/whoandwhen.json",), judged, ("logs/*",), share=0.5),
+        "score": Format(("logs",), WHO, judged, WHO, share=0.5),
     }
     for name in logs.LOGS:
-        probe = functools.partial(blamed, file=logs.file(name))
-        table[name] = Format(("logs",), (f"logs/{logs.file(name)}",), probe, ("logs/*",), share=0.5)
+        file = (f"logs/{logs.file(name)}",)
+        probe = functools.partial(blamed, file=file[0])
+        table[name] = Format(("logs",), file, probe, file, share=0.5)
     return table
 
 
@@ -277,7 +286,7 @@ def reported(work: Path) -> Any:
 
 def blamed(work: Path, file: str) -> Any:
     """Whom the ranker suspects, and the page of it."""
-    return cli("blame", f"logs/{file}", "--guess", "--page", "page.html")
+    return cli("blame", file, "--guess", "--page", "page.html")
 
 
 def weighed(work: Path) -> Any:
