@@ -102,7 +102,7 @@ def _written(model: Any, place: Path) -> None:
     summary = json.loads((place / "summary.json").read_text())
     summary |= {"steps": 3, "seconds": 0.1, "nonzero": 99, "validation_tokens": 64}
     (place / "summary.json").write_text(json.dumps(summary | {"densities": densities(model.network)}))
-    reseal(place / "manifest.json")
+    reseal(place / "summary.json")
 
 
 METRIC = {"tokens": 64, "validation_loss": 1.5, "lr": 0.01, "density": 0.5, "seconds": 0.1}

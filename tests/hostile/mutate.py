@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile import archives, tensors, values
-from hostile.reseal import owner, reseal
+from hostile.reseal import reseal
 
 CANARY = "canary"
 
@@ -22,7 +22,7 @@ class Mutation:
     file: str
     words: str
     resealed: bool = False
-    """Whether the manifest says now what the file is."""
+    """Whether the sums say now what the file is."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.words}{', resealed' if self.resealed else ''}"
@@ -32,7 +32,7 @@ Change = Callable[[Path, random.Random], str]
 
 
 def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = False) -> Mutation:
-    """Change one of some files, and half of the time its manifest with it.
+    """Change one of some files, and half of the time its sums with it.
 
     Args:
         work: The case's folder, beside which `outside` lies.
@@ -45,10 +45,7 @@ def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = Fal
     if named and change in (linked, linked_folder):
         change = nowhere
     words = change(path, dice)
-    manifest = owner(path)
-    again = path.is_file() and manifest is not None and dice.random() < 0.5
-    if again and manifest is not None:
-        reseal(manifest)
+    again = dice.random() < 0.5 and path.is_file() and reseal(path)
     return Mutation(str(path.relative_to(work)), words, again)
 
 

@@ -1,10 +1,11 @@
-"""Make a changed folder say that it was always so."""
+"""Make a changed folder, or a changed file with a sum of its own, say that it was always so."""
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
-MANIFEST = "manifest.json"
+MANIFEST, SUM = "manifest.json", "sha256"
 
 
 def owner(path: Path) -> Path | None:
@@ -22,12 +23,33 @@ def owner(path: Path) -> Path | None:
     return None
 
 
-def reseal(manifest: Path) -> None:
-    """Write size and sum anew of every file that is listed and there."""
+def reseal(path: Path) -> bool:
+    """Write the sums of a changed file anew, wherever they stand; whether there were any."""
+    own, manifest = resum(path), owner(path)
+    if manifest is None:
+        return own
     saved = json.loads(manifest.read_text())
     for name, facts in saved["files"].items():
-        path = manifest.parent / name
-        if path.is_file() and path.stat().st_size < 2**30:
-            content = path.read_bytes()
+        file = manifest.parent / name
+        if file.is_file() and file.stat().st_size < 2**30:
+            content = file.read_bytes()
             facts |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest.write_text(json.dumps(saved, indent=1) + "\n")
+    resum(manifest)
+    return True
+
+
+def resum(path: Path) -> bool:
+    """Write the sum anew that stands in a JSON file itself; whether it has one."""
+    if path.suffix != ".json" or path.stat().st_size > 2**25:
+        return False
+    try:
+        saved: Any = json.loads(path.read_text())
+        if not isinstance(saved, dict) or SUM not in saved:
+            return False
+        rest = {key: value for key, value in saved.items() if key != SUM}
+        plain = json.dumps(rest, sort_keys=True)
+    except (ValueError, RecursionError):
+        return False
+    path.write_text(json.dumps(rest | {SUM: hashlib.sha256(plain.encode()).hexdigest()}, indent=1))
+    return True
