@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("NUMBA_THREADING_LAYER", "workqueue")  # OpenMP does not outlive a fork
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads do not outlive a fork: there must be none.
+ALONE = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+os.environ |= ALONE | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 
 import torch
 

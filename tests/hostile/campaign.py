@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -160,6 +161,9 @@ def spread(cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int
     """The rows of all cases, from so many processes."""
     children = {}
     figures = {name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)}
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        print(f"{threads - 1} threads will not be there in the children", file=sys.stderr)
     gc.collect()
     gc.freeze()  # children would copy every page that a collection touches
     with tempfile.TemporaryDirectory(prefix="hostile.rows.") as folder:
