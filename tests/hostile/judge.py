@@ -119,6 +119,8 @@ def sort(seen: Seen, figures: Any, free: bool, longer: bool = False) -> Outcome:
     kind, detail = _sorted(seen, figures, free)
     if kind in ("hang", "slow") and longer:
         kind = "long"
+    if kind == "memory" and longer and "not enough memory" in detail:
+        kind = "clean"
     return Outcome(kind, detail[:600], round(seen.seconds, 3), round(seen.megabytes))
 
 
@@ -155,12 +157,17 @@ def _sorted(seen: Seen, figures: Any, free: bool) -> tuple[str, str]:
     if found := CONTROL.search(seen.out + seen.err):
         return "escape", repr(found[0]) + " in " + repr(last[:200])
     if (code := result.get("exit")) is not None:
-        return _refusal(code, seen.err)
+        kind, line = _refusal(code, seen.err)
+        return kind, line if kind == "clean" else line + result.get("where", "")
     return _figures(result.get("figures"), figures, free)
 
 
 def _refusal(code: int, err: str) -> tuple[str, str]:
     lines = err.strip().splitlines() or [""]
+    if "internal error" in lines[-1]:
+        return "traceback", lines[-1]
+    if "not enough memory" in lines[-1]:
+        return "memory", lines[-1]
     if code != 2:
         return "unclear", f"exit code {code}: {lines[-1]}"
     if "╭" in err:  # what the parser of flags draws
@@ -320,12 +327,21 @@ def _result(probe: Probe, work: Path) -> dict[str, Any]:
         print("lacewing: " + " ".join(str(error).split()), file=sys.stderr)
         return {"exit": 2}
     except SystemExit as stop:
-        return {"exit": stop.code if isinstance(stop.code, int) else 1}
+        cause = stop.__cause__
+        where = f" ({_where(cause)})" if cause is not None else ""
+        return {"exit": stop.code if isinstance(stop.code, int) else 1, "where": where}
     except BaseException as error:
-        lines = traceback.format_exc().strip().splitlines()
-        ours = [line.strip() for line in lines if "/lacewing" in line and "File" in line]
-        where = re.sub(r'File ".*/(lacewing\S*/\S+)"', r"\1", ours[-1]) if ours else ""
-        return {"error": f"{type(error).__name__}: {str(error)[:300]} ({where})"}
+        return {"error": f"{type(error).__name__}: {str(error)[:300]} ({_where(error)})"}
+
+
+def _where(error: BaseException) -> str:
+    """The last line of lacewing's that an error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "/lacewing" in f.filename]
+    if not ours:
+        return ""
+    file = ours[-1].filename.rpartition("/src/")[2]
+    return f"{file}, line {ours[-1].lineno}, in {ours[-1].name}"
 
 
 def _injected(work: Path) -> str:
