@@ -43,11 +43,11 @@ circuit/       edges  config  calibration  certificate  pairs  folder  drawing  
                components  natural_text  prompts
 ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
-pruning/       learned_calibration  reachability  selection  node_elimination  elimination  merge
-               component_mask
+pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination
+               elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  edge_search  prune
+               mask_learning  node_search  kept_search  edge_search  prune
 verification/  finding  kept  evidence  random_circuits  short
                ablation_modes  complement  interchange  distribution_shift  agreement
                natural_text  attention  two_valued  controls  stability

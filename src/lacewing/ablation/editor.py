@@ -99,6 +99,10 @@ class CircuitEditor:
         """The weight [destination, source] and bias [destination] that write a site."""
         return self._writers[key]
 
+    def biases(self) -> dict[str, Tensor]:
+        """The bias that writes each site, as the edges that are off have left it."""
+        return {key: bias for key, (_, bias) in self._writers.items()}
+
     def logits(self, prompts: Prompts) -> Tensor:
         """Logits at the answer position, before any calibration."""
         return torch.cat(list(self._pieces(prompts)))

@@ -1,6 +1,7 @@
 """`lacewing prune`: the smallest circuit that does a task."""
 
 import dataclasses
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import tyro
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli.flags import Json, Model
 from lacewing.errors import ArtifactError
+from lacewing.progress import say
 
 if TYPE_CHECKING:
     from lacewing.circuit.circuit import Circuit
@@ -25,7 +27,8 @@ class Prune:
     task: str
     """A task's name, or a JSONL file of pairs."""
     output: Path
-    """Folder of the circuit; must not exist."""
+    """Folder of the circuit; must not exist. OUTPUT.unfinished is where the same command goes on
+    after an interruption."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
     config: tyro.conf.OmitArgPrefixes[PruneConfig] = field(default_factory=PruneConfig)
@@ -37,14 +40,35 @@ class Prune:
         from lacewing.model.store import load
         from lacewing.pruning.prune import prune
 
-        if self.output.exists():
+        state = self.output.with_name(f"{self.output.name}.unfinished")
+        if self.output.exists() and not state.exists():
             raise ArtifactError(
                 f"{self.output} exists already: choose another --output; nothing was overwritten"
             )
         model = load(self.model)
-        circuit = prune(model, self.task, self.config, corpus=self.corpus)
+        if self.output.exists():
+            return _facts(model, self._saved(model, state))
+        if state.exists():
+            say(f"going on where {state} stands")
+        circuit = prune(model, self.task, self.config, corpus=self.corpus, state=state)
         circuit.save(self.output)
+        shutil.rmtree(state)
         return _facts(model, circuit)
+
+    def _saved(self, model: "LoadedModel", state: Path) -> "Circuit":
+        """The circuit that this very command saved, where it was killed right after that."""
+        from lacewing.circuit.circuit import Circuit
+        from lacewing.tasks.registry import get
+
+        circuit = Circuit.load(self.output)
+        made = circuit.model_id, circuit.task, circuit.config
+        if made != (model.id, get(self.task).name, self.config):
+            raise ArtifactError(
+                f"{self.output} exists already, of another pruning, and so does {state}: choose "
+                "another --output; nothing was overwritten"
+            )
+        shutil.rmtree(state)
+        return circuit
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:

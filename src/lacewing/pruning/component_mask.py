@@ -114,10 +114,10 @@ class ComponentMask:
         """How many edges are on, wherever they lead."""
         return int((self.tau[len(self.nodes) :] > 0).sum())
 
-    def ranked(self) -> list[Component]:
-        """All components, those of highest tau first, ties by index."""
+    def ranked(self, tau: Tensor) -> list[Component]:
+        """All components, those of highest tau first, as it stands or stood; ties by index."""
         components: list[Component] = [*self.nodes, *self.edges]
-        return [components[number] for number in ranked(self.tau).tolist()]
+        return [components[number] for number in ranked(tau).tolist()]
 
     def clamp_(self) -> None:
         """Bring tau back into [-1, 1]."""

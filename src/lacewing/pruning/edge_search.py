@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, nodes_of
@@ -30,12 +31,14 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.store import Model
 from lacewing.pruning.component_mask import ComponentMask
 from lacewing.pruning.elimination import eliminated
+from lacewing.pruning.kept_parts import calibration_state, set_calibration
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.mask_learning import drawn, follow, mask_optimizer, penalty_at
 from lacewing.pruning.merge import merged
 from lacewing.pruning.node_search import Search
 from lacewing.pruning.reachability import circuit_of_components, reachable
 from lacewing.pruning.selection import smallest
+from lacewing.pruning.state import State, moments, named, put_back, set_moments, under
 from lacewing.tasks.scoring import two_answer_loss
 
 AROUND, MOST_EDGES = 10, 16_384
@@ -51,6 +54,7 @@ def fewest_edges(
     search: Search,
     circuit: Circuit,
     say: Callable[[str], None] = lambda words: None,
+    state: State | None = None,
 ) -> Circuit:
     """A circuit with fewer edges than one of nodes alone, if its surroundings have one.
 
@@ -59,25 +63,27 @@ def fewest_edges(
         search: The search that found the circuit, at its end.
         circuit: One of nodes, with all edges between them.
         say: Called with how far it is.
+        state: Where it goes on after an interruption.
 
     Returns:
         The smaller circuit, with losses and calibration of the other still, or the other itself.
     """
     config, sets = search.wanted.config, search.sets
-    tell, selections = _after(f"edges of {sets.name}", say), [circuit]
+    state, tell, selections = state or State(), _after(f"edges of {sets.name}", say), [circuit]
     for number in range(config.edge_masks):
         seeded = dataclasses.replace(config, seed=config.seed + number)
         told = _after(f"mask {number + 1} of {config.edge_masks}", tell)
         near = around(model, search, AROUND / 2**number)
-        stages = learned(model, near, sets, seeded, told)
+        stages = learned(model, near, sets, seeded, told, state, f"edges.{number}")
         selections += filter(
             None, (_selected(model, circuit, components, sets) for components in stages)
         )
     distinct, small = {components_of(selected): selected for selected in selections}, []
     for number, selected in enumerate(distinct.values(), 1):
         tell(f"circuit {number} of {len(distinct)}, to be pruned")
-        small.append(eliminated(model, selected, sets.validation) or selected)
-    return merged(model, small, sets.validation, tell)
+        smaller = eliminated(model, selected, sets.validation, state, f"eliminated.{number}")
+        small.append(smaller or selected)
+    return merged(model, small, sets.validation, tell, state)
 
 
 def _after(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
@@ -109,8 +115,11 @@ def learned(
     sets: PromptSets,
     config: PruneConfig,
     say: Callable[[str], None] = lambda words: None,
+    state: State | None = None,
+    name: str = "edges",
 ) -> list[list[Component]]:
     """The components of a surrounding, ranked by masks at points of the path's later half."""
+    state = state or State()
     steps, generator = LONGER * config.steps, torch.Generator().manual_seed(config.seed)
     mask = ComponentMask(
         model, around, config.temperature, config.init_bias, config.init_noise, generator
@@ -120,8 +129,8 @@ def learned(
     calibration = LearnedCalibration(vocab) if config.calibrate else None
     optimizer = mask_optimizer(mask, config)
     stages = {round(point) for point in np.linspace(steps / 2, steps, config.stages)}
-    rankings = []
-    for at in range(steps):
+    walked, rankings = _resumed(state, name, mask, optimizer, calibration, generator)
+    for at in range(walked, steps):
         batch = drawn(sets.train, config.batch, generator)
         logits = mask.logits(batch.tokens, batch.last)
         loss = two_answer_loss(calibration(logits) if calibration else logits, batch).mean()
@@ -132,8 +141,49 @@ def learned(
             calibration.follow()
         say(f"{mask.edges_on()} on, step {at + 1} of {steps}")
         if at + 1 in stages:
-            rankings.append(mask.ranked())
-    return rankings
+            rankings.append(mask.tau.detach().clone())
+        if state.due:
+            _keep(state, name, at + 1, rankings, mask, optimizer, calibration, generator)
+    return [mask.ranked(tau) for tau in rankings]
+
+
+def _keep(
+    state: State,
+    name: str,
+    walked: int,
+    rankings: Sequence[Tensor],
+    mask: ComponentMask,
+    optimizer: torch.optim.Optimizer,
+    calibration: LearnedCalibration | None,
+    generator: torch.Generator,
+) -> None:
+    tensors = {"tau": mask.tau.detach(), "generator": generator.get_state()}
+    tensors |= moments("mask", optimizer)
+    tensors |= named("ranking", {str(place): tau for place, tau in enumerate(rankings)})
+    if calibration:
+        tensors |= named("calibration", calibration_state(calibration))
+    state.put(name, {"walked": walked}, tensors)
+
+
+def _resumed(
+    state: State,
+    name: str,
+    mask: ComponentMask,
+    optimizer: torch.optim.Optimizer,
+    calibration: LearnedCalibration | None,
+    generator: torch.Generator,
+) -> tuple[int, list[Tensor]]:
+    """Steps walked, and tau at the stages passed; what learns is as it was."""
+    if (found := state.get(name)) is None:
+        return 0, []
+    values, tensors = found
+    put_back(mask.tau, tensors, "tau")
+    set_moments("mask", optimizer, tensors)
+    generator.set_state(tensors["generator"])
+    if calibration:
+        set_calibration(calibration, under("calibration", tensors))
+    passed = under("ranking", tensors)
+    return int(values["walked"]), [passed[str(place)] for place in range(len(passed))]
 
 
 def _selected(

@@ -13,6 +13,7 @@ it was chosen on. It is no proof that no smaller circuit exists.
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from lacewing.ablation.attribution import first_order
 from lacewing.ablation.calibration import fit
@@ -26,6 +27,8 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import Model
 from lacewing.progress import progress
+from lacewing.pruning.kept_parts import keep_editor, resume_editor
+from lacewing.pruning.state import State
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 
@@ -37,15 +40,25 @@ MARGIN = 0.03
 """Nats by which the few prompts may lose more than all, and a component is tried on all still."""
 FEW = 8
 """Parts that go together at least, before they are tried one by one."""
+MANY, EACH, DONE = "many", "each", "done"
+"""How far an elimination is."""
 
 
-def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = False) -> Circuit:
+def minimise(
+    model: Model,
+    circuit: Circuit,
+    prompts: Prompts,
+    *,
+    state: State | None = None,
+    quiet: bool = False,
+) -> Circuit:
     """Remove nodes and edges from a circuit until none can go.
 
     Args:
         model: The circuit's model.
         circuit: One that reaches its target loss on `prompts`.
         prompts: What decides; validation prompts, never those that losses are reported on.
+        state: Where it goes on after an interruption.
         quiet: Report no progress.
 
     Returns:
@@ -65,25 +78,36 @@ def minimise(model: Model, circuit: Circuit, prompts: Prompts, *, quiet: bool = 
             f"target {target:g}: nothing can be removed; prune to a lower target first"
         )
     total = _count(editor)
+    way = _Way(editor, state or State(), "minimal")
     with progress(f"minimise {circuit.task}", total, "components", not quiet) as bar:
 
         def tell() -> None:
             bar.update(total - _count(editor), f"{_count(editor)} left")
 
-        _eliminate(editor, prompts, total, tell)
+        tell()
+        _eliminate(way, prompts, total, tell)
         while _remove_single(editor, proof := certify(editor, prompts), prompts):
+            way.stands(DONE)
             tell()
     nodes, edges = editor.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=proof)
 
 
-def eliminated(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | None:
+def eliminated(
+    model: Model,
+    circuit: Circuit,
+    prompts: Prompts,
+    state: State | None = None,
+    name: str = "eliminated",
+) -> Circuit | None:
     """Remove nodes and edges, many together and, from a small circuit, one by one: no certificate.
 
     Args:
         model: The circuit's model.
         circuit: The circuit.
         prompts: What decides.
+        state: Where it goes on after an interruption.
+        name: Its name there.
 
     Returns:
         The smaller circuit; none if the circuit itself is above its target loss.
@@ -91,7 +115,7 @@ def eliminated(model: Model, circuit: Circuit, prompts: Prompts) -> Circuit | No
     editor = CircuitEditor(model.network, circuit, model.means)
     if editor.within_target(prompts) is None:
         return None
-    _eliminate(editor, prompts, MEASURED)
+    _eliminate(_Way(editor, state or State(), name), prompts, MEASURED)
     nodes, edges = editor.arrays()
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, certificate=None)
 
@@ -152,18 +176,38 @@ def _count(editor: CircuitEditor) -> int:
     return len(editor.nodes_on()) + len(editor.edges_on())
 
 
+@dataclass
+class _Way:
+    """How far an editor's elimination is; it goes on where it was interrupted."""
+
+    editor: CircuitEditor
+    state: State
+    name: str
+    phase: str = MANY
+
+    def __post_init__(self) -> None:
+        self.phase = resume_editor(self.state, self.name, self.editor) or MANY
+
+    def stands(self, phase: str) -> None:
+        """Say how far it is; kept at times."""
+        self.phase = phase
+        if self.state.due:
+            keep_editor(self.state, self.name, self.editor, phase)
+
+
 def _eliminate(
-    editor: CircuitEditor,
-    prompts: Prompts,
-    each: int,
-    tell: Callable[[], None] = lambda: None,
+    way: _Way, prompts: Prompts, each: int, tell: Callable[[], None] = lambda: None
 ) -> None:
     """Let components go, first many together, then one by one if there are so few or fewer."""
+    editor = way.editor
     # Taken once, since an editor keeps the prefixes of prompts it knows.
     few = prompts.first(SCREEN)
-    while _remove_many(editor, few, prompts):
+    while way.phase == MANY:
+        way.stands(MANY if _remove_many(editor, few, prompts) else EACH)
         tell()
-    while _count(editor) <= each and _remove_each(editor, few, prompts):
+    while way.phase == EACH:
+        goes_on = _count(editor) <= each and _remove_each(editor, few, prompts)
+        way.stands(EACH if goes_on else DONE)
         tell()
 
 

@@ -18,6 +18,7 @@ from lacewing.circuit.components import Component, component_name, components_of
 from lacewing.model.store import Model
 from lacewing.pruning.elimination import eliminated
 from lacewing.pruning.reachability import circuit_of_components
+from lacewing.pruning.state import State
 from lacewing.tasks.batch import Prompts
 
 POOL = 8
@@ -31,6 +32,7 @@ def merged(
     circuits: Iterable[Circuit],
     prompts: Prompts,
     say: Callable[[str], None] = lambda words: None,
+    state: State | None = None,
 ) -> Circuit:
     """The smallest of some circuits and of what comes of merging them.
 
@@ -39,6 +41,7 @@ def merged(
         circuits: Of one task and target, which they reach on these prompts.
         prompts: What decides.
         say: Called before every merge.
+        state: Where it goes on after an interruption.
     """
     pool, tried, fruitless = _smallest({components_of(one): one for one in circuits}), set(), 0
 
@@ -56,7 +59,11 @@ def merged(
         say(f"{best.n_edges} edges at least; merges without a smaller circuit: {fruitless}")
         fruitless += 1
         found = eliminated(
-            model, circuit_of_components(model.network, best, frozenset().union(*pair)), prompts
+            model,
+            circuit_of_components(model.network, best, frozenset().union(*pair)),
+            prompts,
+            state,
+            f"merge.{len(tried)}",
         )
         if found is not None:
             pool = _smallest(pool | {components_of(found): found})

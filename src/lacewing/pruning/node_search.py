@@ -1,6 +1,5 @@
 """Searching for circuits: masks learned along a path of rising penalties, several at a time."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +28,7 @@ from lacewing.pruning.robust.constraints import RobustTarget
 from lacewing.pruning.robust.foreign_text import ForeignText
 from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, rotation
 from lacewing.pruning.selection import Selection, Target, TargetLoss, smallest_selection
+from lacewing.pruning.state import State
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.task import Task
 
@@ -52,6 +52,8 @@ class Wanted:
     """Search even where the full model misses the target."""
     forbidden: Nodes | None = None
     """Nodes that may not be kept."""
+    state: State = field(default_factory=State)
+    """Where the work on the way is kept; by default nowhere."""
 
 
 class Search:
@@ -60,7 +62,8 @@ class Search:
     def __init__(self, model: Model, number: int, wanted: Wanted, sets: PromptSets) -> None:
         config = wanted.config
         self.number, self.wanted, self.sets = number, wanted, sets
-        self.began, self.step = time.monotonic(), 0
+        self.step = 0
+        wanted.state.start()
         self.mask = _start(model, wanted)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.optimizer = mask_optimizer(self.mask, config)
@@ -76,6 +79,9 @@ class Search:
         self.rankings: list[Tensor] = []
         """tau at the stages that were passed."""
         self.best: Selection | None = None
+        """The smallest selection of all stages."""
+        self.selected: Selection | None = None
+        """The same without the nodes it can do without."""
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
@@ -152,8 +158,9 @@ class Search:
 
         `tell` is called with every selection on the way.
         """
-        best = self.smallest(model, tell)
-        return best and self._eliminated(model, best, tell)
+        if self.selected is None and (best := self.smallest(model, tell)):
+            self.selected = self._eliminated(model, best, tell)
+        return self.selected
 
     def smallest(
         self, model: Model, tell: Callable[[Selection], None] = lambda selection: None

@@ -12,9 +12,9 @@ Paper section 2.2 and A.5; method section 6. The model's weights never change.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.masks import Masks, nodes_of
@@ -29,8 +29,10 @@ from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.pruning.edge_search import fewest_edges
 from lacewing.pruning.elimination import measured, minimise
+from lacewing.pruning.kept_search import keep_search, keep_selected, resume_search
 from lacewing.pruning.node_search import Search, Wanted, step_together
 from lacewing.pruning.selection import Selection
+from lacewing.pruning.state import State
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
 from lacewing.tasks.task import Task
@@ -46,6 +48,7 @@ def prune(
     *,
     sets: PromptSets | None = None,
     corpus: str | None = None,
+    state: Path | None = None,
     quiet: bool = False,
 ) -> Circuit:
     """Find a small circuit for a task.
@@ -56,6 +59,8 @@ def prune(
         config: Target loss, seed and search; defaults suit small models.
         sets: The prompts, where they are already made; by default from the corpus.
         corpus: Where prompts come from; by default the model's corpus.
+        state: Folder where the work on the way is kept: after an interruption the same call goes on
+            there, and ends with the same circuit. It can be deleted afterwards.
         quiet: Report no progress.
 
     Returns:
@@ -65,10 +70,14 @@ def prune(
     Raises:
         DataError: the full model itself does not reach the target loss, or no circuit does; or the
             bigram table alone reaches it, without any node.
+        ArtifactError: the state is that of another pruning, or damaged.
     """
     task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
     sets = sets or prompt_sets(model, task, config, corpus)
-    (found,) = prune_many(model, [Wanted(task, config, sets)], quiet=quiet)
+    kept = State()
+    if state is not None:
+        kept = State.open(state, model, {"task": task.name, "config": config.as_json()}, sets)
+    (found,) = prune_many(model, [Wanted(task, config, sets, state=kept)], quiet=quiet)
     if isinstance(found, DataError):
         raise found
     return found
@@ -105,7 +114,7 @@ def prune_many(
     for search, found in _searched(model, wanted, quiet):
         if isinstance(search, Search) and isinstance(found, Circuit):
             if search.wanted.config.minimal:
-                found = _minimal(model, found, search.sets, quiet)
+                found = _minimal(model, found, search, quiet)
             keep(search.number, found)
         else:
             keep(search if isinstance(search, int) else search.number, found)
@@ -128,19 +137,25 @@ def _searched(
                     number, one = waiting.pop(0)
                     search = Search.begin(model, number, one)
                     if isinstance(search, Search):
+                        search.selected = resume_search(one.state, search)
+                        walked += search.step
                         running.append(search)
                     else:
                         walked += one.config.steps
                         ended.append((number, search))
                 while running and not ended:
-                    told = step_together(model, running)
-                    walked += len(running)
-                    bar.update(min(walked, total), told)
+                    if walking := [search for search in running if not search.ended]:
+                        told = step_together(model, walking)
+                        walked += len(walking)
+                        bar.update(min(walked, total), told)
                     for search in [s for s in running if s.ended]:
                         running.remove(search)
                         # Said at times, not at each selection that is tried.
                         say = partial(bar.update, min(walked, total - 1))
                         ended.append((search, _finish(model, search, say)))
+                    for search in running:
+                        if search.wanted.state.due:
+                            keep_search(search.wanted.state, search)
             yield from ended
 
 
@@ -150,7 +165,7 @@ def _title(wanted: Sequence[Wanted]) -> str:
 
 def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit | DataError:
     """The circuit of a search that has ended, measured on test prompts."""
-    config, name = search.wanted.config, search.wanted.task.name
+    config, name, state = search.wanted.config, search.wanted.task.name, search.wanted.state
     best = search.select(model, lambda found: say(f"select {name}: {found.nodes} nodes"))
     if best is None:
         penalties = f"{config.penalty_from:g} to {config.penalty_to:g}"
@@ -158,20 +173,22 @@ def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit
             f"no circuit of {search.sets.name} reaches {config.chosen_at:g} nats: the penalties "
             f"from {penalties} remove too much; lower penalty_to"
         )
+    if state.due:
+        keep_selected(state, search, best)
     circuit = as_circuit(model, search, best)
     if not config.prunes_edges:
         return circuit
-    fewer = measured(model, fewest_edges(model, search, circuit, say), search.sets)
-    seconds = round(time.monotonic() - search.began, 2)
+    fewer = measured(model, fewest_edges(model, search, circuit, say, state), search.sets)
+    seconds = round(state.seconds, 2)
     return dataclasses.replace(fewer, seconds=seconds, nodes_only=_nodes_only(circuit))
 
 
-def _minimal(model: Model, circuit: Circuit, sets: PromptSets, quiet: bool) -> Circuit:
+def _minimal(model: Model, circuit: Circuit, search: Search, quiet: bool) -> Circuit:
     """The circuit without what can go, measured anew, with its certificate."""
-    began, before = time.monotonic(), _nodes_only(circuit)
-    smaller = measured(model, minimise(model, circuit, sets.validation, quiet=quiet), sets)
-    seconds = round((circuit.seconds or 0.0) + time.monotonic() - began, 2)
-    return dataclasses.replace(smaller, seconds=seconds, nodes_only=before)
+    state, sets, before = search.wanted.state, search.sets, _nodes_only(circuit)
+    minimal = minimise(model, circuit, sets.validation, state=state, quiet=quiet)
+    smaller = measured(model, minimal, sets)
+    return dataclasses.replace(smaller, seconds=round(state.seconds, 2), nodes_only=before)
 
 
 def _nodes_only(circuit: Circuit) -> NodesOnly:
@@ -187,7 +204,6 @@ def as_circuit(model: Model, search: Search, selection: Selection) -> Circuit:
     if config.calibrate:
         logits = ablated_logits(model, sets.validation, masks)
         calibration = fit(logits, sets.validation)
-    seconds = round(time.monotonic() - search.began, 2)
     return circuit_of(
         model.network,
         nodes_of(masks),
@@ -201,7 +217,7 @@ def as_circuit(model: Model, search: Search, selection: Selection) -> Circuit:
         losses=_losses(model, sets, masks, calibration),
         calibration=calibration,
         pairs=sets.test.pairs,
-        seconds=seconds,
+        seconds=round(search.wanted.state.seconds, 2),
     )
 
 

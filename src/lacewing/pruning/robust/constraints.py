@@ -177,7 +177,9 @@ class RobustTarget:
         """
         few = sets.validation.first(PAIRS)
         self.model, self.sets, self.inputs, self.config = model, sets, inputs, config
-        self.few, self.attacks = few, 0
+        self.few = few
+        self.subsets: list[Masks] = []
+        """What ran when the circuit was attacked, once for each attack."""
         asked = config.constraints
         made = {name: getattr(self, f"_{name}") for name in asked if name not in OTHER_MODES}
         others = [mode for mode in OTHER_MODES if mode in asked]
@@ -221,14 +223,18 @@ class RobustTarget:
         is that of the suite, from other starts.
         """
         nodes = nodes_of(masks)
-        self.attacks += 1
-        seed = self.config.seed + self.attacks
+        seed = self.config.seed + len(self.subsets) + 1
         known = self.sets.train, self.sets.validation
         running = worst_subset(self.model, nodes, *known, seed, starts=starts)
         self.inputs.adversary.start_at(running)
+        return not holds(self.also(running), masks)
+
+    def also(self, running: Masks) -> Constraint:
+        """From now on a selection has to hold while these nodes run; the new constraint."""
+        self.subsets.append(running)
         found = self._rest_in_part(functools.partial(_joined, running))
         self.constraints.insert(0, found)
-        return not holds(found, masks)
+        return found
 
     def reaches(self, masks: Masks) -> bool:
         """Whether mean ablation reaches the target loss and every constraint holds.

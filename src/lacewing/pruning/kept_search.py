@@ -1,0 +1,94 @@
+"""Where a search for nodes stands, written to the state of its pruning and put back from it."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from lacewing.ablation.masks import Masks
+from lacewing.errors import ArtifactError
+from lacewing.pruning.kept_parts import calibration_state, set_calibration
+from lacewing.pruning.node_search import Search
+from lacewing.pruning.selection import Selection
+from lacewing.pruning.state import State, moments, named, put_back, set_moments, under
+
+SEARCH, SELECTED = "search", "selected"
+
+
+def keep_search(state: State, search: Search) -> None:
+    """Keep where a mask of nodes stands on its path."""
+    state.put(SEARCH, {"step": search.step}, _mask(search) | _learners(search))
+
+
+def keep_selected(state: State, search: Search, selection: Selection) -> None:
+    """Keep what was selected at the end of the path."""
+    assert search.best
+    sizes = {"best": search.best.nodes, "selected": selection.nodes}
+    masks = named("best", search.best.masks) | named("selected", selection.masks)
+    state.put(SELECTED, sizes, _mask(search) | masks)
+
+
+def resume_search(state: State, search: Search) -> Selection | None:
+    """Bring a search to where it stood; what was selected at its end, if it had come so far.
+
+    Raises:
+        ArtifactError: what was kept is damaged.
+    """
+    if found := state.get(SELECTED):
+        sizes, tensors = found
+        _set_mask(search, tensors)
+        search.step = search.wanted.config.steps
+        search.best = Selection(_masks(search, "best", tensors), sizes["best"])
+        return Selection(_masks(search, "selected", tensors), sizes["selected"])
+    if found := state.get(SEARCH):
+        search.step = found[0]["step"]
+        _set_mask(search, found[1])
+        _set_learners(search, found[1])
+    return None
+
+
+def _mask(search: Search) -> dict[str, Tensor]:
+    rankings = {str(place): tau for place, tau in enumerate(search.rankings)}
+    return {"tau": search.mask.tau.detach(), **named("ranking", rankings)}
+
+
+def _set_mask(search: Search, tensors: Mapping[str, Tensor]) -> None:
+    put_back(search.mask.tau, tensors, "tau")
+    rankings = under("ranking", tensors)
+    search.rankings = [rankings[str(place)] for place in range(len(rankings))]
+
+
+def _learners(search: Search) -> dict[str, Tensor]:
+    """What learns beside the mask, and what it was attacked with."""
+    tensors = {"generator": search.generator.get_state()} | moments("mask", search.optimizer)
+    for asked, calibration in search.calibrations.items():
+        tensors |= named(f"calibration/{asked}", calibration_state(calibration))
+    if search.robust:
+        adversary = search.robust.inputs.adversary
+        tensors["adversary"] = adversary.mask.tau.detach()
+        tensors |= moments("climb", adversary.optimizer)
+        for place, running in enumerate(search.robust.subsets):
+            tensors |= named(f"subset/{place}", running)
+    return tensors
+
+
+def _set_learners(search: Search, tensors: Mapping[str, Tensor]) -> None:
+    search.generator.set_state(tensors["generator"])
+    set_moments("mask", search.optimizer, tensors)
+    for asked, calibration in search.calibrations.items():
+        set_calibration(calibration, under(f"calibration/{asked}", tensors))
+    if search.robust:
+        adversary = search.robust.inputs.adversary
+        put_back(adversary.mask.tau, tensors, "adversary")
+        set_moments("climb", adversary.optimizer, tensors)
+        while any(key.startswith(f"subset/{len(search.robust.subsets)}/") for key in tensors):
+            place = len(search.robust.subsets)
+            search.robust.also(_masks(search, f"subset/{place}", tensors))
+
+
+def _masks(search: Search, prefix: str, tensors: Mapping[str, Tensor]) -> Masks:
+    """Masks by site, in the order of the model's sites."""
+    found = under(prefix, tensors)
+    widths = search.mask.widths
+    if found.keys() != widths.keys() or any(len(found[k]) != width for k, width in widths.items()):
+        raise ArtifactError(f"{prefix} of a pruning on its way is damaged: delete its folder")
+    return {key: found[key].bool() for key in widths}
