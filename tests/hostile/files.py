@@ -21,6 +21,9 @@ READ: dict[str, str] = {
     "certificate_pairs.jsonl": "certificate",
     "verification.json": "viewer",
     "annotations.json": "viewer",
+    # A pruning on its way.
+    "values.json": "pruning",
+    "tensors.safetensors": "pruning",
     # Corpora.
     "corpus.json": "corpus",
     "files.jsonl": "parts",

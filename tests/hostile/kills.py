@@ -70,7 +70,9 @@ def jobs(root: Path) -> dict[str, Job]:
             "new",
             _manifests,
         ),
-        "prune": Job(("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _manifests),
+        "prune": Job(
+            ("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _unfinished
+        ),
         "verify": Job(
             ("verify", "--circuit", "circuit", "--seeds", "2", *task),
             ("run", "circuit"),
@@ -92,6 +94,12 @@ def _manifests(output: Path) -> set[str]:
     return {name for name in whole if "checkpoint" not in name and "/." not in f"/{name}"}
 
 
+def _unfinished(output: Path) -> set[str]:
+    """Whether the search has begun to keep something, or is done."""
+    begun = output.is_dir() or output.with_name(f"{output.name}.unfinished").is_dir()
+    return {"search"} if begun else set()
+
+
 def _parts(output: Path) -> set[str]:
     return {path.name for path in (output / "verification").glob("[a-z]*.json")}
 
@@ -99,6 +107,9 @@ def _parts(output: Path) -> set[str]:
 def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -> Tally:
     """Kill a command so many times, and compare what it ends with."""
     tally = Tally(name)
+    from lacewing.pruning import state
+
+    state.EVERY = 0.05  # of a search of a second
     with _laid(job, root) as folder:
         work = folder / "work"
         judge.warm(folder, lambda _: cli(*job.words))
@@ -128,7 +139,7 @@ def _one(
         if (status := _ran(folder, job, dice.uniform(0, length * dice.choice((0.2, 0.6, 1))))) != -9:
             break
         tally.kills += 1
-        now = job.kept(output) if output.is_dir() else set()
+        now = job.kept(output)
         if lost := done - now:
             tally.failures.append(f"lost by a kill: {sorted(lost)}")
         done = now

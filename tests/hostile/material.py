@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import time
 from collections.abc import Callable, Collection
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -146,6 +148,27 @@ def _circuit(root: Path, place: Path) -> None:
 def _minimal(root: Path, place: Path) -> None:
     """A minimal circuit with its certificate."""
     say(["prune", *_asked(root), "--output", str(place), *SEARCH, "--minimal"])
+
+
+def _unfinished(root: Path, place: Path) -> None:
+    """A pruning that was killed on its way, once it had kept something of its search."""
+    from lacewing.pruning import state
+
+    part = place.with_name(f".{place.name}")
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    if (child := os.fork()) == 0:
+        state.EVERY = 0.0
+        with contextlib.suppress(BaseException):
+            say(["prune", *_asked(root), "--output", str(part / "new"), *short])
+        os._exit(1)
+    kept = part / "new.unfinished"
+    while len(list(kept.glob("[a-z]*"))) < 2:
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for rest in kept.glob(".*"):
+        shutil.rmtree(rest)
+    part.rename(place)
 
 
 def _asked(root: Path) -> list[str]:
@@ -317,6 +340,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "compact": _compact,
     "circuit": _circuit,
     "minimal": _minimal,
+    "unfinished": _unfinished,
     "training": half_trained,
     "trained": _trained,
     "tokenizer.json": _tokenizer,

@@ -96,6 +96,9 @@ def formats(root: Path) -> dict[str, Format]:
         "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
+        "pruning": Format(
+            ("run", "letters.jsonl", "unfinished"), ("unfinished/**",), at(pruned), share=0.5
+        ),
         "twin": Format(("trained",), ("trained/*.json",), twin, share=0.5),
         "tokenizer": Format(("tokenizer.json",), ("*.json",), at(tokenised), ("*.json",)),
         "task": Format(("run", "letters.jsonl"), ("*.jsonl",), scored, ("*.jsonl",)),
@@ -154,6 +157,13 @@ def resumed(work: Path, root: Path) -> Any:
     words = material.flags(material.TRAINING)
     done = cli("train", "--output", "training", "--corpus", root / "text", *words)
     return [done, json.loads(Path("training/summary.json").read_text())["id"]]
+
+
+def pruned(work: Path, root: Path) -> Any:
+    """The interrupted pruning, ended by the same command."""
+    words = ["--model", "run", "--task", root / "letters.jsonl", *material.SEARCH]
+    words[words.index("--prompts") + 1] = "256"
+    return cli("prune", *words, "--output", "unfinished/new")
 
 
 def twin(work: Path) -> Any:
