@@ -44,7 +44,7 @@ SWEEP: dict[str, Any] = {
     "corpus": "standard_library",
     "widths": [16],
     "targets": [0.15],
-    "training": {"n_layer": 1, "density": 1.0, "anneal": "linear", "keep": [0.5]},
+    "training": {"n_layer": 1, "anneal": "linear", "keep": [0.5]},
     "pruning": {"prompts": 64, "constraints": ["zero"]},
 }
 NOTES = {"annotations": [{"id": "a", "on": "circuit", "text": "b", "changed": 1.0}]}
