@@ -3,6 +3,7 @@
 import hashlib
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +32,8 @@ def members(name: str) -> dict[str, bytes]:
 
 def write(path: Path, inside: Mapping[str, bytes], packed: int = zipfile.ZIP_STORED) -> None:
     """A wheel of one date, so of one hash."""
-    with zipfile.ZipFile(path, "w", packed) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", packed) as archive:
+        warnings.simplefilter("ignore")  # of names that stand twice
         for name, content in inside.items():
             entry = zipfile.ZipInfo(name)
             entry.compress_type = packed
@@ -58,7 +60,9 @@ def named(path: Path, dice: random.Random) -> str:
 def bomb(path: Path, dice: random.Random) -> str:
     """A member that unpacks to gigabytes of zeros or lines."""
     name = dice.choice(("one/big.py", f"{INFO}/METADATA", "one/data.bin"))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    deflated = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with warnings.catch_warnings(), deflated as archive:
+        warnings.simplefilter("ignore")
         for inside, content in members("one").items():
             archive.writestr(zipfile.ZipInfo(inside), content)
         with archive.open(name, "w", force_zip64=True) as file:

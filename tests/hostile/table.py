@@ -216,7 +216,8 @@ def _pin() -> None:
     from hostile import archives
 
     wheels = sorted(Path("recipe/index").glob("*.whl"))
-    if not all(wheel.is_file() and wheel.stat().st_size < 2**28 for wheel in wheels):
+    sizes = [wheel.stat().st_size for wheel in wheels if wheel.is_file()]
+    if len(sizes) < 2 or max(sizes) > 2**28:
         raise SystemExit(_say("no wheel that anybody could pin"))
     lines = [archives.line(w, "train" if "one" in w.name else "validation") for w in wheels]
     Path("recipe/recipe.txt").write_text("\n".join(lines) + "\n")
