@@ -38,11 +38,11 @@ def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = Fal
         work: The case's folder, beside which `outside` lies.
         files: What may be changed, below it.
         dice: Draws file and change.
-        named: Whether these are files that a user names: those may be links to anywhere.
+        named: Whether these are files that a user names: those may be links to anywhere, or pipes.
     """
     path = dice.choice(files)
     change = dice.choice(_changes(path, dice))
-    if named and change in (linked, linked_folder):
+    if named and change in (linked, linked_folder, pipe):
         change = nowhere
     words = change(path, dice)
     again = dice.random() < 0.5 and path.is_file() and reseal(path)
