@@ -9,6 +9,7 @@ describes the run may stand beside the records, under these names:
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -29,6 +30,8 @@ _EXPECTED = ("ground_truth", "expected", "expected_answer")
 _GROUP = ("question_ID", "question_id", "group", "task_id")
 _OUTCOME = ("succeeded", "is_correct", "is_corrected", "success")
 _ENDINGS = (".json", ".jsonl", ".ndjson")
+_LARGEST = 2**30
+"""Bytes of the largest log that is read."""
 
 
 def read(path: Path, format: str | None = None) -> Trace:
@@ -54,6 +57,8 @@ def read(path: Path, format: str | None = None) -> Trace:
         raise DataError(f"no format is called {format!r}; known are {', '.join(FORMATS)}")
     try:
         with path.open("rb") as file:
+            if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
+                raise DataError(f"{path} has {size:,} bytes; a log has at most {_LARGEST:,}")
             log = open_log(path.name, file)
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
