@@ -1,12 +1,14 @@
 """`PYTHONPATH=tests python -m hostile`: the campaign, or one case of it again."""
 
 import argparse
+import functools
 import json
 import os
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ os.environ |= ALONE | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "
 import torch
 
 from hostile import kills, material, soak
-from hostile.campaign import Case, Target, dealt, spread, told
+from hostile.campaign import Case, Target, dealt, in_children, spread, told
 from hostile.judge import FINE
 from hostile.table import formats
 from hostile.verbs import verbs
@@ -98,15 +100,17 @@ def mutations(
 
 
 def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
-    """The kills; how many failures."""
-    bad = 0
-    for name, job in kills.jobs(root).items():
-        begun = time.monotonic()
-        tally = kills.campaign(name, job, root, flags.kills, random.Random(f"{flags.seed}:{name}"))
-        bad += len(tally.failures)
+    """The kills, every verb in a child of its own; how many failures."""
+
+    def part(name: str, job: kills.Job) -> Iterator[dict[str, Any]]:
+        begun, dice = time.monotonic(), random.Random(f"{flags.seed}:{name}")
+        tally = kills.campaign(name, job, root, flags.kills, dice)
         print(f"{tally.told()}, {time.monotonic() - begun:.0f} s", flush=True)
-        report.setdefault("kills", []).append(vars(tally))
-    return bad
+        yield vars(tally)
+
+    parts = [functools.partial(part, *one) for one in kills.jobs(root).items()]
+    report["kills"] = in_children(parts)
+    return sum(len(tally["failures"]) for tally in report["kills"])
 
 
 def crowded(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:

@@ -7,9 +7,9 @@ import random
 import shutil
 import sys
 import tempfile
-import time
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,10 @@ from hostile import judge
 from hostile.judge import FINE, Outcome
 from hostile.mutate import CANARY
 from hostile.table import Attack
+
+
+REAL = 20
+"""One in so many command lines runs in a process of its own, as a user starts it."""
 
 
 class Target(Protocol):
@@ -127,7 +131,10 @@ def attack(case: Case, target: Target, root: Path, figures: Any) -> tuple[str, O
     """Run one case: what was changed, and what came of it."""
     with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
         made = target.attack(_laid(target, root, Path(folder)), case.dice)
-        seen = judge.watched(Path(folder), made.probe, made.starts, made.patience)
+        if made.command is not None and case.number % REAL == REAL - 1:
+            seen = judge.real(Path(folder), made.command, 3 * made.patience)
+        else:
+            seen = judge.watched(Path(folder), made.probe, made.starts, made.patience)
         outcome = judge.sort(seen, figures, made.free, made.longer)
         if any(Path(folder).rglob(CANARY)):
             outcome = Outcome("code", "the canary sang")
@@ -159,35 +166,46 @@ def rows(
 
 def spread(cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int) -> list[dict[str, Any]]:
     """The rows of all cases, from so many processes."""
-    children = {}
     figures = {name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)}
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         print(f"{threads - 1} threads will not be there in the children", file=sys.stderr)
     gc.collect()
     gc.freeze()  # children would copy every page that a collection touches
-    with tempfile.TemporaryDirectory(prefix="hostile.rows.") as folder:
-        for job in range(jobs):
-            if (child := os.fork()) == 0:
-                code = 1
-                try:
-                    with open(Path(folder) / f"{job}.jsonl", "w") as file:
-                        for row in rows(cases[job::jobs], table, root, figures):
-                            file.write(json.dumps(row) + "\n")
-                            file.flush()
-                    code = 0
-                except BaseException:
-                    import traceback
+    return in_children([lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)])
 
-                    traceback.print_exc()
-                finally:
-                    os._exit(code)
-            children[child] = job
-        failed = [job for child, job in children.items() if os.waitpid(child, 0)[1]]
-        found = [json.loads(line) for job in range(jobs) for line in open(Path(folder) / f"{job}.jsonl")]
-    if failed:
-        raise RuntimeError(f"{len(failed)} of {jobs} processes of the campaign itself failed")
-    return found
+
+def in_children(parts: Sequence[Callable[[], Iterable[Any]]]) -> list[Any]:
+    """What each part yields, every part in a child of its own.
+
+    Raises:
+        RuntimeError: a child failed, not what it looked at.
+    """
+    with tempfile.TemporaryDirectory(prefix="hostile.rows.") as folder:
+        files = [Path(folder) / f"{number}.jsonl" for number in range(len(parts))]
+        children = [_child(part, file) for part, file in zip(parts, files, strict=True)]
+        failed = [child for child in children if os.waitpid(child, 0)[1]]
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(parts)} processes of the campaign failed")
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def _child(part: Callable[[], Iterable[Any]], file: Path) -> int:
+    """Start a child that writes what a part yields, a line each."""
+    if child := os.fork():
+        return child
+    code = 1
+    try:
+        with open(file, "w") as lines:
+            for row in part():
+                lines.write(json.dumps(row) + "\n")
+                lines.flush()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def told(found: list[dict[str, Any]]) -> str:

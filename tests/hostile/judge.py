@@ -10,11 +10,12 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,36 @@ def watched(
     return Seen(result, out, err, status, seconds, megabytes, outside)
 
 
+def real(folder: Path, words: Sequence[str], patience: float) -> Seen:
+    """The same of a command in a process that begins from nothing, as a user starts it."""
+    before, begun = _beside(folder), time.monotonic()
+    gone = ("NUMBA_THREADING_LAYER", "PYTHONSTARTUP")
+    environment = {k: v for k, v in os.environ.items() if k not in gone}
+    with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lacewing", *words, "--json"],
+            cwd=folder / "work",
+            env=environment | {"TMPDIR": str(folder / "tmp")},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        status, used, _ = _waited(process.pid, patience)
+        process.returncode = 0  # waited for already
+    out_text, err_text = (_text(folder / name) for name in ("out", "err"))
+    result: dict[str, Any] = {"injected": _injected(folder / "work")}
+    code = None if status is None else os.waitstatus_to_exitcode(status)
+    if code == 0 and out_text.strip().endswith("}"):
+        result["figures"] = steady(json.loads(out_text.strip().rpartition("\n")[2]))
+    else:
+        result["exit"] = code
+    outside = [f"changed {n}" for n, was in before.items() if _beside(folder).get(n) != was]
+    seconds = time.monotonic() - begun if used is None else used.ru_utime + used.ru_stime
+    megabytes = 0.0 if used is None else used.ru_maxrss / 1024
+    return Seen(result, out_text, err_text, status, seconds, megabytes, outside)
+
+
 def sort(seen: Seen, figures: Any, free: bool, longer: bool = False) -> Outcome:
     """Sort what a case left behind.
 
@@ -168,6 +199,8 @@ def _refusal(code: int, err: str) -> tuple[str, str]:
         return "traceback", lines[-1]
     if "not enough memory" in lines[-1]:
         return "memory", lines[-1]
+    if code == 0:  # help was asked for
+        return "clean", "help"
     if code != 2:
         return "unclear", f"exit code {code}: {lines[-1]}"
     if "╭" in err:  # what the parser of flags draws

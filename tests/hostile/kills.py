@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -202,6 +203,8 @@ def _ran(folder: Path, job: Job, after: float | None) -> int:
 
             traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
     begun = time.monotonic()
     while True:

@@ -34,6 +34,8 @@ class Attack:
     longer: bool = False
     """Whether more work was asked for than a case may take."""
     patience: float = PATIENCE
+    command: tuple[str, ...] | None = None
+    """The words of a command line, where that is what is attacked."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class Verb:
             del words[dice.randrange(len(words))]
             told = ["one word is missing"]
         probe = functools.partial(_run, words=tuple(words))
-        return Attack(" ".join(told), probe, True, self.starts, True, PATIENCE)
+        whole = None if any("\0" in word for word in words) else tuple(words)
+        return Attack(" ".join(told), probe, True, self.starts, True, PATIENCE, whole)
 
 
 def verbs(root: Path) -> dict[str, Verb]:
@@ -86,7 +87,9 @@ def verbs(root: Path) -> dict[str, Verb]:
         "tasks": Verb(("tasks", "--model", "run", "--task", "letters.jsonl", "--run"), _TASK),
         "prune": Verb(("prune", "--model", "run", *search, "--output", "new"), _TASK, 2),
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
-        "program": Verb(("program", *circuit, "--corpus", text, "--pairs", "2"), _CIRCUIT),
+        "program": Verb(
+            ("program", *circuit, "--corpus", text, "--pairs", "2"), _CIRCUIT, starts=True
+        ),
         "attack": Verb(("attack", *circuit, "--corpus", source, *_LITTLE), _CIRCUIT),
         "compare": Verb(("compare", *sides, *there, "--output", "comparison"), _COMPARISON),
         "sweep": Verb(
