@@ -129,12 +129,12 @@ def micro(seed: int = 0, dense: bool = False, bigram: bool = False) -> Model:
         for name, weight in network.named_parameters():
             if weight.ndim == 2 and "block" in name:
                 weight[weight == 0] = 1e-6
-    means = site_means(network, _text(letters, seed))
+    means = {k: mean.clone() for k, mean in site_means(network, _text(letters, seed)).items()}
     return Model(
         network=network,
         tokenizer=letters,
-        means={key: mean.clone() for key, mean in means.items()},
-        id=model_id(network),
+        means=means,
+        id=model_id(network, means, letters),
         source=f"micro {seed}",
         corpus="standard_library",
         validation_loss=1.0,
@@ -302,11 +302,12 @@ def busy(width: int) -> Model:
         if name.startswith("ln"):
             weight.fill_(1)
     text = torch.randint(letters.vocab_size, (64, 17))
+    means = {key: mean.clone() for key, mean in site_means(network, text).items()}
     return Model(
         network=network,
         tokenizer=letters,
-        means={key: mean.clone() for key, mean in site_means(network, text).items()},
-        id=model_id(network),
+        means=means,
+        id=model_id(network, means, letters),
         source="busy",
         corpus="standard_library",
         validation_loss=1.0,

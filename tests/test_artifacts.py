@@ -129,7 +129,11 @@ def test_failure_while_replacing_keeps_the_old(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that fails half-way leaves the old folder whole, and no rest beside it."""
-    monkeypatch.setattr(artifacts, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts.folders, "seal", interrupted)
     with pytest.raises(KeyboardInterrupt):
         artifacts.write_folder(folder, "thing", files={"raw.bin": b"new"}, replace=True)
     artifacts.read_manifest(folder, "thing", check_hash=True)

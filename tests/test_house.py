@@ -16,7 +16,11 @@ from lacewing.shapes import AXES
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
-errors  artifacts  progress  shapes  statistics
+errors
+
+artifacts/     files  values  tensors  locks  manifest  folders
+
+progress  shapes  statistics
 
 pages/         names  templating  svg  plots  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
@@ -29,7 +33,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  sites  layers  compact  transformer  weights  hooks  generate
+model/         config  saved  shipped  sites  layers  compact  transformer  weights  hooks  generate
                store
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
@@ -38,8 +42,8 @@ tasks/         pair  source  text  task  fit  selection  batch  scoring
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday
                userfile  registry  listing
-circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
-               circuit
+circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing
+               notebook  frame  circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
@@ -56,7 +60,7 @@ programs/      lines  rivals  reads  heads  reference  compile  names  text  lay
                simple  program
 attacks/       material  state  edits  search  attack
 comparison
-sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
+sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  commands  gather  page  build
 viewer/        answers  bundle  files  jobs  notes  sample  turns

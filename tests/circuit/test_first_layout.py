@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lacewing.circuit.circuit import Circuit, NodesOnly
+from lacewing.errors import ArtifactError
 from lacewing.verification.verify import Verification, saved_verification
 
 FOLDER = Path(__file__).parent / "first_layout"
@@ -67,5 +68,5 @@ def test_its_verification_is_read(tmp_path: Path) -> None:
 
 def test_a_verification_of_something_else() -> None:
     """Is refused, not guessed at."""
-    with pytest.raises(KeyError):
+    with pytest.raises(ArtifactError, match="no verification"):
         Verification.from_json({"tests": []})

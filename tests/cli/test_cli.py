@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import micro
+from lacewing import artifacts
 from lacewing.cli.app import main
 from lacewing.cli.prune import Prune
 from lacewing.tasks.pair import Pair
@@ -152,7 +153,7 @@ def test_verify_prints_the_published_form(answer: Json, circuit: str) -> None:
         assert low <= found[name]["loss"] <= high
         assert 20 == found[name]["random"]["count"]
     assert found["sufficient"]["verdict"] is True
-    assert found == json.loads((Path(circuit) / "verification.json").read_text())
+    assert found == artifacts.read_summed(Path(circuit) / "verification.json")
 
 
 def test_tasks_scores_a_model(answer: Json, runs: dict[str, str]) -> None:

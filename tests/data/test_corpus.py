@@ -282,3 +282,20 @@ def test_a_part_that_is_gone_is_not_passed_over(folder: Path) -> None:
     with pytest.raises(DataError, match="gone' is empty or gone: say where the text is") as error:
         Corpus.parse(f"{folder}+{gone}").summary()
     assert "--corpus" in str(error.value)
+
+
+def test_links_out_of_a_corpus_are_not_read(tmp_path: Path) -> None:
+    """A downloaded corpus cannot make another file its text; links inside it are fine."""
+    text, secret = tmp_path / "text", tmp_path / "secret.txt"
+    text.mkdir()
+    secret.write_text("a password\n")
+    (text / "link.txt").symlink_to(secret)
+    (text / "folder").symlink_to(tmp_path)
+    for pattern in (text, text / "*.txt", text / "**/*.txt"):
+        with pytest.raises(DataError, match="links out of it"):
+            list(Corpus.files(str(pattern)).documents())
+    (text / "own.txt").write_text("own\n")
+    (text / "same.txt").symlink_to(text / "own.txt")
+    corpus = Corpus.files(str(text))
+    assert ["own\n"] == [document.text for document in corpus.documents()]
+    assert (1, 1) == (corpus.summary().duplicates, corpus.summary().linked)

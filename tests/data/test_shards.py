@@ -7,7 +7,7 @@ import pytest
 
 from lacewing import artifacts
 from lacewing.data.corpus import Corpus
-from lacewing.data.shards import SPLITS, prepare
+from lacewing.data.shards import SPLITS, prepare, stored
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, ConfigError, DataError
 
@@ -78,7 +78,11 @@ def test_failure_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure while writing leaves no folder behind that could be taken for whole."""
-    monkeypatch.setattr(artifacts, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts.folders, "seal", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(Corpus.files(str(folder)), tmp_path / "tokens", vocab_size=400)
     assert [p.name for p in tmp_path.iterdir()] == ["text"]
@@ -100,3 +104,30 @@ def test_foreign_folder_is_not_overwritten(folder: Path, tmp_path: Path) -> None
     with pytest.raises(ArtifactError, match="nothing was overwritten"):
         prepare(Corpus.files(str(folder)), tmp_path / "mine", vocab_size=400)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_flipped_bit_is_noticed(folder: Path, tmp_path: Path) -> None:
+    """Tokens that are damaged are no tokens; prepared again, they are made anew, the same."""
+    corpus, place = Corpus.files(str(folder)), tmp_path / "tokens"
+    prepare(corpus, place, vocab_size=400)
+    before = (place / "train.bin").read_bytes()
+    (place / "train.bin").write_bytes(bytes([before[0] ^ 1]) + before[1:])
+    with pytest.raises(ArtifactError, match=r"train\.bin has another content"):
+        stored(place)
+    prepare(corpus, place, vocab_size=400)
+    assert before == (place / "train.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\xff" * 9, "has token 65535, its tokenizer 400 tokens"), (b"abc", "no whole number")],
+)
+def test_resealed_tokens(folder: Path, tmp_path: Path, content: bytes, said: str) -> None:
+    """Token ids that the tokenizer does not have are refused before a model sees them."""
+    place = tmp_path / "tokens"
+    prepare(Corpus.files(str(folder)), place, vocab_size=400)
+    (place / "validation.bin").write_bytes(content)
+    names = ["train.bin", "validation.bin", "tokenizer.json", "index.json"]
+    artifacts.seal(place, "tokens", names)
+    with pytest.raises(ArtifactError, match=said):
+        stored(place)

@@ -13,10 +13,10 @@ from typing import Any
 import letters
 import pytest
 
+from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.store import load
-from lacewing.sweep import lock
 from lacewing.sweep.gather import Found, gather
 from lacewing.sweep.pool import Pool
 from lacewing.sweep.run import sweep
@@ -51,7 +51,7 @@ def test_both_sides_have_the_same_budget(done: Path, found: Found) -> None:
         for target, budget in expected.items():
             folder = done / "jobs" / point / "tasks" / "first"
             counted = {
-                side: len(json.loads((folder / side / f"{target:g}.json").read_text()))
+                side: len(json.loads((folder / side / f"{target:g}.json").read_text())["trials"])
                 for side in ("sparse", "dense")
             }
             assert {"sparse": budget, "dense": budget} == counted
@@ -120,7 +120,7 @@ def test_a_foreign_folder_is_refused(place: Path, one: Pool, tmp_path: Path) -> 
 def test_two_sweeps_in_one_folder(done: Path, place: Path, one: Pool) -> None:
     """While one holds the folder, another gets one clear line."""
     with (
-        lock.locked(done, "free"),
+        artifacts.locked(done, "free"),
         pytest.raises(ConfigError, match=r"another sweep is running in .*--output") as refused,
     ):
         sweep(letters.config(place), done, one, quiet=True)
@@ -192,10 +192,10 @@ def test_killed_during_tuning_no_trial_is_lost(
     for name in ("manifest.json", "result.json", "dense/0.5.json"):
         (folder / name).unlink()
     shutil.rmtree(folder / "dense/0.5")
-    kept = json.loads((folder / "dense/0.15.json").read_text())[:2]
+    kept = json.loads((folder / "dense/0.15.json").read_text())["trials"][:2]
     (folder / "dense/0.15.json").write_text(json.dumps(kept))
     sweep(letters.config(place), output, one, quiet=True)
     assert numbers(found) == numbers(gather(output))
-    after = json.loads((folder / "dense/0.15.json").read_text())
+    after = json.loads((folder / "dense/0.15.json").read_text())["trials"]
     assert kept == after[:2]  # with the seconds they took then
     assert 3 == len(after)

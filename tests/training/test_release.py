@@ -23,7 +23,7 @@ def test_a_release_loads_as_the_rounded_model(run: Path, released: Path) -> None
         assert torch.equal(weight, weight.bfloat16().float()), name
         if name != "bigram":
             assert torch.equal(before.network.state_dict()[name].bfloat16().float(), weight), name
-    assert model_id(model.network) == model.id != before.id
+    assert model_id(model.network, model.means, model.tokenizer) == model.id != before.id
     assert 500 == int(torch.count_nonzero(model.network.bigram))
 
 

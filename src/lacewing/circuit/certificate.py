@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lacewing.circuit.facts import SavedCertificate
 from lacewing.tasks.pair import Pair
 
 CERTIFICATE = "certificate.json"
@@ -48,14 +49,10 @@ class Certificate:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any], pairs: Sequence[Pair]) -> "Certificate":
-        """What `as_json` wrote, with the pairs it was made on.
-
-        Raises:
-            KeyError, TypeError: it is no certificate.
-        """
+    def of(cls, saved: SavedCertificate, pairs: Sequence[Pair]) -> "Certificate":
+        """What `as_json` wrote, with the pairs it was made on."""
         nodes, edges = (
-            {name: row["loss_without"] for name, row in plain[kind].items()}
-            for kind in ("nodes", "edges")
+            {name: row.loss_without for name, row in rows.items()}
+            for rows in (saved.nodes, saved.edges)
         )
-        return cls(plain["target_loss"], plain["loss"], tuple(pairs), nodes, edges)
+        return cls(saved.target_loss, saved.loss, tuple(pairs), nodes, edges)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,39 +19,31 @@ from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.certificate import CERTIFICATE, Certificate
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes, edges_between
+from lacewing.circuit.facts import Ablation as Ablation
+from lacewing.circuit.facts import NodesOnly as NodesOnly
 from lacewing.circuit.folder import (
     ARRAYS,
     FACTS,
     KIND,
-    read_arrays,
-    read_certificate,
-    read_facts,
+    NOTES,
+    arrays_in,
+    certificate_in,
+    facts_in,
     seen_from,
     source_in,
 )
 from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
-from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines, read_pairs
-from lacewing.errors import ArtifactError, ConfigError, MismatchError
+from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
+from lacewing.errors import MismatchError
 from lacewing.model.sites import site_widths
-from lacewing.model.store import Model
+from lacewing.model.store import Model, same_model
 from lacewing.model.transformer import Transformer
+from lacewing.model.weights import FAMILIES
 from lacewing.tasks.pair import Pair
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-Ablation = Literal["mean", "zero", "resample"]
-
-
-@dataclass(frozen=True)
-class NodesOnly:
-    """What a circuit was before its edges were pruned."""
-
-    nodes: int
-    edges: int
-    loss: float
-    """Task loss on test prompts, nats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,24 +92,18 @@ class Circuit:
             ArtifactError: missing, damaged, or no circuit.
         """
         folder = Path(path)
-        artifacts.read_manifest(folder, KIND, check_hash=True)
-        plain = read_facts(folder)
-        try:
-            if plain.get("calibration"):
-                saved = plain["calibration"]
-                bias = {int(token): value for token, value in saved["bias"].items()}
-                plain["calibration"] = Calibration(saved["scale"], bias)
-            if plain.get("nodes_only"):
-                plain["nodes_only"] = NodesOnly(**plain["nodes_only"])
-            plain["config"] = PruneConfig.of(plain["config"])
-            plain["edits"] = tuple(plain.get("edits", ()))
-            plain["answers"] = tuple(plain["answers"])
-            plain["model_source"] = source_in(folder, plain["model_source"])
-            plain |= read_arrays(folder)
-            plain |= {"pairs": read_pairs(folder / PAIRS), "certificate": read_certificate(folder)}
-            return cls(**plain)
-        except (TypeError, KeyError, AttributeError, ConfigError) as error:
-            raise ArtifactError(f"{folder / FACTS} is of another version: {error}") from error
+        whole = artifacts.open_folder(folder, KIND)
+        _, facts = facts_in(whole)
+        plain: dict[str, Any] = {
+            field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)
+        }
+        if facts.calibration is not None:
+            bias = {int(token): value for token, value in facts.calibration.bias.items()}
+            plain["calibration"] = Calibration(facts.calibration.scale, bias)
+        plain["model_source"] = source_in(folder, facts.model_source)
+        plain["pairs"] = tuple(whole.lines(PAIRS, Pair))
+        plain |= arrays_in(whole) | {"certificate": certificate_in(whole)}
+        return cls(**plain)
 
     @property
     def seed(self) -> int:
@@ -166,18 +152,18 @@ class Circuit:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Circuit):
             return NotImplemented
-        return (self.model_id, self.task, self.node_names()) == (
-            other.model_id,
-            other.task,
-            other.node_names(),
-        ) and _edge_set(self) == _edge_set(other)
+        return (
+            same_model(self.model_id, other.model_id)
+            and (self.task, self.node_names()) == (other.task, other.node_names())
+            and _edge_set(self) == _edge_set(other)
+        )
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         return show(self)
 
     def __hash__(self) -> int:
-        return hash((self.model_id, self.task, tuple(self.node_names())))
+        return hash((self.model_id.partition("-")[0], self.task, tuple(self.node_names())))
 
     def __and__(self, other: "Circuit") -> "Circuit":
         return _combine(self, other, np.intersect1d, _both)
@@ -194,7 +180,7 @@ class Circuit:
         Raises:
             MismatchError: naming both models, or both tokenizers.
         """
-        if model.id != self.model_id:
+        if not same_model(model.id, self.model_id):  # circuits of old know the weights alone
             raise MismatchError(
                 f"the circuit for {self.task} belongs to model {self.model_id} "
                 f"({self.model_source}), but {model.source} is model {model.id}: pass the model it "
@@ -213,6 +199,21 @@ class Circuit:
                     f"the circuit for {self.task} has no channels that fit site {key} of width "
                     f"{width} of {model.source}: damaged, prune again"
                 )
+        self._check_rest(model)
+
+    def _check_rest(self, model: Model) -> None:
+        """Refuse sites, edges and tokens that the model does not have."""
+        config = model.network.config
+        families = {f"{layer}.{name}" for layer in range(config.n_layer) for name in FAMILIES}
+        odd = sorted(self.nodes.keys() - site_widths(config).keys())
+        odd += sorted(self.edges.keys() ^ families)
+        tokens = [*self.answers, *(self.calibration.bias if self.calibration else ())]
+        odd += [f"token {token}" for token in tokens if not 0 <= token < config.vocab_size]
+        if odd:
+            raise MismatchError(
+                f"the circuit for {self.task} and {model.source} do not both have {odd[0]}: "
+                "damaged, prune again"
+            )
 
     def save(self, path: str | Path, *, replace: bool = False) -> None:
         """Write the circuit's folder.
@@ -247,6 +248,7 @@ class Circuit:
             tensors={ARRAYS: arrays},
             files=files,
             replace=replace,
+            keep=(NOTES,),
         )
 
 
@@ -265,7 +267,7 @@ def _plain(value: Any) -> Any:
 def _combine(
     a: Circuit, b: Circuit, on_nodes: Callable[..., np.ndarray], on_edges: Callable[..., set[Any]]
 ) -> Circuit:
-    if a.model_id != b.model_id:
+    if not same_model(a.model_id, b.model_id):
         raise MismatchError(
             f"circuits of two models cannot be combined: {a.model_id} and {b.model_id}"
         )

@@ -1,9 +1,11 @@
 """How a circuit is searched for. Plain values only; no torch is imported here."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from lacewing.artifacts import EXACT
 from lacewing.errors import ConfigError
 
 Constraint = Literal["attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
@@ -25,6 +27,8 @@ class PruneConfig:
     Raises:
         ConfigError: a value out of its range.
     """
+
+    __pydantic_config__ = EXACT
 
     target_loss: float = 0.15
     """Task loss the circuit must reach, in nats; ln 2 is chance."""
@@ -137,7 +141,8 @@ class PruneConfig:
         named = {RENAMED.get(name, name): value for name, value in saved.items()}
         said = {f.name: named[f.name] for f in fields(cls) if f.name in named}
         if "constraints" in said:
-            said["constraints"] = tuple(said["constraints"])  # JSON has lists
+            with suppress(TypeError):  # what is none of a kind is refused by its type
+                said["constraints"] = tuple(said["constraints"])  # JSON has lists
         return said
 
     def as_json(self) -> dict[str, Any]:

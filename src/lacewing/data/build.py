@@ -29,14 +29,23 @@ import torch
 from lacewing import artifacts
 from lacewing.data import near
 from lacewing.data.code import without_prose
-from lacewing.data.corpus import BUILT, INDEX, PARTS, TEXT, decoded, is_built
+from lacewing.data.corpus import (
+    BUILT,
+    INDEX,
+    LARGEST_TEXT,
+    PARTS,
+    TEXT,
+    BuiltIndex,
+    decoded,
+    is_built,
+)
 from lacewing.data.filters import generated, left_out, unlike_code
 from lacewing.data.packages import Package, read_list
 from lacewing.data.shards import SAMPLE, TOGETHER
-from lacewing.data.source import Split
+from lacewing.data.source import Line, Split
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.data.wheels import Wheel, fetch
-from lacewing.errors import ConfigError
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.progress import progress
 
 RULES = 1
@@ -110,15 +119,16 @@ def check(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: a file is missing, damaged or changed, or the folder is no whole corpus.
     """
-    artifacts.read_manifest(folder, BUILT, check_hash=True)
-    saved: dict[str, Any] = artifacts.read_json(folder / INDEX)
+    whole = artifacts.open_folder(folder, BUILT)
+    whole.check()
+    saved: dict[str, Any] = whole.json(INDEX)
     return saved
 
 
 def _finished(output: Path, key: str) -> dict[str, Any]:
-    artifacts.read_manifest(output, BUILT)
-    saved: dict[str, Any] = artifacts.read_json(output / INDEX)
-    if saved["list"] != key:
+    whole = artifacts.open_folder(output, BUILT)
+    saved: dict[str, Any] = whole.json(INDEX)
+    if whole.read(INDEX, BuiltIndex).list != key:
         raise ConfigError(
             f"{output} holds the corpus of another list: choose another --output; nothing was "
             "overwritten"
@@ -134,11 +144,7 @@ def _key(packages: Sequence[Package]) -> str:
 def _part(package: Package, parts: Path) -> None:
     """One package's files after the filters, as a whole folder."""
     folder = parts / package.label
-    facts = folder / "facts.json"
-    if (folder / artifacts.MANIFEST).exists() and artifacts.read_json(facts)["key"] == [
-        RULES,
-        package.hash,
-    ]:
+    if _made_as(folder) == (RULES, package.hash):
         return
     with tempfile.TemporaryDirectory(dir=_made(parts)) as temporary:
         wheel = Wheel(fetch(package, Path(temporary)), package)
@@ -164,6 +170,29 @@ def _part(package: Package, parts: Path) -> None:
         tensors={"signatures.safetensors": {"values": _signatures(code for _, code in kept)}},
         replace=True,
     )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """facts.json of a part."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    key: tuple[int, str]
+    """Rules, and the hash of the wheel."""
+    licence: str
+    dropped: tuple[tuple[str, str], ...]
+    """Path and reason of every file that was left out."""
+
+
+def _made_as(folder: Path) -> tuple[int, str] | None:
+    """What a part was made by; None where it is not whole, and so made anew."""
+    try:
+        whole = artifacts.open_folder(folder, "part")
+        whole.check()
+        return whole.read("facts.json", _Facts).key
+    except ArtifactError:
+        return None
 
 
 def _filtered(path: str, content: bytes | None) -> tuple[str | None, str]:
@@ -216,13 +245,14 @@ def _own(
 ) -> tuple[Tally, list[tuple[str, str]], list[dict[str, str]]]:
     """A package's tally, the files that are its own, and those that are not."""
     folder = parts / package.label
-    artifacts.read_manifest(folder, "part")
-    facts = artifacts.read_json(folder / "facts.json")
-    tally = Tally(package, facts["licence"], dropped=Counter(r for _, r in facts["dropped"]))
-    gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts["dropped"]]
-    values = artifacts.read_tensors(folder / "signatures.safetensors")["values"].numpy()
+    part = artifacts.open_folder(folder, "part")
+    facts = part.read("facts.json", _Facts)
+    tally = Tally(package, facts.licence, dropped=Counter(r for _, r in facts.dropped))
+    gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts.dropped]
+    values = part.tensors("signatures.safetensors")["values"].numpy()
     kept = []
-    for (path, code), row in zip(_rows(folder / "files.jsonl"), values, strict=True):
+    rows = part.lines("files.jsonl", Line, LARGEST_TEXT)
+    for (path, code), row in zip(rows, values, strict=True):
         key = f"{package.label}/{path}"
         digest = hashlib.sha256(code.encode()).hexdigest()
         whole = row.astype(np.uint32) if row.any() else None
@@ -312,10 +342,7 @@ def _line(row: object) -> bytes:
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
     """Paths and code of a file of lines."""
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            name, code = json.loads(line)
-            yield name, code
+    yield from artifacts.read_lines(path, Line, LARGEST_TEXT)
 
 
 def _made(folder: Path) -> Path:

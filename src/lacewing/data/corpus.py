@@ -11,7 +11,7 @@ in another Python version, or a vendored copy of it in another package, falls in
 
 import functools
 import hashlib
-import json
+import os
 import re
 import site
 import sysconfig
@@ -23,7 +23,7 @@ from lacewing import artifacts
 from lacewing.data import paths
 from lacewing.data.code import without_prose
 from lacewing.data.practice import with_practice
-from lacewing.data.source import CorpusSummary, Found, Source, Split
+from lacewing.data.source import CorpusSummary, Found, Line, Source, Split
 from lacewing.errors import DataError
 
 SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85), ("task", 1.0))
@@ -31,6 +31,9 @@ SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85)
 
 LARGEST = 2_000_000
 """Bytes above which a file is data rather than code, and left out."""
+
+LARGEST_TEXT = 2**31
+"""Bytes above which the text of one package of a built corpus is none."""
 
 TESTS = frozenset(
     ("test", "tests", "testing", "idle_test", "lib2to3", "site-packages", "__pycache__", "_bundled")
@@ -231,9 +234,10 @@ class Corpus:
                     yield Document(found.path, text, split)
         if not seen:
             skipped = summary.not_utf8 + summary.unreadable + summary.too_large
+            links = f", {summary.linked} links out of it" if summary.linked else ""
             raise DataError(
-                f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped); "
-                f"{INSTEAD}"
+                f"corpus {self.spec!r} is empty: no readable text file there ({skipped} skipped"
+                f"{links}); {INSTEAD}"
             )
 
 
@@ -277,8 +281,34 @@ class _Glob:
         found = paths.files(self.pattern)
         if not found:
             raise DataError(f"corpus {self.pattern!r} is empty or gone: {INSTEAD}")
+        root = paths.root(self.pattern)
         for path, name in found:
-            yield from _content(path, name, summary)
+            if Path(os.path.realpath(path)).is_relative_to(root):
+                yield from _content(path, name, summary)
+            else:
+                summary.linked += 1
+
+
+@dataclass(frozen=True)
+class BuiltPackage:
+    """A package's row in corpus.json, as far as the text needs it."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    label: str
+    split: Split
+
+
+@dataclass(frozen=True)
+class BuiltIndex:
+    """The same of corpus.json itself."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    id: str
+    list: str
+    """Which list and rules it was built by."""
+    packages: tuple[BuiltPackage, ...]
 
 
 @dataclass(frozen=True)
@@ -287,17 +317,14 @@ class _Built:
 
     @property
     def id(self) -> str:
-        artifacts.read_manifest(self.folder, BUILT)
-        return str(artifacts.read_json(self.folder / INDEX)["id"])
+        return artifacts.open_folder(self.folder, BUILT).read(INDEX, BuiltIndex).id
 
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
-        artifacts.read_manifest(self.folder, BUILT)
-        for package in artifacts.read_json(self.folder / INDEX)["packages"]:
-            split = package["split"]
-            with open(self.folder / TEXT / f"{package['label']}.jsonl", encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
+        whole = artifacts.open_folder(self.folder, BUILT)
+        for package in whole.read(INDEX, BuiltIndex).packages:
+            rows = whole.lines(f"{TEXT}/{package.label}.jsonl", Line, LARGEST_TEXT)
             for path, text in rows:
-                yield Found(f"{package['label']}/{path}", text, split, clean=True)
+                yield Found(f"{package.label}/{path}", text, package.split, clean=True)
 
 
 def is_built(folder: Path) -> bool:

@@ -47,6 +47,21 @@ def files(pattern: str) -> list[tuple[Path, str]]:
     return [(path, name) for path, name in found if path.is_file()]
 
 
+def root(pattern: str) -> Path:
+    """The real folder that all files of a folder or a glob lie in; links out of it are not theirs.
+
+    Example:
+        >>> root("/usr/lib/**/*.py") == Path("/usr/lib").resolve()
+        True
+    """
+    whole = Path(pattern.replace(MARK, "/", 1))
+    steps = whole.parts
+    magic = next((i for i, step in enumerate(steps) if glob.has_magic(step)), len(steps))
+    place = Path(*steps[:magic]) if not whole.is_dir() else whole
+    real = Path(os.path.realpath(place))  # a link that was asked for by name is followed
+    return real if real.is_dir() else real.parent
+
+
 def parts(spec: str) -> list[str]:
     """The corpora that are joined by +; a path that exists may have a + of its own."""
     pieces = spec.split("+")

@@ -25,6 +25,17 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
+class _Index:
+    """index.json."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    key: str
+    """What the tokens were made from."""
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Shards:
     """Token ids of the training and validation text."""
 
@@ -75,23 +86,25 @@ def stored(folder: Path) -> Shards:
     """The tokens a folder holds, whatever they were made of.
 
     Raises:
-        ArtifactError: it holds none.
+        ArtifactError: it holds none, or they are damaged.
         DataError: they are too few for a sequence.
     """
-    artifacts.read_manifest(folder, "tokens")
-    index = artifacts.read_json(folder / "index.json")
-    tokens = {split: _mapped(folder / f"{split}.bin") for split in SPLITS}
+    whole = artifacts.open_folder(folder, "tokens")
+    index = whole.read("index.json", _Index)
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_bytes(whole.bytes(file.name), file)
+    tokens = {split: _mapped(whole.path(f"{split}.bin")) for split in SPLITS}
     for split, ids in tokens.items():
         if len(ids) < 2:
             raise DataError(
                 f"the {split} split in {folder} has only {len(ids)} tokens: more text is needed"
             )
-    return Shards(
-        Tokenizer.load(folder / "tokenizer.json"),
-        tokens["train"],
-        tokens["validation"],
-        index["summary"],
-    )
+        if int(ids.max()) >= tokenizer.vocab_size:
+            raise ArtifactError(
+                f"{folder / split}.bin has token {ids.max()}, its tokenizer {tokenizer.vocab_size} "
+                "tokens: damaged or foreign"
+            )
+    return Shards(tokenizer, tokens["train"], tokens["validation"], index.summary)
 
 
 def _write(corpus: Corpus, tokenizer: Tokenizer, folder: Path, key: str) -> None:
@@ -146,15 +159,18 @@ def _key(tokenizer: Tokenizer | None, vocab_size: int) -> str:
 def _key_of(folder: Path) -> str | None:
     """What the tokens in a folder were made from; None where the folder is not whole."""
     try:
-        artifacts.read_manifest(folder, "tokens")
-        return str(artifacts.read_json(folder / "index.json")["key"])
+        whole = artifacts.open_folder(folder, "tokens")
+        whole.check()  # what is damaged is made anew; what is not is checked once per process
+        return whole.read("index.json", _Index).key
     except ArtifactError:
         return None
 
 
 def _mapped(path: Path) -> np.ndarray:
-    if path.stat().st_size == 0:
+    if (size := path.stat().st_size) == 0:
         return np.zeros(0, dtype=np.uint16)
+    if size % 2:
+        raise ArtifactError(f"{path} has {size} bytes, no whole number of tokens: damaged")
     return np.memmap(path, dtype=np.uint16, mode="r")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 Split = Literal["train", "validation", "task"]
 
@@ -19,9 +19,18 @@ class CorpusSummary:
     """Files skipped because they are not UTF-8, or hold NUL bytes."""
     too_large: int = 0
     unreadable: int = 0
+    linked: int = 0
+    """Links that lead out of the corpus, which are not followed."""
     not_python: int = 0
     """Files skipped by `code:` because they do not parse."""
     per_split: dict[str, int] = field(default_factory=dict)
+
+
+class Line(NamedTuple):
+    """A file of a built corpus, as a line of JSON holds it."""
+
+    path: str
+    text: str
 
 
 @dataclass(frozen=True)

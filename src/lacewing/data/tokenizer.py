@@ -33,6 +33,10 @@ def _byte_signs() -> dict[str, int]:
 _BYTE_OF = _byte_signs()
 
 
+LARGEST = 2**26
+"""Bytes of the largest tokenizer.json that is read."""
+
+
 class Tokenizer:
     """Text to token ids and back."""
 
@@ -78,20 +82,35 @@ class Tokenizer:
         Raises:
             ArtifactError: missing, damaged, or without an end-of-text token.
         """
-        try:
-            return cls.from_bytes(Path(path).read_bytes())
-        except FileNotFoundError as error:
-            raise ArtifactError(f"no tokenizer at {path}") from error
+        if not Path(path).exists():
+            raise ArtifactError(f"no tokenizer at {path}")
+        return cls.from_bytes(artifacts.read_bytes(Path(path), LARGEST), path)
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "Tokenizer":
-        """A tokenizer from the content of its file."""
+    def from_bytes(cls, content: bytes, path: str | Path = "this") -> "Tokenizer":
+        """A tokenizer from the content of its file.
+
+        Args:
+            content: What a tokenizer.json holds.
+            path: Its file, for the error.
+
+        Raises:
+            ArtifactError: damaged, or without an end-of-text token.
+        """
+        try:
+            artifacts.parse_json(content, path)  # bounded in depth and digits, which Rust's is not
+        except ArtifactError as error:
+            raise ArtifactError(f"{path} is no tokenizer.json ({error.__cause__})") from error
         try:
             return cls(tokenizers.Tokenizer.from_str(content.decode("utf-8")))
         except ArtifactError:
             raise
-        except Exception as error:  # the library raises bare Exception for a file it cannot read
-            raise ArtifactError(f"this is no tokenizer.json ({error})") from error
+        except BaseException as error:
+            # Bare Exception for a file it cannot read; where it panics, a BaseException of its own.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise ArtifactError(f"{path} is no tokenizer.json ({reason})") from error
 
     def to_bytes(self) -> bytes:
         """The content of its file."""

@@ -61,12 +61,15 @@ def _machine() -> str:
 
 def _read(path: Path) -> float | None:
     try:
-        return float(json.loads(path.read_text())["density"])
+        density = float(json.loads(path.read_text())["density"])
     except OSError:  # not there
         return None
-    except (ValueError, KeyError, TypeError):  # damaged: measured anew
-        path.unlink(missing_ok=True)
-        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        density = -1.0
+    if 0 <= density <= MOST:
+        return density
+    path.unlink(missing_ok=True)  # damaged: measured anew
+    return None
 
 
 def _writable(folder: Path) -> bool:

@@ -11,10 +11,17 @@ even -0.0 comes back to the bit. Dense tensors are written whole, as bfloat16 wh
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lacewing.artifacts import check_tensors, check_values
+from lacewing.errors import ArtifactError
+
+TYPES = (torch.float32, torch.bfloat16)
+"""What weights are written as."""
+PARTS = ("count", "column", "value")
 DENSEST = 0.5
 """Share of nonzeros above which a matrix is written whole."""
 
@@ -35,18 +42,59 @@ def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, st
     return packed, shapes
 
 
-def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, str]) -> dict[str, Tensor]:
-    """The float32 tensors that `pack` was given."""
-    tensors = {}
-    for name, shape in shapes.items():
-        rows, columns = map(int, shape.split("x"))
-        row = torch.arange(rows).repeat_interleave(packed[f"{name}.count"].long())
-        whole = torch.zeros(rows, columns)
-        whole[row, packed[f"{name}.column"].long()] = packed[f"{name}.value"].float()
-        tensors[name] = whole
-    parts = {f"{name}.{part}" for name in shapes for part in ("count", "column", "value")}
-    whole_tensors = {name: t.float() for name, t in packed.items() if name not in parts}
-    return tensors | whole_tensors
+def unpack(
+    packed: Mapping[str, Tensor],
+    written: Mapping[str, str],
+    shapes: Mapping[str, tuple[int, ...]],
+    where: Path,
+) -> dict[str, Tensor]:
+    """The float32 tensors that `pack` was given.
+
+    Args:
+        packed: The compact tensors.
+        written: Their metadata: the shapes of those that are not written whole.
+        shapes: What they have to be, by the model's configuration.
+        where: The file, for errors.
+
+    Raises:
+        ArtifactError: tensors of another model, or none that `pack` makes; nothing of the size that
+            a damaged file asks for is made.
+    """
+    sparse = {name: shapes[name] for name in written.keys() & shapes.keys()}
+    for name, shape in sparse.items():
+        if written[name] != "x".join(map(str, shape)):
+            raise ArtifactError(
+                f"{where}: {name} is {written[name][:40]} in the file, {shape} by its "
+                "configuration: of another model"
+            )
+    for name in sorted(written.keys() - shapes.keys()):
+        raise ArtifactError(f"{where} holds the tensors of another model: {name[:80]!r} is unknown")
+    parts = {f"{name}.{part}" for name in sparse for part in PARTS}
+    wholes = {name: t for name, t in packed.items() if name not in parts}
+    rest = {name: shape for name, shape in shapes.items() if name not in sparse}
+    check_tensors(wholes, where, rest, TYPES)
+    tensors = {name: t.to(torch.float32, copy=True) for name, t in wholes.items()}
+    for name, shape in sparse.items():
+        tensors[name] = _spread(packed, name, shape, where)
+    return tensors
+
+
+def _spread(packed: Mapping[str, Tensor], name: str, shape: tuple[int, ...], where: Path) -> Tensor:
+    """One matrix, from the counts, columns and values of its nonzeros."""
+    found = [packed.get(f"{name}.{part}") for part in PARTS]
+    counts, columns, values = (torch.zeros(0) if part is None else part for part in found)
+    known = counts.dtype == columns.dtype == torch.uint16 and counts.shape == shape[:1]
+    fitting = known and columns.ndim == 1 and columns.shape == values.shape
+    if not fitting or int((rows := counts.long()).sum()) != len(values):
+        raise ArtifactError(f"{where} is no compact lacewing model ({name}): damaged or foreign")
+    check_values(values, where, name, TYPES)
+    column = columns.long()
+    if len(column) and int(column.max()) >= shape[1]:
+        raise ArtifactError(f"{where}: {name} has a column beyond {shape[1]}: damaged or foreign")
+    row = torch.arange(shape[0]).repeat_interleave(rows)
+    whole = torch.zeros(shape)
+    whole[row, column] = values.float()
+    return whole
 
 
 def _narrow(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lacewing.artifacts import EXACT
 from lacewing.errors import ConfigError
 
 BLOCK_SITES = (
@@ -16,14 +17,29 @@ BLOCK_SITES = (
 )
 """The eight sites of a block, in the order they are computed (paper Fig. 12)."""
 
+LARGEST = {
+    "n_layer": 1024,
+    "d_model": 2**16,
+    "d_head": 2**16,
+    "d_mlp": 2**18,
+    "vocab_size": 2**18,
+    "context": 2**17,
+    "d_position": 2**16,
+}
+"""Beyond any model that is meant; what is larger is a slip, or a file that wants all memory."""
+MOST_PARAMETERS = 2**32
+"""The same for their number: 16 GiB in float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Shape of one transformer; dense and sparse models are the same class.
 
     Raises:
-        ConfigError: a size that does not fit the others, naming both.
+        ConfigError: a size out of its bounds, or that does not fit the others, naming both.
     """
+
+    __pydantic_config__ = EXACT
 
     n_layer: int = 3
     """Blocks, each attention then MLP."""
@@ -50,9 +66,18 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
-        for name in ("n_layer", "d_model", "d_head", "d_mlp", "vocab_size", "context"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, most in LARGEST.items():
+            least, value = int(name != "d_position"), getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} must be at least {least}, not {value}")
+            if value > most:
+                raise ConfigError(f"{name} must be at most {most:,}, not {value:,}")
+        if self.parameters > MOST_PARAMETERS:
+            raise ConfigError(
+                f"n_layer {self.n_layer}, d_model {self.d_model}, d_mlp {self.d_mlp} and "
+                f"vocab_size {self.vocab_size} make {self.parameters:,} parameters: at most "
+                f"{MOST_PARAMETERS:,}"
+            )
         if self.d_model % self.d_head:
             raise ConfigError(
                 f"d_model {self.d_model} is not a multiple of d_head {self.d_head}: change one"
@@ -74,6 +99,14 @@ class ModelConfig:
     def d_read(self) -> int:
         """Channels that attention and MLP read: the residual stream and the positions beside it."""
         return self.d_model + self.d_position
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the matrices of the model, which is all but a few of its parameters."""
+        read, d, vocab = self.d_read, self.d_model, self.vocab_size
+        block = 3 * d * read + d * d + self.d_mlp * (read + d)
+        tables = 2 * vocab * d + self.context * self.d_position
+        return self.n_layer * block + tables + (vocab**2 if self.bigram else 0)
 
     def survivors(self, site: str, width: int) -> int | None:
         """How many of a site's `width` channels AbsTopK keeps; None where it does not act."""

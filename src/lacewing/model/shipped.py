@@ -8,6 +8,7 @@ from pathlib import Path
 from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, did_you_mean
+from lacewing.model.saved import SavedConfig, Summary
 
 BUILTIN = "builtin:"
 
@@ -72,16 +73,17 @@ def _home() -> Path:
 
 
 def _facts(name: str) -> Shipped:
-    folder = _home() / name
-    saved, summary = (artifacts.read_json(folder / f"{n}.json") for n in ("config", "summary"))
-    listed = artifacts.read_manifest(folder, "run")["files"].values()
+    whole = artifacts.open_folder(_home() / name, "run", links=True)
+    saved, summary = whole.read("config.json", SavedConfig), whole.read("summary.json", Summary)
+    density = saved.training["density"]
+    assert isinstance(density, int | float)
     return Shipped(
         name=BUILTIN + name,
-        layers=saved["model"]["n_layer"],
-        width=saved["model"]["d_model"],
-        density=saved["training"]["density"],
-        validation_loss=summary["validation_loss"],
-        vocabulary=saved["model"]["vocab_size"],
-        bytes=sum(file["size"] for file in listed),
-        corpus=saved["corpus"],
+        layers=saved.model.n_layer,
+        width=saved.model.d_model,
+        density=density,
+        validation_loss=summary.validation_loss,
+        vocabulary=saved.model.vocab_size,
+        bytes=whole.size,
+        corpus=saved.corpus,
     )

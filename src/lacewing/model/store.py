@@ -1,15 +1,17 @@
 """Models on disk: a folder with config.json, tokenizer.json, means.safetensors and the weights.
 
 The weights are `model.safetensors`, or `model.compact.safetensors` (see `compact`), exact to the
-bit. A model is known by its id, a hash of its weights, so that a circuit can say whose it is.
+bit. A model is known by its id, a hash of all it computes with, so that a circuit can say whose it
+is. Files are compared with the sums in the manifest as they are read, and their tensors with what
+the configuration asks for before anything of its size is made.
 """
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,14 +21,16 @@ from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
-from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
-from lacewing.model.shipped import folder_of
+from lacewing.model.saved import SavedConfig, Summary
+from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
 
 WHOLE, COMPACT = "model.safetensors", "model.compact.safetensors"
 MEANS = "means.safetensors"
+HEADER = 2**24
+"""Bytes that names and shapes may take in a file of weights."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Model:
     means: Mapping[str, Float[Tensor, " channel"]]
     """Mean of every site over the pretraining text, after AbsTopK."""
     id: str
-    """First 16 hexadecimal digits of a hash of the weights."""
+    """See `model_id`."""
     source: str
     """Where it was loaded from: a folder, or builtin:NAME."""
     corpus: str
@@ -82,13 +86,44 @@ class Model:
         )
 
 
-def model_id(network: Transformer) -> str:
-    """The id of a model: a hash over its parameters' names and exact values."""
+def weights_id(network: Transformer) -> str:
+    """A hash over the parameters' names and exact values: 16 hexadecimal digits.
+
+    It was a model's whole id once; circuits and runs of that time have it still.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def model_id(
+    network: Transformer, means: Mapping[str, Float[Tensor, " channel"]], tokenizer: Tokenizer
+) -> str:
+    """The id of a model, `WEIGHTS-REST`: hashes over all that its answers depend on.
+
+    WEIGHTS is `weights_id`; REST are eight digits over configuration, site means and tokenizer.
+    """
+    config = dataclasses.asdict(network.config)
+    digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
+    for name, mean in sorted(means.items()):
+        digest.update(name.encode())
+        digest.update(mean.detach().cpu().float().contiguous().numpy().tobytes())
+    return f"{weights_id(network)}-{digest.hexdigest()[:8]}"
+
+
+def same_model(one: str, other: str) -> bool:
+    """Whether two ids are of one model, as far as both can say: old ones know the weights alone.
+
+    Example:
+        >>> same_model("4e364f99934e96e0", "4e364f99934e96e0-5f0c21d9")
+        True
+        >>> same_model("4e364f99934e96e0-00000000", "4e364f99934e96e0-5f0c21d9")
+        False
+    """
+    (weights, _, rest), (others, _, its) = one.partition("-"), other.partition("-")
+    return weights == others and (not rest or not its or rest == its)
 
 
 def parameters(network: Transformer) -> dict[str, Tensor]:
@@ -100,76 +135,65 @@ def load(source: str | Path) -> Model:
     """Load a model from a run folder, or from the package (`builtin:NAME`).
 
     Raises:
-        ArtifactError: the folder is missing, unfinished, of another kind, or its files are
-            truncated or do not fit the configuration.
+        ArtifactError: the folder is missing, unfinished, of another kind, or a file in it is
+            damaged, edited, or does not fit the configuration.
     """
     folder = folder_of(source)
-    artifacts.read_manifest(folder, "run")
-    saved = artifacts.read_json(folder / "config.json")
-    network = Transformer(model_config(saved["model"], folder))
-    _fill(network, folder)
+    # Installers may make the package's own files links into their store.
+    whole = artifacts.open_folder(folder, "run", links=str(source).startswith(BUILTIN))
+    saved = whole.read("config.json", SavedConfig)
+    summary = whole.read("summary.json", Summary)
+    with torch.device("meta"):  # nothing is drawn, and nothing of its size is made
+        network = Transformer(saved.model)
+    _fill(network, whole)
     network.eval().requires_grad_(False)
-    means = artifacts.read_tensors(folder / MEANS)
-    for key, width in site_widths(network.config).items():
-        if key not in means or means[key].shape != (width,):
-            raise ArtifactError(
-                f"{folder / MEANS} has no {width} means for site {key}: not of this model"
-            )
-    summary = artifacts.read_json(folder / "summary.json")
+    means = whole.tensors(MEANS)
+    widths = {key: (width,) for key, width in site_widths(network.config).items()}
+    artifacts.check_tensors(means, folder / MEANS, widths, (torch.float32,))
+    tokenizer = Tokenizer.from_bytes(whole.bytes("tokenizer.json"), folder / "tokenizer.json")
+    if tokenizer.vocab_size > saved.model.vocab_size:
+        raise ArtifactError(
+            f"{folder / 'tokenizer.json'} has {tokenizer.vocab_size} tokens, the model knows "
+            f"{saved.model.vocab_size}: the tokenizer of another model"
+        )
     return Model(
         network=network,
-        tokenizer=Tokenizer.load(folder / "tokenizer.json"),
+        tokenizer=tokenizer,
         means=means,
-        id=model_id(network),
+        id=model_id(network, means, tokenizer),
         source=str(source),
-        corpus=saved["corpus"],
-        validation_loss=summary["validation_loss"],
-        training=saved["training"],
+        corpus=saved.corpus,
+        validation_loss=summary.validation_loss,
+        training=saved.training,
     )
-
-
-def model_config(saved: Mapping[str, object], folder: Path) -> ModelConfig:
-    """The configuration in a saved file; keys of other versions are refused by name."""
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    unknown = set(saved) - known
-    if unknown:
-        raise ArtifactError(
-            f"{folder / 'config.json'} has unknown model keys {sorted(unknown)}: made by another "
-            "version of lacewing"
-        )
-    # JSON knows no tuples.
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-    return ModelConfig(**values)
 
 
 def write_compact(path: Path, network: Transformer) -> None:
     """Write the weights in compact form."""
+    artifacts.write_bytes(path, compact_bytes(network))
+
+
+def compact_bytes(network: Transformer) -> bytes:
+    """The weights in compact form, as their file holds them."""
     packed, shapes = compact.pack(parameters(network))
-    artifacts.write_tensors(path, packed, metadata=shapes)
+    return artifacts.tensor_bytes(packed, shapes)
 
 
-def _fill(network: Transformer, folder: Path) -> None:
-    whole = folder / WHOLE
-    if whole.exists():
-        tensors = artifacts.read_tensors(whole)
+def _fill(network: Transformer, whole: artifacts.Whole) -> None:
+    """Give a network without values those of a folder, after all of them were looked at."""
+    shapes = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+    # Compact or not, no matrix takes more than eight bytes a number.
+    most = 8 * sum(t.numel() for t in network.state_dict().values()) + HEADER
+    if WHOLE in whole:
+        path, found = whole.folder / WHOLE, whole.tensors(WHOLE, most)
+        artifacts.check_tensors(found, path, shapes, compact.TYPES)
+        # Copied, because what is mapped from a file is not aligned.
+        tensors = {name: t.to(torch.float32, copy=True) for name, t in found.items()}
     else:
-        path = folder / COMPACT
-        packed = artifacts.read_tensors(path)
-        try:
-            tensors = compact.unpack(packed, artifacts.read_metadata(path))
-        except (KeyError, IndexError, ValueError, RuntimeError) as error:
-            raise ArtifactError(f"{path} is no compact lacewing model ({error})") from error
-    expected = network.state_dict()
-    if set(tensors) != set(expected):
-        odd = sorted(set(tensors) ^ set(expected))
-        raise ArtifactError(
-            f"{folder} holds the weights of another model: {odd[0]} is in only one of file and "
-            "config"
-        )
-    for name, tensor in expected.items():
-        if tensors[name].shape != tensor.shape:
-            raise ArtifactError(
-                f"{folder}: {name} is {tuple(tensors[name].shape)} in the file, "
-                f"{tuple(tensor.shape)} by config.json: weights of another model"
-            )
-    network.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
+        path = whole.folder / COMPACT
+        packed = whole.tensors_and_metadata(COMPACT, most)
+        tensors = compact.unpack(*packed, shapes, path)
+    network.load_state_dict(tensors, assign=True)
+
+
+artifacts.adapter(SavedConfig), artifacts.adapter(Summary)  # made here, so that no load waits

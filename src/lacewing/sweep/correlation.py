@@ -16,6 +16,7 @@ from lacewing import artifacts
 from lacewing.statistics import interval, weighted_correlation
 from lacewing.sweep.gather import Found, Row
 from lacewing.sweep.jobs import LOSSES
+from lacewing.sweep.points import MODEL
 
 SMALLEST = 1e-4
 RESAMPLES = 400
@@ -85,7 +86,7 @@ class _Ranks:
 
 def losses_of(output: Path, point: str) -> dict[str, np.ndarray]:
     """Token losses of a model and its twin, [sequence, token] nats, by side."""
-    tensors = artifacts.read_tensors(output / "jobs" / point / "model" / LOSSES)
+    tensors = artifacts.open_folder(output / "jobs" / point / "model", MODEL).tensors(LOSSES)
     return {side: tensor.numpy() for side, tensor in tensors.items()}
 
 

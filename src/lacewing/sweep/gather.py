@@ -6,8 +6,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.sweep.config import SweepConfig, read_config
-from lacewing.sweep.jobs import MODEL, RESULT, TASK
-from lacewing.sweep.points import Point, points
+from lacewing.sweep.points import MODEL, RESULT, TASK, Point, points
 from lacewing.sweep.work import Job, failure, finished
 from lacewing.tasks.registry import names
 
@@ -74,8 +73,12 @@ def _failure(job: Job, output: Path, failed: list[Row]) -> None:
 
 def _models(job: Job, output: Path, found: Found) -> None:
     folder = job.folder(output)
-    artifacts.read_manifest(folder, MODEL)
-    result = artifacts.read_json(folder / RESULT)
+    with artifacts.foreign(folder / RESULT):
+        _model_rows(artifacts.open_folder(folder, MODEL).json(RESULT), job, output, found)
+
+
+def _model_rows(result: Row, job: Job, output: Path, found: Found) -> None:
+    folder = job.folder(output)
     for side in SIDES:
         if result[side] is None:
             continue
@@ -89,15 +92,19 @@ def _models(job: Job, output: Path, found: Found) -> None:
 
 def _circuits(job: Job, output: Path, found: Found) -> None:
     folder = job.folder(output)
-    artifacts.read_manifest(folder, TASK)
-    result = artifacts.read_json(folder / RESULT)
+    with artifacts.foreign(folder / RESULT):
+        _circuit_rows(artifacts.open_folder(folder, TASK).json(RESULT), job, output, found)
+
+
+def _circuit_rows(result: Row, job: Job, output: Path, found: Found) -> None:
+    folder = job.folder(output)
     if result["error"]:
         found.failed.append({"job": job.label, "error": result["error"]})
     for side, score in result["sides"].items():
         found.scores.append(_point(job.point, side) | {"task": result["task"]} | score)
     for row in result["rows"]:
         circuit = row.get("circuit")
-        place = _relative(folder / circuit, output) if circuit else None
+        place = _relative(artifacts.inside(folder, circuit), output) if circuit else None
         about = {"task": result["task"], **row, "circuit": place}
         found.sizes.append(_point(job.point, row["side"]) | about)
 

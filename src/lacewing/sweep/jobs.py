@@ -25,17 +25,16 @@ from lacewing.errors import DataError
 from lacewing.model.store import Model, load
 from lacewing.model.transformer import Transformer
 from lacewing.sweep.config import SweepConfig
-from lacewing.sweep.points import Point, model_folder, task_folder
+from lacewing.sweep.points import MODEL, RESULT, TASK, Point, model_folder, task_folder
 from lacewing.sweep.tuning import Settings, smallest, tune
 from lacewing.sweep.twins import TOKENS, fit_twin, lend_tokens
 from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 from lacewing.training.evaluate import PIECE
 from lacewing.training.loop import train
-from lacewing.training.run import Run
+from lacewing.training.run import Run, read_summary
 
-MODEL, TASK = "sweep model", "sweep task"
-TOKENIZER, RESULT = "tokenizer.json", "result.json"
+TOKENIZER = "tokenizer.json"
 LOSSES = "losses.safetensors"
 
 
@@ -124,7 +123,7 @@ def task_job(
     folder, models = task_folder(output, point, task.name), model_folder(output, point)
     began = time.monotonic()
     names = [side for side in ("sparse", "dense") if (models / side / "manifest.json").exists()]
-    if artifacts.read_json(models / RESULT)["dense"] is None:
+    if not artifacts.open_folder(models, MODEL).json(RESULT).get("dense"):
         names = ["sparse"]
     sides = {side: load(models / side) for side in names}
     result: dict[str, Any] = {"point": dataclasses.asdict(point), "task": task.name}
@@ -184,6 +183,6 @@ def _rows(
 
 def _about(run: Run) -> dict[str, Any]:
     """What is said of a trained model."""
-    saved = artifacts.read_json(run.folder / "summary.json")
+    saved = read_summary(run.folder)
     keys = ("id", "validation_loss", "validation_tokens", "steps", "seconds", "nonzero")
     return {key: saved[key] for key in keys} | {"folder": run.folder.name}

@@ -11,6 +11,11 @@ from lacewing.pages.names import safe_name
 from lacewing.sweep.config import SweepConfig
 from lacewing.training.config import TrainConfig
 
+MODEL, TASK = "sweep model", "sweep task"
+"""Kinds of a job's folder."""
+RESULT = "result.json"
+"""What a job found."""
+
 
 @dataclass(frozen=True)
 class Point:

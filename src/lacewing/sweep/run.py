@@ -23,7 +23,6 @@ from lacewing.data.shards import prepare, tokenizer_for
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError
 from lacewing.progress import duration, say
-from lacewing.sweep import lock
 from lacewing.sweep.config import SweepConfig, read_config
 from lacewing.sweep.jobs import TOKENIZER
 from lacewing.sweep.points import points
@@ -60,7 +59,7 @@ def sweep(
     tasks = {get(name).name: name for name in config.tasks or names()}
     _check_place(output, config)
     busy = f"another sweep is running in {output}: wait for it, or choose another --output"
-    with lock.locked(output, busy):
+    with artifacts.locked(output, busy):
         _open(output, config)
         prunings = [Job(m.point, name) for m in models for name in tasks.values()]
         ledger = _Ledger(len(models) + len(prunings), quiet)
@@ -119,7 +118,7 @@ def _check_place(output: Path, config: SweepConfig) -> None:
         artifacts.check_same(output, "a sweep", old, new)
     elif output.exists() and not (
         output.is_dir()
-        and all(p.name.startswith((lock.NAME, f".{CONFIG}")) for p in output.iterdir())
+        and all(p.name.startswith((artifacts.LOCK, f".{CONFIG}")) for p in output.iterdir())
     ):
         raise ConfigError(
             f"{output} exists and is no sweep of lacewing: choose another --output; nothing was "

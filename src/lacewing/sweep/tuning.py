@@ -43,6 +43,8 @@ middles are near the paper's centres (Table 2); the paper's ranges are not publi
 class Trial:
     """One pruning."""
 
+    __pydantic_config__ = artifacts.EXACT
+
     settings: Settings
     """Values of what is searched."""
     edges: int | None
@@ -60,6 +62,15 @@ class Trial:
     def size(self) -> tuple[int, int] | None:
         """What trials are ranked by, smallest first."""
         return None if self.edges is None or self.nodes is None else (self.edges, self.nodes)
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """The file of a tuning."""
+
+    __pydantic_config__ = artifacts.EXACT
+
+    trials: tuple[Trial, ...]
 
 
 def tune(
@@ -87,7 +98,7 @@ def tune(
         ConfigError: more trials than given settings, and no Optuna.
     """
     file = place.with_name(place.name + ".json")
-    done = [_read(row, file) for row in artifacts.read_json(file)] if file.exists() else []
+    done = _trials(file)
     if len(done) >= trials:
         return done
     artifacts.recover(place)
@@ -106,7 +117,7 @@ def tune(
             if circuit is not None and smallest([*done, trial]) is trial:
                 circuit.save(place, replace=place.exists())
             done.append(trial)
-            artifacts.write_json(file, [dataclasses.asdict(t) for t in done])
+            artifacts.write_summed(file, {"trials": [dataclasses.asdict(t) for t in done]})
         asked.tell(done[number])
     return done
 
@@ -201,8 +212,13 @@ def _optuna() -> Any:
     return optuna
 
 
-def _read(row: Any, file: Path) -> Trial:
+def _trials(file: Path) -> list[Trial]:
+    """The trials that were made; none yet where there is no file. Old ones have no sum."""
+    if not file.exists():
+        return []
+    found = artifacts.read_json(file)
+    plain = {"trials": found} if isinstance(found, list) else artifacts.read_summed(file)
     try:
-        return Trial(**row)
-    except TypeError as error:
+        return list(artifacts.typed(plain, _Trials, file).trials)
+    except ArtifactError as error:
         raise ArtifactError(f"{file} holds no trials of a tuning ({error}): remove it") from error

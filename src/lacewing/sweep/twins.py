@@ -7,10 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lacewing import artifacts
 from lacewing.errors import ConfigError
 from lacewing.sweep.config import SweepConfig
-from lacewing.training.run import Run, finished
+from lacewing.training.run import Run, finished, read_run
 from lacewing.training.twin import NEAREST, WITHIN, train_twin, twin_config
 
 TOKENS = "tokens"
@@ -39,7 +38,7 @@ def fit_twin(output: Path, config: SweepConfig, folder: Path) -> tuple[Run | Non
     """
     sparse, dense = folder / "sparse", folder / "dense"
     if finished(dense):
-        return _run(dense), None
+        return read_run(dense), None
     changes: dict[str, Any] = {} if config.twin_width is None else {"d_model": config.twin_width}
     rate, tokens = twin_config(sparse).learning_rate, twin_config(sparse).tokens
     look = FIRST_LOOK
@@ -54,13 +53,13 @@ def fit_twin(output: Path, config: SweepConfig, folder: Path) -> tuple[Run | Non
             if not finished(place):
                 raise
             error = str(reason)
-            if _run(place).validation_loss < _run(sparse).validation_loss - WITHIN:
+            if read_run(place).validation_loss < read_run(sparse).validation_loss - WITHIN:
                 rate, tokens, look = rate / SLOWER, tokens * SLOWER, NEAREST
             else:
                 tokens *= LONGER
         else:
             place.rename(dense)
-            return _run(dense), None
+            return read_run(dense), None
     return None, f"none of {ATTEMPTS} twins met the sparse model's loss; the last: {error}"
 
 
@@ -68,8 +67,3 @@ def lend_tokens(output: Path, run: Path) -> None:
     """Copy the sweep's tokens into a run that has not begun, so that it need not make them."""
     if not finished(run) and not (run / TOKENS).exists():
         shutil.copytree(output / TOKENS, run / TOKENS)
-
-
-def _run(folder: Path) -> Run:
-    saved = artifacts.read_json(folder / "summary.json")
-    return Run(folder, saved["steps"], saved["validation_loss"], saved["seconds"])

@@ -13,9 +13,8 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.errors import LacewingError
 from lacewing.kernels.memory import keep_pages
-from lacewing.sweep import lock
 from lacewing.sweep.config import SweepConfig
-from lacewing.sweep.points import Point, model_folder, task_folder
+from lacewing.sweep.points import MODEL, RESULT, TASK, Point, model_folder, task_folder
 
 FAILED = "failed.json"
 PATIENCE = 60.0
@@ -56,6 +55,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class _Failed:
+    """failed.json."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    error: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a job."""
 
@@ -75,7 +83,7 @@ def failure(job: Job, output: Path) -> str | None:
     path = job.folder(output) / FAILED
     if finished(job, output) or not path.exists():
         return None
-    return str(artifacts.read_json(path)["error"])
+    return artifacts.read(path, _Failed).error
 
 
 def told(job: Job, output: Path, main_target: float) -> Outcome | None:
@@ -84,9 +92,11 @@ def told(job: Job, output: Path, main_target: float) -> Outcome | None:
         return Outcome(job, f"{job.label}: FAILED: {error}", failed=True)
     if not finished(job, output):
         return None
-    result = artifacts.read_json(job.folder(output) / "result.json")
-    line = _losses(result) if job.task is None else _sizes(result, main_target)
-    return Outcome(job, f"{job.label}: {line}; {result['seconds']:.0f} s")
+    whole = artifacts.open_folder(job.folder(output), MODEL if job.task is None else TASK)
+    with artifacts.foreign(whole.folder / RESULT):
+        result = whole.json(RESULT)
+        line = _losses(result) if job.task is None else _sizes(result, main_target)
+        return Outcome(job, f"{job.label}: {line}; {result['seconds']:.0f} s")
 
 
 def forget(job: Job, output: Path) -> None:
@@ -114,7 +124,7 @@ def work(job: Job, output: Path, config: SweepConfig, threads: int, driver: int)
     folder = job.folder(output)
     busy = f"{folder} is still being written by a process of a killed sweep: end that process"
     try:
-        with lock.locked(folder, busy, PATIENCE):
+        with artifacts.locked(folder, busy, PATIENCE):
             if not finished(job, output):  # it may have been, by the sweep that was killed
                 _do(job, output, config, threads)
     except Exception as error:  # the rest of the sweep goes on, whatever it is

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lacewing.artifacts import EXACT
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -28,6 +30,8 @@ class Pair:
 
     Source: datapoints of the paper's A.5.
     """
+
+    __pydantic_config__ = EXACT
 
     clean: str
     """Prompt of the first class."""

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lacewing.artifacts import read_bytes
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import DataError
+from lacewing.errors import ArtifactError, DataError
 from lacewing.tasks.fit import LONG, MERGED, fit
 from lacewing.tasks.pair import Draft
 from lacewing.tasks.task import Candidate, Task, seeded
 from lacewing.tasks.text import Part, divide
 
+LARGEST = 2**28
+"""Bytes of the largest file of pairs that is read."""
 KEYS = ("clean", "corrupted", "clean_answer", "corrupted_answer")
 
 
@@ -84,11 +87,14 @@ def read_pairs(path: Path) -> PairFile:
         DataError: file unreadable or without pairs, line that is no JSON object, missing
             key, value that is no text, two equal prompts or answers; naming file and line.
     """
+    if not path.exists():
+        raise DataError(f"cannot read the pairs in {path}: No such file or directory")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise DataError(f"cannot read the pairs in {path}: {reason}") from error
+        text = read_bytes(path, LARGEST).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read the pairs in {path}: it is not UTF-8 text") from error
+    except ArtifactError as error:
+        raise DataError(f"cannot read the pairs in {path}: {error}") from error
     different: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -112,6 +118,8 @@ def _read(line: str, place: str) -> Draft:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: not JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise DataError(f"{place}: not JSON of a sensible size ({error!s:.80})") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: a JSON object is wanted, with {_listed(KEYS)}, not {line:.40}")
     if missing := [key for key in KEYS if key not in record]:

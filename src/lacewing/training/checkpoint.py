@@ -5,6 +5,8 @@ follow from the step. `kill -9` at any moment loses at most the time since the l
 resumed run ends with the same weights, bit for bit on one CPU process.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,9 +14,23 @@ from torch import Tensor
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
+from lacewing.model.store import HEADER
 from lacewing.model.transformer import Transformer
+from lacewing.progress import say
 
-FOLDER = "checkpoint"
+FOLDER, KEPT = "checkpoint", "kept"
+STATE, TENSORS = "state.json", "state.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class _State:
+    """state.json."""
+
+    __pydantic_config__ = artifacts.EXACT
+
+    step: int
+    seconds: float
 
 
 def save_checkpoint(
@@ -36,10 +52,35 @@ def save_checkpoint(
     artifacts.write_folder(
         folder,
         "checkpoint",
-        json={"state.json": {"step": step, "seconds": seconds}},
-        tensors={"state.safetensors": tensors},
+        json={STATE: {"step": step, "seconds": seconds}},
+        tensors={TENSORS: tensors},
         replace=True,
     )
+
+
+def resume(
+    run: Path, network: Transformer, optimizer: torch.optim.Optimizer, steps: int
+) -> tuple[int, float]:
+    """Restore RUN/checkpoint or, where that is damaged, the newest whole one in RUN/kept.
+
+    Raises:
+        ArtifactError: it is damaged, or of another model, and no other is kept.
+    """
+    try:
+        return load_checkpoint(run, network, optimizer, steps=steps)
+    except ArtifactError as error:
+        kept = (p.name for p in (run / KEPT).glob("*") if p.name.isdecimal() and len(p.name) < 20)
+        for name in sorted(kept, key=int, reverse=True):
+            try:
+                found = load_checkpoint(run, network, optimizer, f"{KEPT}/{name}", steps=steps)
+            except ArtifactError:
+                continue
+            say(f"{error}; going on from {run / KEPT / name} instead")
+            return found
+        raise ArtifactError(
+            f"{error}. Nothing else is kept: remove {run / FOLDER} to train from the beginning, or "
+            "put a copy of it there"
+        ) from error
 
 
 def load_checkpoint(
@@ -47,10 +88,20 @@ def load_checkpoint(
     network: Transformer,
     optimizer: torch.optim.Optimizer,
     name: str | Path = FOLDER,
+    *,
+    steps: int | None = None,
 ) -> tuple[int, float]:
     """Restore the state of RUN/checkpoint; (0, 0.0), with nothing changed, where there is none.
 
-    A checkpoint that was kept on the way is found by its name, kept/STEP.
+    A checkpoint that was kept on the way is found by its name, kept/STEP. Nothing is changed before
+    all of it was looked at.
+
+    Args:
+        run: The run folder.
+        network: The model that gets the weights.
+        optimizer: Its optimizer, which gets the moments.
+        name: The checkpoint.
+        steps: Steps of the whole run; a state beyond them is no state of it.
 
     Returns:
         Steps finished, and seconds spent on them.
@@ -61,9 +112,25 @@ def load_checkpoint(
     folder = run / name
     if not folder.exists():
         return 0, 0.0
-    artifacts.read_manifest(folder, "checkpoint")
-    state = artifacts.read_json(folder / "state.json")
-    tensors = artifacts.read_tensors(folder / "state.safetensors")
+    whole = artifacts.open_folder(folder, "checkpoint")
+    state = whole.read(STATE, _State)
+    if state.step < 0 or state.seconds < 0 or (steps is not None and state.step > steps):
+        raise ArtifactError(
+            f"{folder / STATE} says {state.step} steps in {state.seconds:g} s, of a run of "
+            f"{steps}: damaged"
+        )
+    most = 3 * 4 * sum(p.numel() for p in network.parameters()) + HEADER
+    tensors = whole.tensors(TENSORS, most)
+    _check(tensors, network, folder)
+    for key, parameter in network.named_parameters():
+        parameter.data.copy_(tensors[f"weight/{key}"])
+        optimizer.state[parameter] = _moments(tensors, key, parameter)
+    return state.step, state.seconds
+
+
+def _check(tensors: Mapping[str, Tensor], network: Transformer, folder: Path) -> None:
+    """Refuse a state of another model, or one that no training can be in."""
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, parameter in network.named_parameters():
         saved = tensors.get(f"weight/{name}")
         if saved is None or saved.shape != parameter.shape:
@@ -72,15 +139,13 @@ def load_checkpoint(
                 f"{'missing' if saved is None else tuple(saved.shape)}, "
                 f"not {tuple(parameter.shape)}; train into a new folder"
             )
-        parameter.data.copy_(saved)
-        optimizer.state[parameter] = _moments(tensors, name, parameter)
-    return state["step"], state["seconds"]
+        shapes[f"weight/{name}"] = tuple(parameter.shape)
+        if f"step/{name}" in tensors:
+            shapes |= {f"{moment}/{name}": tuple(parameter.shape) for moment in MOMENTS}
+            shapes[f"step/{name}"] = tuple(tensors[f"step/{name}"].shape[:0])
+    artifacts.check_tensors(tensors, folder / TENSORS, shapes, (torch.float32,))
 
 
-def _moments(tensors: dict[str, Tensor], name: str, parameter: Tensor) -> dict[str, Tensor]:
-    on_device = {
-        moment: tensors[f"{moment}/{name}"].to(parameter.device)
-        for moment in ("exp_avg", "exp_avg_sq")
-        if f"{moment}/{name}" in tensors
-    }
-    return {"step": tensors[f"step/{name}"].to(parameter.device)} | on_device if on_device else {}
+def _moments(tensors: Mapping[str, Tensor], name: str, parameter: Tensor) -> dict[str, Tensor]:
+    known = (key for key in ("step", *MOMENTS) if f"{key}/{name}" in tensors)
+    return {key: tensors[f"{key}/{name}"].to(parameter.device) for key in known}

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from lacewing.artifacts import EXACT
 from lacewing.errors import ConfigError
 from lacewing.model.config import BLOCK_SITES, ModelConfig
 
@@ -25,6 +26,8 @@ class TrainConfig:
     Raises:
         ConfigError: values that cannot work together, naming both.
     """
+
+    __pydantic_config__ = EXACT
 
     # The dial.
     expansion: float = 1.25

@@ -14,6 +14,7 @@ import functools
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.progress import about, progress, say
-from lacewing.training.checkpoint import FOLDER, load_checkpoint, save_checkpoint
+from lacewing.training.checkpoint import FOLDER, KEPT, resume, save_checkpoint
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import block_density, check_density, densities, pfrac_at
 from lacewing.training.estimate import seconds_left
@@ -40,12 +41,12 @@ from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sam
 from lacewing.training.release import snapshot
 from lacewing.training.run import (
     FILES,
-    KEPT,
     Run,
     append_metrics,
     check_run,
     finished,
     open_run,
+    read_run,
     rewind_metrics,
 )
 
@@ -86,7 +87,6 @@ def train(
         MismatchError: the run to start from is of another shape or tokenizer.
     """
     from accelerate import Accelerator
-    from accelerate.utils import set_seed
 
     folder = Path(output)
     beginning = None if config.start is None else load(config.start)
@@ -94,7 +94,7 @@ def train(
         tokenizer = beginning.tokenizer
     check_run(folder, config, corpus, tokenizer)
     if finished(folder):
-        return _read_run(folder)
+        return read_run(folder)
     cpu = not torch.accelerator.is_available()
     accelerator = Accelerator(
         # Left to itself, Accelerate joins processes without a GPU to no group: each trains alone.
@@ -105,6 +105,29 @@ def train(
         project_dir=folder,
     )
     _check_batch(config, accelerator.num_processes)
+    busy = f"another training is running in {folder}: wait for it, or choose another --output"
+    with artifacts.locked(folder, busy) if accelerator.is_main_process else nullcontext():
+        trainer = _begin(config, corpus, folder, tokenizer, beginning, accelerator, quiet)
+        if trainer.main and not quiet:
+            say(f"training: {config.summary()}; {trainer.estimate(stop is not None)}")
+        run = trainer.run(stop, check_every)
+        with suppress(OSError):  # of Windows, which keeps a file that is open
+            (folder / artifacts.LOCK).unlink(missing_ok=True)
+        return run
+
+
+def _begin(
+    config: TrainConfig,
+    corpus: Corpus,
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    beginning: Model | None,
+    accelerator: "Accelerator",
+    quiet: bool,
+) -> "_Trainer":
+    """Prepare the text and the network, and what a run's folder has from the start."""
+    from accelerate.utils import set_seed
+
     with accelerator.main_process_first():
         if accelerator.is_main_process:
             artifacts.recover(folder / "tokens")
@@ -119,10 +142,7 @@ def train(
         _begin_with(network, beginning, shards.tokenizer)
     if accelerator.is_main_process:
         open_run(folder, config, model, corpus, shards.tokenizer)
-    trainer = _Trainer(config, folder, shards, network, accelerator, quiet)
-    if trainer.main and not quiet:
-        say(f"training: {config.summary()}; {trainer.estimate(stop is not None)}")
-    return trainer.run(stop, check_every)
+    return _Trainer(config, folder, shards, network, accelerator, quiet)
 
 
 class _Trainer:
@@ -139,7 +159,7 @@ class _Trainer:
         self.accelerator, self.quiet = accelerator, quiet
         self.main = accelerator.is_main_process
         self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
-        self.step, self.spent = load_checkpoint(folder, network, self.optimizer.optimizer)
+        self.step, self.spent = resume(folder, network, self.optimizer.optimizer, config.steps)
         self.step = self.step or config.start_step
         find_nonzeros(network, sampled_tokens(config, self.step))
         self.begun = time.monotonic()
@@ -152,7 +172,7 @@ class _Trainer:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
-        self.tokens = shards.train
+        self.tokens, self.tokenizer = shards.train, shards.tokenizer
         self.validation = sequences(shards.validation, config.context, config.validation_tokens)
 
     def run(self, stop: Stop | None, check_every: Callable[[int, float], int] | None) -> Run:
@@ -258,26 +278,33 @@ class _Trainer:
         if self.step in self.config.kept_steps:
             self._checkpoint(f"{KEPT}/{self.step}")
         if self.step in self.config.snapshot_steps and self.main:
-            snapshot(self.folder, self.network, self.validation, self.step)
+            snapshot(self.folder, self.network, self.tokenizer, self.validation, self.step)
 
     def _finish(self, loss: float) -> Run:
         if self.config.trackers:
             self.accelerator.end_training()
         if self.main:
-            write_run(self.folder, self.network, self.validation, self.step, self._seconds())
+            spent = self._seconds()
+            write_run(self.folder, self.network, self.tokenizer, self.validation, self.step, spent)
         self.accelerator.wait_for_everyone()
-        return _read_run(self.folder)
+        return read_run(self.folder)
 
 
 def write_run(
-    folder: Path, network: Transformer, validation: torch.Tensor, steps: int, seconds: float
+    folder: Path,
+    network: Transformer,
+    tokenizer: Tokenizer,
+    validation: torch.Tensor,
+    steps: int,
+    seconds: float,
 ) -> None:
     """Write what a finished run is made of, the manifest last, and drop its checkpoint."""
     network.eval()
-    artifacts.write_tensors(folder / MEANS, site_means(network, validation))
+    means = site_means(network, validation)
+    artifacts.write_tensors(folder / MEANS, means)
     artifacts.write_tensors(folder / WHOLE, parameters(network))
     summary = {
-        "id": model_id(network),
+        "id": model_id(network, means, tokenizer),
         "validation_loss": validation_loss(network, validation),
         "validation_tokens": validation[:, 1:].numel(),
         "steps": steps,
@@ -288,12 +315,6 @@ def write_run(
     artifacts.write_json(folder / "summary.json", summary)
     artifacts.seal(folder, "run", FILES)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
-
-
-def _read_run(folder: Path) -> Run:
-    artifacts.read_manifest(folder, "run")
-    summary = artifacts.read_json(folder / "summary.json")
-    return Run(folder, summary["steps"], summary["validation_loss"], summary["seconds"])
 
 
 def mixed_precision(precision: str, device: str) -> str:

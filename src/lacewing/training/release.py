@@ -8,7 +8,7 @@ The rounded model is a model of its own: its validation loss and site means are 
 what the rounding cost stands in its summary.json.
 """
 
-import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,12 +18,13 @@ from torch import Tensor
 from lacewing import artifacts
 from lacewing.data.batches import sequences
 from lacewing.data.shards import stored
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.kernels.keep_largest import keep_largest_
-from lacewing.model.store import COMPACT, MEANS, load, model_id, parameters, write_compact
+from lacewing.model.store import COMPACT, MEANS, compact_bytes, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.training.density import densities
 from lacewing.training.evaluate import site_means, validation_loss
-from lacewing.training.run import FILES, SNAPSHOTS
+from lacewing.training.run import SNAPSHOTS, read_summary, training_of
 
 BIGRAM_ENTRIES = 800_000
 
@@ -39,37 +40,40 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
     Returns:
         `output`.
     """
-    model = load(run)
-    saved = artifacts.read_json(run / "config.json")
-    training = saved["training"]
+    model, whole = load(run), artifacts.open_folder(run, "run")
+    training = training_of(run)
     tokens = stored(run / "tokens").validation
-    validation = sequences(tokens, training["context"], training["validation_tokens"])
+    validation = sequences(tokens, training.context, training.validation_tokens)
     round_(model.network, bigram_entries)
     if torch.accelerator.is_available():  # a build for GPUs may run where there is none
         # What follows are passes over a lot of text.
         model.network.to(torch.accelerator.current_accelerator())
-    before = artifacts.read_json(run / "summary.json")
+    before = read_summary(run)
     loss = validation_loss(model.network, validation)
     summary = before | {
-        "id": model_id(model.network),
         "validation_loss": loss,
         "densities": densities(model.network),
         "nonzero": sum(int(torch.count_nonzero(p)) for p in model.network.parameters()),
         "released_from": before["id"],
         "rounding_cost": loss - before["validation_loss"],
     }
-    _write(run, output, model.network, summary, validation)
+    _write(whole.bytes, output, model.network, model.tokenizer, summary, validation)
     return output
 
 
 def snapshot(
-    run: Path, network: Transformer, validation: Int[Tensor, "sequence token"], step: int
+    run: Path,
+    network: Transformer,
+    tokenizer: Tokenizer,
+    validation: Int[Tensor, "sequence token"],
+    step: int,
 ) -> Path:
     """Keep the compact form of a model that is still in training, as RUN/snapshots/STEP.
 
     Args:
         run: The run folder.
         network: The model; it is not changed.
+        tokenizer: Its tokenizer.
         validation: Sequences its loss and means are measured on.
         step: Steps finished.
     """
@@ -78,15 +82,19 @@ def snapshot(
     copy.to(network.lm_head.weight.device)
     round_(copy.eval(), BIGRAM_ENTRIES)
     summary = {
-        "id": model_id(copy),
         "validation_loss": validation_loss(copy, validation),
         "validation_tokens": validation[:, 1:].numel(),
         "steps": step,
         "nonzero": sum(int(torch.count_nonzero(p)) for p in copy.parameters()),
         "densities": densities(copy),
     }
-    _write(run, run / SNAPSHOTS / str(step), copy, summary, validation)
-    return run / SNAPSHOTS / str(step)
+    output = run / SNAPSHOTS / str(step)
+
+    def file(name: str) -> bytes:
+        return artifacts.read_bytes(run / name)
+
+    _write(file, output, copy, tokenizer, summary, validation)
+    return output
 
 
 def round_(network: Transformer, bigram_entries: int) -> None:
@@ -100,20 +108,21 @@ def round_(network: Transformer, bigram_entries: int) -> None:
 
 
 def _write(
-    run: Path,
+    file: Callable[[str], bytes],
     output: Path,
     network: Transformer,
-    summary: dict[str, object],
+    tokenizer: Tokenizer,
+    summary: Mapping[str, object],
     validation: Int[Tensor, "sequence token"],
 ) -> None:
-    part = output.with_name(f".{output.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "metrics.jsonl"):
-        shutil.copyfile(run / name, part / name)
-    artifacts.write_tensors(part / MEANS, site_means(network, validation))
-    write_compact(part / COMPACT, network)
-    artifacts.write_json(part / "summary.json", summary)
-    artifacts.seal(part, "run", [*(n for n in FILES if n != "model.safetensors"), COMPACT])
-    shutil.rmtree(output, ignore_errors=True)
-    part.rename(output)
+    """Write a model folder; `file` gives the content of the run's own files."""
+    means = site_means(network, validation)
+    names = ("config.json", "tokenizer.json", "metrics.jsonl")
+    artifacts.write_folder(
+        output,
+        "run",
+        files={name: file(name) for name in names} | {COMPACT: compact_bytes(network)},
+        tensors={MEANS: means},
+        json={"summary.json": dict(summary) | {"id": model_id(network, means, tokenizer)}},
+        replace=True,
+    )

@@ -21,8 +21,9 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ConfigError
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.config import ModelConfig
+from lacewing.model.saved import SavedConfig, Summary
 from lacewing.training.config import TrainConfig
 
 FILES = (
@@ -33,7 +34,7 @@ FILES = (
     "summary.json",
     "model.safetensors",
 )
-SNAPSHOTS, KEPT = "snapshots", "kept"
+SNAPSHOTS = "snapshots"
 FREE = ("evaluate_every", "checkpoint_seconds", "trackers", "accumulate", "snapshots", "keep")
 """Settings that do not change what is trained, so that a resumed run may change them."""
 
@@ -50,7 +51,67 @@ class Run:
 
 def finished(folder: Path) -> bool:
     """Whether the folder holds a whole run."""
-    return (folder / "manifest.json").exists()
+    return (folder / artifacts.MANIFEST).exists()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What config.json says of a run that may not be finished."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    training: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    corpus: str | None = None
+    corpus_id: str | None = None
+    format: int = 1
+
+
+@dataclass(frozen=True)
+class _RunSummary:
+    """What summary.json says of the training."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    steps: int
+    validation_loss: float
+    seconds: float
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run, from its folder.
+
+    Raises:
+        ArtifactError: it is not finished, or damaged.
+    """
+    whole = artifacts.open_folder(folder, "run")
+    whole.bytes("config.json")  # that it is what the run was made with
+    found = whole.read("summary.json", _RunSummary)
+    return Run(folder, found.steps, found.validation_loss, found.seconds)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """All that a finished run's summary.json says, its model's id and loss among it."""
+    whole = artifacts.open_folder(folder, "run")
+    whole.read("summary.json", Summary)
+    found: dict[str, Any] = whole.json("summary.json")
+    return found
+
+
+def training_of(folder: Path) -> TrainConfig:
+    """The training configuration of a finished run; defaults for what is newer than it.
+
+    Raises:
+        ArtifactError: the run is not finished or damaged, or of another version.
+    """
+    saved = artifacts.open_folder(folder, "run").read("config.json", SavedConfig)
+    return artifacts.typed(saved.training, TrainConfig, folder / "config.json")
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    artifacts.read(path, _Begun)
+    found: dict[str, Any] = artifacts.read_json(path)
+    return found
 
 
 def check_run(
@@ -63,7 +124,7 @@ def check_run(
     """
     path = folder / "config.json"
     if path.exists():
-        _same(artifacts.read_json(path), _plain(config, corpus), folder)
+        _same(_begun_with(path), _plain(config, corpus), folder)
         if tokenizer is not None:
             _same_tokenizer(folder, tokenizer)
     elif folder.exists() and not (folder.is_dir() and all(map(_begun, folder.iterdir()))):
@@ -85,16 +146,18 @@ def open_run(
     saved = {"format": artifacts.FORMAT, **_plain(config, corpus, model)}
     path = folder / "config.json"
     if path.exists():
-        _same(artifacts.read_json(path), saved, folder)
+        _same(_begun_with(path), saved, folder)
     else:
         artifacts.write_json(path, saved)
+    _same_tokenizer(folder, tokenizer)  # one that was damaged would be sealed at the end
     if not (folder / "tokenizer.json").exists():
         tokenizer.save(folder / "tokenizer.json")
 
 
 def _begun(path: Path) -> bool:
     """Whether a file may stand in a run's folder before config.json does."""
-    return path.name == "tokens" or path.name.startswith((".tokens.", ".config.json."))
+    known = path.name in ("tokens", artifacts.LOCK)
+    return known or path.name.startswith((".tokens.", ".config.json."))
 
 
 def _plain(
@@ -115,7 +178,7 @@ def _plain(
 
 def _same_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
     path = folder / "tokenizer.json"
-    if path.exists() and path.read_bytes() != tokenizer.to_bytes():
+    if path.exists() and artifacts.read_bytes(path) != tokenizer.to_bytes():
         raise ConfigError(
             f"{folder} holds a run with another tokenizer: choose another --output; nothing was "
             "written"
@@ -151,7 +214,7 @@ def append_metrics(folder: Path, row: dict[str, object]) -> None:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The whole lines of metrics.jsonl; a line cut off by a crash is left out."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = artifacts.read_bytes(path).split(b"\n") if path.exists() else []
     return [row for line in lines if (row := _parsed(line)) is not None]
 
 
@@ -165,9 +228,9 @@ def _rewrite(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     artifacts.write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        row: dict[str, Any] = json.loads(line)
-        return row
-    except json.JSONDecodeError:
+        row = artifacts.parse_json(line, "a line of metrics.jsonl")
+    except ArtifactError:
         return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -11,10 +11,11 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ArtifactError, ConfigError
+from lacewing.errors import ConfigError
+from lacewing.model.saved import SavedConfig, Summary
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
-from lacewing.training.run import Run
+from lacewing.training.run import Run, training_of
 
 SLOWER, SHORTER = 0.3, 0.5
 """Learning rate and tokens of the twin, as shares of the sparse run's (docs/log.md)."""
@@ -31,30 +32,23 @@ def twin_config(run: Path, changes: dict[str, Any] | None = None) -> TrainConfig
         run: The sparse run.
         changes: Settings of the twin that differ from the run's.
     """
-    artifacts.read_manifest(run, "run")
-    saved = artifacts.read_json(run / "config.json")["training"]
-    known = {field.name for field in dataclasses.fields(TrainConfig)}
-    unknown = set(saved) - known
-    if unknown:
-        raise ArtifactError(f"{run / 'config.json'} has unknown settings {sorted(unknown)}")
-    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}  # from JSON
+    saved = training_of(run)
     # Without the density factor the run's rate is too high, and a dense model needs fewer tokens.
     dense = {
         "density": 1.0,
         "abs_topk": None,
         "floor": 0,
-        "learning_rate": saved["learning_rate"] * SLOWER,
-        "tokens": int(saved["tokens"] * SHORTER),
+        "learning_rate": saved.learning_rate * SLOWER,
+        "tokens": int(saved.tokens * SHORTER),
         "start": None,  # the run's own start is no dense model
         "start_step": 0,
     }
-    return TrainConfig(**(saved | dense | (changes or {})))
+    return dataclasses.replace(saved, **(dense | (changes or {})))
 
 
 def corpus_of(run: Path) -> str:
     """The corpus of a finished run, as `Corpus.parse` reads it."""
-    artifacts.read_manifest(run, "run")
-    return str(artifacts.read_json(run / "config.json")["corpus"])
+    return artifacts.open_folder(run, "run").read("config.json", SavedConfig).corpus
 
 
 def train_twin(
@@ -78,13 +72,14 @@ def train_twin(
         ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
     """
     text = corpus or corpus_of(run)
-    target = float(artifacts.read_json(run / "summary.json")["validation_loss"])
+    whole = artifacts.open_folder(run, "run")
+    target = whole.read("summary.json", Summary).validation_loss
     pace = Pace(target)
     twin = train(
         twin_config(run, changes),
         Corpus.parse(text),
         output,
-        tokenizer=Tokenizer.load(run / "tokenizer.json"),
+        tokenizer=Tokenizer.from_bytes(whole.bytes("tokenizer.json"), run / "tokenizer.json"),
         stop=pace.stop,
         check_every=pace.next_look,
         quiet=quiet,

@@ -148,7 +148,8 @@ def without_training(model: Model, text: Tensor, seed: int) -> Model:
                 order = torch.randperm(part.numel(), generator=generator)
                 part.copy_(part.flatten()[order].view(part.shape))
     means = site_means(network, text)
-    return dataclasses.replace(model, network=network, means=means, id=model_id(network))
+    id = model_id(network, means, model.tokenizer)
+    return dataclasses.replace(model, network=network, means=means, id=id)
 
 
 def _odd(text: str) -> bool:

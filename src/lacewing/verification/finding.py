@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lacewing.artifacts import OPEN
+
 YES = {True: "yes", False: "NO", None: "unresolved"}
 """The answer of one test of the short test, in words."""
 
@@ -13,6 +15,8 @@ YES = {True: "yes", False: "NO", None: "unresolved"}
 @dataclass(frozen=True)
 class Finding:
     """One test of a circuit: what was measured, against what, and whether it passed."""
+
+    __pydantic_config__ = OPEN
 
     name: str
     """What was tested: `"sufficient.zero"`, `"complement.worst"`, ..."""
@@ -48,6 +52,8 @@ class Finding:
 @dataclass(frozen=True)
 class LeftOut:
     """A test that cannot exist for a circuit, and why; it does not count in the verdict."""
+
+    __pydantic_config__ = OPEN
 
     name: str
     reason: str

@@ -1,7 +1,7 @@
 """What a suite has found so far, kept as it goes: DIR/verification/NAME.json.
 
-With every result its conditions are kept: circuit, seed, corpus, version. A result is read again
-only under the same conditions.
+With every result its conditions are kept: circuit, seed, corpus, version, and a sum over all. A
+result is read again only under the same conditions, and where it is what was written.
 """
 
 import hashlib
@@ -24,9 +24,12 @@ class Kept:
         Args:
             folder: The circuit's folder.
             asked: What the parts are found under, beside circuit and version.
+
+        Raises:
+            ArtifactError: there is no circuit, or its `verification` is a link out of its folder.
         """
-        circuit = (folder / artifacts.MANIFEST).read_bytes()
-        self.folder = folder / FOLDER
+        circuit = artifacts.read_bytes(folder / artifacts.MANIFEST)
+        self.folder = artifacts.own(folder, FOLDER)
         self.asked = {
             "circuit": hashlib.sha256(circuit).hexdigest()[:16],
             "lacewing": __version__,
@@ -34,16 +37,18 @@ class Kept:
 
     def read(self, name: str, **more: Any) -> dict[str, Any] | None:
         """A part that was finished under the same conditions, of which it may have `more`."""
+        path = self.folder / f"{name}.json"
         try:
-            saved = artifacts.read_json(self.folder / f"{name}.json")
+            value = artifacts.read_json(path)
+            saved = artifacts.read_summed(path)
         except ArtifactError:
             return None
-        same = isinstance(saved, dict) and saved.get("asked") == self.asked | more
-        return saved["found"] if same else None
+        whole = artifacts.SUM in value and isinstance(saved.get("found"), dict)
+        return saved["found"] if whole and saved.get("asked") == self.asked | more else None
 
     def write(self, name: str, part: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Keep a finished part; what will be read of it."""
         path = self.folder / f"{name}.json"
-        artifacts.write_json(path, {"asked": self.asked | more, "found": dict(part)})
+        artifacts.write_summed(path, {"asked": self.asked | more, "found": dict(part)})
         found: dict[str, Any] = artifacts.read_json(path)["found"]
         return found

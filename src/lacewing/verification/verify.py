@@ -32,6 +32,8 @@ VERIFICATION = "verification.json"
 class Verification:
     """What `verify` measured."""
 
+    __pydantic_config__ = artifacts.OPEN
+
     short: ShortTest
     tests: tuple[Finding, ...] = ()
     """Every test of the suite; none of the short test alone."""
@@ -97,25 +99,29 @@ class Verification:
         """What `as_json` wrote, now or in older versions.
 
         Raises:
-            KeyError, TypeError: it is no verification.
+            ArtifactError: it is no verification.
         """
-        return cls(
-            ShortTest.from_json(plain),
-            tuple(from_json(test) for test in plain.get("tests", ())),
-            tuple(LeftOut(**left) for left in plain.get("left_out", ())),
-            plain.get("seconds"),
-        )
+        try:
+            made = cls(
+                ShortTest.from_json(plain),
+                tuple(from_json(test) for test in plain.get("tests", ())),
+                tuple(LeftOut(**left) for left in plain.get("left_out", ())),
+                plain.get("seconds"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(f"no verification: {error!r:.200}") from error
+        return artifacts.typed(made, cls, VERIFICATION)
 
     def save(self, folder: Path) -> None:
         """Write it into the circuit's folder."""
-        artifacts.write_json(folder / VERIFICATION, self.as_json())
+        artifacts.write_summed(folder / VERIFICATION, self.as_json())
 
 
 def saved_verification(folder: Path) -> Verification | None:
     """The verification in a circuit's folder; None where there is none that can be read."""
     try:
-        return Verification.from_json(artifacts.read_json(folder / VERIFICATION))
-    except (ArtifactError, OSError, KeyError, TypeError, AttributeError):
+        return Verification.from_json(artifacts.read_summed(artifacts.own(folder, VERIFICATION)))
+    except ArtifactError:
         return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError, LacewingError
+from lacewing.model.store import same_model
 from lacewing.pages.guard import POLICY
 from lacewing.progress import progress
 from lacewing.viewer import exports, replies
@@ -125,7 +126,8 @@ def _gather(viewer: Viewer) -> tuple[dict[str, bytes], dict[str, bytes]]:
 
 def _related(viewer: Viewer, left: str, right: str) -> bool:
     a, b = viewer.found(left), viewer.found(right)
-    return a.facts["model_id"] == b.facts["model_id"] or a.facts["task"] == b.facts["task"]
+    same = same_model(a.facts["model_id"], b.facts["model_id"])
+    return same or a.facts["task"] == b.facts["task"]
 
 
 def _urls(viewer: Viewer, id: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from lacewing.circuit.folder import ARRAYS, KIND, read_facts
 from lacewing.circuit.pairs import PAIRS
 from lacewing.errors import ArtifactError
 from lacewing.model.shipped import BUILTIN, folder_of
+from lacewing.model.store import same_model
 from lacewing.verification.verify import VERIFICATION
 
 DEEPEST = 8
@@ -144,6 +145,8 @@ def read(root: Path) -> Contents:
                 contents.broken[_shown(root, folder)] = _line(error)
     _tell_apart(root, contents.runs)
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
+    # Circuits and runs of old know the weights alone.
+    by_model |= {_weights(run.model_id): run for run in reversed(contents.runs.values())}
     for folder in sealed:
         if kinds[folder] == KIND:
             try:
@@ -207,8 +210,15 @@ def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     artifacts.read_manifest(folder, KIND)
     facts = read_facts(folder)
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    run = by_model.get(str(facts["model_id"]))
+    model_id = str(facts["model_id"])
+    run = by_model.get(model_id) or by_model.get(_weights(model_id))
+    if run is not None and not same_model(run.model_id, model_id):
+        run = None
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _weights(model_id: str) -> str:
+    return model_id.partition("-")[0]
 
 
 def _copies(circuits: Iterable[Found]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 from lacewing import __version__
 from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import site_widths
+from lacewing.model.store import same_model
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
 from lacewing.viewer.describe import beside, described, told
@@ -131,7 +132,7 @@ def compare(viewer: Viewer, left: str, right: str) -> dict[str, Any]:
     """Two circuits: which nodes and edges they share."""
     pair = [viewer.session(id) for id in (left, right)]
     a, b = (session.circuit for session in pair)
-    same = a.model_id == b.model_id
+    same = same_model(a.model_id, b.model_id)
     nodes = _split(set(a.node_names()), set(b.node_names())) if same else None
     edges = _split(_edges(a), _edges(b)) if same else None
     keys = list(dict.fromkeys([*_widths(pair[0]), *_widths(pair[1])]))

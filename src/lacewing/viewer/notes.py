@@ -1,46 +1,37 @@
 """What people add to a circuit: remarks and groups, in annotations.json beside it.
 
 Every change reads the file, changes one entry and replaces the file in one step, under a lock that
-other servers of the same folder respect, and returns once it is on the disk. Killing the server
-at any moment leaves the old file or the new one.
+other servers of the same folder, and whoever replaces the circuit, respect; it returns once it is
+on the disk. Killing the server at any moment leaves the old file or the new one.
 """
 
 import json
-import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from lacewing import artifacts
+from lacewing.circuit.folder import NOTES
 from lacewing.errors import ArtifactError
 from lacewing.viewer.answers import Annotation, Notes, Supernode
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows: two servers on one folder are then not kept apart
-    fcntl = None
-
-NAME = "annotations.json"
+NAME = NOTES
 MOST = 5000
 """Entries of one circuit."""
-_here = threading.Lock()
 
 
 def read(folder: Path) -> Notes:
     """The notes of a circuit; empty where nobody wrote any.
 
     Raises:
-        ArtifactError: the file is damaged; nothing is written over it.
+        ArtifactError: the file is damaged, or a link out of the folder; nothing is written over it.
     """
-    if not (folder / NAME).exists():
+    file = artifacts.own(folder, NAME)
+    if not file.exists():
         return Notes()
-    found = artifacts.read_json(folder / NAME)
+    found = artifacts.read_json(file)
     try:
         return Notes.model_validate(found)
     except ValidationError as error:
@@ -56,7 +47,7 @@ def put(folder: Path, kind: Literal["annotations", "supernodes"], id: str, value
     Raises:
         ArtifactError: the file is damaged, full, or cannot be written.
     """
-    with _alone(folder):
+    with artifacts.alone(folder):
         notes = read(folder)
         whole = value | {"id": id, "changed": round(time.time(), 3)}
         entry: Annotation | Supernode
@@ -74,7 +65,7 @@ def put(folder: Path, kind: Literal["annotations", "supernodes"], id: str, value
 
 def drop(folder: Path, kind: Literal["annotations", "supernodes"], id: str) -> bool:
     """Take one entry away; whether it was there."""
-    with _alone(folder):
+    with artifacts.alone(folder):
         notes = read(folder)
         before = len(notes.annotations) + len(notes.supernodes)
         if kind == "annotations":
@@ -87,18 +78,3 @@ def drop(folder: Path, kind: Literal["annotations", "supernodes"], id: str) -> b
 
 def _write(folder: Path, notes: Notes) -> None:
     artifacts.write_json(folder / NAME, json.loads(notes.model_dump_json()))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other threads, and other servers, from writing between our reading and writing."""
-    with _here:
-        if fcntl is None:
-            yield
-            return
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # let go by the kernel if we are killed
-            yield
-        finally:
-            os.close(handle)

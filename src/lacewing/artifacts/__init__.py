@@ -1,0 +1,96 @@
+"""The only reader and writer of folders and of the files in them.
+
+    files      bytes, in one step
+    values     JSON, bounded, and checked against a type
+    tensors    safetensors, checked for names, shapes, types and finite numbers
+    locks      one process, or one writer, at a time
+    manifest   what makes a folder whole, and reading its files by their sums
+    folders    writing a folder whole, or not at all
+
+A folder is whole or absent: its manifest.json, which lists every file with size and SHA-256, is
+written last. Files are written beside their place and renamed into it, so a crash leaves the old
+or the new. Nothing here is a pickle: JSON, safetensors and plain bytes only.
+"""
+
+from lacewing.artifacts.files import read_bytes, write_bytes
+from lacewing.artifacts.folders import check_same, place, recover, seal, write_folder
+from lacewing.artifacts.locks import LOCK, alone, locked
+from lacewing.artifacts.manifest import (
+    FORMAT,
+    MANIFEST,
+    Whole,
+    inside,
+    open_folder,
+    own,
+    read_manifest,
+)
+from lacewing.artifacts.tensors import (
+    check_tensors,
+    check_values,
+    parse_tensors,
+    read_metadata,
+    read_tensors,
+    tensor_bytes,
+    write_tensors,
+)
+from lacewing.artifacts.values import (
+    EXACT,
+    LOOSE,
+    OPEN,
+    SUM,
+    adapter,
+    foreign,
+    parse,
+    parse_json,
+    parse_lines,
+    read,
+    read_json,
+    read_lines,
+    read_summed,
+    typed,
+    write_json,
+    write_summed,
+)
+
+__all__ = [
+    "EXACT",
+    "FORMAT",
+    "LOCK",
+    "LOOSE",
+    "MANIFEST",
+    "OPEN",
+    "SUM",
+    "Whole",
+    "adapter",
+    "alone",
+    "check_same",
+    "check_tensors",
+    "check_values",
+    "foreign",
+    "inside",
+    "locked",
+    "open_folder",
+    "own",
+    "parse",
+    "parse_json",
+    "parse_lines",
+    "parse_tensors",
+    "place",
+    "read",
+    "read_bytes",
+    "read_json",
+    "read_lines",
+    "read_manifest",
+    "read_metadata",
+    "read_summed",
+    "read_tensors",
+    "recover",
+    "seal",
+    "tensor_bytes",
+    "typed",
+    "write_bytes",
+    "write_folder",
+    "write_json",
+    "write_summed",
+    "write_tensors",
+]

@@ -1,0 +1,82 @@
+"""Bytes in files: written in one step, and read only from plain files of a bounded size."""
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lacewing.errors import ArtifactError
+
+READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A pipe under a file's name is opened without waiting for its other end, and then refused."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step, or leave it as it was.
+
+    Raises:
+        ArtifactError: the disk is full, or the place cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The content of a plain file.
+
+    Args:
+        path: The file.
+        most: Bytes it may have; larger ones are refused before they are read.
+
+    Raises:
+        ArtifactError: missing, unreadable, too large, or something else than a file.
+    """
+    try:
+        with os.fdopen(os.open(path, READ), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise ArtifactError(f"{path} is no plain file: damaged or foreign")
+            if most is not None and facts.st_size > most:
+                raise ArtifactError(
+                    f"{path} has {facts.st_size:,} bytes, where at most {most:,} are read: damaged "
+                    "or foreign"
+                )
+            return file.read()
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"{path} is missing: the folder is incomplete or not lacewing's"
+        ) from error
+    except (OSError, ValueError, MemoryError) as error:  # a name with a NUL is a ValueError
+        reason = getattr(error, "strerror", None) or str(error) or "too large for the memory"
+        raise ArtifactError(f"cannot read {path}: {reason}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what the system refused while something is written at a place.
+
+    Raises:
+        ArtifactError: the disk is full, or the place cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ArtifactError(
+                f"disk full while writing {path}: free some space and run the same command again"
+            ) from error
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
