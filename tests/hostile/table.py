@@ -90,7 +90,8 @@ def formats(root: Path) -> dict[str, Format]:
     circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
     site = ("site/run/circuits/one/*",)
     beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification"))
-    people = (*beside, "site/frontier.json", "site/run/tasks.json", "site/run/comparison/comparison.json")
+    extras = ("site/frontier.json", "site/run/comparison/comparison.json")
+    people = (*beside, *extras)
     table = {
         "model": Format(("run", "circuit"), ("run/*",), verified, share=2),
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
@@ -113,8 +114,10 @@ def formats(root: Path) -> dict[str, Format]:
         "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
         "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
         "viewer": Format(("site",), (*site, *people), viewed, people, share=2),
-        "served": Format(("site",), ("site/run/*.*",), served),
-        "report": Format(("site",), (*site, "site/run/*.*", *people), reported, people),
+        "served": Format(("site",), ("site/run/*.*",), served, ("site/run/tasks.json",)),
+        "report": Format(
+            ("site",), (*site, "site/run/*.*", *people), reported, (*people, "site/run/tasks.json")
+        ),
         "weights": Format(("logs", "weights.json"), ("weights.json",), weighed, ("weights.json",)),
         "score": Format(("logs",), WHO, judged, WHO, share=0.5),
     }
