@@ -46,8 +46,20 @@ def line(path: Path, split: str = "train") -> str:
     return f"{path.name.partition('-')[0]}==1.0 --hash=sha256:{digest}  # MIT, {split}"
 
 
-PATHS = ("../../X.py", "/etc/X.py", "C:\\X.py", "one/..\\..\\X.py", "one/\x00.py", "one/\x1b[31m.py")
-PATHS += ("one/" + "d/" * 2000 + "x.py", "one/<script>alert(1)</script>.py", "", "x" * 60_000 + ".py")
+PATHS = (
+    "../../X.py",
+    "/etc/X.py",
+    "C:\\X.py",
+    "one/..\\..\\X.py",
+    "one/\x00.py",
+    "one/\x1b[31m.py",
+)
+PATHS += (
+    "one/" + "d/" * 2000 + "x.py",
+    "one/<script>alert(1)</script>.py",
+    "",
+    "x" * 60_000 + ".py",
+)
 
 
 def named(path: Path, dice: random.Random) -> str:
@@ -124,7 +136,11 @@ def metadata(path: Path, dice: random.Random) -> str:
     elif kind == "many":
         inside |= {f"x{i}.dist-info/METADATA": inside[name] for i in range(50)}
     else:
-        said = {"empty": "", "long": "License: " + "MIT " * 200_000, "escape": "License: MIT\x1b[31m"}
+        said = {
+            "empty": "",
+            "long": "License: " + "MIT " * 200_000,
+            "escape": "License: MIT\x1b[31m",
+        }
         inside[name] = said.get(kind, "License: GPL-3.0 <script>\nName: ../../X").encode()
     write(path, inside)
     return f"metadata: {kind}"
@@ -142,5 +158,12 @@ def locked(path: Path, dice: random.Random) -> str:
     return f"flags {offset}: {value}"
 
 
-CHANGES: tuple[Callable[[Path, random.Random], str], ...] = (named, named, bomb, lying, link, source)
+CHANGES: tuple[Callable[[Path, random.Random], str], ...] = (
+    named,
+    named,
+    bomb,
+    lying,
+    link,
+    source,
+)
 CHANGES += (source, metadata, locked)

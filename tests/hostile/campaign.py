@@ -77,7 +77,7 @@ def untouched(target: Target, root: Path) -> Any:
 
 
 def attack(self, work: Path, dice: random.Random) -> Attack:
-        """Change something."""
+    """Change something."""
 
 
 @dataclass(frozen=True)
@@ -164,15 +164,21 @@ def rows(
         yield {"case": f"{case.format}:{case.number}", "change": words} | outcome.as_json()
 
 
-def spread(cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int) -> list[dict[str, Any]]:
+def spread(
+    cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int
+) -> list[dict[str, Any]]:
     """The rows of all cases, from so many processes."""
-    figures = {name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)}
+    figures = {
+        name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)
+    }
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         print(f"{threads - 1} threads will not be there in the children", file=sys.stderr)
     gc.collect()
     gc.freeze()  # children would copy every page that a collection touches
-    return in_children([lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)])
+    return in_children(
+        [lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)]
+    )
 
 
 def in_children(parts: Sequence[Callable[[], Iterable[Any]]]) -> list[Any]:
@@ -215,5 +221,7 @@ def told(found: list[dict[str, Any]]) -> str:
         counts.setdefault(row["case"].rpartition(":")[0], Counter())[row["kind"]] += 1
     kinds = sorted({row["kind"] for row in found}, key=lambda k: (k not in FINE, k))
     lines = [f"{'':16}" + "".join(f"{kind:>10}" for kind in kinds)]
-    lines += [f"{name:16}" + "".join(f"{of[k] or '-':>10}" for k in kinds) for name, of in counts.items()]
+    lines += [
+        f"{name:16}" + "".join(f"{of[k] or '-':>10}" for k in kinds) for name, of in counts.items()
+    ]
     return "\n".join(lines)

@@ -77,9 +77,7 @@ def place(folder: Path) -> Path:
     return folder / "work"
 
 
-def watched(
-    folder: Path, probe: Probe, starts: bool = False, patience: float = PATIENCE
-) -> Seen:
+def watched(folder: Path, probe: Probe, starts: bool = False, patience: float = PATIENCE) -> Seen:
     """Run a probe in a child whose working folder is FOLDER/work.
 
     Args:

@@ -137,7 +137,9 @@ def _one(
     """One run, killed until it ends or has been killed often."""
     output, done = folder / "work" / job.output, set[str]()
     for _ in range(AT_MOST):
-        if (status := _ran(folder, job, dice.uniform(0, length * dice.choice((0.2, 0.6, 1))))) != -9:
+        if (
+            status := _ran(folder, job, dice.uniform(0, length * dice.choice((0.2, 0.6, 1))))
+        ) != -9:
             break
         tally.kills += 1
         now = job.kept(output)
@@ -169,7 +171,12 @@ def digests(output: Path, job: Job) -> dict[str, str]:
             continue  # a manifest has the sums of files that tell times
         content = path.read_bytes()
         if path.suffix in (".json", ".jsonl"):
-            rows = [json.loads(line) for line in (content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()])]
+            rows = [
+                json.loads(line)
+                for line in (
+                    content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()]
+                )
+            ]
             content = json.dumps(_timeless(rows)).encode()
         elif path.suffix in (".md", ".svg", ".csv"):
             continue  # figures and tables of the JSON beside them, with times

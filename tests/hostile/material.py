@@ -37,7 +37,15 @@ TRAINING: dict[str, Any] = {
     "checkpoint_seconds": 0.0,
 }
 """A training of eight steps."""
-SEARCH = ("--target-loss", str(micro.TARGET), "--prompts", "1024", "--batch", "16", "--no-calibrate")
+SEARCH = (
+    "--target-loss",
+    str(micro.TARGET),
+    "--prompts",
+    "1024",
+    "--batch",
+    "16",
+    "--no-calibrate",
+)
 
 
 VOLATILE = ("seconds", "folder", "page", "changed", "commands", "stamp", "jobs")
@@ -103,7 +111,9 @@ def _written(model: Any, place: Path) -> None:
     (place / "config.json").write_text(json.dumps(config))
     summary = json.loads((place / "summary.json").read_text())
     summary |= {"steps": 3, "seconds": 0.1, "nonzero": 99, "validation_tokens": 64}
-    (place / "summary.json").write_text(json.dumps(summary | {"densities": densities(model.network)}))
+    (place / "summary.json").write_text(
+        json.dumps(summary | {"densities": densities(model.network)})
+    )
     reseal(place / "summary.json")
 
 

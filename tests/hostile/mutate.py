@@ -105,7 +105,23 @@ def in_text(path: Path, dice: random.Random) -> str:
     return f"{what[:40]!r} at {at} for {length} characters"
 
 
-WORDS = ("{", "}", "[", "]", '"', ",", ":", "\\", "\n", "\x00", "\ufeff", "\x1b[31m", "-", "e9", ".")
+WORDS = (
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    ",",
+    ":",
+    "\\",
+    "\n",
+    "\x00",
+    "\ufeff",
+    "\x1b[31m",
+    "-",
+    "e9",
+    ".",
+)
 
 
 def flip(path: Path, dice: random.Random) -> str:
@@ -121,7 +137,7 @@ def flip(path: Path, dice: random.Random) -> str:
 
 def several(path: Path, dice: random.Random) -> str:
     """Flip many bits."""
-    return "; ".join(flip(path, dice) for _ in range(dice.choice((2, 16)))) [:80]
+    return "; ".join(flip(path, dice) for _ in range(dice.choice((2, 16))))[:80]
 
 
 def truncate(path: Path, dice: random.Random) -> str:
@@ -242,7 +258,17 @@ def vast(path: Path, dice: random.Random) -> str:
 
 BYTES: tuple[Change, ...] = (flip, flip, flip, several, truncate, extend, noise, zeros, pickled)
 BYTES += (recoded,)
-PLACE: tuple[Change, ...] = (gone, folder, pipe, linked, linked, linked_folder, swapped, swapped, vast)
+PLACE: tuple[Change, ...] = (
+    gone,
+    folder,
+    pipe,
+    linked,
+    linked,
+    linked_folder,
+    swapped,
+    swapped,
+    vast,
+)
 
 
 def _outside(path: Path) -> Path:

@@ -117,7 +117,9 @@ def mixed(server: Served, seconds: float, seed: int) -> dict[str, Any]:
     grown = server.megabytes - before[0]
     failures = [f"answers {bad}"] if bad else []
     failures += ["the viewer ended"] if server.process.poll() is not None else []
-    failures += [f"{server.handles} handles, {before[1]} before"] * (server.handles > before[1] + 40)
+    failures += [f"{server.handles} handles, {before[1]} before"] * (
+        server.handles > before[1] + 40
+    )
     failures += [f"grew by {grown:.0f} MB"] * (grown > 500)
     return {
         "requests": sum(n for s, n in statuses.items() if " " not in s),

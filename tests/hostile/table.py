@@ -110,7 +110,9 @@ def formats(root: Path) -> dict[str, Format]:
         "recipe": Format(("recipe",), LIST, built, LIST, True, 0.1),
         "wheel": Format(("recipe",), WHEEL, archive, WHEEL),
         "build": Format(("recipe",), WHEEL, rebuilt, WHEEL, True, 0.1),
-        "comparison": Format(("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5),
+        "comparison": Format(
+            ("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5
+        ),
         "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
         "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
         "viewer": Format(("site",), (*site, *people), viewed, people, share=2),

@@ -80,9 +80,7 @@ def change_header(path: Path, dice: random.Random) -> str:
     return f"header {words}"
 
 
-def _value(
-    path: Path, header: dict[str, Any], data: bytes, name: str, dice: random.Random
-) -> str:
+def _value(path: Path, header: dict[str, Any], data: bytes, name: str, dice: random.Random) -> str:
     facts = header[name]
     start, end = facts["data_offsets"]
     kind = NUMPY.get(facts["dtype"])
@@ -93,8 +91,10 @@ def _value(
     array = np.frombuffer(data[start:end], dtype=kind).copy()
     whole = kind[0] in "iu"
     limit = np.iinfo(kind) if whole else None
-    choices = (limit.min, limit.max, 0, 1, 7, 10_000) if limit else (
-        *(np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, -1e38, 1e-40, 1.0),
+    choices = (
+        (limit.min, limit.max, 0, 1, 7, 10_000)
+        if limit
+        else (*(np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, -1e38, 1e-40, 1.0),)
     )
     new = dice.choice(choices)
     at: Any = slice(None) if dice.random() < 0.15 else dice.randrange(len(array))

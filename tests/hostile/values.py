@@ -32,11 +32,35 @@ NUMBERS: tuple[Any, ...] = (0, 1, -1, 2, 255, 65_536, 2**31, 2**63, -(2**63), 10
 NUMBERS += (1e308, -1e308, 5e-324, Raw("NaN"), Raw("Infinity"), Raw("-Infinity"), Raw("1e999"))
 NUMBERS += (10_000_000, DIGITS, DIGITS_BELOW, Raw("1E400"), 3.0, 1.5)
 NAMES: tuple[str, ...] = ("", " ", ".", "..", "/", "../../X", "/../../X", "\\..\\X", "C:\\X", "CON")
-NAMES += ("\x00", "a\x00b", "\x1b[31mred", "\x1b]0;title\x07", "\r\nSet-Cookie: a", "\u202eX", "\ud800")
+NAMES += (
+    "\x00",
+    "a\x00b",
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "\r\nSet-Cookie: a",
+    "\u202eX",
+    "\ud800",
+)
 NAMES += ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)")
 NAMES += ("{{7*7}}", "${X}", "%s%n", "'; DROP TABLE x; --", "x" * 300, "é" * 200, "x" * 100_000)
-NAMES += ("../outside/secret.txt", "/etc/passwd", "file:///etc/passwd", "hub:../../X", "~", "nan", "-1")
-NAMES += ("builtin:nonsense", "builtin:../X", "|id", "$(id)", "`id`", "--help", "http://127.0.0.1:9/")
+NAMES += (
+    "../outside/secret.txt",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "hub:../../X",
+    "~",
+    "nan",
+    "-1",
+)
+NAMES += (
+    "builtin:nonsense",
+    "builtin:../X",
+    "|id",
+    "$(id)",
+    "`id`",
+    "--help",
+    "http://127.0.0.1:9/",
+)
 NAMES += tuple(f"{quote}\n{SINGS}\n{quote}" for quote in ('"""', "'" * 3, "", "\\", "#", '"'))
 OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None], {"": 0}, {"a": {"b": 1}}, DEEP)
 OTHERS += (DEEP_OBJECT, [0] * 100_000, Raw("{"), Raw(""), Raw("undefined"), Raw("0x10"), Raw("'a'"))

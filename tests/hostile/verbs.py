@@ -16,12 +16,45 @@ from hostile import material
 from hostile.judge import Probe, cli
 from hostile.table import Attack
 
-NUMBERS = ("0", "-1", "1", "2", "-0", "1.5", "nan", "inf", "-inf", "1e400", "1e308", "1e-320", "1_0")
-NUMBERS += (str(2**31), str(2**63), str(2**64), "1" + "0" * 30, "9" * 4301, "65535", "65536", "0x10")
+NUMBERS = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "-0",
+    "1.5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "1e308",
+    "1e-320",
+    "1_0",
+)
+NUMBERS += (
+    str(2**31),
+    str(2**63),
+    str(2**64),
+    "1" + "0" * 30,
+    "9" * 4301,
+    "65535",
+    "65536",
+    "0x10",
+)
 NUMBERS += ("70000", "-70000", "10000000", "٣")
 WORDS = ("", " ", "none", "None", "true", ".", "/", "*", "-", "--", "--json", "-h", "é", "\udcff")
 WORDS += ("\x1b[31mred", "\x1b]0;title\x07", "a\nb", "a\tb", "\u202ex", "x" * 300, "x" * 100_000)
-WORDS += ("[1]", "{}", "{{7*7}}", "%s%n", "$(id)", "~", "a" * 260 + "/b", "builtin:", "builtin:../x")
+WORDS += (
+    "[1]",
+    "{}",
+    "{{7*7}}",
+    "%s%n",
+    "$(id)",
+    "~",
+    "a" * 260 + "/b",
+    "builtin:",
+    "builtin:../x",
+)
 WORDS += ("/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "outside.txt", "run", "circuit")
 WORDS += ("code:" * 500, "+", "a+" * 2000, "practice:", "**/" * 50, "letters.jsonl", "'", '"""')
 OPTION = re.compile(r"--[a-z0-9][a-z0-9.-]*")
@@ -100,7 +133,9 @@ def verbs(root: Path) -> dict[str, Verb]:
         ),
         "report": Verb(("report", "--run", "site/run", "--output", "new"), ("site",)),
         "demo": Verb(("demo", "--output", "site"), ("site",), 0.1, waits=True),
-        "view": Verb(("view", "--run", "site", "--port", "0", "--no-browser"), ("site",), 0.2, True),
+        "view": Verb(
+            ("view", "--run", "site", "--port", "0", "--no-browser"), ("site",), 0.2, True
+        ),
         "blame": Verb(("blame", "logs/jsonl.jsonl", "--guess"), ("logs",), 1, starts=True),
     }
     return {f"--{name}": verb for name, verb in made.items()}
