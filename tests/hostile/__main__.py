@@ -12,13 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Threads do not outlive a fork: there must be none.
-ALONE = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-os.environ |= ALONE | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
-
 import torch
 
-from hostile import kills, material, soak
+from hostile import alone, kills, material, soak
 from hostile.campaign import Case, Target, dealt, in_children, spread, told
 from hostile.judge import FINE
 from hostile.table import formats
@@ -51,6 +47,7 @@ def asked() -> argparse.Namespace:
 
 def main() -> None:
     """Run what was asked for; exit code 1 where anything failed."""
+    assert alone
     flags, begun = asked(), time.monotonic()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="hostile.material.") as made:
@@ -116,7 +113,7 @@ def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int
 def crowded(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
     """The soak; how many failures."""
     part = flags.part
-    found = soak.soak(root, SECONDS * part, round(CLIENTS), round(SAVES * part), flags.seed)
+    found = soak.soak(root, SECONDS * part, CLIENTS, round(SAVES * part), flags.seed)
     for name, figures in found.items():
         print(f"viewer, {name}: {json.dumps(figures)}")
     report["viewer"] = found

@@ -1,4 +1,4 @@
-"""Many cases over the table, on several processes; the outcomes as a table and as JSON."""
+"""Many cases over the tables, on several processes; the outcomes as a table and as rows."""
 
 import gc
 import json
@@ -19,7 +19,6 @@ from hostile.judge import FINE, Outcome
 from hostile.mutate import CANARY
 from hostile.table import Attack
 
-
 REAL = 20
 """One in so many command lines runs in a process of its own, as a user starts it."""
 
@@ -28,38 +27,42 @@ class Target(Protocol):
     """What is attacked: a format or a verb."""
 
     @property
-    def needs(self) -> tuple[str, ...]: ...
+    def needs(self) -> tuple[str, ...]:
+        """What is copied from the material."""
+
     @property
-    def probe(self) -> judge.Probe: ...
+    def probe(self) -> judge.Probe:
+        """Gives the figures of the untouched."""
+
     @property
-    def starts(self) -> bool: ...
-    @property
-    def share(self) -> float: ...
+    def share(self) -> float:
+        """How many of its cases there are, against the others'."""
+
     def attack(self, work: Path, dice: random.Random) -> Attack:
         """Change something."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One mutation of one format."""
+    """One mutation of one target."""
 
-    format: str
+    target: str
     number: int
     seed: int
 
     @property
     def dice(self) -> random.Random:
         """What it draws from."""
-        return random.Random(f"{self.seed}:{self.format}:{self.number}")
+        return random.Random(f"{self.seed}:{self.target}:{self.number}")
 
     @property
     def command(self) -> str:
         """What repeats it."""
-        return f"PYTHONPATH=tests python -m hostile --seed {self.seed} --case {self.format}:{self.number}"
+        return f'make campaign CAMPAIGN="--seed {self.seed} --case={self.target}:{self.number}"'
 
 
 def dealt(names: list[str], table: Mapping[str, Target], count: int, seed: int) -> list[Case]:
-    """So many cases, in the shares of their formats, well mixed."""
+    """So many cases, in the shares of their targets, well mixed."""
     shares = [table[name].share for name in names]
     given: Counter[str] = Counter()
     cases = []
@@ -76,74 +79,25 @@ def untouched(target: Target, root: Path) -> Any:
         return judge.warm(Path(folder), target.probe)
 
 
-def attack(self, work: Path, dice: random.Random) -> Attack:
-    """Change something."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One mutation of one format."""
-
-    format: str
-    number: int
-    seed: int
-
-    @property
-    def dice(self) -> random.Random:
-        """What it draws from."""
-        return random.Random(f"{self.seed}:{self.format}:{self.number}")
-
-    @property
-    def command(self) -> str:
-        """What repeats it."""
-        return f"PYTHONPATH=tests python -m hostile --seed {self.seed} --case {self.format}:{self.number}"
-
-
-def dealt(names: list[str], table: Mapping[str, Target], count: int, seed: int) -> list[Case]:
-    """So many cases, in the shares of their formats, well mixed."""
-    shares = [table[name].share for name in names]
-    given: Counter[str] = Counter()
-    cases = []
-    for name in random.Random(seed).choices(names, shares, k=count):
-        cases.append(Case(name, given[name], seed))
-        given[name] += 1
-    return cases
-
-
-def untouched(format: Target, root: Path) -> Any:
-    """The figures of what nobody changed.
-
-    Raises:
-        AssertionError: there are none.
-    """
-    with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
-        _laid(format, root, Path(folder))
-        judge.warm(Path(folder), format.probe)
-    with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
-        _laid(format, root, Path(folder))
-        seen = judge.watched(Path(folder), format.probe, format.starts)
-        assert "figures" in seen.result, seen
-        assert not seen.outside, seen
-        return seen.result["figures"]
-
-
 def attack(case: Case, target: Target, root: Path, figures: Any) -> tuple[str, Outcome]:
     """Run one case: what was changed, and what came of it."""
     with tempfile.TemporaryDirectory(prefix="hostile.") as folder:
-        made = target.attack(_laid(target, root, Path(folder)), case.dice)
+        place = Path(folder)
+        made = target.attack(_laid(target, root, place), case.dice)
         if made.command is not None and case.number % REAL == REAL - 1:
-            seen = judge.real(Path(folder), made.command, 3 * made.patience)
+            seen = judge.real(place, made.command, 3 * made.patience)
         else:
-            seen = judge.watched(Path(folder), made.probe, made.starts, made.patience)
+            seen = judge.watched(place, made.probe, made.starts, made.patience)
         outcome = judge.sort(seen, figures, made.free, made.longer)
-        if any(Path(folder).rglob(CANARY)):
+        if any(place.rglob(CANARY)):
             outcome = Outcome("code", "the canary sang")
         return made.words, outcome
 
 
-def _laid(format: Target, root: Path, folder: Path) -> Path:
+def _laid(target: Target, root: Path, folder: Path) -> Path:
+    """The case's folder, with what the target needs."""
     work = judge.place(folder)
-    for name in format.needs:
+    for name in target.needs:
         if (root / name).is_dir():
             shutil.copytree(root / name, work / name)
         else:
@@ -154,31 +108,25 @@ def _laid(format: Target, root: Path, folder: Path) -> Path:
 def rows(
     cases: Iterable[Case], table: Mapping[str, Target], root: Path, figures: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """A row for every case."""
+    """A row for every case; failures are printed as they are found."""
     for case in cases:
-        format = table[case.format]
-        words, outcome = attack(case, format, root, figures[case.format])
+        words, outcome = attack(case, table[case.target], root, figures[case.target])
         if outcome.kind not in FINE:
-            told = f"{outcome.kind:10} {case.format}:{case.number}  {words}\n           {outcome.detail}"
-            print(told, flush=True)
-        yield {"case": f"{case.format}:{case.number}", "change": words} | outcome.as_json()
+            lines = [f"{outcome.kind:10} {case.command}", words, outcome.detail]
+            print("\n           ".join(lines), flush=True)
+        yield {"case": f"{case.target}:{case.number}", "change": words} | outcome.as_json()
 
 
 def spread(
     cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int
 ) -> list[dict[str, Any]]:
     """The rows of all cases, from so many processes."""
-    figures = {
-        name: untouched(table[name], root) for name in dict.fromkeys(c.format for c in cases)
-    }
-    threads = len(os.listdir("/proc/self/task"))
-    if threads > 1:
-        print(f"{threads - 1} threads will not be there in the children", file=sys.stderr)
+    targets = dict.fromkeys(case.target for case in cases)
+    figures = {name: untouched(table[name], root) for name in targets}
     gc.collect()
     gc.freeze()  # children would copy every page that a collection touches
-    return in_children(
-        [lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)]
-    )
+    parts = [lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)]
+    return in_children(parts)
 
 
 def in_children(parts: Sequence[Callable[[], Iterable[Any]]]) -> list[Any]:
@@ -215,13 +163,13 @@ def _child(part: Callable[[], Iterable[Any]], file: Path) -> int:
 
 
 def told(found: list[dict[str, Any]]) -> str:
-    """The table of outcomes, and the command of every failure."""
+    """The table of outcomes, the fine ones first."""
     counts: dict[str, Counter[str]] = {}
     for row in found:
         counts.setdefault(row["case"].rpartition(":")[0], Counter())[row["kind"]] += 1
-    kinds = sorted({row["kind"] for row in found}, key=lambda k: (k not in FINE, k))
+    counts["all"] = Counter(row["kind"] for row in found)
+    kinds = sorted(counts["all"], key=lambda kind: (kind not in FINE, kind))
     lines = [f"{'':16}" + "".join(f"{kind:>10}" for kind in kinds)]
-    lines += [
-        f"{name:16}" + "".join(f"{of[k] or '-':>10}" for k in kinds) for name, of in counts.items()
-    ]
+    for name, of in counts.items():
+        lines.append(f"{name:16}" + "".join(f"{of[kind] or '-':>10}" for kind in kinds))
     return "\n".join(lines)

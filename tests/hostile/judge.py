@@ -4,6 +4,7 @@ The child may write below its own folder alone. What it opens, runs and connects
 audit hook; a secret lies beside the folder, and whoever opens it went outside.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -264,10 +265,8 @@ def _waited(child: int, patience: float) -> tuple[int | None, Any, float]:
 
 def _end(child: int) -> None:
     """Kill what is left of a child's process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def cli(*words: object) -> Any:

@@ -62,13 +62,14 @@ def served(root: Path) -> Iterator[Served]:
         shutil.copytree(root / "site", folder)
         environment = {k: v for k, v in os.environ.items() if k != "NUMBA_THREADING_LAYER"}
         command = [sys.executable, "-m", "lacewing", "view", "--run", str(folder)]
-        process = subprocess.Popen(
-            [*command, "--port", "0", "--no-browser"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=open(Path(name) / "err", "w"),
-            text=True,
-        )
+        with open(Path(name) / "err", "w") as err:
+            process = subprocess.Popen(
+                [*command, "--port", "0", "--no-browser"],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                text=True,
+            )
         try:
             yield Served(process, _port(process, Path(name) / "err"), folder)
         finally:
@@ -134,10 +135,9 @@ def mixed(server: Served, seconds: float, seed: int) -> dict[str, Any]:
 def _ask(client: httpx.Client, dice: random.Random) -> tuple[str, httpx.Response]:
     """One request of some kind."""
     base = f"/api/circuits/{dice.choice((ONE, TWO))}"
-    path = dice.choice(
-        ("/", "/api/home", "/api/frontier", base, f"{base}/notes", f"{base}/prompts")
-        + (f"{base}/attention?head=0.0", f"{base}/nodes/0.attn_in.1", f"{base}/export/graph.json")
-    )
+    below = ("", "/notes", "/prompts", "/attention?head=0.0", "/nodes/0.attn_in.1")
+    paths = ["/", "/api/home", "/api/frontier", f"{base}/export/graph.json"]
+    path = dice.choice([*paths, *(f"{base}{rest}" for rest in below)])
     kind = dice.random()
     if kind < 0.7:
         return path, client.get(path)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 TESTS = Path(__file__).parents[1]
 QUICK = "model,compact,circuit,training,twin,tokenizer,task,wheel,weights,--models,--tasks,--verify"
 QUICK += ",whoandwhen,otel,langchain,autogen,openai,jsonl,--blame"

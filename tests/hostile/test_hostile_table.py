@@ -8,7 +8,6 @@ from pathlib import Path
 from hostile.files import READ, WRITTEN
 from hostile.table import formats
 from hostile.verbs import verbs
-
 from lacewing.cli import plugins
 from lacewing.cli.app import VERBS
 

@@ -108,7 +108,7 @@ def _instead(old: Any, dice: random.Random) -> Any:
     if isinstance(old, list) and old and dice.random() < 0.5:
         return dice.choice((old[::-1], old + old, old[:-1], old[0], [*old, None], old * 3000))
     if isinstance(old, dict) and old and dice.random() < 0.4:
-        return dice.choice((list(old.items()), list(old.values()), {k: None for k in old}))
+        return dice.choice((list(old.items()), list(old.values()), dict.fromkeys(old)))
     if dice.random() < 0.6:
         return dice.choice(NUMBERS if number else NAMES if isinstance(old, str) else OTHERS)
     return dice.choice(HOSTILE)
