@@ -97,7 +97,8 @@ def test_what_was_kept_is_not_done_again(
     kills += [config.steps]  # the last thing kept is what was selected
     with pytest.raises(KilledError):
         prune(model, TASK, config, sets=sets, state=tmp_path / "state", quiet=True)
-    assert {"of", "search", "selected"} == {p.name for p in (tmp_path / "state").iterdir()}
+    kept = {p.name for p in (tmp_path / "state").iterdir() if p.is_dir()}
+    assert {"of", "search", "selected"} == kept
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lacewing.pruning.prune.step_together", None)
         found = prune(model, TASK, config, sets=sets, state=tmp_path / "state", quiet=True)

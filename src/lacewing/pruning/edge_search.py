@@ -15,11 +15,13 @@ What is left of a large circuit is not minimal yet: `minimise` goes on from ther
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, nodes_of
 from lacewing.ablation.node_mask import ranked
@@ -177,13 +179,14 @@ def _resumed(
     if (found := state.get(name)) is None:
         return 0, []
     values, tensors = found
-    put_back(mask.tau, tensors, "tau")
-    set_moments("mask", optimizer, tensors)
-    generator.set_state(tensors["generator"])
-    if calibration:
-        set_calibration(calibration, under("calibration", tensors))
-    passed = under("ranking", tensors)
-    return int(values["walked"]), [passed[str(place)] for place in range(len(passed))]
+    with artifacts.foreign(state.folder or Path()):
+        put_back(mask.tau, tensors, "tau")
+        set_moments("mask", optimizer, tensors)
+        generator.set_state(tensors["generator"])
+        if calibration:
+            set_calibration(calibration, under("calibration", tensors))
+        passed = under("ranking", tensors)
+        return int(values["walked"]), [passed[str(place)] for place in range(len(passed))]
 
 
 def _selected(

@@ -1,9 +1,11 @@
 """Where an editor and a learned calibration stand, written to a pruning's state and put back."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.state import State, moments, named, put_back, set_moments
@@ -41,10 +43,12 @@ def resume_editor(state: State, name: str, editor: CircuitEditor) -> str | None:
     if (found := state.get(name)) is None:
         return None
     values, tensors = found
-    for family, source, destination in values["gone"]:
-        editor.switch((family, source, destination), on=False)
+    with artifacts.foreign(state.folder or Path()):
+        for family, source, destination in values["gone"]:
+            editor.switch((family, source, destination), on=False)
+        phase = str(values["phase"])
     for key, mask in editor.masks.items():
         put_back(mask, tensors, f"mask/{key}")
     for key, bias in editor.biases().items():
         put_back(bias, tensors, f"bias/{key}")
-    return str(values["phase"])
+    return phase

@@ -1,9 +1,11 @@
 """Where a search for nodes stands, written to the state of its pruning and put back from it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.ablation.masks import Masks
 from lacewing.errors import ArtifactError
 from lacewing.pruning.kept_parts import calibration_state, set_calibration
@@ -33,16 +35,17 @@ def resume_search(state: State, search: Search) -> Selection | None:
     Raises:
         ArtifactError: what was kept is damaged.
     """
-    if found := state.get(SELECTED):
-        sizes, tensors = found
-        _set_mask(search, tensors)
-        search.step = search.wanted.config.steps
-        search.best = Selection(_masks(search, "best", tensors), sizes["best"])
-        return Selection(_masks(search, "selected", tensors), sizes["selected"])
-    if found := state.get(SEARCH):
-        search.step = found[0]["step"]
-        _set_mask(search, found[1])
-        _set_learners(search, found[1])
+    with artifacts.foreign(state.folder or Path()):
+        if found := state.get(SELECTED):
+            sizes, tensors = found
+            _set_mask(search, tensors)
+            search.step = search.wanted.config.steps
+            search.best = Selection(_masks(search, "best", tensors), int(sizes["best"]))
+            return Selection(_masks(search, "selected", tensors), int(sizes["selected"]))
+        if found := state.get(SEARCH):
+            search.step = int(found[0]["step"])
+            _set_mask(search, found[1])
+            _set_learners(search, found[1])
     return None
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from lacewing import artifacts
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.masks import Masks, nodes_of
 from lacewing.ablation.run import ablated_logits, ablated_loss
@@ -74,10 +75,17 @@ def prune(
     """
     task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
     sets = sets or prompt_sets(model, task, config, corpus)
-    kept = State()
-    if state is not None:
-        kept = State.open(state, model, {"task": task.name, "config": config.as_json()}, sets)
-    (found,) = prune_many(model, [Wanted(task, config, sets, state=kept)], quiet=quiet)
+    wanted = Wanted(task, config, sets)
+    if state is None:
+        return _one(model, wanted, quiet)
+    with artifacts.locked(state, f"another process is pruning in {state}: wait for it to end"):
+        facts = {"task": task.name, "config": config.as_json()}
+        kept = State.open(state, model, facts, sets)
+        return _one(model, dataclasses.replace(wanted, state=kept), quiet)
+
+
+def _one(model: Model, wanted: Wanted, quiet: bool) -> Circuit:
+    (found,) = prune_many(model, [wanted], quiet=quiet)
     if isinstance(found, DataError):
         raise found
     return found

@@ -68,7 +68,8 @@ class State:
                 f"{folder} holds an unfinished pruning with another {', '.join(other)}: finish it "
                 "with its own command, delete it, or choose another output"
             )
-        state.earlier = max((float(k["seconds"]) for k in state._all()), default=0.0)
+        with artifacts.foreign(folder):
+            state.earlier = max((float(k["seconds"]) for k in state._all()), default=0.0)
         return state
 
     @property
@@ -93,10 +94,12 @@ class State:
         """
         if self.folder is None or not (self.folder / name).exists():
             return None
-        place = self.folder / name
-        files = artifacts.read_manifest(place, KIND, check_hash=True)["files"]
-        tensors = artifacts.read_tensors(place / TENSORS) if TENSORS in files else {}
-        return artifacts.read_json(place / VALUES), tensors
+        whole = artifacts.open_folder(self.folder / name, KIND)
+        tensors = whole.tensors(TENSORS) if TENSORS in whole else {}
+        values = whole.json(VALUES)
+        if not isinstance(values, dict):
+            raise ArtifactError(f"{self.folder / name / VALUES} holds no object: damaged")
+        return values, tensors
 
     def put(self, name: str, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Keep something under a name, in place of what was kept there; ask `due` before."""
@@ -115,7 +118,7 @@ class State:
     def _all(self) -> Iterable[dict[str, Any]]:
         assert self.folder is not None
         for place in sorted(self.folder.iterdir()):
-            if place.name != "of" and (found := self.get(place.name)):
+            if place.is_dir() and place.name != "of" and (found := self.get(place.name)):
                 yield found[0]
 
 
