@@ -75,7 +75,7 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path} is missing: give the place of an existing file") from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not JSON ({error}): damaged or foreign") from error
 
 

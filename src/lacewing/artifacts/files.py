@@ -1,17 +1,23 @@
 """Bytes in files: written in one step, and read only from plain files of a bounded size."""
 
 import errno
+import hashlib
 import os
+import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lacewing.errors import ArtifactError
 
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """A pipe under a file's name is opened without waiting for its other end, and then refused."""
+
+HERE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+"""This machine, in the names of what is being written: disks may be shared."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -22,7 +28,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        clear(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=beside(path))
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -33,6 +40,38 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def beside(path: Path) -> str:
+    """How the name of what is written beside a path begins: with this machine and process."""
+    return f".{path.name}.{HERE}.{os.getpid()}."
+
+
+def clear(path: Path) -> None:
+    """Delete what killed processes of this machine left half written beside a path."""
+    start = f".{path.name}.{HERE}."
+    for rest in list(os.scandir(path.parent)):
+        writer = rest.name.removeprefix(start).partition(".")[0]
+        if not rest.name.startswith(start) or not writer.isdecimal() or _lives(int(writer)):
+            continue
+        if rest.is_dir(follow_symlinks=False):
+            shutil.rmtree(rest.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                os.unlink(rest.path)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process runs; where nobody can say, it does."""
+    if os.name != "posix":  # elsewhere signal 0 ends it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:

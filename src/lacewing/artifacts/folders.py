@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lacewing.artifacts.files import write_bytes, writing
+from lacewing.artifacts.files import beside, clear, write_bytes, writing
 from lacewing.artifacts.locks import LOCK, alone
 from lacewing.artifacts.manifest import FORMAT, MANIFEST, Manifest, describe
 from lacewing.artifacts.tensors import write_tensors
@@ -63,7 +63,8 @@ def write_folder(
         )
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        clear(path)
+        new = Path(tempfile.mkdtemp(dir=path.parent, prefix=beside(path)))
         try:
             for name, content in (files or {}).items():
                 write_bytes(new / name, content)

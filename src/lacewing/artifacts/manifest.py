@@ -166,6 +166,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             f"{path} has no {MANIFEST}: it is not a finished {kind}; run the command that makes "
             "it again"
         )
+    root = Path(os.path.realpath(path))
+    inside(path, MANIFEST, None if links else root)
     plain = read_json(path / MANIFEST)
     manifest = typed(plain, Manifest, path / MANIFEST)
     if manifest.kind != kind:
@@ -176,7 +178,6 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             f"{path} has format {manifest.format}, this lacewing reads up to {FORMAT}: update it"
         )
     without_sum(plain, path / MANIFEST)
-    root = Path(os.path.realpath(path))
     for name, entry in manifest.files.items():
         file = inside(path, name, None if links else root)
         try:

@@ -36,6 +36,7 @@ from lacewing.data.corpus import (
     PARTS,
     TEXT,
     BuiltIndex,
+    BuiltPackage,
     decoded,
     is_built,
 )
@@ -113,6 +114,29 @@ def build(list_file: Path, output: Path, *, quiet: bool = False) -> dict[str, An
     return result
 
 
+@dataclass(frozen=True)
+class _Row:
+    """What a split came to."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    files: int
+    bytes: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What of corpus.json is shown."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    id: str
+    splits: dict[str, _Row]
+    dropped: dict[str, int]
+    packages: tuple[BuiltPackage, ...]
+
+
 def check(folder: Path) -> dict[str, Any]:
     """Compare every file of a corpus with the hash that its manifest has.
 
@@ -121,12 +145,14 @@ def check(folder: Path) -> dict[str, Any]:
     """
     whole = artifacts.open_folder(folder, BUILT)
     whole.check()
+    whole.read(INDEX, _Counted)
     saved: dict[str, Any] = whole.json(INDEX)
     return saved
 
 
 def _finished(output: Path, key: str) -> dict[str, Any]:
     whole = artifacts.open_folder(output, BUILT)
+    whole.read(INDEX, _Counted)
     saved: dict[str, Any] = whole.json(INDEX)
     if whole.read(INDEX, BuiltIndex).list != key:
         raise ConfigError(
@@ -143,7 +169,7 @@ def _key(packages: Sequence[Package]) -> str:
 
 def _part(package: Package, parts: Path) -> None:
     """One package's files after the filters, as a whole folder."""
-    folder = parts / package.label
+    folder = artifacts.own(parts, package.label)
     if _made_as(folder) == (RULES, package.hash):
         return
     with tempfile.TemporaryDirectory(dir=_made(parts)) as temporary:
@@ -251,7 +277,12 @@ def _own(
     gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts.dropped]
     values = part.tensors("signatures.safetensors")["values"].numpy()
     kept = []
-    rows = part.lines("files.jsonl", Line, LARGEST_TEXT)
+    rows = list(part.lines("files.jsonl", Line, LARGEST_TEXT))
+    if len(rows) != len(values):
+        raise ArtifactError(
+            f"{part.folder} has {len(rows)} files and signatures of {len(values)}: damaged; delete "
+            "it, and the same command makes it anew"
+        )
     for (path, code), row in zip(rows, values, strict=True):
         key = f"{package.label}/{path}"
         digest = hashlib.sha256(code.encode()).hexdigest()

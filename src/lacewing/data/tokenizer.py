@@ -33,6 +33,8 @@ def _byte_signs() -> dict[str, int]:
 _BYTE_OF = _byte_signs()
 
 
+MOST = 2**20
+"""Token ids, and padding, above which memory would be asked for that nobody has."""
 LARGEST = 2**26
 """Bytes of the largest tokenizer.json that is read."""
 
@@ -98,9 +100,12 @@ class Tokenizer:
             ArtifactError: damaged, or without an end-of-text token.
         """
         try:
-            artifacts.parse_json(content, path)  # bounded in depth and digits, which Rust's is not
+            # Bounded in depth, digits and sizes, which Rust's is not.
+            _check_sizes(artifacts.parse_json(content, path), path)
         except ArtifactError as error:
-            raise ArtifactError(f"{path} is no tokenizer.json ({error.__cause__})") from error
+            raise ArtifactError(
+                f"{path} is no tokenizer.json ({error.__cause__ or error})"
+            ) from error
         try:
             return cls(tokenizers.Tokenizer.from_str(content.decode("utf-8")))
         except ArtifactError:
@@ -162,3 +167,30 @@ class Tokenizer:
         """The id of a text that is exactly one token, else None."""
         ids = self.encode(text)
         return ids[0] if len(ids) == 1 else None
+
+
+def _check_sizes(saved: object, path: str | Path) -> None:
+    """Refuse numbers in a tokenizer's file for which memory is taken when it is read or used.
+
+    Raises:
+        ArtifactError: an id, or a length to pad to, is above MOST or below 0.
+    """
+    plain = saved if isinstance(saved, dict) else {}
+    model, padding = (plain.get(n) if isinstance(plain.get(n), dict) else {} for n in PARTS)
+    assert isinstance(model, dict)
+    assert isinstance(padding, dict)
+    vocabulary, strategy = model.get("vocab"), padding.get("strategy")
+    numbers = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+    added = plain.get("added_tokens")
+    numbers += (
+        [t.get("id") for t in added if isinstance(t, dict)] if isinstance(added, list) else []
+    )
+    numbers += strategy.values() if isinstance(strategy, dict) else []
+    numbers.append(padding.get("pad_to_multiple_of"))
+    for number in numbers:
+        if isinstance(number, int | float) and not 0 <= number <= MOST:
+            raise ArtifactError(f"{path} has a token or length {number:.15g}, at most {MOST:,}")
+
+
+PARTS = ("model", "padding")
+"""Of a tokenizer's file."""

@@ -10,6 +10,7 @@ import importlib.util
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,8 @@ TARGET = (
 """Whose wheels are read: those of Python 3.11 on Linux, on every machine."""
 MOST_FILES, MOST_BYTES = 200_000, 4_000_000_000
 """Files and unpacked bytes above which an archive is refused unread."""
+UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading an archive may raise: damage, a password, a way of packing nobody knows."""
 FAMILIES = {"apache": "Apache", "mit": "MIT", "bsd": "BSD", "isc": "ISC", "python": "PSF"}
 """Words of free licence texts and classifiers, with the family they name."""
 REFUSED = ("gpl", "gnu", "mozilla", "proprietary", "commercial", "eclipse")
@@ -84,8 +87,9 @@ class Wheel:
     def __init__(self, path: Path, package: Package) -> None:
         try:
             self._archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise DataError(f"{path.name} is no wheel ({error})") from error
+        self.name = path.name
         self.members = self._archive.infolist()
         if len(self.members) > MOST_FILES or sum(m.file_size for m in self.members) > MOST_BYTES:
             raise DataError(f"{path.name} unpacks to more than {MOST_BYTES:,} bytes: left alone")
@@ -100,15 +104,29 @@ class Wheel:
         """Every Python file in a fixed order: its path and content; None where it is too large."""
         for member in sorted(self.members, key=lambda m: m.filename):
             if member.filename.endswith(".py") and not member.is_dir():
-                large = member.file_size > LARGEST
-                yield member.filename, None if large else self._archive.read(member)
+                yield member.filename, self._content(member)
+
+    def _content(self, member: zipfile.ZipInfo) -> bytes | None:
+        """A member's content; None where it is too large, whatever the archive says of its size."""
+        if member.file_size > LARGEST:
+            return None
+        try:
+            with self._archive.open(member) as file:
+                content = file.read(LARGEST + 1)
+        except UNREADABLE as error:
+            raise DataError(
+                f"{self.name}: {member.filename[:200]!r} cannot be read ({error}): damaged, or "
+                "packed in a way that is not known here; leave the package out"
+            ) from error
+        return None if len(content) > LARGEST else content
 
     def _said(self) -> str:
         """What the wheel says of its licence: an expression, else classifiers, else free text."""
         names = [m for m in self.members if m.filename.endswith(".dist-info/METADATA")]
-        if not names or names[0].file_size > LARGEST:
+        content = self._content(names[0]) if names else None
+        if content is None:
             return ""
-        metadata = email.message_from_bytes(self._archive.read(names[0]))
+        metadata = email.message_from_bytes(content)
         if expression := metadata.get("License-Expression"):
             return str(expression)
         classifiers = [str(c) for c in metadata.get_all("Classifier", [])]

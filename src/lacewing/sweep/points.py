@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
+from lacewing import artifacts
 from lacewing.errors import ConfigError
 from lacewing.pages.names import safe_name
 from lacewing.sweep.config import SweepConfig
@@ -80,12 +81,12 @@ def points(config: SweepConfig) -> list[Point]:
 
 def task_folder(output: Path, point: Point, task: str) -> Path:
     """Where the circuits of one model and task are."""
-    return output / "jobs" / point.name / "tasks" / safe_name(task)
+    return artifacts.own(output, f"jobs/{point.name}/tasks/{safe_name(task)}")
 
 
 def model_folder(output: Path, point: Point) -> Path:
     """Where a model and its twin are."""
-    return output / "jobs" / point.name / "model"
+    return artifacts.own(output, f"jobs/{point.name}/model")
 
 
 def _share(value: float) -> str:

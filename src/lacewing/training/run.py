@@ -121,7 +121,10 @@ def check_run(
 
     Raises:
         ConfigError: naming what differs.
+        ArtifactError: a file of it is a link that leads out of the folder.
     """
+    for name in (*FILES, "tokens", "checkpoint", SNAPSHOTS, "kept"):
+        artifacts.own(folder, name)
     path = folder / "config.json"
     if path.exists():
         _same(_begun_with(path), _plain(config, corpus), folder)

@@ -121,6 +121,8 @@ def _parsed(name: str, content: bytes, line: int | None = None) -> Any:
                 f"{place} is cut off: JSON ends at {where}; write the log again, or remove its end"
             ) from error
         raise DataError(f"{place} is not JSON ({error.msg} at {where}); give a log") from error
+    except ValueError as error:
+        raise DataError(f"{place} has a number of too many digits for a log") from error
 
 
 def _cut_off(text: str, error: json.JSONDecodeError) -> bool:

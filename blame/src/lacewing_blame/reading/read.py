@@ -10,6 +10,7 @@ describes the run may stand beside the records, under these names:
 
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ _OUTCOME = ("succeeded", "is_correct", "is_corrected", "success")
 EARLY = 4096
 """Bytes within which an eval log of Inspect says that it is one."""
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".eval")
+_LARGEST = 2**30
+"""Bytes of the largest log that is read."""
 
 
 def read(path: Path, format: str | None = None) -> Trace:
@@ -63,6 +66,8 @@ def read(path: Path, format: str | None = None) -> Trace:
         return _sample(path, found, wanted)
     try:
         with path.open("rb") as file:
+            if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
+                raise DataError(f"{path} has {size:,} bytes; a log has at most {_LARGEST:,}")
             log = open_log(path.name, file)
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

@@ -1,0 +1,59 @@
+"""Every file that lacewing reads, and the format that attacks it; a test finds those left out."""
+
+READ: dict[str, str] = {
+    # A model's folder, a training, its tokens.
+    "config.json": "model",
+    "tokenizer.json": "model",
+    "metrics.jsonl": "model",
+    "means.safetensors": "model",
+    "model.safetensors": "model",
+    "model.compact.safetensors": "compact",
+    "summary.json": "model",
+    "manifest.json": "model",
+    "state.json": "training",
+    "state.safetensors": "training",
+    "index.json": "training",
+    # A circuit and what lies beside it.
+    "circuit.json": "circuit",
+    "nodes.safetensors": "circuit",
+    "pairs.jsonl": "circuit",
+    "certificate.json": "certificate",
+    "certificate_pairs.jsonl": "certificate",
+    "verification.json": "viewer",
+    "annotations.json": "viewer",
+    # A pruning on its way.
+    "values.json": "pruning",
+    "tensors.safetensors": "pruning",
+    # Corpora.
+    "corpus.json": "corpus",
+    "files.jsonl": "parts",
+    "facts.json": "parts",
+    "signatures.safetensors": "parts",
+    # Comparisons and sweeps.
+    "comparison.json": "viewer",
+    "frontier.json": "viewer",
+    "tasks.json": "viewer",
+    "sweep.json": "sweep",
+    "result.json": "sweep",
+    "losses.safetensors": "sweep",
+    # blame
+    "weights.json": "weights",
+}
+"""File names, each with a format of the table."""
+WRITTEN: dict[str, str] = {
+    "attacks.json": "for people; the viewer shows it as it shows a verification",
+    "explanations.json": "the viewer only asks whether it is there",
+    "report.json": "for people",
+    "dropped.jsonl": "for people",
+    "correlation.json": "for people",
+    "sizes.json": "for people",
+    "failed.json": "for people",
+    "graph.json": "an export",
+    "wiring.json": "an export",
+    "standard_library.safetensors": "ships with the package",
+    "a.json": "an example in a docstring",
+    "missing.json": "an example in a docstring",
+    "my_pairs.jsonl": "an example in a docstring",
+    "run.jsonl": "an example in a docstring",
+}
+"""File names that nothing reads, and why."""

@@ -1,0 +1,240 @@
+"""Kill -9 at random moments: the same command goes on, and ends with the same bytes.
+
+Processes are forked off one that has imported everything, so that moments fall into the work and
+not into imports.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hostile import judge, material
+from hostile.judge import cli
+
+AT_MOST = 8
+"""Kills of one run, which then may finish."""
+LOCKS = (".lock",)
+"""Hidden files that stay."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that is killed."""
+
+    words: tuple[str, ...]
+    needs: tuple[str, ...]
+    output: str
+    """The folder it writes."""
+    kept: Callable[[Path], set[str]]
+    """What of the work is done; none of it may be lost by a kill."""
+    ignored: tuple[str, ...] = ()
+    """Files that tell of times alone."""
+
+
+@dataclass
+class Tally:
+    """What a campaign of kills came to."""
+
+    job: str
+    kills: int = 0
+    runs: int = 0
+    resumed: int = 0
+    """Runs that found work of a killed one."""
+    failures: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """A line, with the failures under it."""
+        lines = [f"kill -9 of {self.job}: {self.kills} kills of {self.runs} runs"]
+        lines[0] += f", {self.resumed} went on, {len(self.failures)} failures"
+        return "\n  ".join([*self.failures, *lines][::-1])
+
+
+def jobs(root: Path) -> dict[str, Job]:
+    """The table, over the material in a folder."""
+    training = material.flags(material.TRAINING | {"tokens": 4 * 16 * 60})
+    search = ("--task", str(root / "letters.jsonl"), *material.SEARCH)
+    task = ("--task", str(root / "letters.jsonl"), "--corpus", str(root / "text"))
+    return {
+        "train": Job(
+            ("train", "--output", "new", "--corpus", str(root / "text"), *training),
+            (),
+            "new",
+            _manifests,
+        ),
+        "prune": Job(
+            ("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _unfinished
+        ),
+        "verify": Job(
+            ("verify", "--circuit", "circuit", "--seeds", "2", *task),
+            ("run", "circuit"),
+            "circuit",
+            _parts,
+        ),
+        "sweep": Job(
+            ("sweep", "--config", str(root / "sweep.json"), "--output", "new", *material.ALONE),
+            (),
+            "new",
+            _manifests,
+        ),
+    }
+
+
+def _manifests(output: Path) -> set[str]:
+    """The whole folders below one; checkpoints come and go."""
+    whole = (p.parent.relative_to(output).as_posix() for p in output.rglob("manifest.json"))
+    return {name for name in whole if "checkpoint" not in name and "/." not in f"/{name}"}
+
+
+def _unfinished(output: Path) -> set[str]:
+    """Whether the search has begun to keep something, or is done."""
+    begun = output.is_dir() or output.with_name(f"{output.name}.unfinished").is_dir()
+    return {"search"} if begun else set()
+
+
+def _parts(output: Path) -> set[str]:
+    return {path.name for path in (output / "verification").glob("[a-z]*.json")}
+
+
+def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -> Tally:
+    """Kill a command so many times, and compare what it ends with."""
+    tally = Tally(name)
+    from lacewing.pruning import state
+
+    state.EVERY = 0.05  # of a search of a second
+    with _laid(job, root) as folder:
+        work = folder / "work"
+        judge.warm(folder, lambda _: cli(*job.words))
+        expected = digests(work / job.output, job)
+    with _laid(job, root) as folder:
+        begun = time.monotonic()
+        assert _ran(folder, job, None) == 0
+        length = time.monotonic() - begun
+    while tally.kills < kills:
+        with _laid(job, root) as folder:
+            _one(folder, job, tally, length, dice, expected)
+        tally.runs += 1
+    return tally
+
+
+def _one(
+    folder: Path,
+    job: Job,
+    tally: Tally,
+    length: float,
+    dice: random.Random,
+    expected: dict[str, str],
+) -> None:
+    """One run, killed until it ends or has been killed often."""
+    output, done = folder / "work" / job.output, set[str]()
+    for _ in range(AT_MOST):
+        if (
+            status := _ran(folder, job, dice.uniform(0, length * dice.choice((0.2, 0.6, 1))))
+        ) != -9:
+            break
+        tally.kills += 1
+        now = job.kept(output)
+        if lost := done - now:
+            tally.failures.append(f"lost by a kill: {sorted(lost)}")
+        done = now
+    else:
+        status = _ran(folder, job, None)
+    tally.resumed += bool(done)
+    if status != 0:
+        said = (folder / "err").read_text(errors="replace").strip().splitlines()[-1:]
+        tally.failures.append(f"status {status} after kills: {said}")
+        return
+    found = digests(output, job)
+    if found != expected:
+        other = [n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n)]
+        tally.failures.append(f"other bytes after kills: {sorted(other)}")
+    beside = {p.name for p in (folder / "work").iterdir()} - {job.output, *job.needs}
+    if beside:
+        tally.failures.append(f"left beside the output: {sorted(beside)}")
+
+
+def digests(output: Path, job: Job) -> dict[str, str]:
+    """A hash of every file, times left out of those that tell them."""
+    found = {}
+    for path in sorted(p for p in output.rglob("*") if p.is_file()):
+        name = path.relative_to(output).as_posix()
+        if path.name in (*LOCKS, *job.ignored) or path.name == "manifest.json":
+            continue  # a manifest has the sums of files that tell times
+        content = path.read_bytes()
+        if path.suffix in (".json", ".jsonl"):
+            rows = [
+                json.loads(line)
+                for line in (
+                    content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()]
+                )
+            ]
+            content = json.dumps(_timeless(rows)).encode()
+        elif path.suffix in (".md", ".svg", ".csv"):
+            continue  # figures and tables of the JSON beside them, with times
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def _timeless(value: Any) -> Any:
+    """A document without what depends on when, where and in which process it was made."""
+    if isinstance(value, dict):
+        gone = ("seconds", "time", "pid", "host", "began", "ended", "asked", "started", "resumed")
+        return {k: _timeless(v) for k, v in value.items() if k not in gone and "second" not in k}
+    return [_timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def _ran(folder: Path, job: Job, after: float | None) -> int:
+    """Run the command in a child, killed after some seconds; its exit code, or -9."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setsid()
+            judge.quiet(folder)
+            os.chdir(folder / "work")
+            cli(*job.words)
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    begun = time.monotonic()
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if after is not None and time.monotonic() - begun >= after:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return -9
+        time.sleep(0.001)
+
+
+def _laid(job: Job, root: Path) -> Any:
+    """A folder with what the command needs."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def made() -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="hostile.") as name:
+            work = judge.place(Path(name))
+            for needed in job.needs:
+                shutil.copytree(root / needed, work / needed)
+            yield Path(name)
+
+    return made()

@@ -1,0 +1,369 @@
+"""The untouched: one tiny example of everything that lacewing saves, made by lacewing itself."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Collection
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import micro
+from hostile import archives, logs
+from hostile.reseal import reseal
+
+TRAINING: dict[str, Any] = {
+    "expansion": 1.0,
+    "base_width": 16,
+    "density": 0.25,
+    "n_layer": 1,
+    "d_head": 8,
+    "context": 16,
+    "vocab_size": 257,
+    "batch": 4,
+    "tokens": 4 * 16 * 8,
+    "learning_rate": 0.05,
+    "d_position": 0,
+    "floor": 2,
+    "precision": "fp32",
+    "evaluate_every": 1,
+    "validation_tokens": 256,
+    "checkpoint_seconds": 0.0,
+}
+"""A training of eight steps."""
+SEARCH = (
+    "--target-loss",
+    str(micro.TARGET),
+    "--prompts",
+    "1024",
+    "--batch",
+    "16",
+    "--no-calibrate",
+)
+
+
+VOLATILE = ("seconds", "folder", "page", "changed", "commands", "stamp", "jobs")
+"""What figures say of times and places."""
+_place: list[Path] = []
+
+
+def place() -> Path:
+    """Where the material is."""
+    return _place[0]
+
+
+def steady(value: Any) -> Any:
+    """Figures without what depends on times and places."""
+    if isinstance(value, dict):
+        return {k: steady(v) for k, v in value.items() if k not in VOLATILE}
+    return [steady(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def flags(settings: dict[str, Any]) -> list[str]:
+    """Settings as flags."""
+    words = []
+    for name, value in settings.items():
+        words += ["--" + name.replace("_", "-"), str(value)]
+    return words
+
+
+def say(words: list[str]) -> None:
+    """Run a command line quietly; it has to end well."""
+    from lacewing.cli.app import main
+
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        main(words)
+
+
+def make(root: Path, wanted: Collection[str] = ()) -> Path:
+    """Make all of it, or what is wanted and what that is made of, once."""
+    root.mkdir(parents=True, exist_ok=True)
+    _place[:] = [root]
+    os.environ |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    os.environ["PIP_FIND_LINKS"] = "recipe/index"  # of every case
+    for name, maker in MAKERS.items():
+        asked = not wanted or name in wanted or name in BASE
+        if asked and not (root / name).exists():
+            maker(root, root / name)
+    return root
+
+
+def _run(root: Path, place: Path) -> None:
+    _written(micro.micro(), place)
+
+
+def _written(model: Any, place: Path) -> None:
+    """A finished run whose metrics are not empty."""
+    from lacewing.training.config import TrainConfig
+    from lacewing.training.density import densities
+
+    micro.write_run(model, place)
+    rows = [METRIC | {"step": step, "loss": 3 / step} for step in (1, 2, 3)]
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = json.loads((place / "config.json").read_text())
+    config["training"] = dataclasses.asdict(TrainConfig(**TRAINING))
+    (place / "config.json").write_text(json.dumps(config))
+    summary = json.loads((place / "summary.json").read_text())
+    summary |= {"steps": 3, "seconds": 0.1, "nonzero": 99, "validation_tokens": 64}
+    (place / "summary.json").write_text(
+        json.dumps(summary | {"densities": densities(model.network)})
+    )
+    reseal(place / "summary.json")
+
+
+METRIC = {"tokens": 64, "validation_loss": 1.5, "lr": 0.01, "density": 0.5, "seconds": 0.1}
+
+
+def _compact(root: Path, place: Path) -> None:
+    from lacewing import artifacts
+    from lacewing.model import store
+
+    model = micro.micro()
+    part = place.with_name(f".{place.name}")
+    _written(model, part)
+    (part / store.WHOLE).unlink()
+    store.write_compact(part / store.COMPACT, model.network)
+    (part / artifacts.MANIFEST).unlink()
+    artifacts.seal(part, "run", sorted(path.name for path in part.iterdir()))
+    part.rename(place)
+
+
+def _letters(root: Path, place: Path) -> None:
+    micro.write_pairs(place)
+
+
+def _text(root: Path, place: Path) -> None:
+    for number in range(24):
+        dice = random.Random(number)
+        lines = [dice.choice(("k=a", "l=b", "m = [c]", "# d")) for _ in range(40)]
+        path = place / f"package{number % 3}" / f"part{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([f"# {number}", *lines, ""]))
+
+
+def _circuit(root: Path, place: Path) -> None:
+    """A circuit of a short search, with its short test and notes."""
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    say(["prune", *_asked(root), "--output", str(place), *short])
+    say(["verify", "--circuit", str(place), "--quick"])
+    (place / "annotations.json").write_text(json.dumps(NOTES))
+
+
+def _minimal(root: Path, place: Path) -> None:
+    """A minimal circuit with its certificate."""
+    say(["prune", *_asked(root), "--output", str(place), *SEARCH, "--minimal"])
+
+
+def _unfinished(root: Path, place: Path) -> None:
+    """A pruning that was killed on its way, once it had kept something of its search."""
+    from lacewing.pruning import state
+
+    part = place.with_name(f".{place.name}")
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    if (child := os.fork()) == 0:
+        state.EVERY = 0.0
+        with contextlib.suppress(BaseException):
+            say(["prune", *_asked(root), "--output", str(part / "new"), *short])
+        os._exit(1)
+    kept = part / "new.unfinished"
+    while len(list(kept.glob("[a-z]*"))) < 2:
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for rest in kept.glob(".*"):
+        shutil.rmtree(rest)
+    part.rename(place)
+
+
+def _asked(root: Path) -> list[str]:
+    return ["--model", str(root / "run"), "--task", str(root / "letters.jsonl")]
+
+
+NOTES = {
+    "annotations": [{"id": "one", "on": "circuit", "text": "a note", "changed": 1.5}],
+    "supernodes": [],
+}
+
+
+def half_trained(root: Path, place: Path) -> None:
+    """A training that was interrupted after some steps, with its checkpoint."""
+    from lacewing.data.corpus import Corpus
+    from lacewing.training.config import TrainConfig
+    from lacewing.training.loop import train
+
+    def stop(step: int, loss: float) -> int:
+        if step > 4:
+            raise KeyboardInterrupt
+        return 1
+
+    corpus = Corpus.files(str(root / "text"))
+    try:
+        train(TrainConfig(**TRAINING), corpus, place, check_every=stop, quiet=True)
+    except KeyboardInterrupt:
+        return
+    raise AssertionError("the training was not interrupted")
+
+
+def _trained(root: Path, place: Path) -> None:
+    say(["train", "--output", str(place), "--corpus", str(root / "text"), *flags(TRAINING)])
+
+
+def _dense(root: Path, place: Path) -> None:
+    _written(micro.micro(dense=True), place)
+
+
+def _site(root: Path, place: Path) -> None:
+    """What a viewer serves and a report is written of: a run with two circuits and a frontier."""
+    from lacewing.circuit.circuit import Circuit
+
+    part = place.with_name(f".{place.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    for name in ("run", "dense"):
+        shutil.copytree(root / name, part / name)
+    for name, seed in (("one", 3), ("two", 4)):
+        circuit = Circuit.load(root / "minimal")
+        config = dataclasses.replace(circuit.config, seed=seed)
+        circuit = dataclasses.replace(circuit, model_source=str(part / "run"), config=config)
+        folder = part / "run" / "circuits" / name
+        circuit.save(folder)
+        for file in ("verification.json", "annotations.json"):
+            shutil.copy2(root / "circuit" / file, folder / file)
+    shutil.copytree(root / "comparison", part / "run" / "comparison")
+    shutil.copy2(root / "sweep" / "frontier.json", part / "frontier.json")
+    words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl"), "--pairs", "32"]
+    (part / "run" / "tasks.json").write_text(json.dumps(printed(["tasks", "--run", *words])))
+    part.rename(place)
+
+
+def printed(words: list[str]) -> Any:
+    """What a command line prints with --json."""
+    from lacewing.cli.app import main
+
+    with TemporaryFile("w+") as file, open(os.devnull, "w") as nothing:
+        with redirect_stdout(file), redirect_stderr(nothing):
+            main([*words, "--json"])
+        file.seek(0)
+        return json.loads(file.read().strip().rpartition("\n")[2])
+
+
+def _comparison(root: Path, place: Path) -> None:
+    sides = ["--sparse", str(root / "run"), "--dense", str(root / "dense")]
+    say(["compare", *sides, "--task", str(root / "letters.jsonl"), "--output", str(place), *SEARCH])
+
+
+def _recipe(root: Path, place: Path) -> None:
+    """A list of two packages and the folder where pip finds them."""
+    (place / "index").mkdir(parents=True)
+    lines = []
+    for name, split in (("one", "train"), ("two", "validation")):
+        wheel = place / "index" / f"{name}-1.0-py3-none-any.whl"
+        archives.write(wheel, archives.members(name))
+        lines.append(archives.line(wheel, split))
+    (place / "recipe.txt").write_text("\n".join(["# packages", *lines]) + "\n")
+
+
+def _corpus(root: Path, place: Path) -> None:
+    with contextlib.chdir(root):
+        say(["corpus", "build", str(root / "recipe" / "recipe.txt"), "--output", str(place)])
+
+
+def _parts(root: Path, place: Path) -> None:
+    """A corpus that was interrupted when all packages were there."""
+    from lacewing.data import build
+    from lacewing.data.packages import read_list
+
+    with contextlib.chdir(root):
+        for package in read_list(root / "recipe" / "recipe.txt"):
+            build._part(package, place / build.PARTS)
+
+
+def _config(root: Path, place: Path) -> None:
+    """The configuration of a sweep of one model."""
+    training = TRAINING | {"bigram": False, "sinks": False, "context": 16, "tokens": 4 * 16 * 40}
+    for name in ("expansion", "density"):
+        del training[name]
+    pruning = {"prompts": 160, "batch": 8, "max_tokens": 16, "train_pairs": 32}
+    pruning |= {"validation_pairs": 16, "test_pairs": 16}
+    settings = {
+        "corpus": str(root / "text"),
+        "widths": [16],
+        "densities": [0.25],
+        "activations": [0.5],
+        "tasks": [str(root / "first.jsonl")],
+        "targets": [0.5],
+        "main_target": 0.5,
+        "trials": 1,
+        "twins": False,
+        "training": training,
+        "pruning": pruning,
+    }
+    place.write_text(json.dumps(settings))
+
+
+def _first(root: Path, place: Path) -> None:
+    """Pairs that end after the equals sign."""
+    rows = []
+    for number in range(100):
+        dice = random.Random(number)
+        marks = "".join(dice.choices("cdefghij", k=5))
+        clean, corrupted = (f"{marks}\n{letter}=" for letter in "kl")
+        answers = {"clean_answer": "a", "corrupted_answer": "b"}
+        rows.append({"clean": clean, "corrupted": corrupted} | answers)
+    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _sweep(root: Path, place: Path) -> None:
+    say(["sweep", "--config", str(root / "sweep.json"), "--output", str(place), *ALONE])
+
+
+ALONE = ("--processes", "1", "--threads", "1")
+
+
+def _logs(root: Path, place: Path) -> None:
+    place.mkdir()
+    for name in logs.LOGS:
+        (place / logs.file(name)).write_text(logs.text(name))
+
+
+def _weights(root: Path, place: Path) -> None:
+    from lacewing_blame.ranker.weights import SHIPPED
+
+    shutil.copy2(SHIPPED, place)
+
+
+def _tokenizer(root: Path, place: Path) -> None:
+    shutil.copy2(root / "trained" / "tokenizer.json", place)
+
+
+MAKERS: dict[str, Callable[[Path, Path], None]] = {
+    "text": _text,
+    "letters.jsonl": _letters,
+    "first.jsonl": _first,
+    "run": _run,
+    "dense": _dense,
+    "compact": _compact,
+    "circuit": _circuit,
+    "minimal": _minimal,
+    "unfinished": _unfinished,
+    "training": half_trained,
+    "trained": _trained,
+    "tokenizer.json": _tokenizer,
+    "comparison": _comparison,
+    "recipe": _recipe,
+    "corpus": _corpus,
+    "parts": _parts,
+    "sweep.json": _config,
+    "sweep": _sweep,
+    "site": _site,
+    "logs": _logs,
+    "weights.json": _weights,
+}
+"""What is made, in this order, by its name in the material's folder."""
+BASE = ("text", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
+"""Of what the others are made; quick themselves."""

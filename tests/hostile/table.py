@@ -1,0 +1,325 @@
+"""What is attacked: every format that lacewing reads, each in a line of `formats`.
+
+A new format needs an example in `material`, a line here, and a probe: what reads it, and gives
+figures that must not change.
+"""
+
+import dataclasses
+import fnmatch
+import functools
+import json
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hostile import logs, material
+from hostile.judge import PATIENCE, Probe, cli
+from hostile.mutate import files_of, mutate
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A case that is ready to run."""
+
+    words: str
+    """What was changed."""
+    probe: Probe
+    free: bool
+    """Whether other figures are right."""
+    starts: bool = False
+    """Whether programs may be started, and asked for over the network."""
+    longer: bool = False
+    """Whether more work was asked for than a case may take."""
+    patience: float = PATIENCE
+    command: tuple[str, ...] | None = None
+    """The words of a command line, where that is what is attacked."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Files of one kind, and what reads them."""
+
+    needs: tuple[str, ...]
+    """What is copied from the material into the case's folder."""
+    attacked: tuple[str, ...]
+    """Patterns of the files that are changed."""
+    probe: Probe
+    """Reads them; its figures have to stay as they are."""
+    free: tuple[str, ...] = ()
+    """Patterns of files that no sum covers, because people write them: other figures are right."""
+    starts: bool = False
+    """Whether reading them may start programs, such as pip."""
+    share: float = 1.0
+    """How many of its cases there are, against the others'; slow ones have fewer."""
+
+    @property
+    def named(self) -> bool:
+        """Whether users name the files: then no sum covers them, and they may be links."""
+        return not set(self.attacked) - set(self.free)
+
+    def attack(self, work: Path, dice: random.Random) -> Attack:
+        """Change one of the files."""
+        inside = {path: str(path.relative_to(work)) for path in files_of(work)}
+        files = [path for path, name in inside.items() if _any(name, self.attacked)]
+        mutation = mutate(work, files, dice, self.named)
+        free = mutation.resealed or _any(mutation.file, self.free)
+        return Attack(str(mutation), self.probe, free, self.starts)
+
+
+LIST, WHEEL, WHO = ("recipe/recipe.txt",), ("recipe/index/one*",), ("logs/whoandwhen.json",)
+
+
+def _any(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a path is like a pattern; `*` stays within a folder, `**` does not."""
+    whole = PurePosixPath(name)
+    return any(
+        fnmatch.fnmatch(name, pattern) if "**" in pattern else whole.match(pattern)
+        for pattern in patterns
+    )
+
+
+def formats(root: Path) -> dict[str, Format]:
+    """The table, over the material in a folder."""
+
+    def at(probe: Callable[[Path, Path], Any]) -> Probe:
+        return functools.partial(probe, root=root)
+
+    circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
+    site = ("site/run/circuits/one/*",)
+    beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification"))
+    extras = ("site/frontier.json", "site/run/comparison/comparison.json")
+    people = (*beside, *extras)
+    table = {
+        "model": Format(("run", "circuit"), ("run/*",), verified, share=2),
+        "compact": Format(("compact", "circuit"), ("compact/*",), compact),
+        "circuit": Format(("run", "circuit"), circuit, verified, share=2),
+        "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
+        "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
+        "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
+        "pruning": Format(
+            ("run", "letters.jsonl", "unfinished"), ("unfinished/**",), at(pruned), share=0.5
+        ),
+        "twin": Format(("trained",), ("trained/*.json",), twin, share=0.5),
+        "tokenizer": Format(("tokenizer.json",), ("*.json",), at(tokenised), ("*.json",)),
+        "task": Format(("run", "letters.jsonl"), ("*.jsonl",), scored, ("*.jsonl",)),
+        "corpus": Format(("corpus",), ("corpus/**",), text),
+        "parts": Format(("recipe", "parts"), ("parts/.parts/**",), built, starts=True),
+        "recipe": Format(("recipe",), LIST, built, LIST, True, 0.1),
+        "wheel": Format(("recipe",), WHEEL, archive, WHEEL),
+        "build": Format(("recipe",), WHEEL, rebuilt, WHEEL, True, 0.1),
+        "comparison": Format(
+            ("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5
+        ),
+        "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
+        "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
+        "viewer": Format(("site",), (*site, *people), viewed, people, share=2),
+        "served": Format(("site",), ("site/run/*.*",), served, ("site/run/tasks.json",)),
+        "report": Format(
+            ("site",), (*site, "site/run/*.*", *people), reported, (*people, "site/run/tasks.json")
+        ),
+        "weights": Format(("logs", "weights.json"), ("weights.json",), weighed, ("weights.json",)),
+        "score": Format(("logs",), WHO, judged, WHO, share=0.5),
+    }
+    for name in logs.LOGS:
+        file = (f"logs/{logs.file(name)}",)
+        probe = functools.partial(blamed, file=file[0])
+        table[name] = Format(("logs",), file, probe, file, share=0.5)
+    return table
+
+
+def verified(work: Path) -> Any:
+    """The short test of the circuit."""
+    return cli("verify", "--circuit", "circuit", "--quick")
+
+
+def certified(work: Path) -> Any:
+    """The certificate, checked."""
+    return cli("verify", "--circuit", "minimal", "--minimality")
+
+
+def compact(work: Path) -> Any:
+    """The short test of the circuit on the compact model."""
+    return cli("verify", "--circuit", "circuit", "--quick", "--model", "compact")
+
+
+def programmed(work: Path) -> Any:
+    """The circuit as a program; what hostile names leave in it is run."""
+    found = cli("program", "--circuit", "circuit", "--corpus", material.__file__, "--pairs", 2)
+    for name in ("program", "program_simple"):
+        code = compile((Path("circuit") / f"{name}.py").read_text(encoding="utf-8"), name, "exec")
+        exec(code, {"__name__": name})  # what a reader of it does first
+    return found
+
+
+def scored(work: Path) -> Any:
+    """The task's loss."""
+    return cli("tasks", "--run", "run", "--task", "letters.jsonl", "--pairs", 32)
+
+
+def resumed(work: Path, root: Path) -> Any:
+    """The interrupted training, ended by the same command."""
+    words = material.flags(material.TRAINING)
+    done = cli("train", "--output", "training", "--corpus", root / "text", *words)
+    return [done, json.loads(Path("training/summary.json").read_text())["id"]]
+
+
+def pruned(work: Path, root: Path) -> Any:
+    """The interrupted pruning, ended by the same command."""
+    words = ["--model", "run", "--task", root / "letters.jsonl", *material.SEARCH]
+    words[words.index("--prompts") + 1] = "256"
+    return cli("prune", *words, "--output", "unfinished/new")
+
+
+def twin(work: Path) -> Any:
+    """What a dense twin of a run begins with."""
+    from lacewing.cli.train import Train
+
+    made = Train.begin(["--twin-of", "trained"])
+    assert made is not None
+    return [made.corpus, dataclasses.asdict(made.config)]
+
+
+def tokenised(work: Path, root: Path) -> Any:
+    """A training with a tokenizer of the user's."""
+    words = ["--tokenizer", "tokenizer.json", *material.flags(material.TRAINING)]
+    return cli("train", "--output", "new", "--corpus", root / "text", *words)
+
+
+def text(work: Path) -> Any:
+    """The corpus as it is read, and its check."""
+    from lacewing.data.corpus import Corpus
+
+    corpus = Corpus.parse("corpus")
+    return [corpus.id, corpus.fingerprint(), cli("corpus", "check", "corpus")]
+
+
+def built(work: Path) -> Any:
+    """The corpus of the list; from its parts where they are there."""
+    return cli("corpus", "build", "recipe/recipe.txt", "--output", "parts")
+
+
+def rebuilt(work: Path) -> Any:
+    """The corpus of the wheels, whatever they are now."""
+    _pin()
+    return built(work)
+
+
+def archive(work: Path) -> Any:
+    """What is read out of a wheel."""
+    from lacewing.data.packages import read_list
+    from lacewing.data.wheels import Wheel
+
+    _pin()
+    package = next(p for p in read_list(Path("recipe/recipe.txt")) if p.name == "one")
+    wheel = Wheel(Path("recipe/index/one-1.0-py3-none-any.whl"), package)
+    return [wheel.licence, [[name, repr(content)] for name, content in wheel.files()]]
+
+
+def _pin() -> None:
+    """Write the list anew, with the sums of the wheels as they are."""
+    from hostile import archives
+
+    wheels = sorted(Path("recipe/index").glob("*.whl"))
+    sizes = [wheel.stat().st_size for wheel in wheels if wheel.is_file()]
+    if len(sizes) < 2 or max(sizes) > 2**28:
+        raise SystemExit(_say("no wheel that anybody could pin"))
+    lines = [archives.line(w, "train" if "one" in w.name else "validation") for w in wheels]
+    Path("recipe/recipe.txt").write_text("\n".join(lines) + "\n")
+
+
+def compared(work: Path) -> Any:
+    """The comparison that is there."""
+    sides = ["--sparse", "run", "--dense", "dense", "--task", material.place() / "letters.jsonl"]
+    return cli("compare", *sides, "--output", "comparison", *material.SEARCH)
+
+
+def summary(work: Path) -> Any:
+    """The summary of a sweep."""
+    return cli("sweep", "--summary", "sweep")
+
+
+def swept(work: Path) -> Any:
+    """The finished sweep, by its configuration."""
+    return cli("sweep", "--config", "sweep.json", "--output", "sweep", *material.ALONE)
+
+
+def viewed(work: Path) -> Any:
+    """What the viewer shows of a folder with one bad circuit: the other one whole."""
+    shown = _shown()
+    assert shown["others"] == VIEWED.setdefault("others", shown["others"]), "another row changed"
+    if shown["told"]:
+        raise SystemExit(_say(shown["told"]))
+    return shown
+
+
+def served(work: Path) -> Any:
+    """What the viewer shows of a folder with a bad run: the shipped models, and the reason."""
+    shown = _shown()
+    assert shown["models"] == VIEWED.setdefault("models", shown["models"]), "other models changed"
+    if shown["told"]:
+        raise SystemExit(_say(shown["told"]))
+    return shown
+
+
+VIEWED: dict[str, Any] = {}
+"""What the viewer showed of the untouched, in the process that warmed it up."""
+
+
+def _shown() -> dict[str, Any]:
+    from lacewing.errors import LacewingError
+    from lacewing.viewer import replies
+    from lacewing.viewer.state import Viewer
+
+    viewer = Viewer(Path("site"))
+    home = material.steady(json.loads(replies.home_json(viewer)))
+    frontier = json.loads(replies.frontier_json(viewer))
+    rows = {row["id"]: row for row in home["circuits"]}
+    one = next((row for id, row in rows.items() if id.endswith("-one")), None)
+    told = [broken["error"] for broken in home["broken"]]
+    told += [row["error"] for row in rows.values() if row["error"]]
+    try:
+        notes = json.loads(replies.notes_json(viewer, one["id"])) if one else None
+    except LacewingError as error:
+        notes, told = None, [*told, str(error)]
+    viewer.close()
+    return {
+        "one": one,
+        "others": [row for row in rows.values() if row is not one],
+        "models": [model for model in home["models"] if model["id"].startswith("builtin")],
+        "runs": [model for model in home["models"] if not model["id"].startswith("builtin")],
+        "told": " ".join(" ".join(told).split()),
+        "frontier": frontier,
+        "notes": notes,
+    }
+
+
+def reported(work: Path) -> Any:
+    """The report of a run with two circuits."""
+    cli("report", "--run", "site/run", "--output", "report")
+    return material.steady(json.loads(Path("report/report.json").read_text()))
+
+
+def blamed(work: Path, file: str) -> Any:
+    """Whom the ranker suspects, and the page of it."""
+    return cli("blame", file, "--guess", "--page", "page.html")
+
+
+def weighed(work: Path) -> Any:
+    """Whom weights of the user's suspect."""
+    return cli("blame", "logs/whoandwhen.json", "--guess", "--weights", "weights.json")
+
+
+def judged(work: Path) -> Any:
+    """The score over a folder of logs."""
+    Path("only").mkdir()
+    Path("logs/whoandwhen.json").rename("only/whoandwhen.json")
+    return cli("blame", "score", "only", "--guess")
+
+
+def _say(line: str) -> int:
+    """Refuse as a verb does."""
+    print(f"lacewing: {line}", file=sys.stderr)
+    return 2

@@ -1,0 +1,53 @@
+"""Whatever lacewing reads, and every verb, is in the tables of the attacker."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hostile.files import READ, WRITTEN
+from hostile.table import formats
+from hostile.verbs import verbs
+from lacewing.cli import plugins
+from lacewing.cli.app import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+SAVED = re.compile(r"[a-z][\w.]*\.(json|jsonl|safetensors)")
+
+
+def constants(folder: Path) -> Iterator[str]:
+    """Every text in the code below a folder."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_every_saved_file_is_attacked() -> None:
+    """A file name in the code is one that a format attacks, or one that nothing reads."""
+    named = {
+        text
+        for source in (ROOT / "src", ROOT / "blame" / "src")
+        for text in constants(source)
+        if SAVED.fullmatch(text)
+    }
+    assert set() == named - READ.keys() - WRITTEN.keys()
+    assert set() == READ.keys() & WRITTEN.keys()
+
+
+def test_every_format_is_in_the_table(tmp_path: Path) -> None:
+    """What attacks a file exists."""
+    assert set() == set(READ.values()) - formats(tmp_path).keys()
+
+
+def test_every_log_format_is_attacked(tmp_path: Path) -> None:
+    """Those of blame, each by its name."""
+    from lacewing_blame.formats import FORMATS
+
+    assert set() == FORMATS.keys() - formats(tmp_path).keys()
+
+
+def test_every_verb_is_attacked(tmp_path: Path) -> None:
+    """Those of lacewing and those of installed packages."""
+    every = {f"--{name}" for name in (*VERBS, *plugins.verbs(VERBS))}
+    assert set() == every - verbs(tmp_path).keys()
