@@ -29,14 +29,16 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  sites  layers  compact  transformer  weights  hooks  generate
-               store
+model/         shipped  config  protocol  sites  families  layers  compact  transformer  weights  hooks
+               generate  registry  store
+               huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
+               huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
-tasks/         pair  source  text  task  fit  selection  batch  scoring
+tasks/         pair  source  text  task  templates  fit  selection  batch  scoring
                catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
                catalogue/statements  catalogue/loops  catalogue/functions
-               catalogue/everyday
+               catalogue/everyday  catalogue/english
                userfile  registry  listing
 circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
                circuit

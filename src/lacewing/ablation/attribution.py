@@ -22,7 +22,8 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
 from lacewing.model.hooks import edit
 from lacewing.model.store import Model
-from lacewing.model.transformer import SiteHook, Transformer
+from lacewing.model.protocol import Network, SiteHook
+from lacewing.model.transformer import Transformer
 from lacewing.model.weights import weight_of, writers
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
@@ -50,7 +51,7 @@ def first_order(editor: CircuitEditor, prompts: Prompts) -> dict[Component, floa
 
 
 def node_rises(
-    network: Transformer, masks: Masks, ablation_values: Mapping[str, Tensor], prompts: Prompts
+    network: Network, masks: Masks, ablation_values: Mapping[str, Tensor], prompts: Prompts
 ) -> dict[str, Float[Tensor, " channel"]]:
     """Rise of the mean loss without each node, to first order; zero where no gradient arrived.
 

@@ -33,9 +33,9 @@ from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines, read_pairs
 from lacewing.errors import ArtifactError, ConfigError, MismatchError
+from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.tasks.pair import Pair
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class Circuit:
         )
 
 
-def circuit_of(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
+def circuit_of(network: Network, nodes: Nodes, **facts: Any) -> Circuit:
     """A circuit of the given nodes and all the edges between them."""
     return Circuit(nodes=nodes, edges=edges_between(network, nodes), **facts)
 

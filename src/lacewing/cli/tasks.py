@@ -19,8 +19,9 @@ class Tasks:
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
     """Only these: names, or JSONL files of pairs."""
-    catalogue: Literal["paper", "everyday"] = "paper"
-    """Which tasks, where none is named: the paper's twenty, or decisions of everyday Python."""
+    catalogue: Literal["paper", "everyday", "english"] = "paper"
+    """Which tasks, where none is named: the paper's twenty, decisions of everyday Python,
+    or of English."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
     pairs: int = 256
@@ -50,7 +51,7 @@ class Tasks:
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """A table: scores where a model was evaluated, example pairs otherwise."""
-        lines = []
+        lines = [result["name"]] if "name" in result else []
         for row in result["tasks"]:
             if "error" in row:
                 lines.append(f"{row['name']:28} {row['error']}")

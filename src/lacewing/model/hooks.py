@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from lacewing.errors import DataError
+from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.sites import site_widths
-from lacewing.model.transformer import SiteHook, Transformer
 
 
 @contextmanager
-def edit(network: Transformer, edits: Mapping[str, SiteHook]) -> Iterator[None]:
+def edit(network: Network, edits: Mapping[str, SiteHook]) -> Iterator[None]:
     """Pass the value of each named site through a function, for the length of the block.
 
     Args:
@@ -44,7 +44,7 @@ def edit(network: Transformer, edits: Mapping[str, SiteHook]) -> Iterator[None]:
 
 
 @contextmanager
-def record(network: Transformer, sites: Iterable[str] | None = None) -> Iterator[dict[str, Tensor]]:
+def record(network: Network, sites: Iterable[str] | None = None) -> Iterator[dict[str, Tensor]]:
     """Collect the values of sites while the block runs; each pass replaces the one before.
 
     Args:
@@ -71,7 +71,7 @@ def record(network: Transformer, sites: Iterable[str] | None = None) -> Iterator
         yield seen
 
 
-def _check(network: Transformer, keys: Iterable[str]) -> None:
+def _check(network: Network, keys: Iterable[str]) -> None:
     known = site_widths(network.config)
     for key in keys:
         if key not in known:

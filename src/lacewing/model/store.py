@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Module
 
 from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
@@ -21,6 +22,8 @@ from lacewing.errors import ArtifactError
 from lacewing.model import compact
 from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
+from lacewing.model.protocol import Network
+from lacewing.model.registry import loader_of
 from lacewing.model.shipped import folder_of
 from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Transformer
@@ -33,7 +36,7 @@ MEANS = "means.safetensors"
 class Model:
     """A trained transformer with everything needed to use it."""
 
-    network: Transformer
+    network: Network
     """The weights, in evaluation mode and without gradients."""
     tokenizer: Tokenizer
     """The tokenizer it was trained with."""
@@ -49,6 +52,8 @@ class Model:
     """Nats per token on the validation text, at the end of training."""
     training: Mapping[str, object]
     """The saved training configuration."""
+    name: str = ""
+    """What it is called in tables, where that is more than its source."""
 
     def __repr__(self) -> str:
         """One line: where it is from, its shape and its id."""
@@ -82,7 +87,7 @@ class Model:
         )
 
 
-def model_id(network: Transformer) -> str:
+def model_id(network: Module) -> str:
     """The id of a model: a hash over its parameters' names and exact values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
@@ -97,12 +102,15 @@ def parameters(network: Transformer) -> dict[str, Tensor]:
 
 
 def load(source: str | Path) -> Model:
-    """Load a model from a run folder, or from the package (`builtin:NAME`).
+    """Load a model from a run folder, from the package (`builtin:NAME`), or as `registry` says.
 
     Raises:
         ArtifactError: the folder is missing, unfinished, of another kind, or its files are
             truncated or do not fit the configuration.
     """
+    if loader := loader_of(source):
+        model: Model = loader(str(source))
+        return model
     folder = folder_of(source)
     artifacts.read_manifest(folder, "run")
     saved = artifacts.read_json(folder / "config.json")

@@ -6,7 +6,7 @@ import torch
 
 from lacewing.ablation.node_mask import Mask, NodeMask
 from lacewing.circuit.config import PruneConfig
-from lacewing.model.transformer import Transformer
+from lacewing.model.protocol import Network
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, Turn, losses
 from lacewing.tasks.batch import Prompts
@@ -25,7 +25,7 @@ def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:
 
 
 def gradients(
-    network: Transformer,
+    network: Network,
     masks: Sequence[NodeMask],
     batches: Sequence[Prompts],
     penalties: Sequence[float],

@@ -19,7 +19,7 @@ from lacewing.ablation.modes import frozen_norms, measured_norms, sequences, som
 from lacewing.ablation.node_mask import NodeMask, edits, steps
 from lacewing.kernels.gate import gate
 from lacewing.model.hooks import edit
-from lacewing.model.transformer import SiteHook, Transformer
+from lacewing.model.protocol import Network, SiteHook
 from lacewing.tasks.batch import Prompts
 
 Ablations = Literal["mean", "subset", "resample", "zero", "frozen"]
@@ -28,7 +28,7 @@ Ablations = Literal["mean", "subset", "resample", "zero", "frozen"]
 
 def put_on(
     stack: ExitStack,
-    network: Transformer,
+    network: Network,
     masks: Sequence[NodeMask],
     circuit: Tensor,
     together: Prompts,
@@ -84,7 +84,7 @@ def gated(rows: Tensor, on: Tensor, mean: Tensor, own: Tensor) -> SiteHook:
 
 
 def _resampled(
-    network: Transformer,
+    network: Network,
     masks: Sequence[NodeMask],
     circuit: Tensor,
     together: Prompts,

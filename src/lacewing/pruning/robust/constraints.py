@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lacewing.ablation.attention import Head, kept_heads, patterns, read_by
+from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit, loss_of
 from lacewing.ablation.claims import ROUNDING, claims, log_odds
 from lacewing.ablation.masks import Masks, nodes_of, replacing
@@ -117,7 +117,7 @@ class AttentionMoved:
     def moved(self, masks: Masks) -> dict[Head, float]:
         """Of every kept head, the share of its attention that lies elsewhere."""
         nodes = nodes_of(masks)
-        heads = kept_heads(nodes, self.model.network.config.d_head)
+        heads = kept_heads(nodes, self.model.network.config)
         with edit(self.model.network, replacing(masks, self.model.means)):
             found = self._patterns(heads)
         return {h: float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads}
