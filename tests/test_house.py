@@ -49,7 +49,7 @@ pruning/       learned_calibration  reachability  selection  node_elimination  e
                component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  edge_search  prune
+               mask_learning  node_search  resume  edge_search  prune
 verification/  finding  kept  evidence  random_circuits  short
                ablation_modes  complement  interchange  distribution_shift  agreement
                natural_text  attention  two_valued  controls  stability

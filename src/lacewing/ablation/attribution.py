@@ -20,7 +20,7 @@ from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.store import Model
 from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.transformer import Transformer
@@ -70,9 +70,13 @@ def node_rises(
 
         return mixed
 
-    with torch.enable_grad(), edit(network, {key: hook(key) for key in gates}):
-        logits = network(prompts.tokens, at=prompts.last)
-        two_answer_loss(logits, prompts).mean().backward()  # type: ignore[no-untyped-call]
+    at_once = network.pairs_at_once(prompts.tokens.shape[1]) or len(prompts)
+    for start in range(0, len(prompts), at_once):
+        part = prompts.take(range(start, min(start + at_once, len(prompts))))
+        with torch.enable_grad(), ablate(network, {key: hook(key) for key in gates}):
+            logits = network(part.tokens, at=part.last)
+            loss = two_answer_loss(logits, part).mean() * (len(part) / len(prompts))
+            loss.backward()  # type: ignore[no-untyped-call]
     return {
         key: torch.zeros_like(gate) if gate.grad is None else -gate.grad
         for key, gate in gates.items()
@@ -146,7 +150,7 @@ def _slopes_and_moves(
 
         return hook
 
-    with torch.enable_grad(), edit(model.network, {key: keeper(key) for key in masks}):
+    with torch.enable_grad(), ablate(model.network, {key: keeper(key) for key in masks}):
         logits = model.network(prompts.tokens)
         rows = torch.arange(len(prompts.last))
         loss = two_answer_loss(logits[rows, prompts.last], prompts).mean()

@@ -132,6 +132,11 @@ class HuggingFaceNetwork(nn.Module):
             handle.remove()
         self._handles = []
 
+    @property
+    def spared(self) -> int:
+        """The first token, which is the same in all texts (see `tokenizer`)."""
+        return 1
+
     def joined(self, layer: int) -> dict[str, Tensor]:
         """For every written site of a block, [destination, source]: whether a weight joins them.
 
@@ -240,12 +245,19 @@ class HuggingFaceNetwork(nn.Module):
                 parts[place] = hook(parts[place])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    def _large(self, tokens: Tensor) -> bool:
-        """Whether a backward pass through these tokens would hold too much."""
+    def pairs_at_once(self, tokens: int) -> int:
+        """Pairs of so many tokens each whose backward pass fits without checkpoints."""
+        return max(1, int(HELD / (2 * tokens * self._held())))
+
+    def _held(self) -> float:
+        """Bytes that a backward pass holds per token."""
         shape = self.config
         channels = 12 * shape.d_model + 6 * shape.d_mlp + 3 * shape.n_head * shape.d_head
-        held = 4.0 * tokens.numel() * shape.n_layer * channels
-        return torch.is_grad_enabled() and held > HELD
+        return 4.0 * shape.n_layer * channels
+
+    def _large(self, tokens: Tensor) -> bool:
+        """Whether a backward pass through these tokens would hold too much."""
+        return torch.is_grad_enabled() and tokens.numel() * self._held() > HELD
 
     @contextmanager
     def _checkpointed(self) -> Iterator[None]:

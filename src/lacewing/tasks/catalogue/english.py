@@ -4,7 +4,7 @@
     indirect_object     Wang et al. 2022; the subject repeats one of two names
     greater_than        Hanna et al. 2023; a span of years ends after it begins
     gendered_pronoun    Mathwin et al. 2023; he or she, by the name
-    induction           A B C D E A -> B     A B C D E C -> D
+    induction           A B C D E A B C D E A -> B     ... C -> D
     quote_in_prose      which quotation mark closes speech
     bracket_in_prose    a bracket that opened closes, a comma answers a comma
 
@@ -118,10 +118,10 @@ def gendered_pronoun(random: Random) -> Draft:
 
 @template()
 def induction(random: Random) -> Draft:
-    """What came after this word before: `a b c d e a` -> ` b`, `a b c d e c` -> ` d`."""
-    words = random.sample(WORDS, 6)
-    first, second = random.sample(range(5), 2)
-    row = " ".join(words)
+    """What came after this word before: `a b c a b c a` -> ` b`, `a b c a b c b` -> ` c`."""
+    words = random.sample(WORDS, 5)
+    first, second = random.sample(range(4), 2)
+    row = " ".join((*words, *words))
     return Draft(
         f"{row} {words[first]}",
         f"{row} {words[second]}",
