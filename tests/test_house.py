@@ -43,16 +43,18 @@ tasks/         pair  source  text  task  templates  fit  selection  batch  scori
 circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
                circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
+ablation/      masks  values  prefixes  compiled  live  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       learned_calibration  reachability  selection  node_elimination  elimination  merge
                component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
                mask_learning  node_search  resume  edge_search  prune
+interop/       parts  formats  foreign
 verification/  finding  kept  evidence  random_circuits  short
                ablation_modes  complement  interchange  distribution_shift  agreement
-               natural_text  attention  two_valued  controls  stability
+               natural_text  rewrites  off_target  baselines  attention  two_valued  controls
+               alternatives  stability
                suite  verify
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program

@@ -61,7 +61,17 @@ def node_rises(
         ablation_values: Per site key, what stands for the values of nodes that are off.
         prompts: What the loss is measured on.
     """
-    gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}
+    return gated_rises(network, {k: m.float() for k, m in masks.items()}, ablation_values, prompts)
+
+
+def gated_rises(
+    network: Network,
+    gates: Mapping[str, Float[Tensor, " channel"]],
+    ablation_values: Mapping[str, Tensor],
+    prompts: Prompts,
+) -> dict[str, Float[Tensor, " channel"]]:
+    """The same where nodes are on in part: at a gate of 0.5 halfway to their ablation values."""
+    gates = {key: gate.clone().requires_grad_() for key, gate in gates.items()}
 
     def hook(key: str) -> SiteHook:
         def mixed(value: Tensor) -> Tensor:

@@ -18,11 +18,15 @@ from lacewing.tasks.batch import Prompts
 from lacewing.verification import (
     ablation_modes,
     agreement,
+    alternatives,
     attention,
+    baselines,
     complement,
     controls,
     interchange,
     natural_text,
+    off_target,
+    rewrites,
     stability,
     two_valued,
 )
@@ -43,9 +47,13 @@ PARTS: Mapping[str, Part] = {
     "interchange": interchange.run,
     "agreement": agreement.run,
     "natural": natural_text.run,
+    "rewrites": rewrites.run,
+    "off_target": off_target.run,
+    "baselines": baselines.run,
     "attention": attention.run,
     "features": two_valued.run,
     "controls": controls.run,
+    "alternatives": alternatives.run,
     STABILITY: stability.run,
 }
 """In the order they are run and shown."""

@@ -95,11 +95,10 @@ def _cut(
     for text in texts:
         if count == 0:
             return
-        first, *ids = tokenizer.encode(text[: 40 * size])
-        if len(ids) >= size:
+        ids = tokenizer.encode(text[: 40 * size])
+        if len(ids) > size:
             count -= 1
-            start = int(generator.integers(len(ids) - size + 2))
-            yield [first, *ids[start : start + size - 1]]
+            yield tokenizer.window(ids, int(generator.integers(len(ids) - size)), size)
 
 
 def _prose(source: str) -> str:

@@ -12,6 +12,7 @@ Where gradients are wanted and would not fit, blocks are checkpointed: only what
 kept, and the block runs again on the way back, under the same edits.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -125,6 +126,12 @@ class HuggingFaceNetwork(nn.Module):
         ends = states[torch.arange(len(at), device=at.device), at]
         unembedded: Tensor = self.inner.get_output_embeddings()(ends)
         return unembedded
+
+    def __deepcopy__(self, memo: object) -> "HuggingFaceNetwork":
+        """The same weights in a model of its own, without hooks set on it."""
+        twin = type(self.inner)(copy.deepcopy(self.inner.config))
+        twin.load_state_dict(self.inner.state_dict())
+        return HuggingFaceNetwork(twin)
 
     def release(self) -> None:
         """Take the hooks off: the model is then as it was before it was wrapped."""

@@ -65,6 +65,10 @@ class OpenTokenizer(Tokenizer):
         """Token ids of many texts, in parallel."""
         return [self._begun(ids) for ids in super().encode_batch(texts)]
 
+    def window(self, ids: Sequence[int], start: int, size: int) -> list[int]:
+        """Some tokens out of the middle of a text, after the first that all texts have."""
+        return [self.begin, *ids[start + 1 : start + size]]
+
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, else None."""
         ids = super().encode(text)
