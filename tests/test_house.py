@@ -29,8 +29,8 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  protocol  sites  families  layers  compact  transformer  weights  hooks
-               generate  registry  store
+model/         shipped  config  protocol  sites  families  layers  compact  transformer
+               weights  hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
                huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run

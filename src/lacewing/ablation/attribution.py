@@ -21,8 +21,8 @@ from lacewing.ablation.masks import Masks, masks_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
 from lacewing.model.hooks import ablate
-from lacewing.model.store import Model
 from lacewing.model.protocol import Network, SiteHook
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.model.weights import weight_of, writers
 from lacewing.tasks.batch import Prompts

@@ -44,7 +44,7 @@ class MaskedCircuit:
     def logits(
         self, prefixes: UniquePrefixes, wanted: Int[Tensor, " wanted"] | None = None
     ) -> Float[Tensor, "sequence vocab"]:
-        """Next-token logits, in nats, at the ends of sequences; of all tokens, whatever `wanted`."""
+        """Next-token logits, in nats, at the ends of sequences; always of all tokens."""
         return self(prefixes.by_sequence(prefixes.tokens), prefixes.last)
 
 

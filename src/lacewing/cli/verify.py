@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -11,6 +11,11 @@ from lacewing.circuit.config import SEEDS, PruneConfig
 from lacewing.cli.flags import Json, Model
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.verification.finding import YES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lacewing.verification.suite import Part
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Verify:
     """Folder that a circuit of another tool is saved in, with what was found; must not exist."""
     seeds: int = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
+    skip: tuple[str, ...] = ()
+    """Parts of the suite to leave out, such as stability and controls, which prune again."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
@@ -63,9 +70,16 @@ class Verify:
             task=self.task,
             seeds=self.seeds,
             folder=self.circuit,
+            parts=self._parts(),
         )
         found.save(self.circuit)
         return found.as_json()
+
+    def _parts(self) -> "Mapping[str, Part]":
+        """The parts of the suite that are run."""
+        from lacewing.verification.suite import parts_without
+
+        return parts_without(self.skip)
 
     def _foreign(self) -> dict[str, Any]:
         """Verify a circuit of another tool."""
@@ -87,7 +101,13 @@ class Verify:
             circuit.save(self.output)
         asked = {"quick": self.quick, "seed": self.seed, "seeds": self.seeds}
         found = verify(
-            model, circuit, corpus=self.corpus, task=self.task, folder=self.output, **asked
+            model,
+            circuit,
+            corpus=self.corpus,
+            task=self.task,
+            folder=self.output,
+            parts=self._parts(),
+            **asked,
         )
         if self.output:
             found.save(self.output)

@@ -1,7 +1,7 @@
 """A circuit found by another tool, as a circuit of lacewing that `verify` takes.
 
-    circuit = foreign_circuit(Path("ioi.json"), lacewing.load("hf:models/gpt2"), "indirect_object")
-    print(lacewing.verify(model, circuit))
+circuit = foreign_circuit(Path("ioi.json"), lacewing.load("hf:models/gpt2"), "indirect_object")
+print(lacewing.verify(model, circuit))
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The parts other tools find circuits of, heads and MLPs, as the nodes lacewing has.
 
-    head 9.6          its query, key and value channels; where keys and values are shared, the shared
+    head 9.6          its query, key and value channels, shared ones too
     head 9.6.q        its query channels alone: something of the circuit leads there, and only there
     MLP 3             all neurons of layer 3
     neuron 3.412      one of them
@@ -93,6 +93,4 @@ def _keep_head(name: str, config: Shape, keep: Callable[[str, Iterable[int], str
         keep("", [0], f"head {name}")
     for letter in found[3] or "qkv":
         at = head if letter == "q" else key_head(config, head)
-        keep(
-            f"{found[1]}.{LETTERS[letter]}", range(at * size, (at + 1) * size), f"head {name}"
-        )
+        keep(f"{found[1]}.{LETTERS[letter]}", range(at * size, (at + 1) * size), f"head {name}")

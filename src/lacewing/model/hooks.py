@@ -44,9 +44,7 @@ def edit(network: Network, edits: Mapping[str, SiteHook]) -> Iterator[None]:
             network.hooks[key].remove(hook)
 
 
-def ablate(
-    network: Network, edits: Mapping[str, SiteHook]
-) -> AbstractContextManager[None]:
+def ablate(network: Network, edits: Mapping[str, SiteHook]) -> AbstractContextManager[None]:
     """As `edit`, but the tokens that a network spares keep their values (see `protocol`)."""
     spared = network.spared
 

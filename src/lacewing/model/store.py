@@ -57,7 +57,7 @@ class Model:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was made elsewhere, and is large: such work goes on where it was interrupted."""
+        """Whether it was made elsewhere; what takes long there can be interrupted."""
         return not isinstance(self.network, Transformer)
 
     def __repr__(self) -> str:

@@ -114,9 +114,7 @@ def _in_parts(
     return total
 
 
-def mask_optimizer(
-    mask: Mask, config: PruneConfig, epsilon: float = 1e-8
-) -> torch.optim.Optimizer:
+def mask_optimizer(mask: Mask, config: PruneConfig, epsilon: float = 1e-8) -> torch.optim.Optimizer:
     """What moves a mask's tau."""
     return torch.optim.AdamW(
         [mask.tau],

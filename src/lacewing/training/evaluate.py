@@ -13,9 +13,9 @@ from lacewing.data import batches
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.model.hooks import edit
+from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.model.protocol import Network
 from lacewing.model.transformer import Transformer
 
 PIECE = 32

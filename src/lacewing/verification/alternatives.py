@@ -41,7 +41,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         judge(
             "alternatives",
             float(len(sizes)),
-            0,
+            0.0,
             at_most=True,
             unit="circuits",
             n=ROUNDS,

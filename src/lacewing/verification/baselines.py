@@ -5,8 +5,9 @@
     baseline.integrated    the same, averaged over steps from everything ablated to nothing
                            ablated: integrated gradients, as EAP-IG does it for edges
 
-Our own plain versions, on training prompts, with as many nodes as the circuit. The circuit has to
-lose less alone, by a margin whose whole interval lies above zero: else nobody needed the search.
+Our own plain versions, on training prompts, with as many nodes as the circuit. The circuit may lose
+no more alone than those, but for hundredths of a nat: else nobody needed the search. It need not
+lose less, as gradients may well find the very same nodes.
 """
 
 from functools import partial
@@ -28,10 +29,11 @@ from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
-from lacewing.verification.random_circuits import ROUNDING
 
 RANKED = 48
 """Training pairs that nodes are ranked on."""
+NO_WORSE = -0.02
+"""Nats that the circuit may lose more than a cheap one."""
 STEPS = 5
 """From everything ablated to nothing."""
 
@@ -73,15 +75,13 @@ def _against(
     seed, test, fitted_on = evidence.seed, evidence.test, evidence.fitted_on
     run_own = partial(alone, model, circuit, mode=circuit.ablation, seed=seed)
     run_cheap = partial(only, model, nodes, mode=circuit.ablation, seed=seed)
-    own, cheap = (
-        pair_means(refitted_loss(run_, fitted_on, test)) for run_ in (run_own, run_cheap)
-    )
+    own, cheap = (pair_means(refitted_loss(run_, fitted_on, test)) for run_ in (run_own, run_cheap))
     shared = sum(len(np.intersect1d(nodes[key], kept)) for key, kept in circuit.nodes.items())
     low, high = bootstrap(cheap - own, seed=seed)
     return judge(
         f"baseline.{name}",
         float((cheap - own).mean()),
-        ROUNDING,
+        NO_WORSE,
         at_most=False,
         unit="nats",
         n=len(test),

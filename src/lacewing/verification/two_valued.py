@@ -144,9 +144,7 @@ def psi(x: Tensor, low: Tensor, high: Tensor, t: float) -> Tensor:
     return t * x + (1 - t) * (middle + half * step)
 
 
-def run(
-    model: Model, circuit: Circuit, prompts: Evidence, quiet: bool
-) -> list[Finding | LeftOut]:
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
     """Make every node of a circuit two-valued, and see what is left of the answer.
 
     Args:

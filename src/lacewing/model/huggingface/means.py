@@ -68,9 +68,7 @@ def means_of(
     return means, float(torch.stack(losses).mean())
 
 
-def _windows(
-    tokenizer: Tokenizer, corpus: str, split: Split, size: int, count: int
-) -> Tensor:
+def _windows(tokenizer: Tokenizer, corpus: str, split: Split, size: int, count: int) -> Tensor:
     """Windows [sequence token] of files of a split, and where there is prose, as many of that."""
     documents = [d.text for d in Corpus.parse(corpus).documents(split) if len(d.text) > 2 * size]
     generator = np.random.default_rng(0)

@@ -17,31 +17,146 @@ from random import Random
 from lacewing.tasks.pair import Draft
 from lacewing.tasks.templates import template
 
-WOMEN = tuple(
-    "Mary Anna Emma Sarah Laura Julia Alice Jane Kate Lisa Maria Linda Susan Karen Helen Amy Rachel"
-    " Diana Rose Sophie".split()
+WOMEN = (
+    "Mary",
+    "Anna",
+    "Emma",
+    "Sarah",
+    "Laura",
+    "Julia",
+    "Alice",
+    "Jane",
+    "Kate",
+    "Lisa",
+    "Maria",
+    "Linda",
+    "Susan",
+    "Karen",
+    "Helen",
+    "Amy",
+    "Rachel",
+    "Diana",
+    "Rose",
+    "Sophie",
 )
-MEN = tuple(
-    "John James Tom David Paul Mark Peter Michael Robert William George Daniel Simon Jack Henry"
-    " Adam Kevin Brian Eric Frank".split()
+MEN = (
+    "John",
+    "James",
+    "Tom",
+    "David",
+    "Paul",
+    "Mark",
+    "Peter",
+    "Michael",
+    "Robert",
+    "William",
+    "George",
+    "Daniel",
+    "Simon",
+    "Jack",
+    "Henry",
+    "Adam",
+    "Kevin",
+    "Brian",
+    "Eric",
+    "Frank",
 )
 PLACES = ("store", "park", "school", "office", "beach", "station", "market", "library", "garden")
 THINGS = ("drink", "book", "ring", "letter", "key", "ball", "gift", "map", "phone", "ticket")
-NOUNS = (
-    "author doctor teacher student engineer driver farmer lawyer neighbor manager painter singer"
-    " key book picture report letter window road river tree house car table garden"
-).split()
-OTHERS = (
-    "cabinet building senator officer friend village pilot worker bank city table company door"
-    " market artist child school"
-).split()
+NOUNS = [
+    "author",
+    "doctor",
+    "teacher",
+    "student",
+    "engineer",
+    "driver",
+    "farmer",
+    "lawyer",
+    "neighbor",
+    "manager",
+    "painter",
+    "singer",
+    "key",
+    "book",
+    "picture",
+    "report",
+    "letter",
+    "window",
+    "road",
+    "river",
+    "tree",
+    "house",
+    "car",
+    "table",
+    "garden",
+]
+OTHERS = [
+    "cabinet",
+    "building",
+    "senator",
+    "officer",
+    "friend",
+    "village",
+    "pilot",
+    "worker",
+    "bank",
+    "city",
+    "table",
+    "company",
+    "door",
+    "market",
+    "artist",
+    "child",
+    "school",
+]
 PREPOSITIONS = ("near", "behind", "beside", "next to", "in front of", "opposite")
 PLURALS = {"child": "children", "city": "cities", "company": "companies"}
-WORDS = (
-    "apple river stone house paper green dog cat bird table chair window door car boat train tree"
-    " flower water fire snow rain sun moon star night day road city king queen gold silver iron"
-    " milk bread sugar salt book letter music song game ball"
-).split()
+WORDS = [
+    "apple",
+    "river",
+    "stone",
+    "house",
+    "paper",
+    "green",
+    "dog",
+    "cat",
+    "bird",
+    "table",
+    "chair",
+    "window",
+    "door",
+    "car",
+    "boat",
+    "train",
+    "tree",
+    "flower",
+    "water",
+    "fire",
+    "snow",
+    "rain",
+    "sun",
+    "moon",
+    "star",
+    "night",
+    "day",
+    "road",
+    "city",
+    "king",
+    "queen",
+    "gold",
+    "silver",
+    "iron",
+    "milk",
+    "bread",
+    "sugar",
+    "salt",
+    "book",
+    "letter",
+    "music",
+    "song",
+    "game",
+    "ball",
+]
 EVENTS = ("war", "project", "siege", "strike", "reign", "trial", "voyage", "famine", "festival")
 FOLK = ("friend", "student", "teacher", "doctor", "singer", "writer", "player", "worker", "cook")
 GOOD = ("good", "kind", "smart", "nice", "great", "brave", "calm", "funny")
@@ -90,9 +205,7 @@ def indirect_object(random: Random) -> Draft:
     place, thing = random.choice(PLACES), random.choice(THINGS)
     start = f"When {one} and {other} went to the {place},"
     end = f"gave a {thing} to"
-    return Draft(
-        f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}")
-    )
+    return Draft(f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}"))
 
 
 @template()
@@ -139,7 +252,7 @@ def quote_in_prose(random: Random) -> Draft:
 
 @template(((")", ","),))
 def bracket_in_prose(random: Random) -> Draft:
-    """A bracket closes what one opened: `The lake (which we saw` -> `)`, `, which we saw` -> `,`."""
+    """What closes an aside: `The lake (which we saw` -> `)`, `, which we saw` -> `,`."""
     start = random.choice(("The", "Our", "This", "Her", "His", "Your"))
     noun = random.choice((*OTHERS, *NOUNS[12:]))
     aside = random.choice(ASIDES)
