@@ -33,28 +33,32 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         config  saved  shipped  sites  layers  compact  transformer  weights  hooks  generate
-               store
+model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
+               weights  hooks  generate  registry  store
+               huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
+               huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
-tasks/         pair  source  text  task  fit  selection  batch  scoring
+tasks/         pair  source  text  task  templates  fit  selection  batch  scoring
                catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
                catalogue/statements  catalogue/loops  catalogue/functions
-               catalogue/everyday
+               catalogue/everyday  catalogue/english
                userfile  registry  listing
 circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing
                notebook  frame  circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
+ablation/      masks  values  prefixes  compiled  live  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination
                elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  kept_search  edge_search  prune
+               mask_learning  node_search  remembering  kept_search  edge_search  prune
+interop/       parts  formats  foreign
 verification/  finding  kept  evidence  random_circuits  short
                ablation_modes  complement  interchange  distribution_shift  agreement
-               natural_text  attention  two_valued  controls  stability
+               natural_text  rewrites  off_target  baselines  attention  two_valued  controls
+               alternatives  stability
                suite  verify
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program

@@ -2,25 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lacewing.circuit.edges import Nodes
+from lacewing.model.families import QKV
+from lacewing.model.protocol import Head, Network, Shape, key_head
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.transformer import Block, Transformer, pick
-
-Head = tuple[int, int]
-"""Layer and number."""
 
 
-def kept_heads(nodes: Nodes, d_head: int) -> list[Head]:
-    """The heads of which any query, key or value channel is kept."""
+def kept_heads(nodes: Nodes, config: Shape) -> list[Head]:
+    """The heads of which any query, key or value channel is kept; keys and values may be shared."""
     found = set()
     for key, channels in nodes.items():
-        if key != FINAL_SITE and key.endswith(("attn_q", "attn_k", "attn_v")):
-            layer = int(key.partition(".")[0])
-            found |= {(layer, int(channel) // d_head) for channel in channels}
+        if key == FINAL_SITE or not key.endswith(QKV):
+            continue
+        layer, _, site = key.partition(".")
+        kept = {int(channel) // config.d_head for channel in channels}
+        for head in range(config.n_head):
+            mine = head if site == "attn_q" else key_head(config, head)
+            if mine in kept:
+                found.add((int(layer), head))
     return sorted(found)
 
 
@@ -31,7 +33,7 @@ def read_by(heads: Sequence[Head]) -> list[str]:
 
 
 def patterns(
-    network: Transformer,
+    network: Network,
     seen: Mapping[str, Tensor],
     last: Int64[Tensor, " sequence"],
     heads: Sequence[Head],
@@ -44,17 +46,4 @@ def patterns(
         last: The last token of each.
         heads: The heads wanted.
     """
-    size = network.config.d_head
-    found = {}
-    for layer, number in heads:
-        block: Block = network.blocks[layer]  # type: ignore[assignment]
-        mine = slice(number * size, (number + 1) * size)
-        keys = seen[f"{layer}.attn_k"][..., mine]
-        query = pick(seen[f"{layer}.attn_q"], last)[:, 0, mine]
-        scores = torch.einsum("sc,stc->st", query, keys)
-        beyond = torch.arange(keys.shape[1])[None] > last[:, None]
-        scores = (scores * size**-0.5).masked_fill(beyond, -torch.inf)
-        sink = torch.tensor(-torch.inf) if block.sink is None else block.sink[number]
-        column = sink.expand(len(scores), 1)
-        found[layer, number] = torch.cat([scores, column], dim=1).softmax(1)
-    return found
+    return network.attention(seen, last, heads)

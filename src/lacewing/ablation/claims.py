@@ -7,8 +7,8 @@ from torch import Tensor
 from lacewing.ablation.masks import Masks, replacing
 from lacewing.ablation.values import AblationValues
 from lacewing.circuit.calibration import Calibration, calibrated
-from lacewing.model.hooks import edit
-from lacewing.model.transformer import Transformer
+from lacewing.model.hooks import ablate
+from lacewing.model.protocol import Network
 
 FOREIGN = 0.1
 """A position is foreign where the full model gives all of the task's answers less than this."""
@@ -24,7 +24,7 @@ TOGETHER = 16
 
 @torch.no_grad()
 def claims(
-    network: Transformer,
+    network: Network,
     tokens: Int64[Tensor, "sequence token"],
     answers: list[int],
     masks: Masks | None,
@@ -44,7 +44,7 @@ def claims(
     found = []
     edits = {} if masks is None else replacing(masks, ablation_values or {})
     for rows in torch.split(tokens, TOGETHER):
-        with edit(network, edits):
+        with ablate(network, edits):
             logits = network(rows).flatten(0, 1)
         odds = log_odds(calibrated(logits, calibration), answers)
         found.append(odds.view(rows.shape))

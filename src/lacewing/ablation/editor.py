@@ -22,8 +22,9 @@ from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.circuit.components import Component, Edge, Node, edge_list, ends
 from lacewing.circuit.edges import edges_between
+from lacewing.model.protocol import Network
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
+from lacewing.model.transformer import Transformer, own
 from lacewing.model.weights import writer, writers
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
@@ -213,10 +214,16 @@ def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Mo
     if not has_cut_edges(model.network, circuit):
         return model
     ablation_values = ablation_values_of(model, ablation)
-    return dataclasses.replace(model, network=cut_network(model.network, circuit, ablation_values))
+    network = own(model.network, "a circuit with edges cut")
+    return dataclasses.replace(model, network=cut_network(network, circuit, ablation_values))
 
 
-def has_cut_edges(network: Transformer, circuit: Circuit) -> bool:
-    """Whether some weight between two of its nodes is no edge of the circuit."""
+def has_cut_edges(network: Network, circuit: Circuit) -> bool:
+    """Whether some weight between two of its nodes is no edge of the circuit.
+
+    None is ever cut in models that are not lacewing's own.
+    """
+    if not isinstance(network, Transformer):
+        return False
     whole = edges_between(network, circuit.nodes)
     return any(len(whole[family]) != len(pairs) for family, pairs in circuit.edges.items())

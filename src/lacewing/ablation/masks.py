@@ -9,15 +9,15 @@ from torch import Tensor
 
 from lacewing.circuit.edges import Nodes
 from lacewing.model.hooks import record
+from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.sites import site_widths
-from lacewing.model.transformer import SiteHook, Transformer
 from lacewing.tasks.batch import Prompts
 
 Masks = Mapping[str, Bool[Tensor, " channel"]]
 """Per site key, which channels run freely."""
 
 
-def masks_of(network: Transformer, nodes: Nodes, complement: bool = False) -> dict[str, Tensor]:
+def masks_of(network: Network, nodes: Nodes, complement: bool = False) -> dict[str, Tensor]:
     """Masks in which the nodes run freely, or, with `complement`, all nodes but these."""
     masks = {}
     for key, width in site_widths(network.config).items():
@@ -42,7 +42,7 @@ def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, 
 
 
 def resampling(
-    network: Transformer, prompts: Prompts, donors: Prompts, masks: Masks
+    network: Network, prompts: Prompts, donors: Prompts, masks: Masks
 ) -> dict[str, SiteHook]:
     """Hooks that take other prompts' values, token by token counted from the answer backwards.
 

@@ -7,7 +7,7 @@ frozen       mean, with every norm dividing by what it divides by in the full mo
              shrinks the residual stream, and a norm would make what is left louder
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -25,14 +25,14 @@ from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.errors import DataError
-from lacewing.kernels.rms_norm import EPSILON
-from lacewing.model.hooks import edit
-from lacewing.model.layers import RMSNorm
+from lacewing.model.hooks import ablate
+from lacewing.model.protocol import Network, Norm
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 
 AblationMode = Literal["mean", "zero", "resample", "frozen"]
+Hook = Callable[[Module, tuple[Tensor, ...], Tensor], Tensor | None]
+"""What torch calls after a module."""
 
 
 def alone(
@@ -61,7 +61,7 @@ def only(
 
 
 def ablated(
-    model: Model, prompts: Prompts, masks: Masks, mode: AblationMode, seed: int, full: Transformer
+    model: Model, prompts: Prompts, masks: Masks, mode: AblationMode, seed: int, full: Network
 ) -> Float[Tensor, "sequence vocab"]:
     """Logits at the answer position with all unmasked nodes ablated in one of the modes.
 
@@ -82,7 +82,7 @@ def ablated(
 
 @torch.no_grad()
 def interchanged(
-    network: Transformer,
+    network: Network,
     prompts: Prompts,
     donors: Int64[Tensor, " sequence"],
     masks: Masks,
@@ -100,7 +100,7 @@ def interchanged(
     for rows in in_pieces(len(prompts)):
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
         given = sequences(prompts, giver)
-        with edit(network, resampling(network, piece, given, masks)):
+        with ablate(network, resampling(network, piece, given, masks)):
             found.append(network(piece.tokens, at=piece.last))
     return torch.cat(found)
 
@@ -126,54 +126,54 @@ def some_donors(prompts: Prompts, seed: int) -> Int64[Tensor, " sequence"]:
 
 
 @contextmanager
-def measured_norms(network: Transformer) -> Iterator[dict[str, Tensor]]:
+def measured_norms(network: Network) -> Iterator[dict[str, Tensor]]:
     """Collect what every norm multiplies by, [batch token 1], while the block runs."""
     scales: dict[str, Tensor] = {}
 
-    def keep(name: str) -> object:
-        def hook(norm: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            scales[name] = (inputs[0].square().mean(-1, keepdim=True) + EPSILON).rsqrt()
+    def keep(name: str, norm: Norm) -> Hook:
+        def hook(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            scales[name] = norm.scale(inputs[0])
 
         return hook
 
-    with _on_norms(network, {name: keep(name) for name in _norms(network)}):
+    norms = network.norms()
+    with _on_norms(norms, {name: keep(name, norm) for name, norm in norms.items()}):
         yield scales
 
 
 @contextmanager
-def frozen_norms(network: Transformer, scales: Mapping[str, Tensor]) -> Iterator[None]:
+def frozen_norms(network: Network, scales: Mapping[str, Tensor]) -> Iterator[None]:
     """Make every norm multiply by given scales instead of its own, for the length of the block."""
 
-    def use(scale: Tensor) -> object:
-        def hook(norm: RMSNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return inputs[0] * scale * norm.weight
+    def use(norm: Norm, scale: Tensor) -> Hook:
+        def hook(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return norm.apply(inputs[0], scale)
 
         return hook
 
-    with _on_norms(network, {name: use(scale) for name, scale in scales.items()}):
+    norms = network.norms()
+    with _on_norms(norms, {name: use(norms[name], scale) for name, scale in scales.items()}):
         yield
 
 
 @torch.no_grad()
-def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Transformer) -> Tensor:
+def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Network) -> Tensor:
     found, mean = [], replacing(masks, model.means)
     for rows in in_pieces(len(prompts)):
         piece = prompts.take(rows)
         with measured_norms(full) as scales:
             full(piece.tokens, at=piece.last)
-        with frozen_norms(model.network, scales), edit(model.network, mean):
+        with frozen_norms(model.network, scales), ablate(model.network, mean):
             found.append(model.network(piece.tokens, at=piece.last))
     return torch.cat(found)
 
 
-def _norms(network: Transformer) -> dict[str, RMSNorm]:
-    return {name: part for name, part in network.named_modules() if isinstance(part, RMSNorm)}
-
-
 @contextmanager
-def _on_norms(network: Transformer, set_: Mapping[str, object]) -> Iterator[None]:
-    norms = _norms(network)
-    handles = [norms[name].register_forward_hook(hook) for name, hook in set_.items()]  # type: ignore[arg-type]
+def _on_norms(norms: Mapping[str, Norm], set_: Mapping[str, Hook]) -> Iterator[None]:
+    # Before other hooks: where a norm's output is a site, edits act on what is frozen.
+    handles = [
+        norms[name].module.register_forward_hook(hook, prepend=True) for name, hook in set_.items()
+    ]
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.kernels.gate import gate
-from lacewing.model.transformer import SiteHook
+from lacewing.model.protocol import SiteHook
 
 
 class NodeMask:

@@ -17,7 +17,8 @@ from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.circuit import Ablation
 from lacewing.errors import DataError
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
+from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -90,7 +91,8 @@ def _runner(
     if ablation == "resample":
         return lambda rows: _resampled(network, prompts, rows, masks)
     ablation_values = ablation_values_of(model, ablation)
-    if masks.keys() == site_widths(network.config).keys() and _few(masks):
+    ours = isinstance(network, Transformer)  # what can be compiled
+    if ours and masks.keys() == site_widths(network.config).keys() and _few(masks):
         compiled = CompiledCircuit(network, masks, ablation_values)
         return lambda rows: compiled.logits(_prefixes(prompts.take(rows)))
     return lambda rows: _masked(network, prompts.take(rows), masks, ablation_values)
@@ -110,15 +112,15 @@ def _prefixes(prompts: Prompts) -> UniquePrefixes:
 
 
 def _masked(
-    network: Transformer, prompts: Prompts, masks: Masks, ablation_values: Mapping[str, Tensor]
+    network: Network, prompts: Prompts, masks: Masks, ablation_values: Mapping[str, Tensor]
 ) -> Tensor:
-    with edit(network, replacing(masks, ablation_values)):
+    with ablate(network, replacing(masks, ablation_values)):
         return _plain(network, prompts)
 
 
-def _resampled(network: Transformer, prompts: Prompts, rows: range, masks: Masks) -> Tensor:
+def _resampled(network: Network, prompts: Prompts, rows: range, masks: Masks) -> Tensor:
     piece = prompts.take(rows)
     # Donors of the whole set, not of the piece.
     donors = prompts.take([(row + 1) % len(prompts) for row in rows])
-    with edit(network, resampling(network, piece, donors, masks)):
+    with ablate(network, resampling(network, piece, donors, masks)):
         return _plain(network, piece)

@@ -35,6 +35,7 @@ from lacewing.artifacts.tensors import (
 )
 from lacewing.artifacts.values import (
     EXACT,
+    LARGEST,
     LOOSE,
     OPEN,
     SUM,
@@ -55,6 +56,7 @@ from lacewing.artifacts.values import (
 __all__ = [
     "EXACT",
     "FORMAT",
+    "LARGEST",
     "LOCK",
     "LOOSE",
     "MANIFEST",

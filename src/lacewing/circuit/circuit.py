@@ -36,9 +36,9 @@ from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
 from lacewing.errors import MismatchError
+from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, same_model
-from lacewing.model.transformer import Transformer
 from lacewing.model.weights import FAMILIES
 from lacewing.tasks.pair import Pair
 
@@ -257,7 +257,7 @@ class Circuit:
         )
 
 
-def circuit_of(network: Transformer, nodes: Nodes, **facts: Any) -> Circuit:
+def circuit_of(network: Network, nodes: Nodes, **facts: Any) -> Circuit:
     """A circuit of the given nodes and all the edges between them."""
     return Circuit(nodes=nodes, edges=edges_between(network, nodes), **facts)
 

@@ -17,15 +17,15 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from lacewing.model.families import FAMILIES
+from lacewing.model.protocol import Network
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.transformer import Transformer
-from lacewing.model.weights import FAMILIES, writers
 
 Nodes = Mapping[str, np.ndarray]
 """Kept channels (sorted) of every site key."""
 
 
-def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
+def edges_between(network: Network, nodes: Nodes) -> dict[str, np.ndarray]:
     """The edges among kept nodes.
 
     Args:
@@ -37,11 +37,11 @@ def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
         channels, sorted by destination.
     """
     found = {}
-    for layer, block in enumerate(network.blocks):
-        matrices = writers(block)
+    for layer in range(network.config.n_layer):
+        joined = network.joined(layer)
         for family, written in FAMILIES.items():
             source, destination = (nodes[f"{layer}.{site}"] for site in family.split("-"))
-            weight = matrices[written][0].detach().cpu().numpy()
+            weight = joined[written].cpu().numpy()
             row, column = np.nonzero(weight[np.ix_(destination, source)])
             pairs = np.stack([source[column], destination[row]], axis=1)
             found[f"{layer}.{family}"] = pairs.astype(np.int32)
@@ -49,7 +49,7 @@ def edges_between(network: Transformer, nodes: Nodes) -> dict[str, np.ndarray]:
 
 
 def count_all(
-    network: Transformer, nodes: Nodes, edges: Mapping[str, np.ndarray], answers: Iterable[int]
+    network: Network, nodes: Nodes, edges: Mapping[str, np.ndarray], answers: Iterable[int]
 ) -> int:
     """Edges of a circuit in full: the paper's, embedding, unembedding and biases."""
     paper = sum(len(pairs) for pairs in edges.values())
@@ -61,7 +61,7 @@ def count_all(
     )
 
 
-def read_channels(network: Transformer, nodes: Nodes) -> np.ndarray:
+def read_channels(network: Network, nodes: Nodes) -> np.ndarray:
     """Residual channels that some kept node reads."""
     width = network.config.d_model
     reads = [
@@ -73,21 +73,21 @@ def read_channels(network: Transformer, nodes: Nodes) -> np.ndarray:
     return together[together < width]  # above lie position channels, which nothing writes
 
 
-def _embedding(network: Transformer, nodes: Nodes) -> int:
-    table = network.wte.weight.detach().cpu().numpy()
+def _embedding(network: Network, nodes: Nodes) -> int:
+    table = network.embedding().cpu().numpy()
     return int(np.count_nonzero(table[:, read_channels(network, nodes)]))
 
 
-def _unembedding(network: Transformer, nodes: Nodes, answers: Iterable[int]) -> int:
-    table = network.lm_head.weight.detach().cpu().numpy()
+def _unembedding(network: Network, nodes: Nodes, answers: Iterable[int]) -> int:
+    table = network.unembedding().cpu().numpy()
     tokens = np.array(sorted(set(answers)), dtype=np.int64)
     return int(np.count_nonzero(table[np.ix_(tokens, nodes[FINAL_SITE])]))
 
 
-def _biases(network: Transformer, nodes: Nodes) -> int:
+def _biases(network: Network, nodes: Nodes) -> int:
     total = 0
-    for layer, block in enumerate(network.blocks):
-        for site, (_, bias) in writers(block).items():
+    for layer in range(network.config.n_layer):
+        for site, bias in network.biases(layer).items():
             kept = nodes[f"{layer}.{site}"]
-            total += int(np.count_nonzero(bias.detach().cpu().numpy()[kept]))
+            total += int(np.count_nonzero(bias.cpu().numpy()[kept]))
     return total

@@ -25,8 +25,9 @@ class Tasks:
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
     """Only these: names, or JSONL files of pairs."""
-    catalogue: Literal["paper", "everyday"] = "paper"
-    """Which tasks, where none is named: the paper's twenty, or decisions of everyday Python."""
+    catalogue: Literal["paper", "everyday", "english"] = "paper"
+    """Which tasks, where none is named: the paper's twenty, decisions of everyday Python,
+    or of English."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
     pairs: Count = 256
@@ -58,7 +59,7 @@ class Tasks:
         """A table: scores where a model was evaluated, example pairs otherwise."""
         scored = [_scores(row) for row in result["tasks"] if "loss" in row]
         columns = ["task", "", ">loss, nats", ">95 % interval", ">accuracy", ">pairs"]
-        lines = []
+        lines = [result["name"]] if "name" in result else []
         for row in result["tasks"]:
             if "error" in row:
                 lines.append(f"{row['name']}: {row['error']}")

@@ -96,6 +96,11 @@ class ModelConfig:
         return self.d_model // self.d_head
 
     @property
+    def n_key_head(self) -> int:
+        """Heads with keys and values of their own: all."""
+        return self.n_head
+
+    @property
     def d_read(self) -> int:
         """Channels that attention and MLP read: the residual stream and the positions beside it."""
         return self.d_model + self.d_position

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError
-from lacewing.model.transformer import Transformer
+from lacewing.model.protocol import Network
 
 
 @torch.inference_mode()
 def generate(
-    network: Transformer,
+    network: Network,
     tokenizer: Tokenizer,
     prompt: str,
     tokens: int = 64,
@@ -44,7 +44,7 @@ def generate(
         )
     ids = tokenizer.encode(prompt) or [tokenizer.end_of_text]
     begun, generator = len(ids), torch.Generator().manual_seed(seed)
-    device = network.lm_head.weight.device
+    device = network.unembedding().device
     for _ in range(tokens):
         window = torch.tensor([ids[-network.config.context :]], device=device)
         last = torch.tensor([window.shape[1] - 1], device=device)

@@ -12,17 +12,18 @@ an edit that works in place would change what was seen: return a new tensor inst
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+import torch
 from torch import Tensor
 
 from lacewing.errors import DataError
+from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.sites import site_widths
-from lacewing.model.transformer import SiteHook, Transformer
 
 
 @contextmanager
-def edit(network: Transformer, edits: Mapping[str, SiteHook]) -> Iterator[None]:
+def edit(network: Network, edits: Mapping[str, SiteHook]) -> Iterator[None]:
     """Pass the value of each named site through a function, for the length of the block.
 
     Args:
@@ -51,8 +52,21 @@ def edit(network: Transformer, edits: Mapping[str, SiteHook]) -> Iterator[None]:
             network.hooks[key].remove(hook)
 
 
+def ablate(network: Network, edits: Mapping[str, SiteHook]) -> AbstractContextManager[None]:
+    """As `edit`, but the tokens that a network spares keep their values (see `protocol`)."""
+    spared = network.spared
+
+    def sparing(hook: SiteHook) -> SiteHook:
+        def passed(value: Tensor) -> Tensor:
+            return torch.cat([value[:, :spared], hook(value)[:, spared:].to(value.dtype)], dim=1)
+
+        return passed
+
+    return edit(network, {k: sparing(h) for k, h in edits.items()} if spared else edits)
+
+
 @contextmanager
-def record(network: Transformer, sites: Iterable[str] | None = None) -> Iterator[dict[str, Tensor]]:
+def record(network: Network, sites: Iterable[str] | None = None) -> Iterator[dict[str, Tensor]]:
     """Collect the values of sites while the block runs; each pass replaces the one before.
 
     Args:
@@ -87,7 +101,7 @@ def record(network: Transformer, sites: Iterable[str] | None = None) -> Iterator
         yield seen
 
 
-def _check(network: Transformer, keys: Iterable[str]) -> None:
+def _check(network: Network, keys: Iterable[str]) -> None:
     known = site_widths(network.config)
     for key in keys:
         if key not in known:

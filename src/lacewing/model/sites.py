@@ -10,17 +10,19 @@ from lacewing.errors import DataError
 from lacewing.model.config import BLOCK_SITES
 
 if TYPE_CHECKING:
-    from lacewing.model.config import ModelConfig
+    from lacewing.model.protocol import Shape
 
 
 FINAL_SITE = "resid_final"
 """The residual stream after the last block, before the final norm."""
 
 
-def site_widths(config: "ModelConfig") -> dict[str, int]:
+def site_widths(config: "Shape") -> dict[str, int]:
     """Channels at every site key, from the first block to the final residual."""
+    heads = config.n_head * config.d_head, config.n_key_head * config.d_head
     width = {
         "attn_in": config.d_read,
+        **dict(zip(("attn_q", "attn_k", "attn_v"), (heads[0], heads[1], heads[1]), strict=True)),
         "mlp_in": config.d_read,
         "mlp_neuron": config.d_mlp,
     }

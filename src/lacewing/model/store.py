@@ -16,12 +16,15 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import Module
 
 from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
 from lacewing.model.generate import generate
+from lacewing.model.protocol import Network
+from lacewing.model.registry import loader_of
 from lacewing.model.saved import SavedConfig, Summary
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.sites import site_widths
@@ -37,7 +40,7 @@ HEADER = 2**24
 class Model:
     """A trained transformer with everything needed to use it."""
 
-    network: Transformer
+    network: Network
     """The weights, in evaluation mode and without gradients."""
     tokenizer: Tokenizer
     """The tokenizer it was trained with."""
@@ -53,6 +56,13 @@ class Model:
     """Nats per token on the validation text, at the end of training."""
     training: Mapping[str, object]
     """The saved training configuration."""
+    name: str = ""
+    """What it is called in tables, where that is more than its source."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was made elsewhere; what takes long there can be interrupted."""
+        return not isinstance(self.network, Transformer)
 
     def __repr__(self) -> str:
         """One line: where it is from, its shape and its id."""
@@ -86,7 +96,7 @@ class Model:
         )
 
 
-def weights_id(network: Transformer) -> str:
+def weights_id(network: Module) -> str:
     """A hash over the parameters' names and exact values: 16 hexadecimal digits.
 
     It was a model's whole id once; circuits and runs of that time have it still.
@@ -99,18 +109,27 @@ def weights_id(network: Transformer) -> str:
 
 
 def model_id(
-    network: Transformer, means: Mapping[str, Float[Tensor, " channel"]], tokenizer: Tokenizer
+    network: Network,
+    means: Mapping[str, Float[Tensor, " channel"]],
+    tokenizer: Tokenizer,
+    weights: str = "",
 ) -> str:
     """The id of a model, `WEIGHTS-REST`: hashes over all that its answers depend on.
 
     WEIGHTS is `weights_id`; REST are eight digits over configuration, site means and tokenizer.
+
+    Args:
+        network: The model.
+        means: Its site means.
+        tokenizer: Its tokenizer.
+        weights: Its `weights_id`, where that is known.
     """
     config = dataclasses.asdict(network.config)
     digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
     for name, mean in sorted(means.items()):
         digest.update(name.encode())
         digest.update(mean.detach().cpu().float().contiguous().numpy().tobytes())
-    return f"{weights_id(network)}-{digest.hexdigest()[:8]}"
+    return f"{weights or weights_id(network)}-{digest.hexdigest()[:8]}"
 
 
 def same_model(one: str, other: str) -> bool:
@@ -132,7 +151,7 @@ def parameters(network: Transformer) -> dict[str, Tensor]:
 
 
 def load(source: str | Path) -> Model:
-    """Load a model from a run folder, or from the package (`builtin:NAME`).
+    """Load a model from a run folder, from the package (`builtin:NAME`), or as `registry` says.
 
     Raises:
         ArtifactError: the folder is missing, unfinished, of another kind, or a file in it is
@@ -143,6 +162,9 @@ def load(source: str | Path) -> Model:
         >>> model.network.config.n_layer, model.network.config.d_model
         (1, 128)
     """
+    if loader := loader_of(source):
+        model: Model = loader(str(source))
+        return model
     folder = folder_of(source)
     # Installers may make the package's own files links into their store.
     whole = artifacts.open_folder(folder, "run", links=str(source).startswith(BUILTIN))

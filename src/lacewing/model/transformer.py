@@ -15,20 +15,35 @@ Axes: batch, token, channel (of a site), head, vocab.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lacewing.errors import ConfigError
 from lacewing.kernels.abs_topk import abs_topk
+from lacewing.kernels.rms_norm import EPSILON
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.model.config import ModelConfig
+from lacewing.model.families import QKV, WRITERS
 from lacewing.model.layers import Linear, RMSNorm
+from lacewing.model.protocol import Head, Network, Norm, SiteHook
 from lacewing.model.sites import FINAL_SITE
 
-SiteHook = Callable[[Tensor], Tensor]
+__all__ = [
+    "Block",
+    "SiteHook",
+    "Transformer",
+    "beside",
+    "own",
+    "pick",
+    "run_hooks",
+    "thirds",
+    "writers",
+]
 
 
 class Block(nn.Module):
@@ -136,6 +151,96 @@ class Transformer(nn.Module):
         if length > self.config.context:
             raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")
         return F.rms_norm(self.wpe.weight[:length], (self.config.d_position,))
+
+    @property
+    def spared(self) -> int:
+        """No token is spared: texts begin as they begin."""
+        return 0
+
+    def joined(self, layer: int) -> dict[str, Tensor]:
+        """For every written site of a block, [destination, source]: whether a weight joins them."""
+        written = writers(self.blocks[layer])
+        return {site: weight.detach() != 0 for site, (weight, _) in written.items()}
+
+    def biases(self, layer: int) -> dict[str, Tensor]:
+        """The bias of every written site of a block."""
+        return {site: bias.detach() for site, (_, bias) in writers(self.blocks[layer]).items()}
+
+    def embedding(self) -> Tensor:
+        """The embedding, [vocab channel]."""
+        return self.wte.weight.detach()
+
+    def unembedding(self) -> Tensor:
+        """The unembedding, [vocab channel]."""
+        return self.lm_head.weight.detach()
+
+    def attention(
+        self, seen: Mapping[str, Tensor], last: Tensor, heads: Sequence[Head]
+    ) -> dict[Head, Tensor]:
+        """What the last tokens attend to, and last what the sink takes; see `protocol.Network`."""
+        size, found = self.config.d_head, {}
+        for layer, number in heads:
+            sinks = cast("Block", self.blocks[layer]).sink
+            mine = slice(number * size, (number + 1) * size)
+            keys = seen[f"{layer}.attn_k"][..., mine]
+            query = pick(seen[f"{layer}.attn_q"], last)[:, 0, mine]
+            scores = torch.einsum("sc,stc->st", query, keys)
+            beyond = torch.arange(keys.shape[1])[None] > last[:, None]
+            scores = (scores * size**-0.5).masked_fill(beyond, -torch.inf)
+            sink = torch.tensor(-torch.inf) if sinks is None else sinks[number]
+            column = sink.expand(len(scores), 1)
+            found[layer, number] = torch.cat([scores, column], dim=1).softmax(1)
+        return found
+
+    def pairs_at_once(self, tokens: int) -> None:
+        """All pairs of a batch go through together."""
+
+    def norms(self) -> dict[str, Norm]:
+        """The norms by name."""
+        return {
+            name: Norm(part, _rms_scale, lambda x, scale, norm=part: x * scale * norm.weight)
+            for name, part in self.named_modules()
+            if isinstance(part, RMSNorm)
+        }
+
+
+def own(network: Network, what: str) -> Transformer:
+    """A network that has to be lacewing's own.
+
+    Args:
+        network: Any.
+        what: What is asked for, as in the message.
+
+    Raises:
+        ConfigError: it is another's.
+    """
+    if not isinstance(network, Transformer):
+        raise ConfigError(
+            f"{what} is there for models of lacewing alone: it needs weights that are mostly zero, "
+            "and this model has all of them"
+        )
+    return network
+
+
+def writers(block: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Weight [destination, source] and bias [destination] that compute each written site."""
+    found = {}
+    for site, writer in WRITERS.items():
+        linear = getattr(cast("Block", block), writer.matrix)
+        weight, bias = linear.weight, linear.bias
+        if writer.third is not None:
+            weight, bias = thirds(weight)[writer.third], thirds(bias)[writer.third]
+        found[site] = (weight, bias)
+    return found
+
+
+def thirds(rows: Tensor) -> tuple[Tensor, ...]:
+    """The rows of `c_attn`, or of its bias, that write queries, keys and values."""
+    return rows.chunk(len(QKV))
+
+
+def _rms_scale(x: Tensor) -> Tensor:
+    return (x.square().mean(-1, keepdim=True) + EPSILON).rsqrt()
 
 
 def run_hooks(hooks: dict[str, list[SiteHook]], key: str, value: Tensor) -> Tensor:

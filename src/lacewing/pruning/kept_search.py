@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,15 +11,21 @@ from lacewing.ablation.masks import Masks
 from lacewing.errors import ArtifactError
 from lacewing.pruning.kept_parts import calibration_state, set_calibration
 from lacewing.pruning.node_search import Search
+from lacewing.pruning.remembering import Remembering
 from lacewing.pruning.selection import Selection
 from lacewing.pruning.state import State, moments, named, put_back, set_moments, under
 
 SEARCH, SELECTED = "search", "selected"
+TRIED = "tried.jsonl"
+"""Of every selection that was measured, whether it reaches the target."""
 
 
 def keep_search(state: State, search: Search) -> None:
     """Keep where a mask of nodes stands on its path."""
-    state.put(SEARCH, {"step": search.step}, _mask(search) | _learners(search))
+    values: dict[str, Any] = {"step": search.step}
+    if search.pressure:
+        values["pressure"] = [search.pressure.cost, search.pressure.running]
+    state.put(SEARCH, values, _mask(search) | _learners(search))
 
 
 def keep_selected(state: State, search: Search, selection: Selection) -> None:
@@ -35,6 +42,8 @@ def resume_search(state: State, search: Search) -> Selection | None:
     Raises:
         ArtifactError: what was kept is damaged.
     """
+    if state.folder and not search.robust:  # what a robust target asks for changes on the way
+        search.target = Remembering.of(search.target, state.folder / TRIED)
     with artifacts.foreign(state.folder or Path()):
         if found := state.get(SELECTED):
             sizes, tensors = found
@@ -44,6 +53,8 @@ def resume_search(state: State, search: Search) -> Selection | None:
             return Selection(_masks(search, "selected", tensors), int(sizes["selected"]))
         if found := state.get(SEARCH):
             search.step = int(found[0]["step"])
+            if search.pressure:
+                search.pressure.cost, search.pressure.running = map(float, found[0]["pressure"])
             _set_mask(search, found[1])
             _set_learners(search, found[1])
     return None

@@ -27,6 +27,7 @@ from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer, own
 from lacewing.progress import progress
 from lacewing.pruning.edge_search import fewest_edges
 from lacewing.pruning.elimination import measured, minimise
@@ -126,6 +127,9 @@ def prune_many(
         if done and isinstance(found, Circuit):
             done(number, found)
 
+    for one in wanted if not isinstance(model.network, Transformer) else ():
+        if one.config.prunes_edges:
+            own(model.network, "pruning edges")
     for search, found in _searched(model, wanted, quiet):
         if isinstance(search, Search) and isinstance(found, Circuit):
             if search.wanted.config.minimal:
@@ -143,12 +147,13 @@ def _searched(
     waiting = list(enumerate(wanted))
     running: list[Search] = []
     total = sum(one.config.steps for one in wanted)
+    at_once = AT_ONCE if isinstance(model.network, Transformer) else 1
     with progress(_title(wanted), total, "steps", not quiet) as bar:
         walked = 0
         while waiting or running:
             ended: list[tuple[Search | int, Circuit | DataError]] = []
             with sparse_products(model.network):
-                while waiting and len(running) < AT_ONCE:
+                while waiting and len(running) < at_once:
                     number, one = waiting.pop(0)
                     search = Search.begin(model, number, one)
                     if isinstance(search, Search):

@@ -14,13 +14,13 @@ from torch import Tensor
 from lacewing.ablation.masks import Masks, masks_of, nodes_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
+from lacewing.model.families import FAMILIES
+from lacewing.model.protocol import Network, Shape, key_head
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.transformer import Transformer
-from lacewing.model.weights import FAMILIES, writers
 
 
 def reachable(
-    network: Transformer, masks: Masks, edges: Mapping[str, Sequence[tuple[int, int]]] | None = None
+    network: Network, masks: Masks, edges: Mapping[str, Sequence[tuple[int, int]]] | None = None
 ) -> dict[str, Tensor]:
     """The kept nodes whose output can still reach the answer logits.
 
@@ -42,19 +42,19 @@ def reachable(
                 alive[f"{layer}.{source}"] &= reached
             if written == "mlp_out":
                 read |= alive[f"{layer}.mlp_in"][:width]
-        _attention(alive, weights, layer, network.config.d_head)
+        _attention(alive, weights, layer, network.config)
         read |= alive[f"{layer}.attn_in"][:width]
     return alive
 
 
 def _joined(
-    network: Transformer, layer: int, edges: Mapping[str, Sequence[tuple[int, int]]] | None
+    network: Network, layer: int, edges: Mapping[str, Sequence[tuple[int, int]]] | None
 ) -> dict[str, Tensor]:
     """Per written site, [destination, source]: whether an edge joins them."""
-    weights = {site: weight for site, (weight, _) in writers(network.blocks[layer]).items()}
+    whole = network.joined(layer)
     if edges is None:
-        return {site: weight != 0 for site, weight in weights.items()}
-    joined = {site: torch.zeros_like(weight, dtype=torch.bool) for site, weight in weights.items()}
+        return dict(whole)
+    joined = {site: torch.zeros_like(some) for site, some in whole.items()}
     for family, site in FAMILIES.items():
         for source, destination in edges[f"{layer}.{family}"]:
             joined[site][destination, source] = True
@@ -62,19 +62,22 @@ def _joined(
 
 
 def _attention(
-    alive: dict[str, Tensor], weights: dict[str, Tensor], layer: int, d_head: int
+    alive: dict[str, Tensor], weights: dict[str, Tensor], layer: int, config: Shape
 ) -> None:
     """Keep queries and keys of heads with a live value channel, and what any of the three reads."""
-    head_alive = alive[f"{layer}.attn_v"].view(-1, d_head).any(1).repeat_interleave(d_head)
+    size = config.d_head
+    given = alive[f"{layer}.attn_v"].view(-1, size).any(1)
+    asking = given[[key_head(config, head) for head in range(config.n_head)]]
     reached = torch.zeros_like(alive[f"{layer}.attn_in"])
     for site in ("attn_q", "attn_k", "attn_v"):
-        alive[f"{layer}.{site}"] &= head_alive
+        heads = asking if site == "attn_q" else given
+        alive[f"{layer}.{site}"] &= heads.repeat_interleave(size)
         reached |= weights[site][alive[f"{layer}.{site}"]].any(0)
     alive[f"{layer}.attn_in"] &= reached
 
 
 def circuit_of_components(
-    network: Transformer, circuit: Circuit, components: Iterable[Component]
+    network: Network, circuit: Circuit, components: Iterable[Component]
 ) -> Circuit:
     """A circuit like another, but of some components, less those that do not reach the answer."""
     empty = {key: np.zeros(0, dtype=np.int32) for key in circuit.nodes}

@@ -10,6 +10,7 @@ from lacewing.data.corpus import Corpus
 from lacewing.data.shards import tokenizer_for
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
+from lacewing.model.registry import prefix_of
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -38,7 +39,7 @@ def list_tasks(
         model: Gives the tokenizer; without one, the corpus does.
         chosen: Names, or files of pairs; by default all tasks of the catalogue.
         corpus: Where prompts come from; by default the model's corpus.
-        catalogue: The tasks listed where none are chosen: paper or everyday.
+        catalogue: The tasks listed where none are chosen: paper, everyday or english.
         evaluated: Whether to score the model.
         count: Test pairs per task.
         max_tokens: Longest prompt, in tokens.
@@ -54,12 +55,15 @@ def list_tasks(
             bar.update(done + 1, name)
     source = model.source if model else None
     result = {"tasks": rows, "model": source, "corpus": text.spec}
+    if model and model.name:
+        result["name"] = model.name
     if (
         evaluated
         and not chosen
         and catalogue == "paper"
         and source
         and not source.startswith(BUILTIN)
+        and not prefix_of(source)
     ):
         artifacts.write_json(Path(source) / TASKS, result)  # where `report` looks for it
     return result

@@ -7,6 +7,7 @@ from pathlib import Path
 from lacewing.errors import DataError, did_you_mean
 from lacewing.tasks.catalogue import brackets, everyday, functions, loops, statements, strings
 from lacewing.tasks.catalogue import names as naming
+from lacewing.tasks.catalogue.english import ENGLISH
 from lacewing.tasks.task import Generator, Origin, Task
 from lacewing.tasks.userfile import read_pairs
 
@@ -49,8 +50,9 @@ EVERYDAY = (
     everyday.self_none,
     everyday.isinstance_len,
 )
-CATALOGUES: dict[str, tuple[Task, ...]] = {"paper": PAPER, "everyday": EVERYDAY}
-"""Tasks that come with lacewing: the paper's twenty, and fifteen decisions of everyday Python."""
+CATALOGUES: dict[str, tuple[Task, ...]] = {"paper": PAPER, "everyday": EVERYDAY, "english": ENGLISH}
+"""Tasks that come with lacewing: the paper's twenty, fifteen decisions of everyday Python, and
+seven of English."""
 _defined: dict[str, Task] = {}
 
 

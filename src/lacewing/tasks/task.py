@@ -24,7 +24,7 @@ from lacewing.tasks.pair import Draft
 from lacewing.tasks.source import SourceFile
 from lacewing.tasks.text import Part, TaskText
 
-Origin = Literal["natural", "mixed", "composed", "user"]
+Origin = Literal["natural", "mixed", "composed", "template", "user"]
 Generator = Callable[[SourceFile, Random], Iterable[Draft | tuple[str, str, str, str]]]
 PER_FILE = 48  # pairs from one file at most, so that no file dominates
 
@@ -52,7 +52,8 @@ class Task:
     answers: tuple[tuple[str, str], ...] = ()
     """Acceptable answers of (clean, corrupted), best first; empty: each draft brings its own."""
     origin: Origin = "natural"
-    """Real code cut at the decision point, lines composed in real code, both, or a user's own."""
+    """Real code cut at the decision point, lines composed in real code, both, sentences of
+    templates, or a user's own."""
     description: str = ""
     """One line: what is predicted."""
     partial: bool = False

@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.attention import Head, kept_heads, patterns, read_by
+from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of, replacing
 from lacewing.ablation.prefixes import in_pieces
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.model.hooks import edit, record
+from lacewing.model.hooks import ablate, record
+from lacewing.model.protocol import Head, Network
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.progress import progress
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
@@ -37,7 +37,7 @@ than a few tokens moves far more."""
 
 def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
     """How far the attention of the kept head that differs most lies from the full model's."""
-    heads = kept_heads(circuit.nodes, model.network.config.d_head)
+    heads = kept_heads(circuit.nodes, model.network.config)
     if not heads:
         return [LeftOut("attention", "the circuit keeps no query, key or value of any head")]
     test = prompts.test
@@ -77,7 +77,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 @torch.no_grad()
 def variation(
     model: Model,
-    network: Transformer,
+    network: Network,
     nodes: Nodes,
     circuit: Circuit,
     prompts: Prompts,
@@ -98,7 +98,7 @@ def variation(
     for rows in in_pieces(len(prompts)):
         piece = prompts.take(rows)
         full = _patterns(model.network, piece, heads)
-        with edit(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
+        with ablate(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
             alone = _patterns(network, piece, heads)
         for head in heads:
             found[head].append((full[head] - alone[head]).abs().sum(1) / 2)
@@ -106,7 +106,7 @@ def variation(
 
 
 def _patterns(
-    network: Transformer, prompts: Prompts, heads: Sequence[Head]
+    network: Network, prompts: Prompts, heads: Sequence[Head]
 ) -> dict[Head, Float[Tensor, "sequence token"]]:
     """What the last token of every prompt attends to, and last what the sink takes."""
     with record(network, read_by(heads)) as seen:

@@ -85,6 +85,8 @@ def files(model: Model, circuit: Circuit, evidence: Evidence) -> Made:
     """Prompts from files of another corpus: installed packages, or the standard library."""
     if isinstance(evidence.task, PairFile):
         return f"the pairs of {evidence.task.name} come from one file"
+    if evidence.task.origin == "template":
+        return f"the prompts of {evidence.task.name} are written by templates, without a corpus"
     if not (other := _other(evidence)):
         return f"the circuit's corpus, {evidence.corpus}, holds both that every machine has"
     config = circuit.config

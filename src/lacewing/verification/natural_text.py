@@ -23,8 +23,8 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
+from lacewing.model.protocol import Network
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.progress import progress
 from lacewing.statistics import interval
 from lacewing.tasks.batch import Prompts
@@ -78,7 +78,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
 def _claimed(
     model: Model,
-    network: Transformer,
+    network: Network,
     nodes: Nodes,
     circuit: Circuit,
     prompts: Prompts,

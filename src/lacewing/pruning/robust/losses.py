@@ -23,9 +23,8 @@ from lacewing.ablation.node_mask import NodeMask, edits, steps
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
-from lacewing.model.hooks import edit, record
-from lacewing.model.transformer import Transformer
-from lacewing.model.weights import QKV
+from lacewing.model.hooks import ablate, record
+from lacewing.model.protocol import Head, Network, Shape, key_head
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.robust.ablations import Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
@@ -63,7 +62,7 @@ class RobustInputs:
 class Turn:
     """One step of the masks of a batch."""
 
-    network: Transformer
+    network: Network
     masks: Sequence[NodeMask]
     """One per circuit."""
     batches: Sequence[Prompts]
@@ -120,14 +119,14 @@ def _attentive(turn: Turn) -> list[Tensor]:
     A head can look where it should, or go: the price is also felt by what is kept of it.
     """
     network, together = turn.network, turn.together
-    size, on = network.config.d_head, steps(turn.masks)
-    heads = [_heads(on, number, size) for number in range(len(turn.masks))]
+    config, on = network.config, steps(turn.masks)
+    heads = [_heads(on, number, config) for number in range(len(turn.masks))]
     every = sorted({head for some in heads for head in some})
     with torch.no_grad(), record(network, read_by(every)) as full:
         network(together.tokens, at=together.last)
     with (
         _precision(together.tokens.device),
-        edit(network, edits(turn.masks, turn.whose(turn.counts))),
+        ablate(network, edits(turn.masks, turn.whose(turn.counts))),
         record(network, read_by(every)) as seen,
     ):
         logits = network(together.tokens, at=together.last).float()
@@ -139,23 +138,27 @@ def _attentive(turn: Turn) -> list[Tensor]:
     for number, loss in enumerate(_task_losses(turn, logits, together)):
         for head in heads[number]:
             excess = torch.split(moved[head], turn.counts)[number].mean() - MOVED
-            loss = loss + MOVED_COST * excess.clamp(min=0) * _presence(on, number, head, size)
+            loss = loss + MOVED_COST * excess.clamp(min=0) * _presence(on, number, head, config)
         costs.append(loss)
     return costs
 
 
-def _heads(on: Mapping[str, Tensor], number: int, d_head: int) -> list[tuple[int, int]]:
+def _heads(on: Mapping[str, Tensor], number: int, config: Shape) -> list[Head]:
     """The heads of which a mask keeps something."""
     return kept_heads(
-        {key: step[number].nonzero()[:, 0].numpy() for key, step in on.items()}, d_head
+        {key: step[number].nonzero()[:, 0].numpy() for key, step in on.items()}, config
     )
 
 
-def _presence(on: Mapping[str, Tensor], number: int, head: tuple[int, int], d_head: int) -> Tensor:
+def _presence(on: Mapping[str, Tensor], number: int, head: Head, config: Shape) -> Tensor:
     """1, with the gradient of how much of a head is kept, over what is."""
     layer, place = head
-    mine = slice(place * d_head, (place + 1) * d_head)
-    kept = torch.cat([on[f"{layer}.{site}"][number, mine] for site in QKV]).sum()
+    size, shared = config.d_head, key_head(config, place)
+    places = {"attn_q": place, "attn_k": shared, "attn_v": shared}
+    parts = [
+        on[f"{layer}.{site}"][number, at * size : (at + 1) * size] for site, at in places.items()
+    ]
+    kept = torch.cat(parts).sum()
     return kept / kept.detach()
 
 
@@ -168,7 +171,7 @@ def _opposed(turn: Turn) -> list[Tensor]:
     together = turn.together
     circuit = turn.whose(turn.counts)
     hooks = opposed(turn.masks, [inputs.adversary for inputs in turn.inputs], circuit)
-    with _precision(together.tokens.device), edit(turn.network, hooks):
+    with _precision(together.tokens.device), ablate(turn.network, hooks):
         logits = turn.network(together.tokens, at=together.last).float()
     found = []
     parts = torch.split(logits, turn.counts)
@@ -190,9 +193,9 @@ def _foreign(turn: Turn) -> list[Tensor]:
     rows = torch.cat([text.tokens for text in texts])
     counts = [len(text.tokens) for text in texts]
     with _precision(rows.device):
-        with edit(network, edits(turn.masks, turn.whose(turn.counts))):
+        with ablate(network, edits(turn.masks, turn.whose(turn.counts))):
             own = network(together.tokens, at=together.last).float()
-        with edit(network, edits(turn.masks, turn.whose(counts))):
+        with ablate(network, edits(turn.masks, turn.whose(counts))):
             foreign = network(rows).float()
     found = []
     parts = zip(

@@ -1,0 +1,43 @@
+"""Selections that were measured, on disk: one that goes on asks for the same again.
+
+In a large model a selection takes seconds to measure, and a search asks for hundreds.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lacewing import artifacts
+from lacewing.ablation.masks import Masks
+from lacewing.pruning.selection import Target
+
+
+@dataclass
+class Remembering:
+    """A target that never measures the same selection twice."""
+
+    target: Target
+    file: Path
+    known: dict[str, bool]
+
+    @classmethod
+    def of(cls, target: Target, file: Path) -> "Remembering":
+        """A target with what a file says of it; a last line that was cut short does not count."""
+        content = artifacts.read_bytes(file, artifacts.LARGEST) if file.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            artifacts.write_bytes(file, whole)
+        return cls(target, file, dict(artifacts.parse_lines(whole, tuple[str, bool], file)))
+
+    def reaches(self, masks: Masks) -> bool:
+        """Whether the nodes that masks keep reach it."""
+        bits = torch.cat([masks[key] for key in sorted(masks)]).numpy()
+        name = hashlib.sha256(bits.tobytes()).hexdigest()[:24]
+        if name not in self.known:
+            self.known[name] = self.target.reaches(masks)
+            with self.file.open("a", encoding="utf-8") as opened:
+                opened.write(json.dumps([name, self.known[name]]) + "\n")
+        return self.known[name]
