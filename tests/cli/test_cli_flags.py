@@ -13,9 +13,10 @@ PACKAGE = Path(app.__file__).parents[1]
 FLAG = re.compile(r"(?<![\w({;,:/-])--([a-z][a-z-]*)\b")
 ELSEWHERE = {"wheels": "pip", "packages": "pip"}
 """Modules whose flags are those of another program."""
-ALWAYS = {"help", "version"}
-NO_FLAGS = {"head", "no"}
-"""`ray start --head`, which a docstring names; and `--no-` before a name is put behind it."""
+ALWAYS = {"help", "version", "debug"}
+NO_FLAGS = {"head", "no", "n"}
+"""`ray start --head`, which a docstring names; `--no-` before a name is put behind it; and an
+example's."""
 
 
 def texts(path: Path) -> Iterator[str]:

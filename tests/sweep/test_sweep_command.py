@@ -27,7 +27,7 @@ def test_mistakes_are_one_line(
     both = ["--summary", str(tmp_path), "--output", str(tmp_path)]
     assert "--summary stands alone" in refused(both, capsys)
     assert "no configuration of a sweep" in refused(["--summary", str(tmp_path)], capsys)
-    assert "processes must not be negative" in refused([*config, "--processes=-1"], capsys)
+    assert "--processes must be at least 0, not -1" in refused([*config, "--processes=-1"], capsys)
     assert "unknown task 'nonsense'" in refused([*config, "--tasks", "nonsense"], capsys)
     assert not (tmp_path / "out").exists()
 

@@ -12,8 +12,6 @@ its own, the traceback is kept in a file that the line names; `lacewing --debug 
 import json
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,6 +113,9 @@ def _of_system(error: OSError) -> str:
 
 def _internal(error: BaseException, words: Sequence[str]) -> str:
     """A line for what should not happen; its traceback goes to a file."""
+    import tempfile
+    import traceback
+
     told = "".join(traceback.format_exception(error))
     content = f"lacewing {__version__} {words}\nPython {sys.version}\n\n{told}"
     try:
