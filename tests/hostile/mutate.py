@@ -90,7 +90,7 @@ def in_lines(path: Path, dice: random.Random) -> str:
         elif kind == "cut":
             lines[at] = lines[at][: dice.randrange(len(lines[at]) or 1)]
         else:
-            lines[at:at] = [lines[at]] * 20_000
+            lines[at:at] = [lines[at]] * 3_000
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     return f"line {at + 1}: {words}"
 
