@@ -1,5 +1,6 @@
 """The comparison's averages by hand, and its circuits where it is taken up again."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
-from lacewing.comparison import Comparison, compare
+from lacewing.circuit.prompts import PromptSets
+from lacewing.comparison import Comparison, _check_learned, compare
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
 
@@ -129,3 +131,18 @@ def test_tasks_that_cannot_be_compared(model: Model, task: Path, tmp_path: Path)
     with pytest.raises(DataError, match=r"no task is learned by both .* by the sparse model"):
         compare(model, dense, [str(task)], tmp_path / "out", hard, quiet=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_learned_is_decided_on_validation_prompts(
+    model: Model, sets: PromptSets, settings: PruneConfig
+) -> None:
+    """Test prompts with the wrong answers do not matter, validation prompts with them do."""
+
+    def turned(name: str) -> PromptSets:
+        prompts = getattr(sets, name)
+        exchanged = dataclasses.replace(prompts, answer=prompts.other, other=prompts.answer)
+        return dataclasses.replace(sets, **{name: exchanged})
+
+    _check_learned(model, "sparse", turned("test"), settings)
+    with pytest.raises(DataError, match="is not learned by the sparse model"):
+        _check_learned(model, "sparse", turned("validation"), settings)

@@ -73,6 +73,13 @@ def test_blocks_say_what_they_are() -> None:
     assert len(list(blocks())) > 20
 
 
+def test_every_block_has_a_fence() -> None:
+    """An indented block would be code that says nothing of what it is."""
+    for page in PAGES:
+        text = re.sub(r"^```.*\n(?:.*\n)*?```$", "", page.read_text("utf-8"), flags=re.M)
+        assert re.findall(r"\n\n {4}\S.*", text) == [], page.name
+
+
 def test_commands_are_taken() -> None:
     """Every verb, flag and value that a page names is one of the command line's."""
     found = list(commands())

@@ -16,7 +16,7 @@ from lacewing.shapes import AXES
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
-errors
+errors  bounds
 
 artifacts/     files  values  tensors  locks  manifest  folders
 
@@ -62,15 +62,15 @@ attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
-report/        charts  commands  gather  page  build
-viewer/        answers  bundle  files  jobs  notes  sample  turns
+report/        charts  saved  commands  gather  page  build
+viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies
 demo
-cli/           machine  plugins  flags  findings  corpus  train  models  tasks  prune  verify
-               program  attack  compare  sweep  report  demo  view  app
+cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
+               tasks  prune  verify  program  attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

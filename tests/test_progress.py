@@ -1,12 +1,14 @@
 """Progress in a notebook: one line that is redrawn, and nothing on standard error."""
 
+import io
+import re
 import sys
 import types
 from typing import Any
 
 import pytest
 
-from lacewing.progress import progress
+from lacewing.progress import progress, say
 
 
 class Handle:
@@ -71,3 +73,64 @@ def test_a_shell_is_no_notebook(
         bar.update(5)
     assert notebook == []
     assert "100 %" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is drawn on it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """A bar for each piece of work, one under the other; no line is broken; nothing is left."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with progress("outer", 4, "parts") as outer:
+        outer.update(1)
+        with progress("prune if_equals", 500, "steps") as inner:
+            inner.printed -= 60
+            inner.update(100, "loss 0.123, a note that is longer than a narrow terminal is wide")
+            inner.printed -= 60
+            inner.update(250)
+            say("a line between")
+            drawn = screen.getvalue()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    assert " 50 %" in text
+    assert "outer" in text
+    assert ("━" in text) == (width == 100)
+    assert max(map(len, re.split(r"[\r\n]", text))) <= width
+    assert "a line between" in text
+    assert screen.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in screen.getvalue()[-40:]
+
+
+def test_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR is heeded."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with progress("work", 4, "parts") as bar:
+        bar.printed -= 60
+        bar.update(2)
+    assert "50 %" in screen.getvalue()
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", screen.getvalue())
+
+
+def test_a_dumb_terminal_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that cannot redraw is a log like any other."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    with progress("work", 4, "parts") as bar:
+        bar.update(4, "note")
+    assert "work  100 %  note\n" == screen.getvalue()

@@ -5,18 +5,15 @@
 Prints one table: question-disjoint cross-validation, transfer between subsets and sources,
 baselines, calibration, abstention, learning curve and the shuffled-label control. Exact matching;
 no model, no network, no right answers. Figures of several deals of the folds are their mean; the
-interval is that of the mean count. `--weights FILE` also learns from all runs and writes the
-weights, with what they come from.
+interval is that of the mean count. Who&When's kinds of runs are known here; for other systems, and
+for the weights that ship, see unseen.py.
 """
 
-import hashlib
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
@@ -31,7 +28,6 @@ from lacewing_blame.ranker.crossval import (
     source,
     transfer,
 )
-from lacewing_blame.ranker.train import FOREIGN, RIDGE, train_ranker
 from lacewing_blame.reading.read import read_folder
 from lacewing_blame.scoring import baselines, confidence, score
 from lacewing_blame.statistics import wilson
@@ -49,8 +45,6 @@ class Bench:
     """Deals of the folds that are averaged."""
     folds: int = 5
     """Folds."""
-    weights: Path | None = None
-    """Where to write weights learned from all runs."""
 
 
 def main() -> None:
@@ -73,24 +67,7 @@ def main() -> None:
     _calibration(traces, deals)
     _curve(flat, bench)
     _control({"AG": flat, "HC": crafted}, bench)
-    if bench.weights is not None:
-        train_ranker(traces, _provenance(traces)).save(bench.weights)
-        print(f"weights learned from all {len(traces)} runs: {bench.weights}")
     print(f"{time.process_time() - start:.0f} seconds of one processor")
-
-
-def _provenance(traces: Sequence[Trace]) -> dict[str, Any]:
-    """What the weights come from, so that it can be checked."""
-    text = "\n".join(f"{t.id} {t.group} {t.label}" for t in traces)
-    return {
-        "data": "Who&When (arXiv 2505.00212; github.com/mingyin1/Agents_Failure_Attribution, MIT), "
-        "84 algorithm-generated and 39 hand-crafted runs",
-        "labels_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "ridge": {**RIDGE, "foreign": FOREIGN},
-        "command": f"{COMMAND} --weights FILE",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
 
 
 def _share(name: str, shares: Sequence[float], n: int) -> str:

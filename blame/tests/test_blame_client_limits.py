@@ -1,15 +1,22 @@
 """What the client keeps to itself and what it does not take: keys, redirects, endless answers."""
 
 import gzip
+import json
 import logging
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from lacewing_blame.cli import main
 from lacewing_blame.errors import ConfigError
 from lacewing_blame.llm import transport
+from lacewing_blame.llm.client import Client
 from lacewing_blame.llm.endpoint import Endpoint
 from lacewing_blame.llm.replies import Passing
 from scripted import Answer, in_turn, serving
@@ -112,3 +119,78 @@ def test_compressed_answers_have_a_largest_size(monkeypatch: pytest.MonkeyPatch)
     with serving(in_turn(Answer(raw=packed, headers={"Content-Encoding": "gzip"}))) as server:
         assert "more than 100,000 bytes" in refusal(server.url, retries=0)
         assert "identity" == server.asked[0].headers["Accept-Encoding"]
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_byte_now_and_then_gains_nothing(part: str) -> None:
+    """The time-out holds for the whole answer, whichever part of it trickles in."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                start = b"HTTP/1.1 200 OK\r\n"
+                if part == "body":
+                    start += b"Content-Length: 1000\r\n\r\n"
+                connection.sendall(start)
+                for _ in range(100):
+                    connection.sendall(b"X")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        began = time.monotonic()
+        with (
+            Client(Endpoint(url, "m", timeout=0.5, retries=0)) as asked,
+            pytest.raises(ConfigError, match=r"a time-out of 0\.5 s"),
+        ):
+            asked.ask([{"role": "user", "content": "Hello"}])
+        assert time.monotonic() - began < 2
+
+
+ECHOES = ["sk-secret-17", "\\u0073k-secret-17"]
+"""A key as it is, and as JSON may write it."""
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_key_in_an_answer(
+    echo: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An endpoint that repeats the key in its answer: it is neither shown nor kept."""
+    monkeypatch.setenv("LACEWING_API_KEY", "sk-secret-17")
+    inner = json.dumps({"agent": "Planner", "step": 0, "reason": "it says KEY"})
+    content = json.dumps({"choices": [{"message": {"content": inner}}]}).replace("KEY", echo)
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"agent": "Planner", "text": "a"}\n{"agent": "Coder", "text": "b"}\n')
+    with serving(in_turn(Answer(raw=content.encode()))) as server:
+        words = ["--method", "all-at-once", "--endpoint", server.url, "--model", "m"]
+        for _ in range(2):
+            main([str(log), *words, "--cache", str(tmp_path / "cache"), "--json"])
+    told = capsys.readouterr()
+    kept = [path.read_text() for path in (tmp_path / "cache").rglob("*.json")]
+    assert "it says ***" in told.out
+    assert kept
+    for text in (told.out, told.err, *kept):
+        assert "secret-17" not in text
+
+
+def test_signs_that_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of a log reaches the terminal raw: not its name, its agents, texts, or its faults."""
+    evil = "\x1b[2J\x1b]0;x\x07\x9b31m\u202e"
+    events = [{"agent": f"A{evil}", "text": f"I assume {evil} 4."}, {"agent": "B", "text": evil}]
+    log = tmp_path / "log.json"
+    log.write_text(json.dumps({"run_id": f"r{evil}", "question": evil, "events": events}))
+    main([str(log)])
+    main([str(log), "--guess", "--abstain-below", "1.01"])
+    log.write_text(json.dumps([{f"x{evil}": 1}]))
+    with pytest.raises(SystemExit):
+        main([str(log)])
+    told = capsys.readouterr()
+    assert "of no known format" in told.err
+    for sign in ("\x1b", "\x07", "\x9b", "\u202e"):
+        assert sign not in told.out + told.err

@@ -103,7 +103,7 @@ def test_abstention(blame: Blame, tmp_path: Path) -> None:
     assert (True, None, None) == (result["abstained"], result["agent"], result["step"])
     assert result["ranking"]
     out, _ = blame(log, "--abstain-below", "1.01")
-    assert "no suspect: the method does not know" in out
+    assert "nobody named: no step is likely enough" in out
 
 
 def test_page_is_written(blame: Blame, tmp_path: Path) -> None:

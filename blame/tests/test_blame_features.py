@@ -19,7 +19,7 @@ def trace(*events: Event, task: str = "Find the number") -> Trace:
 
 def column(run: Trace, name: str) -> list[float]:
     """One feature over the candidates."""
-    return list(features(run).columns((name,))[:, 0])
+    return [row[0] for row in features(run).columns((name,))]
 
 
 def result(index: int, text: str, status: str | None = None) -> Event:
@@ -110,8 +110,8 @@ def test_run_with_coordinator() -> None:
     assert ("boss", False, {3: 0, 5: 1}) == (run.coordinator, run.concluded, run.workers)
     assert [0, 0, 0, 0, 1, 0] == column(STUCK, "no_progress_next")
     assert [0, 0, 1, 0, 1, 0] == column(STUCK, "early_act_stuck")
-    assert features(STUCK).coordinated
-    assert not features(CODED).coordinated
+    assert "coordinated" == features(STUCK).kind
+    assert "flat" == features(CODED).kind
 
 
 def test_ledger_entries() -> None:
@@ -129,7 +129,7 @@ def test_features_use_no_label() -> None:
 
     told = replace(CODED, label=Label("b", 1), expected="58", succeeded=False, group="g")
 
-    assert features(CODED).values.tolist() == features(told).values.tolist()
+    assert features(CODED).rows == features(told).rows
 
 
 def test_prefix_features_are_causal() -> None:

@@ -308,20 +308,20 @@ def prior(trace: Trace, order: list[int]) -> Attribution:
 
 
 def test_rerank() -> None:
-    """Only the first five are shown; their probabilities are dealt anew, the rest stays."""
+    """Only the first ten are shown; their probabilities are dealt anew, the rest stays."""
     trace = small_trace(12)
-    before = prior(trace, [8, 2, 6, 0, 4, 10])
+    before = prior(trace, [8, 2, 6, 0, 4, 10, 1, 3, 5, 7, 9])
     with serving(in_turn('{"order": [4, 2], "reason": "so", "quote": "word-4"}')) as server:
         client = Client(Endpoint(server.url, "model"))
         found = attribute(trace, "rerank", client, None, before)
-    assert [4, 2, 8, 6, 0, 10] == [suspect.step for suspect in found.ranking]
+    assert [4, 2, 8, 6, 0, 10, 1, 3, 5, 7, 9] == [suspect.step for suspect in found.ranking]
     assert [s.probability for s in before.ranking] == [s.probability for s in found.ranking]
     assert (4, "Coder", 1, "so") == (found.step, found.agent, found.calls, found.reason)
     assert "word-4" == trace.events[4].text[: found.ranking[0].evidence[0].end]
     assert math.isclose(sum(s.probability for s in found.ranking), sum(found.agents.values()))
     [question] = server.questions()
     shown = [int(n) for n in re.findall(r"candidate step (\d+) ", question)]
-    assert [0, 2, 4, 6, 8] == shown
+    assert [0, 1, 2, 3, 4, 5, 6, 7, 8, 10] == shown
 
 
 @pytest.mark.parametrize("text", ["no idea", '{"order": []}', '{"order": "4"}', '{"order": [99]}'])

@@ -135,7 +135,7 @@ def test_log_stays_text() -> None:
     ("changes", "said"),
     [
         ({}, 'Suspected: Coder, <a href="#s5">step 5</a>'),
-        ({"abstained": True, "agent": None, "step": None}, "the method does not know"),
+        ({"abstained": True, "agent": None, "step": None}, "Nobody named: no step is likely"),
         ({"agent": None, "step": None, "ranking": ()}, "the method found none"),
         ({"step": None, "method": "hybrid"}, "Suspected: Coder, no step"),
         ({"method": "replay"}, "Cause: Coder"),
@@ -205,7 +205,7 @@ def test_standing() -> None:
     assert told.startswith("Of all agents, the steps of WebSurfer have the largest probability")
     assert "40%; the likeliest of them is step 4" in told
     silent = replace(found, abstained=True, agent=None, step=None)
-    assert "No step is likely enough; step 5 comes first." == head(trace, silent).standing
+    assert "most suspicious steps, no more; step 5 comes first." in head(trace, silent).standing
     assert "" == head(trace, replace(silent, ranking=())).standing
 
 

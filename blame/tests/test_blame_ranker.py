@@ -31,6 +31,7 @@ from lacewing_blame.ranker.ranking import rank
 from lacewing_blame.ranker.train import train_ranker
 from lacewing_blame.ranker.weights import Ranker
 from lacewing_blame.scoring import score
+from lacewing_blame.signals.meanings import SIGNALS
 
 FAULTS = (
     "I assume a hypothetical value of {n}, simulated as placeholder data, and go on with it now.",
@@ -117,6 +118,45 @@ def test_evidence_stands_in_the_text() -> None:
             assert piece.reason in {meaning.words for meaning in MEANINGS.values()}
 
 
+def test_evidence_of_any_system_stands_in_the_text() -> None:
+    """Signals, too, mark spans of their own step, in words that are known."""
+    said = {one.words for one in SIGNALS.values()} | {one.against for one in SIGNALS.values()}
+    alone = replace(RUNS[0], events=tuple(replace(e, agent="agent") for e in RUNS[0].events))
+    found = rank(alone, guess=True)
+
+    assert found.ranking[0].evidence
+    for suspect in found.ranking:
+        for piece in suspect.evidence:
+            assert 0 <= piece.start <= piece.end <= len(alone.events[piece.step].text)
+            assert piece.reason in said - {""}
+
+
+def test_training_adapts_the_general_weights() -> None:
+    """Runs of a system that the weights do not know teach them where its faults are."""
+    other = [
+        replace(run, events=tuple(replace(e, agent="agent") for e in run.events)) for run in RUNS
+    ]
+    labelled = [replace(run, label=Label("agent", run.label.step)) for run in other]
+    adapted = train_ranker(labelled[:20], base=Ranker.shipped())
+
+    assert right(labelled[20:], adapted) >= 0.7
+    assert adapted.flat == Ranker.shipped().flat
+
+
+def test_one_system_counts_as_much_as_another() -> None:
+    """Forty runs of one system do not outweigh eight of another."""
+    deal = np.random.default_rng(0)
+    big = [deal.normal(size=(5, 2)) for _ in range(40)]
+    small = [deal.normal(size=(5, 2)) for _ in range(8)]
+    chosen = [int(run[:, 0].argmax()) for run in big] + [int(run[:, 1].argmax()) for run in small]
+    runs = [run.tolist() for run in big + small]
+    same = logit.fit(runs, chosen, [0, 0], 5.0)
+    even = logit.fit(runs, chosen, [0, 0], 5.0, shares=[1 / 40] * 40 + [1 / 8] * 8)
+
+    assert same[0] > 2 * same[1]
+    assert even[0] < 1.5 * even[1]
+
+
 def test_abstains_below() -> None:
     """Below the threshold nobody is named, and the ranking stays."""
     silent = rank(RUNS[0], abstain_below=1.01)
@@ -142,6 +182,8 @@ def test_weights_on_disk(tmp_path: Path) -> None:
         ({"format": "other"}, "holds no weights"),
         ({"flat": {}}, "is damaged"),
         ({"flat": {"weights": {"zodiac": 1}, "temperature": 1, "runs": 1}}, "does not know"),
+        ({"general": {"weights": {"zodiac": 1}, "temperature": 1, "runs": 1}}, "does not know"),
+        ({"format": "lacewing-blame-ranker-1"}, "older version"),
         ({"flat": {"weights": {}, "temperature": 0, "runs": 1}}, "is damaged"),
         ({"flat": {"weights": {"code": float("nan")}, "temperature": 1, "runs": 1}}, "is damaged"),
     ],
@@ -161,10 +203,17 @@ def test_shipped_weights_say_where_from() -> None:
     shipped = Ranker.shipped()
 
     assert {"data", "command", "ridge", "labels_sha256"} <= set(shipped.provenance)
-    assert (shipped.flat.runs, shipped.coordinated.runs) == (83, 39)  # one label is a terminal's
-    for weights in (shipped.flat, shipped.coordinated):
+    assert (shipped.flat.runs, shipped.coordinated.runs) == (
+        82,
+        39,
+    )  # one label is a terminal's, one agent is alone
+    for weights, known in (
+        (shipped.flat, MEANINGS),
+        (shipped.coordinated, MEANINGS),
+        (shipped.general, SIGNALS),
+    ):
         for name, weight in weights.weights.items():
-            assert weight * MEANINGS[name].sign >= 0
+            assert weight * known[name].sign >= 0
 
 
 def test_too_few_labels() -> None:
@@ -205,15 +254,16 @@ def test_sources_by_length() -> None:
 def test_logit_against_plain_descent() -> None:
     """The Newton fit agrees with many small gradient steps on the same objective."""
     deal = np.random.default_rng(0)
-    runs = [deal.normal(size=(int(deal.integers(3, 7)), 3)) for _ in range(30)]
+    tables = [deal.normal(size=(int(deal.integers(3, 7)), 3)) for _ in range(30)]
+    runs = [table.tolist() for table in tables]
     chosen = [int(deal.integers(len(run))) for run in runs]
-    scale = np.concatenate(runs).std(0)
+    scale = np.concatenate(tables).std(0)
     slow = np.zeros(3)
     for _ in range(4000):
         gradient = 2.0 * slow
-        for run, row in zip(runs, chosen, strict=True):
-            x = run / scale
-            gradient += x.T @ softmax(x @ slow) - x[row]
+        for table, row in zip(tables, chosen, strict=True):
+            x = table / scale
+            gradient += x.T @ np.array(softmax((x @ slow).tolist())) - x[row]
         slow -= 0.01 * gradient
 
     assert slow / scale == pytest.approx(logit.fit(runs, chosen, [0, 0, 0], 2.0), abs=1e-4)
@@ -222,8 +272,9 @@ def test_logit_against_plain_descent() -> None:
 def test_logit_signs_and_prior() -> None:
     """A weight stays on its side; without data in a column the prior remains."""
     deal = np.random.default_rng(1)
-    runs = [np.column_stack([deal.normal(size=4), np.zeros(4)]) for _ in range(20)]
-    chosen = [int(run[:, 0].argmin()) for run in runs]
+    tables = [np.column_stack([deal.normal(size=4), np.zeros(4)]) for _ in range(20)]
+    runs = [table.tolist() for table in tables]
+    chosen = [int(table[:, 0].argmin()) for table in tables]
     weights = logit.fit(runs, chosen, [1, 0], 1.0, {1: -2.0})
 
     assert [0.0, -2.0] == pytest.approx(list(weights))
@@ -254,9 +305,10 @@ def test_abstention_by_hand() -> None:
 def test_temperature_restores_scale() -> None:
     """Scores five times too large are found to be so."""
     deal = np.random.default_rng(2)
-    scores = [deal.normal(size=5) for _ in range(600)]
+    scores = [deal.normal(size=5).tolist() for _ in range(600)]
     chosen = [int(deal.choice(5, p=softmax(s))) for s in scores]
+    doubled = [[2 * value for value in s] for s in scores]
 
     assert 1.0 == pytest.approx(temperature(scores, chosen), rel=0.25)
-    assert 2.0 == pytest.approx(temperature([2 * s for s in scores], chosen), rel=0.25)
+    assert 2.0 == pytest.approx(temperature(doubled, chosen), rel=0.25)
     assert 1.0 == temperature([], [])

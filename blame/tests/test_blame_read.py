@@ -212,7 +212,8 @@ def test_lines_are_streamed(tmp_path: Path) -> None:
 
 def test_every_format_is_listed() -> None:
     """The names of the formats are those the documentation gives."""
-    assert ["whoandwhen", "otel", "langchain", "autogen", "openai", "jsonl"] == list(FORMATS)
+    first = ["inspect", "whoandwhen", "otel", "agents", "crewai", "anthropic"]
+    assert [*first, "langchain", "autogen", "openai", "jsonl"] == list(FORMATS)
 
 
 DATA = os.environ.get("LACEWING_WHOANDWHEN")

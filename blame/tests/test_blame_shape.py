@@ -1,4 +1,4 @@
-"""Where a log is unlike Who&When the shipped weights name nobody, unless they are told to guess."""
+"""Which weights a log gets, and when nobody is named."""
 
 import json
 import os
@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 
-from lacewing_blame import terminal
 from lacewing_blame.cli import main
 from lacewing_blame.events import Event, Trace
 from lacewing_blame.ranker.ranking import rank
-from lacewing_blame.ranker.shape import LONGEST, unlike_whoandwhen
+from lacewing_blame.ranker.shape import LONGEST, kind_of, unlike_whoandwhen
 from lacewing_blame.ranker.spectrum import rank_with_spectrum
 from lacewing_blame.ranker.weights import Ranker
 from lacewing_blame.reading.read import read_folder
 from lacewing_blame.scoring import score
-from scripted import in_turn, serving, small_trace
+from scripted import small_trace
 
 TOOLS: dict[str, Any] = {
     "messages": [
@@ -100,34 +99,51 @@ def test_shape_of_whoandwhen(trace: Trace) -> None:
     ],
 )
 def test_other_shapes(trace: Trace, why: str) -> None:
-    """Anything else gets no suspect and no ranking but the reason; a guess says that it is one."""
-    assert why == unlike_whoandwhen(trace)
+    """Anything else is ranked by what means the same everywhere; unsure, it names nobody."""
+    assert (why, "general") == (unlike_whoandwhen(trace), kind_of(trace))
+    silent = rank(trace, abstain_below=1.01)
+    assert (True, None, None) == (silent.abstained, silent.agent, silent.step)
+    assert f"({why})" in silent.reason
+    assert set(trace.candidates()) <= {
+        event for event in trace.events if event.index in {s.step for s in silent.ranking}
+    }
+    assert 1.0 == pytest.approx(sum(s.probability for s in silent.ranking))
+
+
+def test_unsure_names_nobody_and_a_guess_says_so() -> None:
+    """Below the weights' own threshold nobody is named; a guess carries the reason."""
+    trace = talk(["Coder", "Coder"] * 8)
     found = rank(trace)
-    assert (True, None, None, ()) == (found.abstained, found.agent, found.step, found.ranking)
-    assert f"({why})" in found.reason
+    assert found.ranking[0].probability < Ranker.shipped().general.answers_from
+    assert (True, None, None) == (found.abstained, found.agent, found.step)
     guess = rank(trace, guess=True)
-    assert not guess.abstained
-    assert len(trace.candidates()) == len(guess.ranking)
-    assert any(why in note and "only a guess" in note for note in guess.notes)
+    assert (False, found.ranking[0].step) == (guess.abstained, guess.step)
+    assert any(note.startswith("only a guess: no step is likely enough") for note in guess.notes)
 
 
 def test_own_weights_know_their_system() -> None:
-    """Weights of one's own are not held to the shape of Who&When."""
+    """Weights of one's own name a step always."""
     shipped = Ranker.shipped()
-    own = Ranker(shipped.flat, shipped.coordinated)
-    assert not rank(talk(["human", "assistant"]), own).abstained
+    own = Ranker(replace(shipped.general, answers_from=0.0))
+    assert not rank(talk(["human", *(["assistant"] * 20)]), own).abstained
 
 
-def test_other_runs_of_the_task_do_not_help() -> None:
-    """Beside other runs the shipped weights abstain as they do alone."""
+def test_a_person_who_takes_part_may_be_suspected() -> None:
+    """What a person says once the agents have begun is ranked; the first question is not."""
+    trace = talk(["user", "Coder", "user", "Coder"])
+    assert {1, 2, 3} == {suspect.step for suspect in rank(trace).ranking}
+
+
+def test_other_runs_of_the_task_abstain_too() -> None:
+    """Beside other runs nobody is named either where no step is likely enough."""
     runs = [
-        replace(with_call(talk(["Coder", "Checker"])), id=str(at), succeeded=at % 2 == 0)
+        replace(with_call(talk(["Coder"] * 12)), id=str(at), succeeded=at % 2 == 0)
         for at in range(6)
     ]
     for found in rank_with_spectrum(runs):
-        assert (True, ()) == (found.abstained, found.ranking)
+        assert (True, 12) == (found.abstained, len(found.ranking))
     for found in rank_with_spectrum(runs, guess=True):
-        assert found.ranking
+        assert not found.abstained
 
 
 def test_score_counts_abstentions_as_wrong() -> None:
@@ -138,59 +154,41 @@ def test_score_counts_abstentions_as_wrong() -> None:
 
 
 def test_command_abstains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says why and which flag makes it guess; with the flag it guesses and says so."""
+    """It says that nobody is named and why, shows the most suspicious steps, and may guess."""
     log = tmp_path / "shop.json"
     log.write_text(json.dumps(TOOLS), encoding="utf-8")
-    main([str(log)])
-    head, line = capsys.readouterr().out.splitlines()
-    assert "shop: 6 steps, openai" == head
-    assert line.startswith("no suspect: the log is unlike Who&When (its agents call tools)")
-    assert line.endswith("--guess names one anyway")
-    main([str(log), "--guess"])
+    main([str(log), "--abstain-below", "0.99"])
+    out = capsys.readouterr().out
+    assert "shop: 6 steps, openai" == out.splitlines()[0]
+    assert "nobody named: no step is likely enough" in out
+    assert "(its agents call tools); these are the most suspicious steps, no more" in out
+    assert "\n      2  assistant" in out
+    main([str(log), "--abstain-below", "0.99", "--guess"])
     out = capsys.readouterr().out
     assert "suspected: assistant at step" in out
-    assert "note: only a guess, the log is unlike Who&When" in out
+    assert "note: only a guess: no step is likely enough" in out
 
 
 def test_command_abstains_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON says that it abstained and why; with the flag it has an answer."""
+    """JSON says that it abstained and why, and keeps the ranking with its evidence."""
     log = tmp_path / "shop.json"
     log.write_text(json.dumps(TOOLS), encoding="utf-8")
-    main([str(log), "--json"])
+    main([str(log), "--json", "--abstain-below", "0.99"])
     found = json.loads(capsys.readouterr().out)
-    assert (True, None, None, []) == tuple(
-        found[key] for key in ("abstained", "agent", "step", "ranking")
-    )
+    assert (True, None, None) == tuple(found[key] for key in ("abstained", "agent", "step"))
     assert "its agents call tools" in found["reason"]
-    main([str(log), "--json", "--guess"])
-    found = json.loads(capsys.readouterr().out)
-    assert (False, "assistant") == (found["abstained"], found["agent"])
-    assert found["ranking"]
+    assert found["ranking"][0]["evidence"]
 
 
 def test_page_of_an_abstention(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The page, too, names nobody and says why."""
     log, place = tmp_path / "shop.json", tmp_path / "shop.html"
     log.write_text(json.dumps(TOOLS), encoding="utf-8")
-    main([str(log), "--page", str(place)])
+    main([str(log), "--abstain-below", "0.99", "--page", str(place)])
     assert f"page: {place}" in capsys.readouterr().out
     content = place.read_text(encoding="utf-8")
-    assert "No suspect: the method does not know" in content
+    assert "Nobody named" in content
     assert "its agents call tools" in content
-
-
-def test_rerank_asks_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the ranker has no order, no model is asked to better it."""
-    log = tmp_path / "shop.json"
-    log.write_text(json.dumps(TOOLS), encoding="utf-8")
-    with serving(in_turn('{"order": [4, 2]}')) as server:
-        words = ["--method", "rerank", "--endpoint", server.url, "--model", "m", "--no-cache"]
-        main([str(log), *words, "--json"])
-        found = json.loads(capsys.readouterr().out)
-        assert (True, 0, []) == (found["abstained"], found["calls"], server.asked)
-        main([str(log), *words, "--json", "--guess"])
-        found = json.loads(capsys.readouterr().out)
-    assert (False, 4, 1) == (found["abstained"], found["step"], found["calls"])
 
 
 @pytest.mark.parametrize("words", [["LOG", "--method", "hybrid"], ["train", "DIR"]])
@@ -207,27 +205,17 @@ def test_guess_goes_with_the_ranker(
 
 
 def test_folder_says_how_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The score of a folder tells how many logs got no suspect."""
+    """The score of a folder tells in how many logs nobody was named."""
     labelled = TOOLS | {"mistake_agent": "assistant", "mistake_step": 2}
     for number in range(3):
         (tmp_path / f"{number}.json").write_text(json.dumps(labelled), encoding="utf-8")
-    main(["score", str(tmp_path)])
-    assert "logs without a suspect: 3; --guess names one" in capsys.readouterr().out
-    main(["score", str(tmp_path), "--json"])
+    words = ["score", str(tmp_path), "--abstain-below", "0.99"]
+    main(words)
+    assert "logs in which nobody is named: 3; --guess" in capsys.readouterr().out
+    main([*words, "--json"])
     assert 3 == json.loads(capsys.readouterr().out)["abstained"]
-    main(["score", str(tmp_path), "--guess", "--json"])
+    main([*words, "--guess", "--json"])
     assert 0 == json.loads(capsys.readouterr().out)["abstained"]
-
-
-def test_terminal_hint_is_for_the_shape_only() -> None:
-    """An abstention by threshold has a ranking, and guessing would not change it."""
-    found = rank(talk(["Coder", "Checker"]), abstain_below=1.01)
-    result = found.as_json() | {"steps": 2, "format": "jsonl", "ranking": []}
-    assert "--guess" in terminal.log(result, 5)
-    whole = found.as_json() | {"steps": 2, "format": "jsonl"}
-    for suspect in whole["ranking"]:
-        suspect["evidence"] = []
-    assert "--guess" not in terminal.log(whole, 5)
 
 
 DATA = os.environ.get("LACEWING_WHOANDWHEN")

@@ -111,6 +111,12 @@ def compare(
     Raises:
         DataError: an unknown task, or no task that both have learned.
         ConfigError, MismatchError: `output` holds circuits of other settings or models.
+
+    Example:
+        >>> sparse, dense = load("builtin:sparse"), load("builtin:dense")
+        >>> found = compare(sparse, dense, ["while_return_true"], Path("runs/compared"), quiet=True)
+        >>> found.summary()["ratio"] > 1
+        True
     """
     config = config or PruneConfig()
     sides = {"sparse": sparse, "dense": dense}

@@ -1,26 +1,36 @@
 """Progress of long work, on standard error: how far, how fast, how long still.
 
-On a terminal or in a notebook one line is redrawn; elsewhere a line is printed every few seconds,
-so that a log file stays short. Standard output is left to results.
+On a terminal a bar is drawn by rich, in a notebook one line is redrawn; elsewhere a line is printed
+every few seconds, so that a log file stays short. Standard output is left to results. Where nobody
+reads standard error any more, nothing is said and the work goes on.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 QUIET_SECONDS = 15.0
 """Time between lines where standard error is no terminal."""
+ROOM = 70
+"""Columns from which on a bar is drawn beside the words."""
+UNWRITABLE = (OSError, ValueError, AttributeError)
+"""What printing raises on a stream that is broken, closed, or was never there."""
 
 
 class Progress:
     """Tells how far one piece of work is; made by `progress`."""
 
     def __init__(self, label: str, total: int | float, unit: str, shown: bool) -> None:
-        self.label, self.total, self.unit, self.shown = label, total, unit, shown
+        self.label, self.total, self.unit, self.shown = printable(label), total, unit, shown
         self.notebook = _notebook() if shown else None
-        self.live = self.notebook is not None or sys.stderr.isatty()
+        self.bar = _Bar(self.label, total) if shown and not self.notebook and _terminal() else None
+        self.live = self.notebook is not None or self.bar is not None
         self.start = self.printed = time.monotonic()
         self.first: float | None = None  # where a resumed job began; its rate counts from there
 
@@ -39,24 +49,99 @@ class Progress:
         self.printed = now
         rate = (done - self.first) / max(now - self.start, 1e-9)
         left = duration((self.total - done) / rate) if rate > 0 else "?"
-        line = f"{self.label}  {100 * done / max(self.total, 1):3.0f} %"
-        line += f"  {short(rate)} {self.unit}/s  {left} left" if rate > 0 else ""
-        note = note() if callable(note) else note
-        line += f"  {note}" if note else ""
-        self._redraw(line)
+        percent = f"{100 * done / max(self.total, 1):3.0f} %"
+        facts = [percent, *([f"{short(rate)} {self.unit}/s", f"{left} left"] if rate > 0 else [])]
+        facts.append(printable(note() if callable(note) else note))
+        if self.bar is not None:
+            self.bar.show(done, facts)
+        else:
+            self._line("  ".join(filter(None, [self.label, *facts])))
 
     def close(self) -> None:
         """Take the line away, where it is one that is redrawn."""
-        if self.live and self.shown:
-            self._redraw("")
+        if self.bar is not None:
+            self.bar.close()
+        elif self.live and self.shown:
+            self._line("")
 
-    def _redraw(self, line: str) -> None:
+    def _line(self, line: str) -> None:
         if self.notebook is not None:
             self.notebook(line)
-        elif self.live:
-            print(f"\r\033[2K{line}", end="", file=sys.stderr, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
+
+
+class _Bar:
+    """One of the bars that stand under each other at the foot of a terminal.
+
+    Whatever goes wrong with drawing, the work goes on.
+    """
+
+    bars: "Bars | None" = None
+    """What draws them all, while there are any."""
+
+    def __init__(self, label: str, total: int | float) -> None:
+        with suppress(Exception):
+            if _Bar.bars is None:
+                _Bar.bars = _bars()
+                _Bar.bars.start()
+            self.task = _Bar.bars.add_task(label, total=total or 1, facts="")
+
+    def show(self, done: int | float, facts: list[str]) -> None:
+        """Draw it anew."""
+        with suppress(Exception):
+            if _Bar.bars is not None:
+                _Bar.bars.update(self.task, completed=done, facts="  ".join(facts))
+                _Bar.bars.refresh()
+
+    def close(self) -> None:
+        """Take it away; the last takes the display with it."""
+        bars = _Bar.bars
+        with suppress(Exception):
+            if bars is not None:
+                bars.remove_task(self.task)
+        if bars is not None and not bars.tasks:
+            _Bar.bars = None
+            with suppress(Exception):
+                bars.stop()
+
+
+def _bars() -> "Bars":
+    """The display of all bars: on a narrow terminal words alone, cut at its edge."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+    from rich.table import Column
+
+    class Quiet(Console):
+        """Rich's own ends the program where nobody reads any more."""
+
+        def on_broken_pipe(self) -> None:
+            """Leave it to who draws."""
+            raise
+
+    console = Quiet(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    plain: dict[str, Any] = {"markup": False}
+    cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    colours: dict[str, Any] = {"complete_style": "blue", "finished_style": "blue"}
+    bar = [BarColumn(bar_width=20, **colours)] if console.width >= ROOM else []
+    return Bars(
+        TextColumn("{task.description}", **plain),
+        *bar,
+        TextColumn("{task.fields[facts]}", table_column=cut, **plain),
+        console=console,
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        expand=True,
+    )
+
+
+def _terminal() -> bool:
+    """Whether standard error is a terminal on which a line can be redrawn."""
+    with suppress(*UNWRITABLE):
+        return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return False
 
 
 @contextmanager
@@ -93,9 +178,26 @@ def _notebook() -> Callable[[str], None] | None:
 
 
 def say(text: str, shown: bool = True) -> None:
-    """Print one line to standard error."""
+    """Print one line to standard error, or nothing where it cannot be written."""
     if shown:
-        print(text, file=sys.stderr, flush=True)
+        with suppress(*UNWRITABLE):
+            print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    r"""A text with every sign that would steer a terminal written as its number; lines stay.
+
+    Names of tasks, circuits and folders come from files that somebody else may have written.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def duration(seconds: int | float) -> str:

@@ -1,7 +1,6 @@
 """How the words of a command line are read: saved settings, tasks, what is misspelt."""
 
 import dataclasses
-import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,7 @@ from typing import Any
 import pytest
 
 import micro
-from lacewing import errors, progress
-from lacewing.cli import app, flags
-from lacewing.data import paths
+from lacewing.cli import app, parsing
 from lacewing.model import shipped
 from lacewing.training.config import TrainConfig
 from lacewing.training.presets import PRESETS
@@ -20,7 +17,7 @@ from lacewing.training.twin import twin_config
 
 def parsed(words: list[str]) -> Any:
     """The verb and its flags, not run."""
-    return app._parsed(words, app.VERBS)
+    return parsing.parsed(words, app.VERBS)
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -148,10 +145,3 @@ def test_tasks_of_everyday(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["tasks"]
     assert "from_import" == found[0]["name"]
     assert 15 == len(found)
-
-
-@pytest.mark.parametrize("module", [errors, flags, paths, progress], ids=lambda m: m.__name__)
-def test_examples_in_docstrings(module: Any) -> None:
-    """They give what they say."""
-    result = doctest.testmod(module, extraglobs={"Path": Path})
-    assert (0, True) == (result.failed, result.attempted > 0)

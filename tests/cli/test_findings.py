@@ -1,10 +1,12 @@
 """The table of findings, on wide and narrow terminals."""
 
 import math
+import re
 
 import pytest
 
-from lacewing.cli import findings as show
+from lacewing.cli.findings import Findings
+from lacewing.cli.streams import drawn
 from lacewing.verification.finding import Finding, LeftOut, judge
 
 LONG = "the circuit alone, everything outside it at its mean, keeps the loss of the full model"
@@ -35,7 +37,7 @@ def findings() -> list[Finding]:
 
 def test_every_finding_has_its_numbers_and_its_verdict() -> None:
     """Verdict, name, value with interval and unit, mark, sample, control and meaning."""
-    text = show.table(findings(), [LeftOut("agree.longer", "the context is full")], width=100)
+    text = drawn(Findings(findings(), [LeftOut("agree.longer", "the context is full")]), 100)
     lines = text.splitlines()
     assert lines[0].split() == [
         *("pass", "sufficient.mean", "0.114", "[0.101,", "0.130]", "nats"),
@@ -54,22 +56,26 @@ def test_every_finding_has_its_numbers_and_its_verdict() -> None:
 @pytest.mark.parametrize("width", [48, 60, 80, 100])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     """Long lines are broken under each other; no number is lost."""
-    text = show.table(findings(), [LeftOut("agree.longer", LONG)], width=width)
+    text = drawn(Findings(findings(), [LeftOut("agree.longer", LONG)]), width)
     assert max(map(len, text.splitlines())) <= width
     for word in ("[0.101, 0.130]", "0.772", "infinite", "interchange", "512"):
         assert word in text
 
 
-def test_colour_adds_codes_only() -> None:
-    """Without its codes, the coloured table is the plain one."""
-    plain = show.table(findings(), width=80)
-    coloured = show.table(findings(), width=80, colour=True)
-    for code in (*show.COLOURS.values(), "0"):
+def test_colour_adds_codes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal verdicts are coloured, but for NO_COLOR; without its codes it is the same."""
+    plain = drawn(Findings(findings()), 80)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = drawn(Findings(findings()), 80)
+    for code in ("32", "1;31", "33"):
         assert f"\033[{code}m" in coloured
-        coloured = coloured.replace(f"\033[{code}m", "")
-    assert plain == coloured
+    assert plain == re.sub(r"\033\[[0-9;]*m", "", coloured)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\033\[[0-9;]*3[0-9]m", drawn(Findings(findings()), 80))
 
 
 def test_nothing_to_show() -> None:
     """No findings: only the verdict and a count of zero."""
-    assert "0 tests" in show.table([], width=80)
+    assert "0 tests" in drawn(Findings([]), 80)

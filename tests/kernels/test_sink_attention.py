@@ -13,25 +13,31 @@ from lacewing.kernels.sink_attention import (
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
 
 
-def inputs(dtype: torch.dtype, length: int = 9, sink: bool = True) -> list[Tensor | None]:
-    """Queries, keys, values and sink logits of different sizes."""
+def inputs(
+    dtype: torch.dtype, length: int = 9, sink: bool = True, width: int = 8
+) -> list[Tensor | None]:
+    """Queries, keys, values and sink logits of different sizes; loops of ours take 16 channels."""
     generator = torch.Generator().manual_seed(length)
     tensors: list[Tensor | None] = [
-        torch.randn(2, 3, length, 8, generator=generator, dtype=torch.float64).to(dtype)
+        torch.randn(2, 3, length, width, generator=generator, dtype=torch.float64).to(dtype)
         for _ in range(3)
     ]
     logits = torch.tensor([-2.0, 0.0, 3.0], dtype=dtype) if sink else None
     return [*tensors, logits]
 
 
+@pytest.mark.parametrize(("length", "width"), [(9, 8), (9, 16), (33, 32)])
 @pytest.mark.parametrize("sink", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_value_and_gradients_equal_the_reference(dtype: torch.dtype, sink: bool) -> None:
+def test_value_and_gradients_equal_the_reference(
+    dtype: torch.dtype, sink: bool, length: int, width: int
+) -> None:
     """Output and the gradients of q, k, v and the sink logits are those of the written-out form."""
     results = []
     for function in (sink_attention_reference, sink_attention):
         tensors = [
-            None if t is None else t.clone().requires_grad_() for t in inputs(dtype, 9, sink)
+            None if t is None else t.clone().requires_grad_()
+            for t in inputs(dtype, length, sink, width)
         ]
         out = function(*tensors)
         (out * torch.linspace(-1, 1, out.numel(), dtype=dtype).view_as(out)).sum().backward()
@@ -50,15 +56,16 @@ def test_bf16_is_the_same_up_to_its_rounding(length: int, sink: bool) -> None:
     torch.testing.assert_close(rounded.double(), exact, atol=0.06, rtol=0.03)
 
 
-@pytest.mark.parametrize("length", [64, 191, 193])
-def test_bf16_gradients_are_the_same_up_to_rounding(length: int) -> None:
+@pytest.mark.parametrize(("length", "width"), [(64, 8), (191, 8), (193, 16)])
+def test_bf16_gradients_are_the_same_up_to_rounding(length: int, width: int) -> None:
     """Around the borders of its blocks of queries, gradients point where the exact ones do."""
     gradients = []
     for function, dtype in (
         (sink_attention_reference, torch.float64),
         (sink_attention, torch.bfloat16),
     ):
-        leaves = [t.clone().requires_grad_() for t in inputs(dtype, length) if t is not None]
+        tensors = inputs(dtype, length, width=width)
+        leaves = [t.clone().requires_grad_() for t in tensors if t is not None]
         function(*leaves).double().square().sum().backward()
         gradients.append([t.grad.double() for t in leaves if t.grad is not None])
     for exact, rounded in zip(*gradients, strict=True):

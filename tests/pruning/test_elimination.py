@@ -11,6 +11,7 @@ from lacewing.ablation.attribution import first_order
 from lacewing.ablation.editor import CircuitEditor, cut_network, has_cut_edges
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
+from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Circuit, circuit_of
 from lacewing.circuit.components import component_name, ends
 from lacewing.circuit.config import PruneConfig
@@ -20,7 +21,7 @@ from lacewing.model.hooks import edit
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import writers
-from lacewing.pruning.elimination import certify, minimise
+from lacewing.pruning.elimination import certify, measured, minimise
 
 
 def planted(key: str, width: int) -> list[int]:
@@ -159,3 +160,21 @@ def test_first_order_attribution_is_the_slope(busy: Model, sets: PromptSets) -> 
                 losses.append(float(ablated_loss(busy, sets.test, None).mean()))
         slope = (losses[0] - losses[1]) / (2 * step)
         assert -slope == pytest.approx(found[(key, channel)], rel=0.1, abs=1e-5)
+
+
+def test_a_calibration_is_fitted_where_the_circuit_was_chosen(
+    model: Model, sets: PromptSets
+) -> None:
+    """Other test prompts change the test loss alone; other validation prompts the calibration."""
+    circuit = dataclasses.replace(generous(model), calibration=Calibration(1.0, {}))
+    found = measured(model, circuit, sets)
+
+    def turned(name: str) -> Circuit:
+        prompts = getattr(sets, name)
+        exchanged = dataclasses.replace(prompts, answer=prompts.other, other=prompts.answer)
+        return measured(model, circuit, dataclasses.replace(sets, **{name: exchanged}))
+
+    other_test, other_validation = turned("test"), turned("validation")
+    assert found.calibration == other_test.calibration != other_validation.calibration
+    assert found.losses["validation"] == other_test.losses["validation"]
+    assert other_test.losses["circuit"] > 1 > found.losses["circuit"]

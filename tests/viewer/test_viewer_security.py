@@ -14,7 +14,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from lacewing.pages.guard import LARGEST_BODY, Guard
-from lacewing.viewer import serve
+from lacewing.viewer import connections, serve
 
 NOTE = "/api/circuits/circuits-planted/annotations/attack"
 BODY = {"on": "circuit", "text": "written by an attacker"}
@@ -317,7 +317,7 @@ def test_loopback_needs_no_token_and_nobody_else_gets_in(live: Any) -> None:
 
 def test_slow_senders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not finish a head or a body in time is sent away."""
-    monkeypatch.setattr(serve, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
     monkeypatch.setattr("lacewing.pages.guard.LONGEST_BODY", 0.3)
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]

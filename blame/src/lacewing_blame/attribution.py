@@ -57,6 +57,8 @@ class Attribution:
     """Requests to an LLM."""
     tokens: int = 0
     """Tokens of these requests and their answers, as the endpoint counts them."""
+    written: int = 0
+    """Those of the answers alone, where the endpoint says."""
     notes: tuple[str, ...] = ()
     """What went wrong or was ambiguous, and what was done about it."""
 

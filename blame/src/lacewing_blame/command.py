@@ -17,7 +17,9 @@ from lacewing_blame.errors import BlameError, ConfigError
 from lacewing_blame.events import Trace
 from lacewing_blame.questions import Questions, Switch
 
-Method = Literal["ranker", "all-at-once", "step-by-step", "binary-search", "hybrid", "rerank"]
+Method = Literal[
+    "ranker", "rerank", "all-at-once", "hierarchical", "step-by-step", "binary-search", "hybrid"
+]
 RANKED = ("ranker", "rerank")
 """Methods that use the ranker's weights and its threshold."""
 
@@ -27,8 +29,8 @@ class Blame:
     """Suspect an agent and a step of a failed multi-agent run.
 
     LOG for one log, score DIR for all logs of a folder against their labels, train DIR --output
-    FILE for weights of your own. Where a log is unlike Who&When, the only logs that the shipped
-    weights know, nobody is named without --guess.
+    FILE for weights of your own. Where no step is likely enough nobody is named without --guess,
+    and the five most suspicious steps are shown as such. --follow LOG reads a run as it unfolds.
     """
 
     mistakes: ClassVar[tuple[type[Exception], ...]] = (BlameError,)
@@ -40,8 +42,8 @@ class Blame:
     ]
     """A log of any known format, or a folder of logs after `score` or `train`."""
     method: Method = "ranker"
-    """How: the embedded ranker without any model, a question to a model, or the ranker's first five
-    put in a model's order."""
+    """How: the embedded ranker without any model, its first ten put in a model's order (rerank), or
+    questions to a model; hierarchical is for logs longer than its context."""
     format: str | None = None
     """The log's format; by default it is recognised."""
     weights: Path | None = None
@@ -50,10 +52,17 @@ class Blame:
     """A folder of other runs of the same task, some of which succeeded: what only failed runs do
     is then suspected more; for the ranker."""
     guess: Switch = False
-    """Name a suspect also where the log is unlike Who&When, the only logs that the shipped weights
-    know; on 129 runs of other systems their step was right twice. For ranker and rerank."""
+    """Name a step also where none is likely enough; for ranker and rerank."""
     abstain_below: float | None = None
-    """Name nobody where the largest probability is below this; for the ranker."""
+    """Name nobody where the step's probability is below this; by default 0.3 on logs that are no
+    conversation of the kinds in Who&When, for the ranker."""
+    follow: Switch = False
+    """Read LOG as it is written and raise an alarm at the first step that stands out, then end with
+    exit code 0; with --runs, at the false-alarm rate that the successful runs in it have."""
+    false_alarms: float | None = None
+    """With --follow and --runs: the share of successful runs that may raise an alarm (0.1)."""
+    patience: float | None = None
+    """With --follow: seconds without a new step after which the run counts as over (60)."""
     page: Path | None = None
     """Also write the log as an offline HTML page, to this file."""
     output: Path | None = None
@@ -74,7 +83,7 @@ class Blame:
         """Do what the words say."""
         words = self.words
         if len(words) == 2 and words[0] == "score":
-            self._refuse(page=self.page, format=self.format, runs=self.runs)
+            self._refuse(page=self.page, format=self.format, runs=self.runs, follow=self.follow)
             return self._score(_folder(words[1]))
         if len(words) == 2 and words[0] == "train":
             self._refuse(
@@ -85,6 +94,7 @@ class Blame:
                 folds=self.folds,
                 official_substring=self.official_substring,
                 guess=self.guess,
+                follow=self.follow,
             )
             return self._train(_folder(words[1]))
         if len(words) != 1:
@@ -102,6 +112,8 @@ class Blame:
             return ""
         from lacewing_blame import terminal
 
+        if "alarm" in result:
+            return terminal.alarm(result)
         if "weights" in result:
             return f"{result['weights']}: weights learned from {result['n']} logs"
         return terminal.score(result) if "n" in result else terminal.log(result, self.top)
@@ -111,14 +123,43 @@ class Blame:
 
         if path.is_dir():
             raise ConfigError(f"{path} is a folder: blame one log in it, or blame score {path}")
+        if self.follow:
+            return self._follow(path)
+        self._refuse(false_alarms=self.false_alarms, patience=self.patience)
         trace = read(path, self.format)
         attribution = self._attribute([trace])[0] if self.runs is None else self._beside(trace)
         result = _as_json(trace, attribution)
+        cost = self.questions.cost(attribution.tokens, attribution.written)
+        if attribution.calls and cost is not None:
+            result["cost"] = cost
         if self.page is not None:
             from lacewing_blame.pages.page import page
 
             result["page"] = str(page(trace, attribution, self.page))
         return result
+
+    def _follow(self, path: Path) -> dict[str, Any]:
+        """The first alarm of a run that unfolds."""
+        from lacewing_blame.following import Rule, follow
+        from lacewing_blame.ranker.weights import Ranker
+        from lacewing_blame.reading.read import read_folder
+
+        self._refuse(
+            page=self.page,
+            guess=self.guess,
+            abstain_below=self.abstain_below,
+            method=None if self.method == "ranker" else self.method,
+        )
+        ranker = Ranker.load(self.weights) if self.weights is not None else None
+        rate = 0.1 if self.false_alarms is None else self.false_alarms
+        if self.runs is None and self.false_alarms is not None:
+            raise ConfigError("--false-alarms needs successful runs to hold it to: add --runs DIR")
+        if not 0 < rate < 1:
+            raise ConfigError(f"--false-alarms must lie between 0 and 1, got {rate}")
+        runs = read_folder(_folder(str(self.runs))) if self.runs is not None else None
+        rule = Rule.shipped() if runs is None else Rule.learned(runs, rate, ranker)
+        patience = 60.0 if self.patience is None else self.patience
+        return follow(path, rule, ranker, self.format, patience)
 
     def _beside(self, trace: Trace) -> Attribution:
         """The ranker's answer together with what other runs of the task show."""
@@ -147,10 +188,15 @@ class Blame:
             write_json(self.output, [_as_json(trace, found) for trace, found in pairs])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the flag's own help has said it
-            result = score(traces, attributions, self.official_substring)
+            result = score(
+                traces, attributions, self.official_substring, dict(self.questions.aliases())
+            )
         if self.method != "ranker":
             result["calls"] = sum(found.calls for found in attributions)
             result["tokens"] = sum(found.tokens for found in attributions)
+            written = sum(found.written for found in attributions)
+            cost = self.questions.cost(result["tokens"], written)
+            result |= {"written": written} | ({} if cost is None else {"cost": cost})
         notes = {found.trace: list(found.notes) for found in attributions if found.notes}
         folds = {"folds": self.folds} if self.folds is not None else {}
         silent = sum(found.abstained for found in attributions)
@@ -160,10 +206,11 @@ class Blame:
         if self.output is None:
             raise ConfigError("blame train needs a place for the weights: add --output FILE")
         from lacewing_blame.ranker.train import train_ranker
+        from lacewing_blame.ranker.weights import Ranker
         from lacewing_blame.reading.read import read_folder
 
         traces = read_folder(folder)
-        train_ranker(traces).save(self.output)
+        train_ranker(traces, base=Ranker.shipped()).save(self.output)
         return {"weights": str(self.output), "n": sum(t.label is not None for t in traces)}
 
     def _attribute(self, traces: list[Trace]) -> list[Attribution]:

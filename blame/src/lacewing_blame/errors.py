@@ -10,7 +10,17 @@ One line each: what was wrong, what arrived, what to do.
 
 
 class BlameError(Exception):
-    """The base of all; catch it to show any of them."""
+    r"""The base of all; catch it to show any of them.
+
+    What a log or a server said may stand in the text: signs that would steer a terminal are not
+    shown.
+
+    >>> str(BlameError("no agent called a\x1b[2Jb"))
+    'no agent called a [2Jb'
+    """
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() or c == "\n" else " " for c in super().__str__())
 
 
 class ConfigError(BlameError):

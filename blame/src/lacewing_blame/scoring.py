@@ -6,7 +6,7 @@ found nothing, counts as wrong; `answered` gives the figures over the rest.
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lacewing_blame.attribution import Attribution
@@ -22,7 +22,10 @@ Answer = tuple[str | None, int | None]
 
 
 def score(
-    traces: Sequence[Trace], attributions: Sequence[Attribution], substring: bool = False
+    traces: Sequence[Trace],
+    attributions: Sequence[Attribution],
+    substring: bool = False,
+    aliases: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Compare answers with labels.
 
@@ -31,6 +34,7 @@ def score(
         attributions: One per run, in the same order.
         substring: Add `official_substring`, the test of the paper's own script, which takes a
             label inside a longer answer for right (the answer 12 for the label 2).
+        aliases: Roles that labels name instead of agents, by agent; either counts as right.
 
     Returns:
         `n`; `agent`, `step`, `joint`, `top_3` and `within_k` with accuracy and interval; `mrr`;
@@ -54,7 +58,11 @@ def score(
     if not pairs:
         raise DataError("no run has a label; labels are mistake_agent and mistake_step")
     step = [a.step == label.step for _, label, a in pairs]
-    agent = [_same(a.agent, label) for _, label, a in pairs]
+    roles = {name.casefold(): role for name, role in (aliases or {}).items()}
+    agent = [
+        _same(a.agent, label) or _same(roles.get((a.agent or "").casefold()), label)
+        for _, label, a in pairs
+    ]
     said = [not a.abstained and a.step is not None for _, _, a in pairs]
     places = [_place(label, a) for _, label, a in pairs]
     result: dict[str, Any] = {

@@ -19,9 +19,8 @@ def log(result: Mapping[str, Any], top: int) -> str:
     a: 2 steps, jsonl
     suspected: Ann at step 0, read off the log alone (ranker)
     """
-    lines = [f"{result['trace']}: {result['steps']} steps, {result['format']}", _verdict(result)]
-    if result["abstained"] and not result["ranking"]:
-        return "\n".join([*lines, *_rest(result)])
+    head = f"{plain(result['trace'])}: {result['steps']} steps, {result['format']}"
+    lines = [head, _verdict(result)]
     if result["reason"] and result["calls"]:  # the ranker's reasons are its evidence, shown below
         lines += wrap(plain(result["reason"]), WIDTH, initial_indent="  ", subsequent_indent="  ")
     ranking = result["ranking"][:top]
@@ -32,11 +31,30 @@ def log(result: Mapping[str, Any], top: int) -> str:
     return "\n".join([*lines, *_rest(result)])
 
 
+def alarm(result: Mapping[str, Any]) -> str:
+    """What following a run found.
+
+    >>> print(alarm({'trace': 'a', 'steps': 4, 'alarm': None, 'rate': 'about 10 %'}))
+    a: 4 steps, no alarm
+    false alarms: about 10 %
+    """
+    found = result["alarm"]
+    rate = f"false alarms: {result['rate']}"
+    if found is None:
+        return f"{plain(result['trace'])}: {result['steps']} steps, no alarm\n{rate}"
+    lines = [
+        f"ALARM: {plain(found['agent'])} at step {found['step']}, {found['deviations']:.1f} "
+        f"deviations above the steps before it; {result['steps']} steps read"
+    ]
+    lines += [f"  {_piece(one, WIDTH)}" for one in found["evidence"] if one["weight"] > 0]
+    return "\n".join([*lines, rate])
+
+
 def _rest(result: Mapping[str, Any]) -> list[str]:
     """What comes last: remarks, cost, the page."""
     lines = [f"note: {plain(note)}" for note in result["notes"]]
     if result["calls"]:
-        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+        lines.append(_cost(result))
     if "page" in result:
         lines.append(f"page: {result['page']}")
     return lines
@@ -63,11 +81,10 @@ def score(result: Mapping[str, Any]) -> str:
             f"{_accuracy(loose['agent'])}, step {_accuracy(loose['step'])}"
         )
     if "calls" in result:
-        lines.append(f"{result['calls']} questions, {result['tokens']:,} tokens")
+        lines.append(_cost(result))
     if result.get("abstained"):
         lines.append(
-            f"logs without a suspect: {result['abstained']}; --guess names one also where a log is "
-            "unlike Who&When"
+            f"logs in which nobody is named: {result['abstained']}; --guess names somebody there"
         )
     if result["notes"]:
         lines.append(f"{len(result['notes'])} logs with notes; --json gives them")
@@ -83,11 +100,21 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def _cost(result: Mapping[str, Any]) -> str:
+    """What was asked, and what it cost where prices are given."""
+    told = f"{result['calls']} questions, {result['tokens']:,} tokens"
+    if result.get("written"):
+        told += f", {result['written']:,} of them written"
+    if "cost" in result:
+        per = f", {result['cost'] / result['n']:.4f} per log" if result.get("n") else ""
+        told += f"; cost {result['cost']:.4f}{per}"
+    return told
+
+
 def _verdict(result: Mapping[str, Any]) -> str:
-    if result["abstained"] and not result["ranking"]:
-        return f"no suspect: {plain(result['reason'])}; --guess names one anyway"
     if result["abstained"]:
-        return "no suspect: the method does not know"
+        why = plain(result["reason"]) or "the method does not know"
+        return f"nobody named: {why}; these are the most suspicious steps, no more"
     if result["agent"] is None and result["step"] is None:
         return "no suspect: the method found none"
     where = f"at step {result['step']}" if result["step"] is not None else "at no step"

@@ -169,6 +169,12 @@ def attack(
         ConfigError: a budget or number of tests below 1; a circuit of resample ablation.
         DataError: the corpus has nothing to make edits of, or no pair can be edited.
         MismatchError: the circuit belongs to another model.
+
+    Example:
+        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> found = attack(model, circuit, budget=64, tests=4, quiet=True)
+        >>> found.rates()["attacks"].n <= 4
+        True
     """
     if budget < 2 or tests < 1:
         raise ConfigError(f"a budget of {budget} and {tests} tests are too few: at least 2 and 1")

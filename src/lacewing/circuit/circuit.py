@@ -90,6 +90,11 @@ class Circuit:
 
         Raises:
             ArtifactError: missing, damaged, or no circuit.
+
+        Example:
+            >>> circuit = Circuit.load("runs/indent")
+            >>> circuit.task, len(circuit.pairs)
+            ('indent_for', 32)
         """
         folder = Path(path)
         whole = artifacts.open_folder(folder, KIND)

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Interval
 
 from lacewing.artifacts import EXACT
+from lacewing.bounds import Count, Decay, NotNegative, Positive, Seed, check
 from lacewing.errors import ConfigError
 
 Constraint = Literal["attention", "subset", "resample", "zero", "frozen", "worst", "natural"]
@@ -16,6 +19,8 @@ ROBUST_PROMPTS = 3
 
 RENAMED = {"stress": "constraints"}
 """What configurations saved by older versions called something."""
+Pairs = Annotated[int, Interval(ge=1, le=10**6)]
+"""Of prompts, all of them in memory."""
 SEEDS = 10
 """Circuits of other seeds that `verify` compares one with."""
 
@@ -36,50 +41,50 @@ class PruneConfig:
     """Task loss it must reach on validation prompts, which its size is chosen on; by default
     `target_loss`. A lower one leaves room, so that the whole interval on test prompts reaches
     `target_loss` too."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the masks and the order of prompts."""
 
     # Budget.
-    prompts: int = 4_608
+    prompts: Count = 4_608
     """Pairs of prompts seen in all, over the whole path of penalties; with `robust` up to three
     times as many."""
-    batch: int = 24
+    batch: Annotated[int, Interval(ge=1, le=2**16)] = 24
     """Pairs per step (paper: 64)."""
-    max_tokens: int = 64
+    max_tokens: Annotated[int, Interval(ge=1, le=2**17)] = 64
     """Longest prompt, in tokens (paper: 256)."""
-    train_pairs: int = 1024
+    train_pairs: Pairs = 1024
     """Different pairs to learn the mask on."""
-    validation_pairs: int = 256
+    validation_pairs: Pairs = 256
     """Pairs the size of the circuit is chosen on."""
-    test_pairs: int = 256
+    test_pairs: Pairs = 256
     """Pairs the losses are reported on; never used to choose anything."""
 
     # Mask training (paper Table 2).
-    penalty_from: float = 1e-5
+    penalty_from: Positive = 1e-5
     """Cost of a kept node where the path of penalties begins (the paper's k_coef)."""
-    penalty_to: float = 3e-2
+    penalty_to: Positive = 3e-2
     """Cost of a kept node where it ends; rises geometrically between."""
-    stages: int = 3
+    stages: Annotated[int, Interval(ge=1, le=1000)] = 3
     """Points of the path, over its later half, where a circuit is selected; the smallest wins."""
-    learning_rate: float = 0.03
+    learning_rate: Positive = 0.03
     """Step size of the mask; decays linearly to a tenth."""
-    beta2: float = 0.95
+    beta2: Decay = 0.95
     """Decay of the squared gradient (the paper's 1 - inv_beta2)."""
-    weight_decay: float = 1e-3
+    weight_decay: NotNegative = 1e-3
     """AdamW decay of the mask."""
-    init_bias: float = 0.1
+    init_bias: Annotated[float, Interval(ge=-1e6, le=1e6)] = 0.1
     """Where the mask starts: above 0, so all nodes are on."""
-    init_noise: float = 0.01
+    init_noise: NotNegative = 0.01
     """Spread of the mask around its start."""
-    temperature: float = 1.0
+    temperature: Positive = 1.0
     """Width of the surrogate for the step function."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Largest RMS of the mask's gradient; larger ones are scaled down to it."""
 
     edges: bool = False
     """After the nodes, prune single weights too, by a mask of nodes and edges learned around the
     circuit; not together with `robust`."""
-    edge_masks: int = 3
+    edge_masks: Annotated[int, Interval(ge=1, le=1000)] = 3
     """How many such masks are learned, each from a seed of its own and around half as many nodes as
     the one before; what is found is merged and pruned again. More find smaller circuits, mostly."""
     minimal: bool = False
@@ -96,6 +101,7 @@ class PruneConfig:
     paper does: while the mask is learned, and for every selection on those it is made on."""
 
     def __post_init__(self) -> None:
+        check(self)
         if not 0 < self.target_loss < 0.6931:
             raise ConfigError(f"target_loss must lie between 0 and ln 2, not {self.target_loss}")
         if not 0 < self.chosen_at <= self.target_loss:
@@ -103,16 +109,11 @@ class PruneConfig:
                 f"validation_target must lie between 0 and target_loss {self.target_loss}, not "
                 f"{self.validation_target}"
             )
-        if not 0 < self.penalty_from <= self.penalty_to:
+        if self.penalty_from > self.penalty_to:
             raise ConfigError(
                 f"need 0 < penalty_from <= penalty_to, not {self.penalty_from} and "
                 f"{self.penalty_to}"
             )
-        pairs = ("train_pairs", "validation_pairs", "test_pairs")
-        for name in ("prompts", "batch", "stages", "edge_masks", *pairs):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-
         if self.edges and self.robust:
             raise ConfigError(
                 "edges cannot be pruned under constraints: take --edges or --robust, not both; "

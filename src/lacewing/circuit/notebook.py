@@ -54,7 +54,12 @@ class Shown(Drawn, Protocol):
 
 
 def show(circuit: Shown) -> str:
-    """HTML of a circuit: the drawing where its model can be loaded, its numbers in any case."""
+    """HTML of a circuit: the drawing where its model can be loaded, its numbers in any case.
+
+    Example:
+        >>> show(Circuit.load("runs/indent")).startswith('<div class="lacewing-circuit">')
+        True
+    """
     try:
         model = _model(circuit.model_source)
         circuit.check(model)

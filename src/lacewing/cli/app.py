@@ -2,19 +2,20 @@
 
 Each verb is a frozen dataclass whose fields are its flags and whose docstrings are its help; `run`
 does the work and returns what `--json` prints. Progress goes to standard error, results to standard
-output. A mistake of the user's is one line and exit code 2. torch is imported only by a verb that
-runs.
+output. torch is imported only by a verb that runs.
+
+Exit status: 0; 1 for standard output that cannot be written, or a fault of lacewing's own; 2 for a
+mistake of the user's; 130 for an interruption. Each is one line on standard error. Of a fault of
+its own, the traceback is kept in a file that the line names; `lacewing --debug VERB` shows it.
 """
 
-import functools
 import json
-import operator
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from lacewing import __version__
 from lacewing.cli import plugins
@@ -22,18 +23,19 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
-from lacewing.cli.flags import with_one_task_flag
 from lacewing.cli.machine import settle
 from lacewing.cli.models import Models
+from lacewing.cli.parsing import parsed
 from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
 from lacewing.cli.report import Report
+from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
 from lacewing.cli.train import Train
 from lacewing.cli.verify import Verify
 from lacewing.cli.view import View
-from lacewing.errors import ConfigError, LacewingError, did_you_mean
+from lacewing.errors import LacewingError
 
 VERBS: dict[str, Any] = {
     "corpus": BuildCorpus,
@@ -50,75 +52,76 @@ VERBS: dict[str, Any] = {
     "demo": Demo,
     "view": View,
 }
+GOES_ON = ("corpus", "train", "verify", "compare", "sweep", "demo")
+"""Verbs whose work is kept as it goes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb; exit code 0, 2 for a mistake of the user's, 130 for an interruption."""
+    """Run one verb; ends with SystemExit where the exit status is not 0."""
+    prepare()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    mistakes: list[type[BaseException]] = [LacewingError]
+    try:
+        _run(words, mistakes)
+    except OutputError as error:
+        _end(str(error), 1, error)
+    except tuple(mistakes) as error:
+        _end(str(error), 2, error)
+    except OSError as error:
+        _end(_of_system(error), 2, error)
+    except KeyboardInterrupt as stop:
+        goes_on = words[:1] and words[0] in GOES_ON
+        rest = "; the same command goes on from here" if goes_on else ""
+        _end(f"interrupted{rest}", 130, stop)
+    except MemoryError as error:
+        _end("not enough memory: take a smaller model, batch or corpus", 1, error)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # panics of Rust libraries are no Exception
+        if debug:
+            raise
+        _end(_internal(error, words), 1, error)
+
+
+def _run(words: list[str], mistakes: list[type[BaseException]]) -> None:
+    """Run the verb and show its result; `mistakes` grows by those of other packages' verbs."""
     if words == ["--version"]:
-        print(f"lacewing {__version__}")
+        tell(f"lacewing {__version__}")
         return
     settle()
     others = plugins.verbs(VERBS)
-    mistakes = (LacewingError, *(error for verb in others.values() for error in verb.mistakes))
+    mistakes += [error for verb in others.values() for error in verb.mistakes]
+    plugins.refuse_missing(words, others)
+    verb = parsed(words, VERBS | others)
+    result = verb.run()
+    if shown := verb.show(result):
+        tell(shown)
+    if verb.json:
+        tell(json.dumps(result))
+
+
+def _end(line: str, status: int, cause: BaseException) -> None:
+    complain(f"lacewing: {line}")
+    raise SystemExit(status) from cause
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    name = f"{str(error.filename)[:200]}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
+
+
+def _internal(error: BaseException, words: Sequence[str]) -> str:
+    """A line for what should not happen; its traceback goes to a file."""
+    told = "".join(traceback.format_exception(error))
+    content = f"lacewing {__version__} {words}\nPython {sys.version}\n\n{told}"
     try:
-        plugins.refuse_missing(words, others)
-        result = (verb := _parsed(words, VERBS | others)).run()
-    except mistakes as error:
-        print(f"lacewing: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as stop:
-        print("\nlacewing: interrupted; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from stop
-    try:
-        _tell(verb.show(result), json.dumps(result) if verb.json else "")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _parsed(words: list[str], verbs: dict[str, Any]) -> Any:
-    """The verb that was asked for, with its flags.
-
-    A verb with `begin` says what its flags change, such as a saved configuration: a flag that was
-    given counts, even where it equals the default.
-
-    Raises:
-        ConfigError: there is no such verb.
-    """
-    word = words[0] if words else ""
-    if word and not word.startswith("-") and word not in verbs:
-        raise ConfigError(
-            f"no verb {word!r}; {did_you_mean(word, verbs)}there are: {', '.join(verbs)}"
-        )
-    words = with_one_task_flag(_with_model(words))
-    choices: list[Any] = []
-    for name, verb in verbs.items():
-        begin = getattr(verb, "begin", None) if name == word else None
-        default = None if begin is None or _wants_help(words) else begin(words)
-        given = {} if default is None else {"default": default}
-        choices.append(Annotated[verb, tyro.conf.subcommand(name=name, **given)])
-    union: Any = functools.reduce(operator.or_, choices)
-    return tyro.cli(union, prog="lacewing", description=_about(), args=words)
-
-
-def _wants_help(words: list[str]) -> bool:
-    return "-h" in words or "--help" in words
-
-
-def _tell(*lines: str) -> None:
-    for line in filter(None, lines):
-        print(line)
-    sys.stdout.flush()
-
-
-def _about() -> str:
-    return "Language models that are readable by construction: train, prune, prove, read."
-
-
-def _with_model(words: list[str]) -> list[str]:
-    """Read `tasks --run MODEL` as `tasks --run --model MODEL`."""
-    if words[:1] == ["tasks"] and "--run" in words[:-1]:
-        at = words.index("--run") + 1
-        if not words[at].startswith("-"):
-            return [*words[:at], "--model", *words[at:]]
-    return words
+        handle, name = tempfile.mkstemp(prefix="lacewing-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(redacted(content))
+        where = f"please report it with {name}"
+    except OSError:
+        where = "please report it with what --debug shows"
+    return f"internal error ({type(error).__name__}: {str(error)[:300]}): {where}"

@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Interval
 
 from lacewing import artifacts
+from lacewing.bounds import Count, Seed
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.tables import Table, under
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 ATTACKS = "attacks.json"
 """The file in a circuit's folder that says what was found."""
@@ -17,11 +24,11 @@ class Attack:
 
     circuit: Path
     """Folder of the circuit."""
-    budget: int = 4000
+    budget: Count = 4000
     """Edited pairs that the circuit is asked about."""
-    tests: int = 60
+    tests: Annotated[int, Interval(ge=1, le=10**6)] = 60
     """Of these, how many the full model is tried on; every control is up to five times as many."""
-    seed: int = 0
+    seed: Seed = 0
     """Draws the edits, the controls and the intervals."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
@@ -50,25 +57,15 @@ class Attack:
         return result
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """The hit rates as a table, kind by kind, with the surest hits under it."""
-        groups = result["groups"]
-        lines = [
+        head = (
             f"{result['task']}: {result['proposals']} edited prompts, seed {result['seed']}; the "
-            f"circuit turns wrong on {result['predicted']}",
-            "",
-            f"{'the full model, right before, errs on':51} {'hits':>9}   {'rate [95 %]':22} ratio",
-        ]
-        for name, words in groups.items():
-            found, times = result["rates"][name], result["ratio"].get(name)
-            low, high = found["interval"]
-            ratio = ""
-            if times is not None:
-                value = "-" if times["value"] is None else f"{times['value']:.1f}"
-                ratio = f"{value} [{times['interval'][0]:.1f}, {times['interval'][1]:.1f}]"
-            hits = f"{found['hits']} / {found['n']}"
-            rate = f"{found['rate']:.1%} [{low:.1%}, {high:.1%}]"
-            lines.append(f"{words:51} {hits:>9}   {rate:22} {ratio}".rstrip())
+            f"circuit turns wrong on {result['predicted']}\n"
+        )
+        columns = ["the full model, right before, errs on", ">hits", ">rate [95 %]", ">ratio"]
+        rows = [_rate(result, name, words) for name, words in result["groups"].items()]
+        lines = []
         for kind, rates in result["by_kind"].items():
             cells = [f"{name} {r['hits']}/{r['n']}" for name, r in rates.items()]
             lines.append(f"  {kind}: {', '.join(cells)}")
@@ -79,4 +76,16 @@ class Attack:
                 f"  right {hit['right']!r}, margin {hit['before']:+.1f} before and "
                 f"{hit['after']:+.1f} after; the circuit said {hit['circuit']:+.1f}",
             ]
-        return "\n".join(lines)
+        return under(head, Table(columns, rows), "\n".join(lines))
+
+
+def _rate(result: dict[str, Any], name: str, words: str) -> list[str]:
+    """A group of edits as cells."""
+    found, times = result["rates"][name], result["ratio"].get(name)
+    low, high = found["interval"]
+    ratio = ""
+    if times is not None:
+        value = "-" if times["value"] is None else f"{times['value']:.1f}"
+        ratio = f"{value} [{times['interval'][0]:.1f}, {times['interval'][1]:.1f}]"
+    hits, rate = f"{found['hits']} / {found['n']}", f"{found['rate']:.1%} [{low:.1%}, {high:.1%}]"
+    return [words, hits, rate, ratio]

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from lacewing.bounds import Seed
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.tables import Table, under
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Compare:
     """Folder for the circuits and comparison.json; an interrupted comparison goes on there."""
     tasks: Annotated[tuple[str, ...], tyro.conf.arg(name="task")] = ()
     """Tasks to compare; by default all that both have learned."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """One pruning of each model and task per seed."""
     corpus: str | None = None
     """Where prompts come from; by default the sparse model's corpus."""
@@ -49,19 +54,20 @@ class Compare:
         return result.as_json()
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """A table with the ratio under it."""
-        lines = [f"{'task':28} {'sparse':>16} {'dense':>16}   nodes / edges, seed by seed"]
+        rows = []
         for task in result["tasks"]:
             cells = []
             for side in ("sparse", "dense"):
-                rows = [r for r in result["rows"] if r["task"] == task and r["side"] == side]
-                cells.append(" ".join(f"{r['nodes']}/{r['edges']}" for r in rows))
-            lines.append(f"{task:28} {cells[0]:>16} {cells[1]:>16}")
+                mine = [r for r in result["rows"] if r["task"] == task and r["side"] == side]
+                cells.append(" ".join(f"{r['nodes']}/{r['edges']}" for r in mine))
+            rows.append([task, *cells])
         edges = result["edges"]
         low, high = edges["interval"]
-        lines.append(
+        return under(
+            Table(["task", ">sparse", ">dense"], rows),
+            "nodes / edges, seed by seed",
             f"geometric mean {edges['sparse']:.0f} against {edges['dense']:.0f} edges: "
-            f"dense / sparse = {edges['ratio']:.1f} [{low:.1f}, {high:.1f}]"
+            f"dense / sparse = {edges['ratio']:.1f} [{low:.1f}, {high:.1f}]",
         )
-        return "\n".join(lines)

@@ -6,48 +6,58 @@ pass        sufficient.mean      0.114 [0.101, 0.130] nats   at most  0.15   n 2
 """
 
 import math
-import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lacewing.verification.finding import Finding, LeftOut, outcome, verdict
 
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
 WORDS = {True: "pass", False: "FAIL", None: "unresolved"}
-COLOURS = {True: "32", False: "1;31", None: "33"}
-"""ANSI codes: green, bold red, yellow; all readable on light and dark."""
+STYLES = {True: "green", False: "bold red", None: "yellow"}
+"""All readable on light and dark."""
 INDENT = 12
 """Columns of the verdict, and of all that stands under it."""
 WIDEST = 110
 """Longer lines are hard to read."""
 
 
-def table(
-    findings: Sequence[Finding],
-    left_out: Sequence[LeftOut] = (),
-    *,
-    width: int | None = None,
-    colour: bool = False,
-) -> str:
-    """All findings, what was left out, and the verdict.
+@dataclass(frozen=True)
+class Findings:
+    """All findings, what was left out, and the verdict, as rich draws them.
 
-    Args:
-        findings: In the order in which they are shown.
-        left_out: Tests that cannot exist for this circuit.
-        width: Columns; by default those of the terminal.
-        colour: Whether to colour verdicts, for a terminal.
-
-    Returns:
-        Lines of at most `width` columns, where words and names allow it.
+    Lines are no wider than the terminal, where words and names allow it.
     """
-    width = min(width or shutil.get_terminal_size().columns, WIDEST)
-    rows = [(f.name, number(f), threshold(f), f"n {f.n}") for f in findings]
-    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
-    lines: list[str] = []
-    for finding, row in zip(findings, rows, strict=True):
-        lines += _row(finding, row, sizes, width, colour)
-    for left in left_out:
-        lines += _wrapped(f"{left.name}: {left.reason}", "left out".ljust(INDENT), width)
-    return "\n".join([*lines, "", *_summary(findings, width, colour)])
+
+    findings: Sequence[Finding]
+    """In the order in which they are shown."""
+    left_out: Sequence[LeftOut] = ()
+    """Tests that cannot exist for this circuit."""
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["Text"]:
+        """The lines."""
+        from rich.text import Text
+
+        width = min(options.max_width, WIDEST)
+        for word, style, line in self._lines(width):
+            yield Text.assemble((word, style), line, no_wrap=True, overflow="ignore")
+
+    def _lines(self, width: int) -> Iterator[tuple[str, str, str]]:
+        """Each line in two parts, with the style of the first."""
+        rows = [(f.name, number(f), threshold(f), f"n {f.n}") for f in self.findings]
+        sizes = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+        for finding, row in zip(self.findings, rows, strict=True):
+            yield from _row(finding, row, sizes, width)
+        for left in self.left_out:
+            yield from _plain(
+                _wrapped(f"{left.name}: {left.reason}", "left out".ljust(INDENT), width)
+            )
+        yield "", "", ""
+        yield from _summary(self.findings, width)
 
 
 def number(finding: Finding) -> str:
@@ -64,22 +74,22 @@ def threshold(finding: Finding) -> str:
 
 
 def _row(
-    finding: Finding, cells: Sequence[str], sizes: Sequence[int], width: int, colour: bool
-) -> list[str]:
-    word = _painted(WORDS[finding.passed], finding.passed, colour, INDENT)
+    finding: Finding, cells: Sequence[str], sizes: Sequence[int], width: int
+) -> Iterator[tuple[str, str, str]]:
+    word, style = WORDS[finding.passed].ljust(INDENT), STYLES[finding.passed]
     line = "   ".join(c.ljust(size) for c, size in zip(cells, sizes, strict=True)).rstrip()
     if INDENT + len(line) <= width:
-        lines = [word + line]
+        yield word, style, line
     else:  # a narrow terminal: the name above its numbers
-        lines = [word + cells[0], *_packed(cells[1:], width)]
-    lines += _wrapped(finding.meaning, " " * INDENT, width)
+        yield word, style, cells[0]
+        yield from _plain(_packed(cells[1:], width))
+    yield from _plain(_wrapped(finding.meaning, " " * INDENT, width))
     if finding.control is not None:
         control = f"control {_short(finding.control)}: {finding.control_name}"
-        lines += _wrapped(control, " " * INDENT, width)
-    return lines
+        yield from _plain(_wrapped(control, " " * INDENT, width))
 
 
-def _summary(findings: Sequence[Finding], width: int, colour: bool) -> list[str]:
+def _summary(findings: Sequence[Finding], width: int) -> Iterator[tuple[str, str, str]]:
     """The verdict, and how many tests stand behind it."""
     told = verdict([(finding.name, finding.passed) for finding in findings])
     passed = outcome(finding.passed for finding in findings)
@@ -88,16 +98,14 @@ def _summary(findings: Sequence[Finding], width: int, colour: bool) -> list[str]
         for one, words in ((True, "passed"), (False, "failed"), (None, "unresolved"))
     ]
     first, *others = _wrapped(told, " " * INDENT, width)
-    head = _painted("verdict", passed, colour, INDENT) + first[INDENT:]
+    yield "verdict".ljust(INDENT), STYLES[passed], first[INDENT:]
+    yield from _plain(others)
     count = f"{len(findings)} tests: {', '.join(counts)}"
-    return [head, *others, *_wrapped(count, " " * INDENT, width)]
+    yield from _plain(_wrapped(count, " " * INDENT, width))
 
 
-def _painted(word: str, passed: bool | None, colour: bool, size: int) -> str:
-    padded = word.ljust(size)
-    if not colour:
-        return padded
-    return f"\033[{COLOURS[passed]}m{word}\033[0m{padded[len(word) :]}"
+def _plain(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    return (("", "", line) for line in lines)
 
 
 def _short(value: float) -> str:

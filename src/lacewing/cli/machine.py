@@ -6,6 +6,7 @@ Library functions change none of it: a notebook or a server that uses lacewing k
 import os
 
 from lacewing.kernels.memory import keep_pages
+from lacewing.viewer.tie import end_with_parent
 
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Threads of GNU's and of LLVM's and Intel's OpenMP, which torch and numba share, sleep while they
@@ -14,7 +15,11 @@ are then kept waiting themselves (benchmarks/busy.py)."""
 
 
 def settle() -> None:
-    """Keep memory, and wait without spinning; what the user has set in the environment stays."""
+    """Keep memory, wait without spinning, end with the viewer whose job this is.
+
+    What the user has set in the environment stays.
+    """
     for name, value in PASSIVE.items():
         os.environ.setdefault(name, value)
     keep_pages()
+    end_with_parent()

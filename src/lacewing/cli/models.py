@@ -2,9 +2,18 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lacewing.cli.flags import Json
+from lacewing.cli.tables import Table, under
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MEANING = """\
+density: nonzero share of each block matrix
+loss: validation, nats per token; only models with as many tokens in their tokenizers compare
+text: practice has lines of tasks mixed into it; code has no comments and docstrings"""
 
 
 @dataclass(frozen=True)
@@ -21,25 +30,20 @@ class Models:
         return {"models": [dataclasses.asdict(facts) for facts in shipped()]}
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """A table, with what its columns mean under it."""
-        lines = [
-            f"{'model':16} {'layers':>6} {'width':>6} {'density':>8} {'loss':>6} {'tokens':>7} "
-            f"{'size':>8}  text"
-        ]
-        lines += [
-            f"{row['name']:16} {row['layers']:6} {row['width']:6} {row['density']:8.3g} "
-            f"{row['validation_loss']:6.3f} {row['vocabulary']:7,} {row['bytes'] / 1e6:5.1f} MB  "
-            f"{row['corpus']}"
+        rows = [
+            [
+                row["name"],
+                f"{row['layers']}",
+                f"{row['width']}",
+                f"{row['density']:.3g}",
+                f"{row['validation_loss']:.3f}",
+                f"{row['vocabulary']:,}",
+                f"{row['bytes'] / 1e6:.1f} MB",
+                row["corpus"],
+            ]
             for row in result["models"]
         ]
-        return "\n".join(
-            [
-                *lines,
-                "density: nonzero share of each block matrix; loss: validation, nats per token of "
-                "the model's",
-                "own tokenizer, so that only models with as many tokens compare; practice: lines "
-                "of tasks are",
-                "mixed into the training text; code: no comments and docstrings",
-            ]
-        )
+        columns = ["model", ">layers", ">width", ">density", ">loss", ">tokens", ">size", "text"]
+        return under(Table(columns, rows), MEANING)

@@ -4,12 +4,12 @@ Such a verb is a class like those of the command line: a dataclass of flags with
 Its `mistakes` are the errors that are a mistake of the user's, shown as one line.
 """
 
-import sys
 from collections.abc import Container, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
 from lacewing.errors import ConfigError
+from lacewing.progress import say
 
 GROUP = "lacewing.verbs"
 ELSEWHERE = {"blame": "lacewing-blame"}
@@ -30,7 +30,7 @@ def verbs(own: Container[str]) -> dict[str, Any]:
             found[point.name] = point.load()
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            print(f"lacewing: {point.name} cannot be loaded ({why})", file=sys.stderr)
+            say(f"lacewing: {point.name} cannot be loaded ({why})")
     return found
 
 

@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from lacewing import artifacts
 from lacewing.cli.flags import Json, Model
-from lacewing.errors import ArtifactError, ConfigError
+from lacewing.errors import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Program:
     circuit's folder, where an older one is replaced."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
-    pairs: int = 16
+    pairs: Annotated[int, Interval(ge=0, le=10**6)] = 16
     """Test pairs that each file carries for its own check; all of them are measured on."""
     corpus: str | None = None
     """Where validation prompts for the short file come from; by default the model's corpus."""
@@ -33,8 +35,6 @@ class Program:
         from lacewing.model.store import load
         from lacewing.programs.program import exact_program, simple_program
 
-        if self.pairs < 0:
-            raise ConfigError(f"--pairs must be at least 0, not {self.pairs}")
         exact_file = self.output or self.circuit / "program.py"
         simple_file = exact_file.with_name(f"{exact_file.stem}_simple{exact_file.suffix}")
         for file in (exact_file, simple_file):

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
 from lacewing.cli.flags import given
 from lacewing.errors import ConfigError
 from lacewing.sweep.config import SweepConfig, read_config
 
+Processes = Annotated[int, Interval(ge=0, le=4096)]
+"""Of this machine or a cluster; 0 where lacewing is to choose."""
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
@@ -25,11 +28,11 @@ class Sweep:
     it."""
     summary: Path | None = None
     """Only write the summary of this sweep's folder, finished or not."""
-    processes: int = 0
+    processes: Processes = 0
     """Jobs at once; 0: as many as there are cores."""
-    training_processes: int = 0
+    training_processes: Processes = 0
     """Models trained at once, where that is another number (1 on a machine with one GPU)."""
-    threads: int = 0
+    threads: Processes = 0
     """Threads of a job; 0: cores / processes, and 1 on a cluster."""
     cluster: str | None = None
     """Run on the Ray cluster at this address (host:port, or auto), through joblib."""

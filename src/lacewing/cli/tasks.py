@@ -1,12 +1,18 @@
 """`lacewing tasks`: what tasks there are, and how well a model does them."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from annotated_types import Interval
 
+from lacewing.bounds import Count
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.tables import Table, under
 from lacewing.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,9 @@ class Tasks:
     """Which tasks, where none is named: the paper's twenty, or decisions of everyday Python."""
     corpus: str | None = None
     """Where prompts come from; by default the model's corpus."""
-    pairs: int = 256
+    pairs: Count = 256
     """Test pairs per task."""
-    max_tokens: int = 64
+    max_tokens: Annotated[int, Interval(ge=1, le=2**17)] = 64
     """Longest prompt, in tokens."""
     json: Json = False
     """End with one JSON object on standard output."""
@@ -48,23 +54,32 @@ class Tasks:
         )
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """A table: scores where a model was evaluated, example pairs otherwise."""
+        scored = [_scores(row) for row in result["tasks"] if "loss" in row]
+        columns = ["task", "", ">loss, nats", ">95 % interval", ">accuracy", ">pairs"]
         lines = []
         for row in result["tasks"]:
             if "error" in row:
-                lines.append(f"{row['name']:28} {row['error']}")
-            elif "loss" in row:
-                low, high = row["interval"]
-                lines.append(
-                    f"{row['name']:28} {'learned' if row['learned'] else '-':8} {row['loss']:.3f} "
-                    f"[{low:.3f}, {high:.3f}] nats  {row['accuracy']:6.1%}  {row['pairs']} pairs"
-                )
-            else:
+                lines.append(f"{row['name']}: {row['error']}")
+            elif "loss" not in row:
                 pair = row["example"]
                 lines.append(f"{row['name']} ({row['origin']}): {row['description']}")
                 lines += [
                     f"    ...{pair[side][-60:]!r} -> {pair[side + '_answer']!r}"
                     for side in ("clean", "corrupted")
                 ]
-        return "\n".join(lines)
+        return under(Table(columns, scored) if scored else "", "\n".join(lines))
+
+
+def _scores(row: dict[str, Any]) -> list[str]:
+    """A task's scores as cells."""
+    low, high = row["interval"]
+    return [
+        row["name"],
+        "learned" if row["learned"] else "-",
+        f"{row['loss']:.3f}",
+        f"[{low:.3f}, {high:.3f}]",
+        f"{row['accuracy']:.1%}",
+        f"{row['pairs']}",
+    ]

@@ -1,15 +1,20 @@
 """`lacewing verify`: whether a circuit is the mechanism."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
+from lacewing.bounds import Seed
 from lacewing.circuit.config import SEEDS
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.tables import under
 from lacewing.verification.finding import YES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Verify:
     """Folder of the circuit."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds intervals and random circuits."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only the short test: sufficient and necessary under the circuit's own ablation."""
@@ -28,7 +33,7 @@ class Verify:
     """Where prompts and text come from; by default the model's corpus."""
     task: str | None = None
     """The circuit's task, where it is a JSONL file of pairs."""
-    seeds: int = SEEDS
+    seeds: Annotated[int, Interval(le=1000)] = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
@@ -60,12 +65,12 @@ class Verify:
         return found.as_json()
 
     @staticmethod
-    def show(result: dict[str, Any]) -> str:
+    def show(result: dict[str, Any]) -> "RenderableType":
         """The result for people."""
         return _certificate(result) if "minimal" in result else _verification(result)
 
 
-def _verification(result: dict[str, Any]) -> str:
+def _verification(result: dict[str, Any]) -> "RenderableType":
     """The short test in words, or every test of the suite with its numbers, and the verdict."""
     head = f"{result['task']}: {result['pairs']} test pairs, full model {result['full']:.3f} nats"
     lines = [head]
@@ -77,12 +82,12 @@ def _verification(result: dict[str, Any]) -> str:
             lines.append(f"  {name}: {YES[test['verdict']]} - {test['reason']}")
         lines.append(f"  {ShortTest.from_json(result).verdict}")
         return "\n".join(lines)
-    from lacewing.cli.findings import table
+    from lacewing.cli.findings import Findings
     from lacewing.verification.finding import LeftOut, from_json
 
     findings = [from_json(test) for test in result["tests"]]
     left_out = [LeftOut(**left) for left in result["left_out"]]
-    return "\n".join([*lines, table(findings, left_out, colour=sys.stdout.isatty())])
+    return under(head, Findings(findings, left_out))
 
 
 def _certificate(result: dict[str, Any]) -> str:

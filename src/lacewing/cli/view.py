@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
 from lacewing.cli.flags import Json
 
@@ -15,7 +16,7 @@ class View:
 
     run_: Annotated[Path, tyro.conf.arg(name="run")] = Path()
     """A run, a circuit, or any folder above them; the builtin models come along."""
-    port: int = 8517
+    port: Annotated[int, Interval(ge=0, le=65535)] = 8517
     """Port; 0 for a free one."""
     browser: bool = True
     """Open the page in a browser."""

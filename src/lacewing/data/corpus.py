@@ -130,6 +130,10 @@ class Corpus:
         With `code:` in front, comments and docstrings are left out (see `code.without_prose`). With
         `practice:` in front of all, training files get lines of practice (see `data/practice.py`).
         The two named corpora do not change while a program runs, so they are read only once.
+
+        Example:
+            >>> Corpus.parse("code:standard_library")
+            Corpus.parse('code:standard_library')
         """
         return _named(spec) if set(plain(spec).split("+")) <= NAMED else cls._parsed(spec)
 

@@ -32,6 +32,14 @@ def edit(network: Transformer, edits: Mapping[str, SiteHook]) -> Iterator[None]:
 
     Raises:
         DataError: a key is no site of this model.
+
+    Example:
+        >>> model = load("builtin:tiny")
+        >>> tokens = torch.tensor([model.tokenizer.encode("if x")])
+        >>> with edit(model.network, {"0.mlp_neuron": lambda value: value * 0}):
+        ...     without = model.network(tokens)
+        >>> torch.equal(without, model.network(tokens))
+        False
     """
     _check(network, edits)
     for key, hook in edits.items():
@@ -56,6 +64,14 @@ def record(network: Transformer, sites: Iterable[str] | None = None) -> Iterator
 
     Raises:
         DataError: a key is no site of this model.
+
+    Example:
+        >>> model = load("builtin:tiny")
+        >>> tokens = torch.tensor([model.tokenizer.encode("if x")])
+        >>> with record(model.network, ["0.mlp_out"]) as seen:
+        ...     logits = model.network(tokens)
+        >>> seen["0.mlp_out"].shape == (*tokens.shape, 128)
+        True
     """
     seen: dict[str, Tensor] = {}
 

@@ -137,6 +137,11 @@ def load(source: str | Path) -> Model:
     Raises:
         ArtifactError: the folder is missing, unfinished, of another kind, or a file in it is
             damaged, edited, or does not fit the configuration.
+
+    Example:
+        >>> model = load("builtin:tiny")
+        >>> model.network.config.n_layer, model.network.config.d_model
+        (1, 128)
     """
     folder = folder_of(source)
     # Installers may make the package's own files links into their store.

@@ -185,7 +185,7 @@ async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
     """The body of a request.
 
     Raises:
-        RefusedError: it is too large.
+        RefusedError: it is too large, or its sender is gone.
     """
     length = headers.get("content-length", "0")
     if not length.isdigit() or int(length) > LARGEST_BODY:
@@ -193,10 +193,12 @@ async def _read(receive: Receive, headers: Mapping[str, str]) -> bytes:
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "bad_request", "the request ended before it was whole")
         body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
             raise RefusedError(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+        if not message.get("more_body", False):
             return body
 
 

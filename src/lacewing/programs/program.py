@@ -70,6 +70,11 @@ def program(
     Raises:
         ConfigError: the circuit was found under resample ablation.
         MismatchError: it belongs to another model.
+
+    Example:
+        >>> text = program(load("builtin:tiny"), Circuit.load("runs/indent"))
+        >>> text.splitlines()[0].strip('"')
+        'The circuit for indent_for as plain NumPy, equal to it up to rounding.'
     """
     return exact_program(model, circuit, pairs, examples=examples).text
 

@@ -72,6 +72,13 @@ def prune(
         DataError: the full model itself does not reach the target loss, or no circuit does; or the
             bigram table alone reaches it, without any node.
         ArtifactError: the state is that of another pruning, or damaged.
+
+    Example:
+        >>> few = PruneConfig(prompts=512, train_pairs=128, validation_pairs=64, test_pairs=32)
+        >>> circuit = prune(load("builtin:tiny"), "indent_for", few, quiet=True)
+        >>> circuit.losses["validation"] <= circuit.target_loss
+        True
+        >>> circuit.save("runs/indent")
     """
     task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
     sets = sets or prompt_sets(model, task, config, corpus)

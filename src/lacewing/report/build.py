@@ -33,6 +33,10 @@ def report(run: Path, output: Path) -> Path:
         ConfigError: `output` holds something that is no report.
         ArtifactError: the run is missing or damaged.
         MismatchError: a circuit there belongs to another model.
+
+    Example:
+        >>> report(Path("runs/mine"), Path("report")).name
+        'index.html'
     """
     _check_place(output)
     model = load(run)

@@ -22,7 +22,8 @@ def training(metrics: Sequence[dict[str, Any]], twin_loss: float | None) -> str:
     tokens = [row["tokens"] for row in metrics]
     losses = [row[key] for row in metrics for key in ("loss", "validation_loss")]
     low, high = min([*losses, twin_loss or losses[0]]), _robust_top(losses)
-    low, high = math.floor(low * 5) / 5, math.ceil(high * 5) / 5
+    low = math.floor(low * 5) / 5
+    high = max(math.ceil(high * 5) / 5, low + 0.2)
 
     def x(value: float | int) -> float:
         return 60 + (WIDTH - 190) * value / max(tokens)

@@ -9,8 +9,8 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
+from lacewing.report import saved
 from lacewing.report.commands import commands
-from lacewing.training.run import read_metrics
 from lacewing.verification.verify import saved_verification
 
 MISSING = {
@@ -43,10 +43,10 @@ def gather(
         "run": str(run),
         "config": config,
         "summary": artifacts.read_json(run / "summary.json"),
-        "metrics": read_metrics(run),
-        "tasks": _optional(run / "tasks.json", "tasks"),
+        "metrics": saved.metrics(run),
+        "tasks": saved.scores(run),
         "circuits": [_circuit(folder, circuit, model) for folder, circuit in found],
-        "comparison": _optional(run / "comparison" / "comparison.json"),
+        "comparison": saved.compared(run),
     }
     data["commands"] = commands(run, output, data)
     data["missing"] = [sentence.format(run) for part, sentence in MISSING.items() if not data[part]]
@@ -92,10 +92,3 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
         "short_test": verification.short.verdict if verification else None,
         "short_test_passed": bool(verification and verification.short.passed),
     }
-
-
-def _optional(path: Path, key: str | None = None) -> Any:
-    if not path.exists():
-        return None
-    value = artifacts.read_json(path)
-    return value[key] if key else value

@@ -46,7 +46,7 @@ def page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
             data=data,
             model=data["config"]["model"],
             training=training,
-            kind=_kind(training.get("density", 1)),
+            kind=_kind(training.get("density")),
             facts=_facts(data, len(scored)),
             scored=scored,
             unfit=_unfit(tasks),
@@ -78,8 +78,8 @@ def _templates() -> Environment:
     return found
 
 
-def _kind(density: float) -> str:
-    if density < 1:
+def _kind(density: Any) -> str:
+    if isinstance(density, float | int) and density < 1:
         return f"{density:.3g} of the weights of each block matrix"
     return "all weights (dense)"
 
@@ -87,7 +87,7 @@ def _kind(density: float) -> str:
 def _facts(data: Mapping[str, Any], scored: int) -> list[tuple[str, str]]:
     tasks, circuits = data["tasks"] or [], data["circuits"]
     verified = [c for c in circuits if c["short_test_passed"]]
-    zero = 1 - max(d for _, d in block_densities(data["summary"]))
+    zero = 1 - max((d for _, d in block_densities(data["summary"])), default=1.0)
     facts = [
         (f"{data['summary']['validation_loss']:.2f}", "nats per token on validation text"),
         (f"{zero:.1%}", "of each block matrix is zero, at least"),

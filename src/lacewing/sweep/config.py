@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
+from annotated_types import Interval
 
 from lacewing import artifacts
+from lacewing.bounds import Seed, check
 from lacewing.circuit.config import RENAMED, PruneConfig
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.training.config import TrainConfig
@@ -40,7 +42,7 @@ class SweepConfig:
     # Models.
     corpus: str = "code:standard_library"
     """Text, as `lacewing train --corpus` reads it."""
-    widths: tuple[int, ...] = (256, 320)
+    widths: tuple[Annotated[int, Interval(ge=1, le=2**16)], ...] = (256, 320)
     """Residual channels."""
     densities: tuple[float, ...] = (1 / 20,)
     """Nonzero fractions of the block matrices, in (0, 1)."""
@@ -49,11 +51,11 @@ class SweepConfig:
     many nonzero weights and a lower density (the paper's rows of equal L0)."""
     activations: tuple[float, ...] = (0.25,)
     """Fractions of channels that AbsTopK keeps; 1 switches it off."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     """Seeds of the training."""
     twins: bool = True
     """Train each model's dense twin too, and prune it with the same budget."""
-    twin_width: int | None = None
+    twin_width: Annotated[int, Interval(ge=1, le=2**16)] | None = None
     """Residual channels of the twins; by default each sparse model's."""
 
     # Circuits.
@@ -63,9 +65,9 @@ class SweepConfig:
     """Target losses, in nats; those below a model's own loss on a task are left out."""
     main_target: float = 0.15
     """Target of the frontier; a task counts as learned where the model's loss is not above it."""
-    trials: int = 8
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = 8
     """Prunings of each model and task at the main target: the tuning budget, the same for both."""
-    trials_elsewhere: int = 2
+    trials_elsewhere: Annotated[int, Interval(ge=1, le=10_000)] = 2
     """Prunings of each model and task at every other target."""
 
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -74,18 +76,16 @@ class SweepConfig:
     """Where the tuning begins, and the prompts; neither target in it is read."""
 
     def __post_init__(self) -> None:
+        check(self)
         for name in ("widths", "densities", "activations", "seeds", "targets"):
             values = getattr(self, name)
             if not values:
                 raise ConfigError(f"{name} is empty: give at least one value")
             if len(set(values)) != len(values):
                 raise ConfigError(f"{name} holds a value twice: {list(values)}")
-        _each("widths", self.widths, lambda v: v >= 1, "at least 1")
         _each("densities", self.densities, lambda v: 0 < v < 1, "between 0 and 1")
         _each("activations", self.activations, lambda v: 0 < v <= 1, "above 0 and at most 1")
         _each("targets", self.targets, lambda v: 0 < v < 0.6931, "between 0 and ln 2")
-        _each("trials", (self.trials,), lambda v: v >= 1, "at least 1")
-        _each("trials_elsewhere", (self.trials_elsewhere,), lambda v: v >= 1, "at least 1")
         if self.main_target not in self.targets:
             raise ConfigError(
                 f"main_target {self.main_target:g} is not one of targets {list(self.targets)}"

@@ -59,6 +59,10 @@ def names(catalogue: str = "paper") -> tuple[str, ...]:
 
     Raises:
         DataError: there is no such catalogue.
+
+    Example:
+        >>> len(names()), len(names("everyday"))
+        (20, 15)
     """
     if catalogue not in CATALOGUES:
         raise DataError(f"no catalogue {catalogue!r}; there are: {', '.join(CATALOGUES)}")
@@ -70,6 +74,10 @@ def get(name_or_file: str | Path) -> Task:
 
     Raises:
         DataError: no such task or file, or the file is no list of pairs.
+
+    Example:
+        >>> get("single_double_quote").name
+        'single_double_quote'
     """
     text = str(name_or_file)
     if task := _named().get(text) or _defined.get(text):

@@ -77,6 +77,13 @@ def evaluate(model: Model, prompts: Prompts, batch: int = 128, seed: int = 0) ->
         prompts: Test prompts, for a number that may be quoted.
         batch: Pairs per forward pass, cut to the longest prompt among them.
         seed: Of the bootstrap.
+
+    Example:
+        >>> model = load("builtin:tiny")
+        >>> pairs = Circuit.load("runs/indent").pairs
+        >>> score = evaluate(model, encode(pairs, model.tokenizer, max_tokens=64))
+        >>> score.pairs, score.learned
+        (32, True)
     """
     losses, right = [], []
     device = next(model.network.parameters()).device

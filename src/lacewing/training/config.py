@@ -6,15 +6,20 @@ of a block matrix). Width, neurons, budgets of embeddings follow; each may be ov
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from lacewing.artifacts import EXACT
+from lacewing.bounds import Count, Decay, NotNegative, Positive, Seed, Share, check
 from lacewing.errors import ConfigError
 from lacewing.model.config import BLOCK_SITES, ModelConfig
 
 RESIDUAL_AND_VALUE_SITES = tuple(s for s in BLOCK_SITES if s not in ("attn_q", "attn_k"))
 """Where AbsTopK acts in the models of the paper's Fig. 3: everywhere but on queries and keys."""
 
+Width = Annotated[int, Interval(ge=1, le=2**16)]
+"""Of a layer, a head, a batch."""
 SPAN = 1000
 """Snapshots reach from the last step back to this fraction of it."""
 
@@ -30,79 +35,79 @@ class TrainConfig:
     __pydantic_config__ = EXACT
 
     # The dial.
-    expansion: float = 1.25
+    expansion: Annotated[float, Interval(gt=0, le=256)] = 1.25
     """Width relative to `base_width` (the paper's e)."""
-    density: float = 1 / 20
+    density: Annotated[float, Interval(gt=0, le=1)] = 1 / 20
     """Nonzero fraction of every block matrix at the end, in (0, 1]; 1 trains a dense model."""
 
     # Shape.
-    base_width: int = 256
+    base_width: Width = 256
     """Residual channels at expansion 1 (train.py of openai/circuit_sparsity)."""
-    n_layer: int = 2
+    n_layer: Annotated[int, Interval(ge=1, le=1024)] = 2
     """Blocks, each attention then MLP."""
-    d_model: int | None = None
+    d_model: Width | None = None
     """Residual channels; default base_width x expansion."""
-    d_head: int = 32
+    d_head: Width = 32
     """Channels per attention head."""
-    d_mlp: int | None = None
+    d_mlp: Annotated[int, Interval(ge=1, le=2**18)] | None = None
     """Neurons per MLP; default 4 x d_model."""
-    context: int = 64
+    context: Annotated[int, Interval(ge=1, le=2**17)] = 64
     """Tokens per sequence."""
-    abs_topk: float | None = 0.25
+    abs_topk: Annotated[float, Interval(gt=0, le=1)] | None = 0.25
     """Fraction of channels AbsTopK keeps; none (always, in a dense model) switches it off."""
     abs_topk_sites: tuple[str, ...] = RESIDUAL_AND_VALUE_SITES
     """Sites where AbsTopK acts."""
     sinks: bool = True
     """Learned attention sinks."""
-    d_position: int = 32
+    d_position: Annotated[int, Interval(ge=0, le=2**16)] = 32
     """Width of a concatenated position embedding; 0: none."""
     bigram: bool = True
     """Trained bigram table added to the logits."""
-    vocab_size: int = 2048
+    vocab_size: Annotated[int, Interval(ge=1, le=2**18)] = 2048
     """Tokens of the byte-level BPE trained on the corpus; ignored where a tokenizer is given."""
 
     # Beginning.
     start: str | None = None
     """A finished run, or builtin:NAME, whose weights and tokenizer this one begins with; density
     is then at its target from the first step."""
-    start_step: int = 0
+    start_step: Annotated[int, Interval(ge=0, le=10**12)] = 0
     """Steps of the schedule that the start has behind it; density and text go on from there."""
 
     # Length.
-    tokens: int = 8_000_000
+    tokens: Annotated[int, Interval(ge=1, le=10**15)] = 8_000_000
     """Training tokens in all."""
-    batch: int = 32
+    batch: Width = 32
     """Sequences per step, over all processes and accumulated pieces."""
-    accumulate: int = 1
+    accumulate: Width = 1
     """Pieces a step is cut into, so that less memory is needed; changes nothing else."""
 
     # Optimizer (paper A.2; Adam with decoupled decay after the projection).
-    learning_rate: float = 0.02
+    learning_rate: Positive = 0.02
     """Peak learning rate before the density factor."""
-    beta1: float = 0.9
+    beta1: Decay = 0.9
     """Decay of the gradient mean."""
-    beta2: float = 0.95
+    beta2: Decay = 0.95
     """Decay of the squared gradient."""
-    epsilon: float = 0.1
+    epsilon: Positive = 0.1
     """Added to the root of the squared gradient; gradients have RMS 1."""
-    weight_decay: float = 0.1
+    weight_decay: NotNegative = 0.1
     """Decoupled decay of matrices, times the learning rate; not of the bigram table."""
-    warmup: float = 0.01
+    warmup: Share = 0.01
     """Fraction of the steps over which the learning rate rises linearly."""
 
     # Sparsity.
-    anneal_start: float = 0.01
+    anneal_start: Share = 0.01
     """Fraction of the steps after which density starts to fall from 1."""
-    anneal_end: float = 0.3
+    anneal_end: Share = 0.3
     """Fraction of the steps at which density reaches its target."""
     anneal: Literal["linear", "geometric"] = "geometric"
     """How density falls in between: by equal steps (published) or by equal factors."""
-    floor: int = 4
+    floor: Annotated[int, Interval(ge=0, le=2**18)] = 4
     """Weights kept in every row of c_attn and c_fc and every column of both projections."""
     sparse_biases: bool = False
     """Keep only the largest biases too, as the paper; train.py as released leaves them dense."""
 
-    zeros_from_every: int = 1
+    zeros_from_every: Width = 1
     """Estimate the gradients of weights that are zero from every n-th token only: cheaper, not
     exact; 1 is exact."""
 
@@ -110,17 +115,17 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the matrix products; `auto` is bf16 where the device is fast at it. Weights and
     optimizer stay float32."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds weights and batches."""
-    evaluate_every: int = 100
+    evaluate_every: Count = 100
     """Steps between validation losses."""
-    validation_tokens: int = 65_536
+    validation_tokens: Count = 65_536
     """Tokens of validation text the loss is measured on."""
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: NotNegative = 60.0
     """Least time between checkpoints."""
-    snapshots: int = 0
+    snapshots: Annotated[int, Interval(ge=0, le=10_000)] = 0
     """Compact models kept on the way, at logarithmic steps, in RUN/snapshots."""
-    keep: tuple[float, ...] = ()
+    keep: tuple[Annotated[float, Interval(gt=0, lt=1)], ...] = ()
     """Shares of the steps after which the whole checkpoint is kept, in RUN/kept, for branches."""
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Where metrics go beside metrics.jsonl (extras of the same names)."""
@@ -129,24 +134,15 @@ class TrainConfig:
         object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
         object.__setattr__(self, "trackers", tuple(self.trackers))
         object.__setattr__(self, "keep", tuple(self.keep))
-        if not 0 < self.density <= 1:
-            raise ConfigError(f"density must lie in (0, 1], not {self.density}")
-        if not 0 <= self.anneal_start < self.anneal_end <= 1:
+        check(self)
+        if not self.anneal_start < self.anneal_end:
             raise ConfigError(
                 f"need 0 <= anneal_start < anneal_end <= 1, not {self.anneal_start} and "
                 f"{self.anneal_end}"
             )
-        for name in ("batch", "accumulate", "context", "n_layer", "zeros_from_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.steps < 1:
             raise ConfigError(f"{self.tokens} tokens are less than one step of {self.step_tokens}")
-        if self.snapshots < 0 or not all(0 < share < 1 for share in self.keep):
-            raise ConfigError(
-                f"need snapshots >= 0 and shares to keep in (0, 1), not {self.snapshots} and "
-                f"{self.keep}"
-            )
-        if not 0 <= self.start_step < self.steps or (self.start_step and self.start is None):
+        if self.start_step >= self.steps or (self.start_step and self.start is None):
             raise ConfigError(
                 f"start_step {self.start_step} needs a start, and to lie below the {self.steps} "
                 "steps"

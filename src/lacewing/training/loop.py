@@ -85,6 +85,13 @@ def train(
         ConfigError: the configuration cannot be trained, or `output` holds another run.
         DataError: the corpus is empty or unreadable.
         MismatchError: the run to start from is of another shape or tokenizer.
+
+    Example:
+        >>> config = TrainConfig(expansion=0.25, d_head=16, n_layer=1, vocab_size=300, context=32,
+        ...     batch=8, tokens=2560, density=0.1, floor=1, validation_tokens=1024)
+        >>> run = train(config, Corpus.files("text"), "runs/mine", quiet=True)
+        >>> run.steps
+        10
     """
     from accelerate import Accelerator
 

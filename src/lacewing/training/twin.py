@@ -70,6 +70,13 @@ def train_twin(
 
     Raises:
         ConfigError: the twin's tokens ran out before it met the loss, or it ran past.
+
+    Example:
+        >>> changes = {"tokens": 51_200, "learning_rate": 5e-5}
+        >>> twin = train_twin(Path("runs/mine"), Path("runs/twin"), changes, quiet=True)
+        >>> mine = artifacts.read_json(Path("runs/mine/summary.json"))
+        >>> abs(twin.validation_loss - mine["validation_loss"]) <= WITHIN
+        True
     """
     text = corpus or corpus_of(run)
     whole = artifacts.open_folder(run, "run")

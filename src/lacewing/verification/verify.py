@@ -163,6 +163,12 @@ def verify(
         ConfigError: fewer than two seeds.
         DataError: there are no pairs, or the task or its text is not there.
         MismatchError: the circuit belongs to another model.
+
+    Example:
+        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> found = verify(model, circuit, quick=True, random_circuits=4, quiet=True)
+        >>> found.short.necessary.verdict
+        True
     """
     if seeds < 2:
         raise ConfigError(f"seeds must be at least 2, to compare, not {seeds}")

@@ -17,10 +17,11 @@ from lacewing import artifacts
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.store import same_model
 from lacewing.pages.guard import POLICY
-from lacewing.progress import progress
+from lacewing.progress import progress, say
 from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import index, names
+from lacewing.viewer.folder import reason
 from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 
@@ -100,7 +101,7 @@ def _gather(viewer: Viewer) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Every answer by its URL, and the exported files."""
     answers: dict[str, bytes] = {}
     files: dict[str, bytes] = {}
-    circuits = [f.id for f in viewer.library.contents().circuits.values() if f.run is not None]
+    circuits = [f.id for f in viewer.library.contents().circuits.values() if opens(viewer, f.id)]
     urls = [(id, url) for id in circuits for url in _urls(viewer, id)]
     with progress("export", len(urls), "answers") as bar:
         for done, (id, url) in enumerate(urls):
@@ -122,6 +123,16 @@ def _gather(viewer: Viewer) -> tuple[dict[str, bytes], dict[str, bytes]]:
     answers["api/frontier"] = replies.frontier_json(viewer)
     answers["api/home"] = replies.home_json(viewer, writable=False)
     return answers, files
+
+
+def opens(viewer: Viewer, id: str) -> bool:
+    """Whether a circuit can be shown; one that cannot is a row of the first page, and no more."""
+    try:
+        viewer.session(id)
+    except Exception as error:
+        say(f"left out: {id}: {reason(error)}")
+        return False
+    return True
 
 
 def _related(viewer: Viewer, left: str, right: str) -> bool:

@@ -7,13 +7,13 @@ import numpy as np
 
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
-from lacewing.errors import ArtifactError, LacewingError
+from lacewing.errors import ArtifactError
 from lacewing.model.config import BLOCK_SITES
 from lacewing.model.sites import FINAL_SITE, parse_node, site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV, weight_of, writer
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.registry import get
+from lacewing.tasks.registry import CATALOGUES, get, names
 from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import reading
 from lacewing.viewer.answers import (
@@ -110,10 +110,8 @@ def told(nodes: int | None, verification: Verification | None) -> str | None:
 
 def described(task: str) -> str:
     """What a task is about, in its own words; nothing for a task that is not known here."""
-    try:
-        return get(task).description
-    except LacewingError:
-        return ""
+    known = any(task in names(catalogue) for catalogue in CATALOGUES)
+    return get(task).description if known else ""
 
 
 def node(

@@ -12,14 +12,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuit.folder import ARRAYS, KIND, read_facts
+from lacewing.circuit.folder import ARRAYS, FACTS, KIND, read_facts
 from lacewing.circuit.pairs import PAIRS
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
 from lacewing.verification.verify import VERIFICATION
@@ -28,6 +29,8 @@ DEEPEST = 8
 """Levels of folders searched below the served one; a sweep has six of its own."""
 MOST = 5000
 """Folders looked at; a viewer started in a home folder must not walk a disk."""
+LONGEST_REASON = 600
+"""Characters of what is told of a folder that cannot be read."""
 FRESH = 2.0
 """Seconds for which what was read of the folder is taken to be so still."""
 SHIPPED = ("builtin:sparse", "builtin:dense", "builtin:small", "builtin:tiny")
@@ -121,42 +124,67 @@ class Library:
         """
         parent = beside.parent.resolve()
         if not parent.is_relative_to(self.root):
-            parent = self.root / "circuits"
+            parent = artifacts.own(self.root, "circuits")
         if (parent / name).exists():
             raise ArtifactError(f"there is already something named {name!r}: choose another name")
         return parent / name
 
 
 def read(root: Path) -> Contents:
-    """Everything under a folder, and the models that come with the package."""
+    """Everything under a folder, and the models that come with the package.
+
+    Whatever is wrong with one folder is told of that folder alone.
+    """
     contents = Contents()
     folders = list(_walk(root))
     for source in SHIPPED:
         folder = folder_of(source)
         contents.runs[_slug(source)] = _run(_slug(source), source, folder)
-    sealed = [folder for folder in folders if (folder / artifacts.MANIFEST).is_file()]
-    kinds = {folder: _kind(folder) for folder in sealed}
-    names = _slugs(root, sealed)
-    for folder in sealed:
-        if kinds[folder] == "run":
-            try:
-                contents.runs[names[folder]] = _run(names[folder], str(folder), folder)
-            except (ArtifactError, KeyError, TypeError) as error:
-                contents.broken[_shown(root, folder)] = _line(error)
+    ours = {folder: kind for folder in folders if (kind := _kind(folder)) in ("run", KIND)}
+    names = _slugs(root, ours)
+    for folder in (folder for folder, kind in ours.items() if kind == "run"):
+        with _told(root, folder, contents.broken):
+            check_links(folder)
+            contents.runs[names[folder]] = _run(names[folder], str(folder), folder)
     _tell_apart(root, contents.runs)
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
     # Circuits and runs of old know the weights alone.
     by_model |= {_weights(run.model_id): run for run in reversed(contents.runs.values())}
-    for folder in sealed:
-        if kinds[folder] == KIND:
-            try:
-                contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
-            except (ArtifactError, OSError, KeyError, TypeError) as error:
-                contents.broken[_shown(root, folder)] = _line(error)
+    for folder in (folder for folder, kind in ours.items() if kind == KIND):
+        with _told(root, folder, contents.broken):
+            check_links(folder)
+            contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
     contents.copies.update(_copies(contents.circuits.values()))
-    sweeps = [f / name for f in folders for name in SWEEP_FILES if (f / name).is_file()]
+    sweeps = [f / name for f in folders for name in SWEEP_FILES if os.path.isfile(f / name)]
     contents.sweeps.update((name, path) for path, name in _slugs(root, sweeps).items())
     return contents
+
+
+@contextmanager
+def _told(root: Path, folder: Path, broken: dict[str, str]) -> Iterator[None]:
+    """Keep what goes wrong with one folder, whatever it is, as its reason."""
+    try:
+        yield
+    except Exception as error:
+        broken[shown(root, folder)] = reason(error)
+
+
+def reason(error: Exception) -> str:
+    """Why a folder or a file could not be read, in one line that can be shown."""
+    said = " ".join(str(error).split())
+    line = said if isinstance(error, LacewingError) else f"{type(error).__name__}: {said}"
+    return line.encode("utf-8", "backslashreplace").decode()[:LONGEST_REASON]
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a folder in which a link leads out of it: it is neither read nor written through.
+
+    Raises:
+        ArtifactError: naming the link.
+    """
+    for name in os.listdir(folder):
+        if os.path.islink(folder / name):
+            artifacts.own(folder, name)
 
 
 def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
@@ -164,7 +192,7 @@ def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
     names = Counter(run.name for run in runs.values())
     for id, run in runs.items():
         if names[run.name] > 1 and not run.source.startswith(BUILTIN):
-            runs[id] = replace(run, name=_shown(root, Path(run.source)))
+            runs[id] = replace(run, name=shown(root, Path(run.source)))
 
 
 SWEEP_FILES = ("frontier.json", "comparison.json")
@@ -188,11 +216,15 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _kind(folder: Path) -> str:
+    """What a folder says that it is, or what it looks like; empty where it is none of ours."""
+    looks = KIND if os.path.isfile(folder / FACTS) else ""
+    if not os.path.isfile(folder / artifacts.MANIFEST):
+        return looks
     try:
         manifest = artifacts.read_json(folder / artifacts.MANIFEST)
     except ArtifactError:
-        return ""
-    return str(manifest.get("kind", "")) if isinstance(manifest, dict) else ""
+        return looks or ("run" if os.path.isfile(folder / "summary.json") else "")
+    return str(manifest.get("kind", looks)) if isinstance(manifest, dict) else looks
 
 
 def _run(id: str, source: str, folder: Path) -> Run:
@@ -200,7 +232,7 @@ def _run(id: str, source: str, folder: Path) -> Run:
     config = artifacts.read_json(folder / "config.json")
     summary = artifacts.read_json(folder / "summary.json")
     tasks = None
-    if (folder / "tasks.json").is_file():
+    if os.path.isfile(folder / "tasks.json"):
         tasks = list(artifacts.read_json(folder / "tasks.json")["tasks"])
     name = source if source.startswith(BUILTIN) else folder.name
     return Run(id, source, name, str(summary["id"]), config, summary, tasks)
@@ -209,12 +241,22 @@ def _run(id: str, source: str, folder: Path) -> Run:
 def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     artifacts.read_manifest(folder, KIND)
     facts = read_facts(folder)
-    stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    stamps = _stamps(folder)
     model_id = str(facts["model_id"])
     run = by_model.get(model_id) or by_model.get(_weights(model_id))
     if run is not None and not same_model(run.model_id, model_id):
         run = None
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _stamps(folder: Path) -> dict[str, int]:
+    """When each file was last written; not of those that are being written, which soon are gone."""
+    found = {}
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):
+            if not entry.name.startswith("."):
+                found[entry.name] = entry.stat(follow_symlinks=False).st_mtime_ns
+    return found
 
 
 def _weights(model_id: str) -> str:
@@ -229,7 +271,10 @@ def _copies(circuits: Iterable[Found]) -> dict[str, str]:
     """
     same: dict[str, list[Found]] = {}
     for found in circuits:
-        same.setdefault(_content(found), []).append(found)
+        try:
+            same.setdefault(_content(found), []).append(found)
+        except (ArtifactError, OSError):  # gone, or replaced, since it was read
+            continue
     return {
         other.id: group[0].id
         for group in (sorted(found, key=_rank) for found in same.values())
@@ -248,16 +293,16 @@ def _content(found: Found) -> str:
 def _rank(found: Found) -> tuple[float, int, str]:
     """The newest verdict first, then the folder that is nearest."""
     verdict = found.folder / VERIFICATION
-    judged = verdict.stat().st_mtime if verdict.is_file() else 0.0
+    judged = verdict.stat().st_mtime if os.path.isfile(verdict) else 0.0
     return -judged, len(found.folder.parts), found.id
 
 
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:
     """Ids that stay the same as long as the paths do; a hash joins those that would be equal."""
-    plain = {path: _slug(_shown(root, path)) for path in paths}
+    plain = {path: _slug(shown(root, path)) for path in paths}
     taken = [*plain.values(), *map(_slug, SHIPPED)]
     return {
-        path: slug if taken.count(slug) == 1 else f"{slug}-{_digest(_shown(root, path))}"
+        path: slug if taken.count(slug) == 1 else f"{slug}-{_digest(shown(root, path))}"
         for path, slug in plain.items()
     }
 
@@ -267,13 +312,10 @@ def _slug(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:6]
 
 
-def _shown(root: Path, path: Path) -> str:
+def shown(root: Path, path: Path) -> str:
     """A path as seen from the served folder; that folder itself by its name."""
-    return root.name if path == root else path.relative_to(root).as_posix()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    name = root.name if path == root else path.relative_to(root).as_posix()
+    return name.encode("utf-8", "backslashreplace").decode()  # Linux takes any bytes for a name

@@ -1,45 +1,61 @@
 """Points of frontiers, from what `lacewing sweep` and `lacewing compare` left in the folder."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+from lacewing import artifacts
+from lacewing.errors import ArtifactError
+from lacewing.viewer.answers import PointRow
+from lacewing.viewer.folder import reason, shown
 from lacewing.viewer.state import Viewer
 
 MOST_POINTS = 5000
-LARGEST = 32 * 2**20
-"""Bytes of a file of points."""
+MOST = 1e300
+"""Of a number that is drawn."""
 
 
 def frontier(viewer: Viewer) -> dict[str, Any]:
-    """Every sweep and comparison under the served folder; what cannot be read is left out.
+    """Every sweep and comparison under the served folder.
 
-    A point without both numbers cannot be drawn and is told with its reason.
+    A point without both numbers cannot be drawn and is told with its reason; so is a file that
+    cannot be read, under `broken`.
     """
     contents = viewer.library.contents()
     ids = {f.folder: contents.copies.get(f.id, f.id) for f in contents.circuits.values()}
-    sweeps = []
+    sweeps, broken = [], []
     for id, path in contents.sweeps.items():
         if _summary(path):
             continue
         try:
-            if path.stat().st_size > LARGEST:
-                continue
-            data = json.loads(path.read_text(encoding="utf-8"))
-            points = _comparison(path, data, ids) if "rows" in data else _sweep(path, data, ids)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            continue
-        drawn = [p for p in points if p["x"] is not None and p["y"] is not None]
-        if points:
-            x = "loss" if "rows" in data else "validation_loss"
-            sweep: dict[str, Any] = {"id": id, "name": path.parent.name, "x": x, "y": "edges"}
-            sweep |= {"points": drawn[:MOST_POINTS], "tasks": data.get("tasks") or []}
-            missing = [
-                {"label": p["label"], "reason": p["reason"]} for p in points if p not in drawn
-            ]
-            sweeps.append(sweep | {"missing": missing[:MOST_POINTS]})
-    return {"sweeps": sweeps}
+            if drawn := _drawn(id, path, ids):
+                sweeps.append(drawn)
+        except Exception as error:  # whatever is wrong with one file
+            where = f"{shown(viewer.library.root, path.parent)}/{path.name}"
+            broken.append({"folder": where, "error": reason(error)})
+    return {"sweeps": sweeps, "broken": broken}
+
+
+def _drawn(id: str, path: Path, ids: dict[Path, str]) -> dict[str, Any] | None:
+    """One sweep or comparison to draw; None where it has no points."""
+    data = artifacts.read_json(artifacts.own(path.parent, path.name))
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{path} holds no points: damaged or foreign")
+    rows = _comparison(path, data, ids) if "rows" in data else _sweep(path, data, ids)
+    points = [PointRow.model_validate(row).model_dump() for row in rows]
+    if not points:
+        return None
+    drawn = [p for p in points if p["x"] is not None and p["y"] is not None]
+    missing = [{"label": p["label"], "reason": p["reason"]} for p in points if p not in drawn]
+    return {
+        "id": id,
+        "name": path.parent.name.encode("utf-8", "backslashreplace").decode(),
+        "x": "loss" if "rows" in data else "validation_loss",
+        "y": "edges",
+        "points": drawn[:MOST_POINTS],
+        "tasks": [str(task)[:200] for task in data.get("tasks") or []][:MOST_POINTS],
+        "missing": missing[:MOST_POINTS],
+    }
 
 
 def _summary(path: Path) -> bool:
@@ -103,5 +119,6 @@ def _sweep(path: Path, data: Any, ids: dict[Path, str]) -> list[dict[str, Any]]:
 
 
 def _number(value: object) -> float | None:
-    fine = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if fine else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST:
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,18 +1,28 @@
-"""The first page: models, tasks with losses, circuits with sizes and verdicts; and comparisons."""
+"""The first page: models, tasks with losses, circuits with sizes and verdicts; and comparisons.
 
+What a folder holds becomes a row of a known type, or is told as what cannot be read and why.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lacewing import __version__
 from lacewing.circuit.circuit import Circuit
+from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
 from lacewing.model.store import same_model
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
+from lacewing.viewer import frontier
+from lacewing.viewer.answers import CircuitRow, ModelRow
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
-from lacewing.viewer.folder import Contents, Found, Run
+from lacewing.viewer.folder import Contents, Found, Run, reason, shown
 from lacewing.viewer.state import Viewer, no_model
 
 
@@ -20,17 +30,38 @@ def home(viewer: Viewer) -> dict[str, Any]:
     """Everything the first page shows."""
     contents = viewer.library.contents()
     listed = [found for id, found in contents.circuits.items() if id not in contents.copies]
-    rows = [circuit_row(viewer, found) | {"copies": _also(contents, found)} for found in listed]
+    broken = dict(contents.broken)
+
+    def tried(source: str | Path, row: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+        try:
+            return [row()]
+        except Exception as error:  # whatever is wrong with one folder
+            broken[_place(viewer, source)] = reason(error)
+            return []
+
+    models, rows = [], []
+    for run in contents.runs.values():
+        models += tried(run.source, partial(_model, viewer, run, contents))
+    for found in listed:
+        row = tried(found.folder, partial(circuit_row, viewer, found))
+        rows += [one | {"copies": _also(contents, found)} for one in row]
+    points = frontier.frontier(viewer)
     return {
         "version": __version__,
-        "folder": viewer.library.root.name,
+        "folder": shown(viewer.library.root, viewer.library.root),
         "writable": True,
-        "models": [_model(viewer, run, contents) for run in contents.runs.values()],
+        "models": models,
         "circuits": rows,
-        "broken": [{"folder": f, "error": e} for f, e in contents.broken.items()],
-        "sweeps": [{"id": id, "name": path.parent.name} for id, path in contents.sweeps.items()],
+        "broken": [{"folder": f, "error": e} for f, e in broken.items()] + points["broken"],
+        "sweeps": [{"id": sweep["id"], "name": sweep["name"]} for sweep in points["sweeps"]],
         "jobs": [job.model_dump() for job in viewer.jobs.all()],
     }
+
+
+def _place(viewer: Viewer, source: str | Path) -> str:
+    """Where a model or a circuit is, as people see it."""
+    builtin = str(source).startswith(BUILTIN)
+    return str(source) if builtin else shown(viewer.library.root, Path(source))
 
 
 def _also(contents: Contents, found: Found) -> list[str]:
@@ -51,12 +82,12 @@ def _row(found: Found) -> dict[str, Any]:
         circuit = Circuit.load(found.folder)
         nodes, edges = circuit.n_nodes, circuit.n_edges
     except Exception as problem:  # a damaged file is one bad row of the table
-        error = " ".join(str(problem).split())
+        error = reason(problem)
     losses, config = facts.get("losses") or {}, facts.get("config") or {}
     notes = beside(found, "annotations.json")
     verification = saved_verification(found.folder)
     tests = verification.tests if verification and verification.whole else None
-    return {
+    row = {
         "id": found.id,
         "task": str(facts.get("task")),
         "description": described(str(facts.get("task"))),
@@ -71,19 +102,20 @@ def _row(found: Found) -> dict[str, Any]:
         "seed": config.get("seed"),
         "verdict": told(nodes, verification),
         "tests": None if tests is None else len(tests),
-        "certificate": (found.folder / "certificate.json").is_file(),
-        "explained": (found.folder / "explanations.json").is_file(),
-        "notes": len(notes.get("annotations", ())) if isinstance(notes, dict) else 0,
+        "certificate": os.path.isfile(found.folder / "certificate.json"),
+        "explained": os.path.isfile(found.folder / "explanations.json"),
+        "notes": len(notes.get("annotations") or ()) if isinstance(notes, dict) else 0,
         "changed": found.stamp / 1e9,
         "error": error,
     }
+    return CircuitRow.model_validate(row).model_dump()
 
 
 def _model(viewer: Viewer, run: Run, contents: Contents) -> dict[str, Any]:
     config = run.config["model"]
     density = run.config.get("training", {}).get("density")
     measured = viewer.measured.get(run.id) or run.tasks
-    return {
+    row = {
         "id": run.id,
         "name": run.name,
         "model_id": run.model_id,
@@ -101,6 +133,7 @@ def _model(viewer: Viewer, run: Run, contents: Contents) -> dict[str, Any]:
         "tasks": _tasks(run, contents, measured),
         "tasks_measured": measured is not None,
     }
+    return ModelRow.model_validate(row).model_dump()
 
 
 def _tasks(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lacewing.progress import printable
+from lacewing.viewer import tie
 from lacewing.viewer.answers import Job
 
 WAITING = 8
@@ -128,8 +130,9 @@ class Jobs:
                     [sys.executable, "-m", "lacewing", *task.arguments],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    stdin=subprocess.DEVNULL,
                     text=True,
+                    errors="replace",
+                    **tie.options(),
                 )
                 if hasattr(os, "setpriority"):  # people at the page go first
                     os.setpriority(os.PRIO_PROCESS, task.process.pid, 10)
@@ -147,14 +150,14 @@ class Jobs:
         reader.start()
         last = ""
         for line in process.stderr:
-            last = line.strip() or last
+            last = printable(line.strip())[-1000:] or last
             if found := PERCENT.search(last):
                 with self._lock:
                     task.percent, task.note = min(100, int(found[1])), last[-120:]
         code = process.wait()
         reader.join()
-        process.stdout.close()
-        process.stderr.close()
+        for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+            stream.close()
         error = None
         try:
             if code == 0 and task.state != "cancelled":

@@ -1,9 +1,9 @@
 """Starting the server: the port, the token, the browser."""
 
+import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -11,18 +11,34 @@ from typing import Any
 
 import torch
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lacewing.errors import ConfigError
 from lacewing.pages.guard import LOOPBACK, Guard
-from lacewing.progress import say
+from lacewing.progress import printable, say
+from lacewing.viewer.connections import Timed
 from lacewing.viewer.server import application
 from lacewing.viewer.state import Viewer
 
 STATIC = Path(__file__).parent / "static"
-HEADER_SECONDS = 15.0
-"""Time to send the head of a first request in."""
-CONNECTIONS = 1000
+CONNECTIONS = 600
+"""Those that wait (see `connections`) and those that are answered; more are told to come again."""
+
+
+class _AsText(logging.Formatter):
+    """Names of folders and circuits may stand in an error: they steer no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as printable lines."""
+        return printable(super().format(record))
+
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"()": _AsText, "fmt": "%(levelname)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+}
 
 
 def static_folder() -> Path:
@@ -61,6 +77,7 @@ def view(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            log_config=LOGGING,
             log_level="warning",
             access_log=False,
             http=Timed,
@@ -82,20 +99,6 @@ def prepare() -> None:
     neighbour than they win on an idle machine.
     """
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-
-
-class Timed(H11Protocol):
-    """HTTP that hangs up on who does not finish the head of a request in time."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Start the clock of a connection."""
-        super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._too_late)
-
-    def _too_late(self) -> None:
-        begun: Any = self.cycle  # None until a first request has arrived, whatever its type says
-        if begun is None and not self.transport.is_closing():
-            self.transport.close()
 
 
 def address(host: str, port: int, token: str | None) -> str:
@@ -123,4 +126,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _open(url: str) -> None:
     if not webbrowser.open(url):
-        print("no browser was found: open the address above yourself", file=sys.stderr)
+        say("no browser was found: open the address above yourself")

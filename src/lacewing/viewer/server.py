@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
 from lacewing.viewer import answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
+from lacewing.viewer.folder import check_links
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
@@ -160,7 +161,10 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         circuit.save(place)
         viewer.library.changed()
         every = viewer.library.contents().circuits.values()
-        return {"id": next(f.id for f in every if f.folder == place), "name": save.name}
+        made = next((f.id for f in every if f.folder == place), None)
+        if made is None:
+            raise MissingError(f"{save.name!r} was saved, and is gone again or out of sight")
+        return {"id": made, "name": save.name}
 
     @app.put("/api/circuits/{id}/annotations/{note}")
     def put_annotation(
@@ -198,6 +202,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/verify", status_code=202)
     def post_verify(id: str, tests: answers.Tests) -> answers.Job:
         session = viewer.session(id)
+        check_links(session.found.folder)
         command = ["verify", "--circuit", str(session.found.folder), "--json"]
         command += ["--model", session.model.source, *([] if tests.all else ["--quick"])]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())

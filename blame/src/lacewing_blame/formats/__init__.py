@@ -4,11 +4,26 @@ Each module has `matches(log) -> bool` and `events(log) -> Iterator[Event]`. A l
 stands beside the list of records, and the records themselves, which may be a stream.
 """
 
-from lacewing_blame.formats import autogen, jsonl, langchain, openai, otel, whoandwhen
+from lacewing_blame.formats import (
+    agents,
+    anthropic,
+    autogen,
+    crewai,
+    inspect,
+    jsonl,
+    langchain,
+    openai,
+    otel,
+    whoandwhen,
+)
 
 FORMATS = {
+    "inspect": inspect,
     "whoandwhen": whoandwhen,
     "otel": otel,
+    "agents": agents,
+    "crewai": crewai,
+    "anthropic": anthropic,
     "langchain": langchain,
     "autogen": autogen,
     "openai": openai,

@@ -37,8 +37,10 @@ def last_object(text: str, key: str) -> dict[str, Any] | None:
     return found
 
 
-def agent_named(name: object, trace: Trace) -> str | None:
+def agent_named(name: object, trace: Trace, aliases: Sequence[tuple[str, str]] = ()) -> str | None:
     """The agent a model means, whatever the case or the framework's suffix; None if unknown.
+
+    A role that several agents play means the first of them in the log.
 
     >>> from lacewing_blame.events import conversation
     >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
@@ -47,7 +49,10 @@ def agent_named(name: object, trace: Trace) -> str | None:
     """
     if not isinstance(name, str):
         return None
-    known = {event.role.casefold(): event.agent for event in trace.events if event.role}
+    roles = {agent.casefold(): role.casefold() for agent, role in aliases}
+    acting = [event.agent for event in reversed(trace.events)]
+    known = {roles[a.casefold()]: a for a in acting if a.casefold() in roles}
+    known |= {event.role.casefold(): event.agent for event in trace.events if event.role}
     known |= {event.agent.casefold(): event.agent for event in trace.events}
     said = name.strip().casefold()
     return known.get(said) or known.get(SUFFIX.sub("", said))
@@ -114,6 +119,26 @@ def step_order(text: str, candidates: Sequence[int]) -> list[int] | None:
     if not named:
         return None
     return list(dict.fromkeys([*named, *candidates]))
+
+
+def suspected(text: str, trace: Trace) -> list[tuple[int, str]]:
+    """Steps that an answer lists as suspects, each with its reason; those of no log are left out.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."))
+    >>> suspected('{"suspects": [{"step": 0, "reason": "assumed"}, {"step": 9}]}', trace)
+    [(0, 'assumed')]
+    """
+    found = last_object(text, "suspects")
+    listed = found["suspects"] if found is not None else []
+    kept = []
+    for one in listed if isinstance(listed, list) else []:
+        given = one if isinstance(one, dict) else {"step": one}
+        event = step_named(given.get("step"), trace, numbered=True)
+        if event is not None:
+            reason = given.get("reason")
+            kept.append((event.index, " ".join(reason.split()) if isinstance(reason, str) else ""))
+    return kept
 
 
 def said(text: str, key: str) -> str:

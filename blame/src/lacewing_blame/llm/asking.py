@@ -15,11 +15,12 @@ class Asking:
     Attributes:
         calls: Questions so far, those answered from the cache included.
         tokens: Tokens of them and their answers, as the endpoint counts them.
+        written: Those of the answers alone.
     """
 
     def __init__(self, trace: Trace, client: Client, options: Options) -> None:
         self.trace, self.client, self.options = trace, client, options
-        self.calls = self.tokens = 0
+        self.calls = self.tokens = self.written = 0
         self._notes: list[str] = []
 
     def ask(self, chat: Chat) -> list[str]:
@@ -32,6 +33,7 @@ class Asking:
                 replies = list(pool.map(lambda sample: self.client.ask(chat, sample), samples))
         self.calls += len(replies)
         self.tokens += sum(reply.tokens for reply in replies)
+        self.written += sum(reply.written for reply in replies)
         if any(reply.cut for reply in replies):
             self.note("an answer was cut off at the endpoint's or --max-tokens' limit")
         return [reply.text for reply in replies]
@@ -60,5 +62,6 @@ class Asking:
             reason=reason,
             calls=self.calls,
             tokens=self.tokens,
+            written=self.written,
             notes=tuple(self._notes),
         )

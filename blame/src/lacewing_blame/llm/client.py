@@ -13,6 +13,7 @@ import json
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -84,18 +85,20 @@ class Client:
         if self._cache is not None and (known := self._cache.get(request)) is not None:
             with self._counting:
                 self.cached += 1
-            return Reply(known["text"], known["tokens"], known["cut"])
+            written = known.get("written")
+            count = written if isinstance(written, int) else 0
+            text = self._transport.clean(known["text"])  # one kept by an older version may hold it
+            return Reply(text, known["tokens"], known["cut"], count)
         with self._slots:
             try:
-                reply = self._insist(json.dumps(body).encode())
+                reply = self._clean(self._insist(json.dumps(body).encode()))
             except ConfigError as error:
                 self.stop(str(error))
                 raise
         with self._counting:
             self.tokens += reply.tokens
         if self._cache is not None:
-            known = {"text": reply.text, "tokens": reply.tokens, "cut": reply.cut}
-            self._cache.put(request, known)
+            self._cache.put(request, asdict(reply))
         return reply
 
     def stop(self, reason: str = "the run was ended") -> None:
@@ -103,6 +106,10 @@ class Client:
         if not self._stopped.is_set():
             self._reason = reason
         self._stopped.set()
+
+    def _clean(self, reply: Reply) -> Reply:
+        """An answer without the key, however the server wrote it."""
+        return replace(reply, text=self._transport.clean(reply.text))
 
     def _body(self, messages: Messages) -> dict[str, Any]:
         body: dict[str, Any] = {

@@ -26,7 +26,7 @@ class Endpoint:
     max_tokens: int | None = None
     """Longest answer, in tokens; None leaves it to the endpoint."""
     timeout: float = 120.0
-    """Seconds without a sign of life after which a request is given up."""
+    """Seconds after which a request is given up, even if something still trickles in."""
     retries: int = 5
     """Further attempts after a failure that may pass."""
     backoff: float = 1.0

@@ -10,6 +10,8 @@ binary-search ceil(log2 n) at most     neither half or both: a coin decides, by 
 hybrid        1 + steps looked at      no known agent: no prediction; never yes: the agent stands,
                                        without a step
 rerank        1                        no usable order: the ranker's order stands
+hierarchical  windows + 1              as all-at-once; a window's answer that cannot be read counts
+                                       as a part without suspects
 
 Whatever was ambiguous is said in `Attribution.notes`; no prediction counts as wrong wherever
 attributions are scored. With k > 1 the majority counts: for all-at-once the agent first, then the
@@ -34,6 +36,8 @@ from lacewing_blame.llm.asking import Asking
 from lacewing_blame.llm.client import Client
 from lacewing_blame.llm.prompts import Options
 from lacewing_blame.llm.rerank import rerank
+from lacewing_blame.llm.verify import verified
+from lacewing_blame.llm.windows import hierarchical
 
 T = TypeVar("T")
 
@@ -93,9 +97,8 @@ def attribute(
     asking = Asking(trace, client, options)
     if options.with_answer and trace.expected is None:
         asking.note("the log holds no right answer: asked without it")
-    if method == "rerank":
-        return rerank(asking, prior)
-    return METHODS[method](asking)
+    found = rerank(asking, prior) if method == "rerank" else METHODS[method](asking)
+    return verified(asking, found) if options.verify else found
 
 
 def _all_at_once(asking: Asking) -> Attribution:
@@ -175,6 +178,7 @@ METHODS: Mapping[str, Callable[[Asking], Attribution]] = {
     "binary-search": _binary_search,
     "hybrid": _hybrid,
     "rerank": rerank,
+    "hierarchical": hierarchical,
 }
 """Every method that asks an endpoint."""
 
@@ -188,7 +192,7 @@ def _guesses(asking: Asking) -> list[Guess]:
         if found is None:
             asking.note("an answer holds no JSON object with agent and step: counted wrong")
             found = {}
-        agent = answers.agent_named(found.get("agent"), trace)
+        agent = answers.agent_named(found.get("agent"), trace, options.aliases)
         event = answers.step_named(found.get("step"), trace, options.step_numbers)
         if found and agent is None:
             asking.note(f"no agent of the log is called {_short(found.get('agent'))}")

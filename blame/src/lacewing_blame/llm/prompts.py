@@ -6,7 +6,7 @@ these methods showed it, as plain `speaker: text` lines.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lacewing_blame.events import Event, Trace
 
@@ -27,6 +27,12 @@ class Options:
     """Answers drawn per question; the majority counts."""
     seed: int = 0
     """Seeds the coin of the binary search."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Agents of the log with the role that each plays, where answers may name roles."""
+    verify: bool = False
+    """Have the answer checked by a question of its own."""
+    window: int = 24_000
+    """Characters of a log that one question of `hierarchical` shows."""
 
 
 SYSTEM = (
@@ -45,6 +51,11 @@ decisive mistake.
 who carried it out.
 - Where several readings remain, choose the one you would defend before colleagues."""
 
+POLICY = """===== rules the agents were given =====
+{}
+===== end of the rules =====
+A step that breaks one of these rules is a mistake even where nobody complains of it."""
+
 OPEN, CLOSE = "===== log =====", "===== end of log ====="
 
 
@@ -56,8 +67,19 @@ def line(event: Event, options: Options) -> str:
     """
     speaker = event.role or event.agent
     number = f"[step {event.index}] " if options.step_numbers else ""
+    if is_policy(event):
+        return f"{number}{speaker}: (the rules above)"
     tool = f" ({event.kind.replace('_', ' ')}: {event.tool})" if event.tool else ""
     return f"{number}{speaker}{tool}: {event.text}"
+
+
+def is_policy(event: Event) -> bool:
+    """Whether a step tells the agents their rules, rather than being one of the run.
+
+    >>> is_policy(Event(0, "system", "Never refund.", role="system", blamable=False))
+    True
+    """
+    return not event.blamable and event.role in ("system", "developer")
 
 
 def all_at_once(trace: Trace, options: Options) -> Chat:
@@ -155,6 +177,95 @@ def order(trace: Trace, positions: Sequence[int], options: Options) -> Chat:
     )
 
 
+def window(trace: Trace, low: int, high: int, options: Options) -> Chat:
+    """Positions low to high of a long log; asks what happens there and which steps are suspicious.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "[step 1]" in window(trace, 1, 2, Options())[-1]["content"]
+    True
+    """
+    numbered = replace(options, step_numbers=True)
+    shown = "\n\n".join(_clip(line(e, numbered), options.window) for e in trace.events[low:high])
+    return _chat(
+        trace,
+        options,
+        f"{OPEN}\n{shown}\n{CLOSE}",
+        f"The team failed. This is a part of the log, steps {trace.events[low].index} to "
+        f"{trace.events[high - 1].index} of {trace.events[-1].index}. Say in at most 120 words "
+        "what happens in it that bears on the outcome: decisions, values and where they come from, "
+        "failures and what was made of them. Name up to three steps of it that may hold the "
+        "mistake that decided the failure.\n"
+        'Reply as {"summary": "...", "suspects": [{"step": 0, "quote": "its telling words, copied '
+        'exactly", "reason": "one sentence"}]}; the list may be empty.',
+    )
+
+
+def conclude(
+    trace: Trace, summaries: Sequence[str], suspects: Sequence[tuple[int, str]], options: Options
+) -> Chat:
+    """The summaries of all parts and the suspected steps themselves; asks for agent and step.
+
+    Args:
+        trace: The run.
+        summaries: One per part, in order, each with its steps.
+        suspects: Positions of the suspected steps with the reason given for each.
+        options: What the question contains.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "assumed" in conclude(trace, ["steps 0 to 1: a"], [(0, "assumed")], Options())[1]["content"]
+    True
+    """
+    numbered = replace(options, step_numbers=True)
+    room = max(600, options.window // max(1, len(suspects)))
+    parts = [
+        f"{_clip(line(trace.events[at], numbered), room)}\n(suspected: {reason})"
+        for at, reason in suspects
+    ]
+    return _chat(
+        trace,
+        options,
+        "===== what happened, part by part =====\n"
+        + "\n\n".join(summaries)
+        + "\n\n===== the suspected steps =====\n"
+        + "\n\n".join(parts)
+        + f"\n\n===== how the run ended =====\n{_clip(_plain(trace.events[-1]), 1500)}",
+        "The team failed. Name the one agent most to blame, the step at which it made the mistake "
+        "that decided the failure, and why; the earliest of the suspected steps which, had it been "
+        "done right, would have let the team succeed. Use the step numbers of the log.\n"
+        'Reply as {"reason": "one or two sentences", "quote": "the telling words of that step, '
+        'copied exactly", "agent": "name as in the log", "step": 0}.',
+    )
+
+
+def check(trace: Trace, at: int, others: Sequence[int], reason: str, options: Options) -> Chat:
+    """A step that was named, with its neighbours; asks whether that holds.
+
+    >>> from lacewing_blame.events import conversation
+    >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
+    >>> "[1]" in check(trace, 0, [1], "", Options())[-1]["content"]
+    True
+    """
+    rivals = [trace.events[one].index for one in others]
+    parts = [
+        f"===== step {trace.events[one].index} =====\n{_neighbourhood(trace, one)}"
+        for one in sorted({at, *others})
+    ]
+    last = _clip(_plain(trace.events[-1]), 1500)
+    return _chat(
+        trace,
+        options,
+        "\n\n".join(parts) + f"\n\n===== how the run ended =====\n{last}",
+        f"Somebody says that step {trace.events[at].index} holds the mistake that decided the "
+        f"failure{': ' + reason if reason else ''}. Check it as one who doubts: are the words "
+        "there, is it wrong by the task, the rules and what was known then, and would the run have "
+        f"succeeded with it done right? If not, one of the steps {rivals} may hold it.\n"
+        'Reply as {"reason": "one or two sentences", "holds": "yes" or "no", "step": the step that '
+        "does hold it, or null}.",
+    )
+
+
 def _neighbourhood(trace: Trace, at: int) -> str:
     """A step, and a little of what stands before and after it."""
     events = trace.events
@@ -188,6 +299,12 @@ def _chat(trace: Trace, options: Options, shown: str, question: str) -> Chat:
     parts = [f"The task: {trace.task or '(see the log)'}"]
     if options.with_answer and trace.expected is not None:
         parts.append(f"The right answer to it: {trace.expected}")
+    rules = "\n\n".join(event.text for event in trace.events if is_policy(event))
+    if rules:
+        parts.append(POLICY.format(_clip(rules, options.window)))
+    if options.aliases:
+        told = ", ".join(f"{agent} as {role}" for agent, role in options.aliases)
+        parts.append(f"Agents and the roles they play: {told}.")
     parts.append(shown)
     if options.guideline:
         parts.append(GUIDELINE)

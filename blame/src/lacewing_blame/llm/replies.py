@@ -19,6 +19,8 @@ class Reply:
     """Tokens of question and answer as the endpoint counts them; 0 where it does not."""
     cut: bool = False
     """Whether the answer ended because it grew too long."""
+    written: int = 0
+    """Those of the tokens that the answer took; 0 where the endpoint does not say."""
 
 
 class Passing(Exception):  # noqa: N818 - a state, which the client waits out
@@ -39,7 +41,7 @@ def read_reply(content: bytes) -> Reply:
         Passing: it is no chat completion.
 
     >>> read_reply(b'{"choices": [{"message": {"content": "Me."}}], "usage": {"total_tokens": 7}}')
-    Reply(text='Me.', tokens=7, cut=False)
+    Reply(text='Me.', tokens=7, cut=False, written=0)
     """
     try:
         answer = json.loads(content)
@@ -52,8 +54,12 @@ def read_reply(content: bytes) -> Reply:
         raise Passing(f"an answer that is no chat completion ({start!r})") from error
     if not isinstance(text, str):
         raise Passing("an answer whose content is no text")
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return Reply(text, total if isinstance(total, int) else 0, cut)
+    counts = usage if isinstance(usage, dict) else {}
+    total, written = (
+        count if isinstance(count := counts.get(name), int) else 0
+        for name in ("total_tokens", "completion_tokens")
+    )
+    return Reply(text, total, cut, written)
 
 
 def server_words(content: bytes) -> str:

@@ -1,7 +1,7 @@
-"""A model re-orders the ranker's top five; one question, a fifth of a log's tokens or less.
+"""A model re-orders the ranker's first ten; one question, a part of a long log's tokens.
 
-The ranker's probabilities of these five are dealt out anew in the model's order, the largest to the
-first; all other steps keep theirs. So the sum over the five, which is what the ranker knows, stays,
+The ranker's probabilities of these ten are dealt out anew in the model's order, the largest to the
+first; all other steps keep theirs. So the sum over the ten, which is what the ranker knows, stays,
 and only who of them is first is the model's word. With several samples the order is by mean place.
 """
 
@@ -13,7 +13,7 @@ from lacewing_blame.events import Event
 from lacewing_blame.llm import answers, prompts
 from lacewing_blame.llm.asking import Asking
 
-TOP = 5
+TOP = 10
 """Candidates shown to the model."""
 
 
@@ -41,8 +41,6 @@ def rerank(asking: Asking, prior: Attribution | None = None) -> Attribution:
         from lacewing_blame.ranker.ranking import rank
 
         prior = rank(asking.trace)
-    if not prior.ranking:  # the ranker abstained: there is nothing to put in order
-        return _finished(asking, prior, (), prior.reason)
     position = {event.index: at for at, event in enumerate(asking.trace.events)}
     top = prior.ranking[:TOP]
     steps = [suspect.step for suspect in top]
@@ -87,7 +85,9 @@ def _finished(
     for suspect in ranking:
         agents[suspect.agent] = agents.get(suspect.agent, 0.0) + suspect.probability
     agents = dict(sorted(agents.items(), key=lambda item: -item[1]))
-    first = None if prior.abstained or not ranking else ranking[0]
+    # Where the ranker names nobody, the model's word decides; without one nobody is named.
+    silent = prior.abstained and ranking == prior.ranking
+    first = None if silent else ranking[0]
     found = asking.attribution(
         "rerank",
         first.agent if first else None,
@@ -95,6 +95,4 @@ def _finished(
         ranking,
         reason,
     )
-    return replace(
-        found, abstained=prior.abstained, agents=agents, notes=(*prior.notes, *found.notes)
-    )
+    return replace(found, abstained=silent, agents=agents, notes=(*prior.notes, *found.notes))

@@ -1,12 +1,16 @@
 """One request to an endpoint, over httpx: what it gave back, or what its failure means.
 
 The key comes from an environment variable only and goes to the named host only: redirects are not
-followed. It is written nowhere, and where a server repeats it, it is taken out of the message.
-A response is read up to a limit, and none is waited for longer than the endpoint's time-out.
+followed. It is written nowhere, and where a server repeats it, it is taken out of what it said.
+A response is read up to a limit, and the endpoint's time-out holds for all of it: a server that
+sends a byte now and then gains nothing by it.
 """
 
 import os
+import queue
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -39,7 +43,8 @@ class Transport:
             headers=headers,
             timeout=endpoint.timeout,
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=endpoint.concurrency),
+            # The client bounds what is under way; a request given up may hold its connection.
+            limits=httpx.Limits(max_connections=None),
             # A server on this machine is not looked for behind a proxy.
             trust_env=not here,
             verify=_trusted(plain=here and endpoint.url.startswith("http://")),
@@ -50,18 +55,44 @@ class Transport:
         self._http.close()
 
     def post(self, body: bytes) -> bytes:
-        """Send one question, once; the body of the response.
+        """Send one question, once; the body of the response, without the key.
 
         Raises:
             Passing: a failure that may pass.
             ConfigError: nobody can be reached there, or the endpoint refuses.
             DataError: it cannot take this question.
         """
+        box: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                box.put(self._post(body, time.monotonic() + self.endpoint.timeout))
+            except Exception as error:
+                box.put(error)
+
+        # A thread of its own, since headers that trickle in cannot be interrupted otherwise.
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            found = box.get(timeout=self.endpoint.timeout)
+        except queue.Empty:
+            raise self._late() from None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def clean(self, text: str) -> str:
+        """A text without the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+    def _late(self) -> Passing:
+        return Passing(f"a time-out of {self.endpoint.timeout:g} s")
+
+    def _post(self, body: bytes, until: float) -> bytes:
         try:
             with self._http.stream("POST", self.endpoint.address(), content=body) as response:
-                content = _limited(response)
+                content = _limited(response, until)
         except httpx.TimeoutException as error:
-            raise Passing(f"a time-out of {self.endpoint.timeout:g} s") from error
+            raise self._late() from error
         except (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
             raise self._unreachable(error) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
@@ -70,7 +101,7 @@ class Transport:
             raise self._refusal(response, content)
         if len(content) > LARGEST_ANSWER:
             raise Passing(f"an answer of more than {LARGEST_ANSWER:,} bytes")
-        return content
+        return content.replace(self._key.encode(), b"***") if self._key else content
 
     def _unreachable(self, error: httpx.HTTPError) -> Exception:
         """Nobody there, unless the connection broke while it was made."""
@@ -79,14 +110,14 @@ class Transport:
             return Passing("a broken connection")
         told = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
         return ConfigError(
-            f"cannot reach {self.endpoint.shown()} ({self._clean(told[-1] if told else str(error))}"
+            f"cannot reach {self.endpoint.shown()} ({self.clean(told[-1] if told else str(error))}"
             "): start the server, or correct --endpoint"
         )
 
     def _refusal(self, response: httpx.Response, content: bytes) -> Exception:
         """What an HTTP status other than success means."""
         code, address = response.status_code, self.endpoint.shown()
-        status = self._clean(f"{code} {server_words(content) or response.reason_phrase}".strip())
+        status = self.clean(f"{code} {server_words(content) or response.reason_phrase}".strip())
         if code >= 500 or code in AGAIN:
             return Passing(status, retry_after(response.headers.get("Retry-After")))
         if code in TOO_MUCH:
@@ -97,20 +128,18 @@ class Transport:
                 f"variable {self.endpoint.key_variable}" + ("" if self._key else ", which is unset")
             )
         if 300 <= code < 400:
-            to = self._clean(response.headers.get("Location", "elsewhere"))
+            to = self.clean(response.headers.get("Location", "elsewhere"))
             return ConfigError(f"{address} redirects to {to}: give that URL as --endpoint")
         return ConfigError(f"{address} refuses: {status}; check --endpoint and --model")
 
-    def _clean(self, text: str) -> str:
-        """A text without the key."""
-        return text.replace(self._key, "***") if self._key else text
 
-
-def _limited(response: httpx.Response) -> bytes:
-    """The body of a response, as far as the limit and a little more."""
+def _limited(response: httpx.Response, until: float) -> bytes:
+    """The body of a response, as far as the limit and a little more, and until a time."""
     content = b""
-    for piece in response.iter_bytes(65536):
+    for piece in response.iter_bytes():
         content += piece
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer came too slowly")
         if len(content) > LARGEST_ANSWER:
             break
     return content

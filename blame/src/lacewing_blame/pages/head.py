@@ -106,7 +106,7 @@ def _facts(trace: Trace, attribution: Attribution) -> Iterator[Fact]:
 
 def _verdict(attribution: Attribution) -> str:
     if attribution.abstained:
-        return "No suspect: the method does not know"
+        return "Nobody named: no step is likely enough"
     if attribution.agent is None and attribution.step is None:
         return "No suspect: the method found none"
     word = "Cause" if attribution.method == REPLAY else "Suspected"
@@ -120,7 +120,8 @@ def _standing(attribution: Attribution) -> str:
         return "The run was repeated with this step corrected."
     first = next((s for s in attribution.ranking if s.probability), None)
     if attribution.abstained:
-        return f"No step is likely enough; step {first.step} comes first." if first else ""
+        told = "The suspects below are the most suspicious steps, no more"
+        return f"{told}; step {first.step} comes first." if first else ""
     log_only = "Read off the log alone: a suspicion, not a proof."
     if first is None:
         return log_only

@@ -1,43 +1,51 @@
 """Probabilities that mean what they say: fitted, measured, and used to stay silent."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(4), 60))
-"""Temperatures tried; below 1 sharpens."""
+TEMPERATURES = tuple(0.1 * (80 ** (step / 59)) for step in range(60))
+"""Temperatures tried, from 0.1 to 8; below 1 sharpens."""
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
+def softmax(scores: Sequence[float]) -> list[float]:
     """Probabilities of scores in log-odds.
 
-    >>> softmax(np.array([0.0, 0.0])).tolist()
+    >>> softmax([0.0, 0.0])
     [0.5, 0.5]
     """
-    powers = np.exp(scores - scores.max())
-    shares: np.ndarray = powers / powers.sum()
-    return shares
+    top = max(scores)
+    powers = [math.exp(score - top) for score in scores]
+    total = sum(powers)
+    return [power / total for power in powers]
 
 
-def temperature(scores: Sequence[np.ndarray], chosen: Sequence[int]) -> float:
+def temperature(
+    scores: Sequence[Sequence[float]],
+    chosen: Sequence[int],
+    weights: Sequence[float] | None = None,
+) -> float:
     """The temperature under which the chosen rows were least surprising.
 
     Args:
         scores: Per run, the scores of its candidates by a ranker that did not see the run.
         chosen: Per run, the row that was labelled.
+        weights: Per run, what it counts; by default all the same.
 
-    >>> round(temperature([np.array([1.0, 0.0])] * 4, [0, 0, 1, 0]), 1)
+    >>> round(temperature([[1.0, 0.0]] * 4, [0, 0, 1, 0]), 1)
     0.9
     """
     if not scores:
         return 1.0
+    counts = weights or [1.0] * len(scores)
 
     def surprise(one: float) -> float:
-        rows = (np.log(softmax(s / one)[c] + 1e-12) for s, c in zip(scores, chosen, strict=True))
-        return -float(sum(rows))
+        return -sum(
+            count * math.log(softmax([s / one for s in run])[row] + 1e-12)
+            for run, row, count in zip(scores, chosen, counts, strict=True)
+        )
 
-    return float(min(TEMPERATURES, key=surprise))
+    return min(TEMPERATURES, key=surprise)
 
 
 def reliability(
@@ -48,18 +56,18 @@ def reliability(
     >>> [(row["n"], row["correct"]) for row in reliability([0.55, 0.58, 0.9], [True, False, True])]
     [(2, 0.5), (1, 1.0)]
     """
-    sure, right = np.asarray(probabilities, float), np.asarray(correct, float)
-    places = np.minimum((sure * bins).astype(int), bins - 1)
+    held: dict[int, list[tuple[float, bool]]] = {}
+    for sure, right in zip(probabilities, correct, strict=True):
+        held.setdefault(min(int(sure * bins), bins - 1), []).append((sure, right))
     return [
         {
             "from": one / bins,
             "to": (one + 1) / bins,
-            "n": int((places == one).sum()),
-            "promised": float(sure[places == one].mean()),
-            "correct": float(right[places == one].mean()),
+            "n": len(pairs),
+            "promised": sum(sure for sure, _ in pairs) / len(pairs),
+            "correct": sum(right for _, right in pairs) / len(pairs),
         }
-        for one in range(bins)
-        if (places == one).any()
+        for one, pairs in sorted(held.items())
     ]
 
 
@@ -82,10 +90,10 @@ def abstention(probabilities: Sequence[float], correct: Sequence[bool]) -> list[
     >>> abstention([0.9, 0.2], [True, False])[0]
     {'coverage': 0.5, 'accuracy': 1.0}
     """
-    order = np.argsort(-np.asarray(probabilities, float), kind="stable")
-    right = np.asarray(correct, float)[order]
+    order = sorted(range(len(probabilities)), key=lambda at: -probabilities[at])
+    right = [correct[at] for at in order]
     curve = []
     for tenth in range(1, 11):
         kept = max(1, round(len(right) * tenth / 10))
-        curve.append({"coverage": kept / len(right), "accuracy": float(right[:kept].mean())})
+        curve.append({"coverage": kept / len(right), "accuracy": sum(right[:kept]) / kept})
     return curve

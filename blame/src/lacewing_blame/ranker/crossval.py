@@ -1,16 +1,14 @@
 """Figures for runs the ranker did not learn from: folds, transfer, learning curve, a control."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from lacewing_blame.attribution import Attribution
 from lacewing_blame.events import Label, Trace
-from lacewing_blame.ranker.features import Features, features
 from lacewing_blame.ranker.folds import folds
 from lacewing_blame.ranker.ranking import rank_seen
-from lacewing_blame.ranker.train import example, train_ranker
+from lacewing_blame.ranker.train import Example, example, train_ranker
 from lacewing_blame.ranker.train import learn as learn_from
 
 UUID = 36
@@ -31,8 +29,7 @@ def cross_validate(traces: Sequence[Trace], count: int = 5, seed: int = 0) -> li
     >>> len(cross_validate([replace(run, group=run.id) for run in runs], 6))
     6
     """
-    seen = [features(trace) for trace in traces]
-    return _validated(traces, seen, _groups(traces), count, seed, None)
+    return _validated(traces, [example(trace) for trace in traces], count, seed, None)
 
 
 def transfer(learn: Sequence[Trace], test: Sequence[Trace]) -> list[Attribution]:
@@ -45,7 +42,7 @@ def transfer(learn: Sequence[Trace], test: Sequence[Trace]) -> list[Attribution]
     'Ann'
     """
     ranker = train_ranker(learn)
-    return [rank_seen(trace, features(trace), ranker, explained=0) for trace in test]
+    return [rank_seen(trace, ranker.see(trace), ranker, 0.0, explained=0) for trace in test]
 
 
 def learning_curve(
@@ -60,33 +57,28 @@ def learning_curve(
     >>> {size: len(found) for size, found in learning_curve(runs, [5], 6).items()}
     {5: 6}
     """
-    seen = [features(trace) for trace in traces]
-    groups = _groups(traces)
-    return {size: _validated(traces, seen, groups, count, seed, size) for size in sizes}
-
-
-def _groups(traces: Sequence[Trace]) -> list[str]:
-    return [trace.group or trace.id for trace in traces]
+    known = [example(trace) for trace in traces]
+    return {size: _validated(traces, known, count, seed, size) for size in sizes}
 
 
 def _validated(
     traces: Sequence[Trace],
-    seen: Sequence[Features],
-    groups: Sequence[str],
+    known: Sequence[Example | None],
     count: int,
     seed: int,
     size: int | None,
 ) -> list[Attribution]:
     """Rankings of the runs held out, learned from all or so many of the others."""
-    known = [example(trace, rows) for trace, rows in zip(traces, seen, strict=True)]
-    deal = np.random.default_rng(seed)
+    deal = random.Random(seed)  # noqa: S311 - deals folds, keeps no secret
     found: dict[int, Attribution] = {}
+    groups = [trace.group or trace.id for trace in traces]
     for inside, held in folds(groups, count, seed):
         usable = [one for at in inside if (one := known[at]) is not None]
         if size is not None:
-            usable = [usable[at] for at in deal.permutation(len(usable))[:size]]
+            usable = deal.sample(usable, min(size, len(usable)))
         ranker = learn_from(usable, len(inside))
-        found |= {at: rank_seen(traces[at], seen[at], ranker, explained=0) for at in held}
+        for at in held:
+            found[at] = rank_seen(traces[at], ranker.see(traces[at]), ranker, 0.0, explained=0)
     return [found[at] for at in sorted(found)]
 
 
@@ -99,11 +91,11 @@ def shuffled_labels(traces: Sequence[Trace], seed: int = 0) -> list[Trace]:
     >>> {run.label.step for run in shuffled_labels(runs)} <= {0, 1}
     True
     """
-    deal = np.random.default_rng(seed)
+    deal = random.Random(seed)  # noqa: S311 - deals folds, keeps no secret
     shuffled = []
     for trace in traces:
         steps = trace.candidates()
-        event = steps[int(deal.integers(len(steps)))]
+        event = deal.choice(steps)
         shuffled.append(replace(trace, label=Label(event.agent, event.index)))
     return shuffled
 

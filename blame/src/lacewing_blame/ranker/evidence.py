@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
 from lacewing_blame.attribution import Evidence
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker import lexicon
-from lacewing_blame.ranker.features import Features
 from lacewing_blame.ranker.flow import Value, data_flow
 from lacewing_blame.ranker.meanings import MEANINGS
+from lacewing_blame.ranker.seen import Features
+from lacewing_blame.signals.meanings import SIGNALS
+from lacewing_blame.signals.spans import Spans
 
 MOST = 5
 """Features told per step."""
@@ -45,42 +45,84 @@ def evidence(
     """
     names = tuple(weights)
     columns = seen.columns(names)
-    moved = (columns - columns.mean(0)) * np.array(list(weights.values())) / temperature
-    values = data_flow(trace)
+    means = [sum(column) / len(columns) for column in zip(*columns, strict=True)]
+    pieces = _Signals(trace, seen) if seen.kind == "general" else _Words(trace, seen)
     told = {}
     for row in map(int, rows):
-        order = np.argsort(-np.abs(moved[row]), kind="stable")
-        present = [at for at in order if columns[row, at] and abs(moved[row, at]) >= LEAST]
-        told[row] = tuple(
-            piece
-            for at in present[:MOST]
-            for piece in _pieces(trace, seen, row, names[at], float(moved[row, at]), values)
-        )
+        moved = [
+            (value - mean) * weights[name] / temperature
+            for value, mean, name in zip(columns[row], means, names, strict=True)
+        ]
+        order = sorted(range(len(names)), key=lambda at: -abs(moved[at]))
+        worth = [at for at in order if abs(moved[at]) >= LEAST]
+        found: list[Evidence] = []
+        kept = 0
+        for at in worth:
+            more = pieces.of(row, names[at], moved[at])
+            found += more
+            kept += bool(more)
+            if kept == MOST:
+                break
+        told[row] = tuple(found)
     return told
 
 
+class _Words:
+    """Evidence from the features of conversations."""
+
+    def __init__(self, trace: Trace, seen: Features) -> None:
+        self.trace, self.seen = trace, seen
+        self.values: list[Value] = data_flow(trace)
+
+    def of(self, row: int, name: str, weight: float) -> list[Evidence]:
+        """One feature as evidence; none where the step does not have it."""
+        if not self.seen.raw[row][self.seen.names.index(name)]:
+            return []
+        event = self.trace.events[self.seen.positions[row]]
+        meaning = MEANINGS[name]
+        spans: list[tuple[int, int]] = []
+        if meaning.topic is not None:
+            spans = lexicon.spans(meaning.topic, event.text)
+        elif name in _ORIGINS:
+            own = [value.text for value in self.values if value.origin == event.index][:3]
+            spans = [(event.text.find(text), event.text.find(text) + len(text)) for text in own]
+        return _pieces(event.index, event.text, spans, meaning.words, weight)
+
+
+class _Signals:
+    """Evidence from the signals that mean the same in every system."""
+
+    def __init__(self, trace: Trace, seen: Features) -> None:
+        self.trace, self.seen = trace, seen
+        self.spans = Spans(trace)
+
+    def of(self, row: int, name: str, weight: float) -> list[Evidence]:
+        """One signal as evidence; none where its value is nothing to tell."""
+        signal = SIGNALS[name]
+        present = bool(self.seen.raw[row][self.seen.names.index(name)])
+        fits = weight * signal.sign >= 0
+        words = signal.words if fits and present else signal.against
+        if not words or (not fits and not signal.against):
+            return []
+        at = self.seen.positions[row]
+        event = self.trace.events[at]
+        return _pieces(event.index, event.text, self.spans.of(name, at), words, weight)
+
+
 def _pieces(
-    trace: Trace, seen: Features, row: int, name: str, weight: float, values: list[Value]
+    step: int, text: str, spans: list[tuple[int, int]], words: str, weight: float
 ) -> list[Evidence]:
-    """One feature as evidence: its weight goes to the first span, the rest carry none."""
-    event = trace.events[seen.positions[row]]
-    meaning = MEANINGS[name]
-    spans: list[tuple[int, int]] = []
-    if meaning.topic is not None:
-        spans = lexicon.spans(meaning.topic, event.text)
-    elif name in _ORIGINS:
-        own = [value.text for value in values if value.origin == event.index][:3]
-        spans = [(event.text.find(text), event.text.find(text) + len(text)) for text in own]
-    if not spans:
-        spans = [_opening(event.text)]
+    """Its weight goes to the first span, the rest carry none."""
     return [
-        Evidence(event.index, start, end, meaning.words, weight if at == 0 else 0.0)
-        for at, (start, end) in enumerate(spans)
+        Evidence(step, start, end, words, weight if at == 0 else 0.0)
+        for at, (start, end) in enumerate(spans or [_opening(text)])
     ]
 
 
 def _opening(text: str) -> tuple[int, int]:
-    """The first line that says anything, or its beginning."""
+    """The first line that says anything, or its beginning; of a call written out, what it holds."""
     start = len(text) - len(text.lstrip())
+    if text.startswith("Tool call:", start):
+        return start, min(len(text), start + OPENING)
     end = text.find("\n", start)
     return start, min(len(text) if end < 0 else end, start + OPENING)

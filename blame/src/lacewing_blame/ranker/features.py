@@ -1,40 +1,23 @@
 """From a run to one row of numbers per step that may be to blame (names in meanings.py)."""
 
+import math
 from collections import Counter
-from dataclasses import dataclass
-from itertools import pairwise
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker import lexicon
 from lacewing_blame.ranker.flow import data_flow, final_event
 from lacewing_blame.ranker.meanings import MEANINGS
 from lacewing_blame.ranker.run import Run
+from lacewing_blame.ranker.seen import Features
 
 BAD = ("error", "empty", "nothing")
 """Results of a tool that are of no use."""
 SHORT = 60
 """Characters below which a step says next to nothing."""
 NAMES = tuple(MEANINGS)
-_COLUMN = {name: at for at, name in enumerate(NAMES)}
 _TEXT = tuple(name for name, meaning in MEANINGS.items() if meaning.topic == name)
-
-
-@dataclass(frozen=True)
-class Features:
-    """The rows of one run."""
-
-    values: np.ndarray
-    """One row per candidate, one column per name in `NAMES`."""
-    positions: tuple[int, ...]
-    """Positions of the candidates among the events."""
-    coordinated: bool
-    """Whether the run has a coordinator."""
-
-    def columns(self, names: tuple[str, ...]) -> np.ndarray:
-        """The rows with these columns only."""
-        return self.values[:, [_COLUMN[name] for name in names]]
 
 
 def features(trace: Trace) -> Features:
@@ -42,17 +25,15 @@ def features(trace: Trace) -> Features:
 
     >>> from lacewing_blame.events import conversation
     >>> trace = conversation("How many?", ("Ann", "I assume 4."), ("Bob", "Thanks, 4."))
-    >>> features(trace).columns(("assume",)).tolist()
+    >>> features(trace).columns(("assume",))
     [[1.0], [0.0]]
     """
     run = Run(trace)
-    rows = np.zeros((len(run.candidates), len(NAMES)))
-    tables = (_place(run), _text(run), _execution(run), _flow(run), _reception(run))
-    for table in tables:
-        for name, column in table.items():
-            rows[:, _COLUMN[name]] = column
-    _combine(run, rows)
-    return Features(rows, tuple(run.candidates), run.coordinator is not None)
+    table = {**_place(run), **_text(run), **_execution(run), **_flow(run), **_reception(run)}
+    table |= _combined(run, table)
+    rows = tuple(zip(*(table[name] for name in NAMES), strict=True))
+    kind = "flat" if run.coordinator is None else "coordinated"
+    return Features(kind, NAMES, rows, tuple(run.candidates), rows)
 
 
 def _place(run: Run) -> dict[str, list[float]]:
@@ -70,7 +51,7 @@ def _place(run: Run) -> dict[str, list[float]]:
         "first_act": [float(r == 0) for r in rank],
         "second_act": [float(r == 1) for r in rank],
         "third_act": [float(r == 2) for r in rank],
-        "act_rank": [float(np.log1p(max(r, 0))) for r in rank],
+        "act_rank": [math.log1p(max(r, 0)) for r in rank],
         "act_share": [max(r, 0) / most for r in rank],
         "last": [float(k == last) for k in range(last + 1)],
         "short": [float(len(run.texts[at]) < SHORT) for at in candidates],
@@ -80,7 +61,7 @@ def _place(run: Run) -> dict[str, list[float]]:
         "agent_first": [float(one) for one in first],
         "same_before": [float(k > 0 and agents[k - 1] == a) for k, a in enumerate(agents)],
         "same_after": [float(k < last and agents[k + 1] == a) for k, a in enumerate(agents)],
-        "length": [float(np.log1p(len(run.texts[at]))) / 3 for at in candidates],
+        "length": [math.log1p(len(run.texts[at])) / 3 for at in candidates],
         "coordinator": [float(agent == run.coordinator) for agent in agents],
         "plan_step": [float(events[at].kind == "plan") for at in candidates],
         "ledger_step": [float(events[at].kind == "ledger") for at in candidates],
@@ -100,8 +81,8 @@ def _execution(run: Run) -> dict[str, list[float]]:
     before = [results[at - 1] if at else "" for at in candidates]
     bad = [one in BAD for one in after]
     first_code = _first(code)
-    failures = np.cumsum([0, *(one in BAD for one in run.results), 0])
-    earlier = np.cumsum([0, *bad])[:-1]
+    failures = list(accumulate([0, *(one in BAD for one in run.results), 0]))
+    earlier = list(accumulate([0, *bad]))[:-1]
     talks = [not c and len(run.texts[at]) >= SHORT for c, at in zip(code, candidates, strict=True)]
     return {
         "code": _numbers(code),
@@ -119,10 +100,9 @@ def _execution(run: Run) -> dict[str, list[float]]:
         "first_code": first_code,
         "first_code_bad": [f * b for f, b in zip(first_code, bad, strict=True)],
         "talk_after_bad": [float(t and r in BAD) for t, r in zip(talks, before, strict=True)],
-        "bad_before": [float(x) for x in np.log1p(earlier)],
+        "bad_before": [math.log1p(x) for x in earlier],
         "bad_later": [
-            float(np.log1p(failures[-1] - failures[min(at + 2, len(run.events))]))
-            for at in candidates
+            math.log1p(failures[-1] - failures[min(at + 2, len(run.events))]) for at in candidates
         ],
         "starts_with_code": [float(c and k == 0) for k, c in enumerate(code)],
     }
@@ -149,7 +129,7 @@ def _flow(run: Run) -> dict[str, list[float]]:
         "origin_next": [
             origins[at + 1] / many if at + 1 not in acting else 0.0 for at in candidates
         ],
-        "new_numbers": [float(np.log1p(fresh[at])) for at in candidates],
+        "new_numbers": [math.log1p(fresh[at]) for at in candidates],
     }
 
 
@@ -202,31 +182,35 @@ def _reception(run: Run) -> dict[str, list[float]]:
     }
 
 
-def _combine(run: Run, rows: np.ndarray) -> None:
-    """Fill the columns that join a feature with how the run ended."""
-
-    def of(name: str) -> np.ndarray:
-        return rows[:, _COLUMN[name]]
-
+def _combined(run: Run, of: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """The columns that join a feature with how the run ended."""
     done = float(run.concluded)
     stuck = 1 - done
     flat = float(run.coordinator is None)
-    acts = np.array([float(at in run.workers) for at in run.candidates])
-    joined = {
-        "claim_done": of("claim") * done,
-        "claim_stuck": of("claim") * stuck,
-        "approved_done": acts * np.maximum(of("satisfied_next"), of("agreed_next") * flat) * done,
-        "code_done": of("code") * done,
-        "code_stuck": of("code") * stuck,
-        "assume_done": np.maximum(of("assume"), of("fake")) * done,
-        "origin_done": of("origin") * done,
-    }
+    acts = [float(at in run.workers) for at in run.candidates]
+
+    def scaled(name: str, factor: float) -> list[float]:
+        return [value * factor for value in of[name]]
+
+    def larger(one: str, other: str, factor: float) -> list[float]:
+        return [max(a, b * factor) for a, b in zip(of[one], of[other], strict=True)]
+
+    approved = larger("satisfied_next", "agreed_next", flat)
     early = ("first_act", "second_act", "third_act")
-    joined |= {f"{name}_done": of(name) * done for name in (*early, "act_rank")}
-    joined["act_rank_stuck"] = of("act_rank") * stuck
-    joined["early_act_stuck"] = sum((of(name) for name in early), np.zeros(len(rows))) * stuck
-    for name, column in joined.items():
-        rows[:, _COLUMN[name]] = column
+    joined = {
+        "claim_done": scaled("claim", done),
+        "claim_stuck": scaled("claim", stuck),
+        "approved_done": [a * value * done for a, value in zip(acts, approved, strict=True)],
+        "code_done": scaled("code", done),
+        "code_stuck": scaled("code", stuck),
+        "assume_done": [value * done for value in larger("assume", "fake", 1.0)],
+        "origin_done": scaled("origin", done),
+        "act_rank_stuck": scaled("act_rank", stuck),
+        "early_act_stuck": [
+            stuck * sum(values) for values in zip(*(of[name] for name in early), strict=True)
+        ],
+    }
+    return joined | {f"{name}_done": scaled(name, done) for name in (*early, "act_rank")}
 
 
 def _numbers(flags: list[bool]) -> list[float]:
@@ -245,4 +229,4 @@ def _alike(a: frozenset[str], b: frozenset[str]) -> float:
 
 
 def _code_length(text: str) -> float:
-    return float(np.log1p(sum(map(len, text.split("```")[1::2])))) / 3
+    return math.log1p(sum(map(len, text.split("```")[1::2]))) / 3

@@ -94,14 +94,21 @@ def _holds(text: str, value: str) -> bool:
     at = text.find(value)
     while at >= 0:
         end = at + len(value)
-        before, after = text[at - 1 : at], text[end : end + 1]
-        if not _joins(before, value[0]) and not _joins(after, value[-1]):
-            number = value[-1].isdigit() and after == "." and text[end + 1 : end + 2].isdigit()
-            if not number:
-                return True
+        if not _before(text[max(0, at - 2) : at], value) and not _after(text[end : end + 2], value):
+            return True
         at = text.find(value, at + 1)
     return False
 
 
-def _joins(outside: str, inside: str) -> bool:
-    return (outside.isalnum() and inside.isalnum()) or (outside == "." and inside.isdigit())
+def _before(outside: str, value: str) -> bool:
+    """Whether what stands before a value belongs to it: a letter, or more of a number."""
+    last = outside[-1:]
+    more = last in (".", ",") and value[0].isdigit() and outside[:1].isdigit()
+    return more or (last.isalnum() and value[0].isalnum())
+
+
+def _after(outside: str, value: str) -> bool:
+    """The same for what stands after it; a full stop that ends a sentence does not."""
+    first = outside[:1]
+    more = first in (".", ",") and value[-1].isdigit() and outside[1:].isdigit()
+    return more or (first.isalnum() and value[-1].isalnum())

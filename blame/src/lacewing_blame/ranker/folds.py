@@ -1,8 +1,7 @@
 """Folds in which no question is on both sides."""
 
+import random
 from collections.abc import Iterator, Sequence
-
-import numpy as np
 
 
 def folds(groups: Sequence[str], count: int, seed: int) -> Iterator[tuple[list[int], list[int]]]:
@@ -13,11 +12,11 @@ def folds(groups: Sequence[str], count: int, seed: int) -> Iterator[tuple[list[i
         count: Folds; as many as there are groups leaves out one group at a time.
         seed: Shuffles the groups.
 
-    >>> [held for _, held in folds(["a", "a", "b"], 2, seed=0)]
+    >>> sorted(held for _, held in folds(["a", "a", "b"], 2, seed=0))
     [[0, 1], [2]]
     """
     names = sorted(set(groups))
-    np.random.default_rng(seed).shuffle(names)
+    random.Random(seed).shuffle(names)  # noqa: S311 - deals folds, keeps no secret
     count = min(count, len(names))
     if count < 2:
         return

@@ -18,12 +18,15 @@ since it may vary more in other runs."""
 
 
 def fit(
-    runs: Sequence[np.ndarray],
+    runs: Sequence[Sequence[Sequence[float]]],
     chosen: Sequence[int],
     signs: Sequence[int],
     l2: float,
     prior: Mapping[int, float] | None = None,
-) -> np.ndarray:
+    shares: Sequence[float] | None = None,
+    start: Mapping[int, float] | None = None,
+    narrow: float = NARROW,
+) -> list[float]:
     """The weights per unit of each column.
 
     Args:
@@ -32,23 +35,30 @@ def fit(
         signs: Per column 1, -1 or 0, the side its weight must stay on.
         l2: Strength of the ridge, per column divided by its deviation over all rows.
         prior: Weights, by column and in deviations, that the ridge pulls towards instead of 0.
+        shares: Per run, what it counts, against the mean of them; by default all the same.
+        start: The same as `prior`, per unit instead of in deviations.
+        narrow: Least deviation a column is divided by.
 
-    >>> runs = [np.array([[1.0], [0.0]])] * 3
-    >>> fit(runs, [0, 0, 0], [1], l2=1.0).round(2).tolist()
+    >>> runs = [[[1.0], [0.0]]] * 3
+    >>> [round(weight, 2) for weight in fit(runs, [0, 0, 0], [1], l2=1.0)]
     [1.76]
     """
-    rows = np.concatenate(runs)
+    tables = [np.asarray(run, float) for run in runs]
+    rows = np.concatenate(tables)
     scale = rows.std(0)
     constant = scale < 1e-9
     scale[constant] = 1.0
-    scale = np.maximum(scale, NARROW)
-    problem = _Problem(*_padded([run / scale for run in runs], chosen), l2, _centre(rows, prior))
+    scale = np.maximum(scale, narrow)
+    centre = _centre(rows, prior)
+    for column, weight in (start or {}).items():
+        centre[column] = weight * scale[column]
+    counts = np.ones(len(tables)) if shares is None else np.asarray(shares) / np.mean(shares)
+    problem = _Problem(*_padded([run / scale for run in tables], chosen), counts, l2, centre)
     weights, converged = _newton(problem, np.asarray(signs))
     if converged:
         # A column that never varied taught nothing: only what was known before stays.
         weights[constant] = problem.centre[constant]
-    unscaled: np.ndarray = weights / scale
-    return unscaled
+    return [float(weight) for weight in weights / scale]
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,8 @@ class _Problem:
     """Added to scores: a large negative number where a row is filling."""
     target: np.ndarray
     """1 at the row chosen."""
+    counts: np.ndarray
+    """What each run counts."""
     l2: float
     centre: np.ndarray
     """What the ridge pulls towards."""
@@ -70,7 +82,7 @@ class _Problem:
         scores = self.x @ weights + self.outside
         top = scores.max(1)
         total = np.log(np.exp(scores - top[:, None]).sum(1)) + top
-        fit = float((total - (scores * self.target).sum(1)).sum())
+        fit = float((self.counts * (total - (scores * self.target).sum(1))).sum())
         return fit + self.l2 / 2 * float(((weights - self.centre) ** 2).sum())
 
     def slopes(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,9 +90,10 @@ class _Problem:
         scores = self.x @ weights + self.outside
         likely = np.exp(scores - scores.max(1, keepdims=True))
         likely /= likely.sum(1, keepdims=True)
-        gradient = np.einsum("rk,rkf->f", likely - self.target, self.x)
-        mean = np.einsum("rk,rkf->rf", likely, self.x)
-        spread = (self.x * np.sqrt(likely)[..., None]).reshape(-1, self.x.shape[2])
+        counts = self.counts[:, None]
+        gradient = np.einsum("rk,rkf->f", counts * (likely - self.target), self.x)
+        mean = np.einsum("rk,rkf->rf", likely, self.x) * np.sqrt(counts)
+        spread = (self.x * np.sqrt(counts * likely)[..., None]).reshape(-1, self.x.shape[2])
         hessian = spread.T @ spread - mean.T @ mean + self.l2 * np.eye(len(weights))
         return gradient + self.l2 * (weights - self.centre), hessian
 

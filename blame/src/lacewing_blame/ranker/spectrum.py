@@ -17,16 +17,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from lacewing_blame.attribution import Attribution
 from lacewing_blame.errors import DataError
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker.calibrate import softmax
-from lacewing_blame.ranker.features import features
-from lacewing_blame.ranker.ranking import abstention, attribution
+from lacewing_blame.ranker.ranking import attribution
 from lacewing_blame.ranker.run import Run
-from lacewing_blame.ranker.shape import unlike_whoandwhen
 from lacewing_blame.ranker.weights import Ranker
 
 DECAY = 0.9
@@ -122,7 +118,7 @@ def rank_with_spectrum(
         traces: Runs of one task.
         ranker: The weights; by default those that ship.
         strength: What the spectrum's log counts.
-        guess: Rank logs of any shape; otherwise the shipped weights abstain as in `rank`.
+        guess: Name a step in any case.
 
     >>> from dataclasses import replace
     >>> from lacewing_blame.events import conversation
@@ -138,16 +134,24 @@ def rank_with_spectrum(
     for trace in traces:
         if trace.id not in scores:
             continue
-        foreign = unlike_whoandwhen(trace) if used is Ranker.shipped() else None
-        if foreign is not None and not guess:
-            found.append(abstention(trace, foreign, METHOD))
-            continue
-        seen = features(trace)
+        seen = used.see(trace)
         weights = used.of(seen)
         steps = scores[trace.id]
-        added = np.log([steps[trace.events[at].index] for at in seen.positions])
-        likely = softmax(weights.scores(seen) + strength * added)
-        found.append(attribution(trace, seen, weights, likely, method=METHOD))
+        least = min(steps.values(), default=1.0)  # a person's step has no signature
+        added = [
+            strength * math.log(steps.get(trace.events[at].index, least)) for at in seen.positions
+        ]
+        scored = [a + b for a, b in zip(weights.scores(seen), added, strict=True)]
+        found.append(
+            attribution(
+                trace,
+                seen,
+                weights,
+                softmax(scored),
+                0.0 if guess else None,
+                method=METHOD,
+            )
+        )
     return found
 
 

@@ -7,15 +7,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lacewing_blame.errors import ArtifactError
+from lacewing_blame.events import Trace
 from lacewing_blame.files import read_json, write_json
-from lacewing_blame.ranker.features import Features
+from lacewing_blame.ranker.features import features
+from lacewing_blame.ranker.general import general
 from lacewing_blame.ranker.meanings import MEANINGS
+from lacewing_blame.ranker.seen import Features, Kind
+from lacewing_blame.ranker.shape import kind_of
+from lacewing_blame.signals.meanings import SIGNALS
 
-FORMAT = "lacewing-blame-ranker-1"
+FORMAT = "lacewing-blame-ranker-2"
 SHIPPED = Path(__file__).with_name("weights.json")
+KINDS: tuple[Kind, ...] = ("general", "flat", "coordinated")
 
 
 @dataclass(frozen=True)
@@ -27,29 +31,38 @@ class Weights:
     temperature: float = 1.0
     """Divides the scores."""
     runs: int = 0
-    """Labelled runs of this kind they were learned from; 0 where they come from the other kind."""
+    """Labelled runs that they were learned from."""
+    answers_from: float = 0.0
+    """The probability from which a step is named; below it nobody is."""
 
-    def scores(self, seen: Features) -> np.ndarray:
+    def scores(self, seen: Features) -> list[float]:
         """A score per candidate, in log-odds."""
-        vector = np.array(list(self.weights.values()))
-        scores: np.ndarray = seen.columns(tuple(self.weights)) @ vector / self.temperature
-        return scores
+        return [score / self.temperature for score in seen.scores(self.weights)]
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """Weights for both kinds of runs."""
+    """Weights for every kind of run; those of Who&When's kinds may be missing."""
 
-    flat: Weights
+    general: Weights
+    """Signals of any system."""
+    flat: Weights | None = None
     """Everybody acts."""
-    coordinated: Weights
+    coordinated: Weights | None = None
     """One agent plans and keeps a ledger."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What they were learned from, and how."""
 
+    def see(self, trace: Trace) -> Features:
+        """What these weights look at in a run."""
+        kind = kind_of(trace)
+        known = kind != "general" and getattr(self, kind) is not None
+        return features(trace) if known else general(trace)
+
     def of(self, seen: Features) -> Weights:
         """The weights for this run."""
-        return self.coordinated if seen.coordinated else self.flat
+        found = getattr(self, seen.kind)
+        return found if isinstance(found, Weights) else self.general
 
     def save(self, path: Path) -> None:
         """Write the weights as JSON."""
@@ -63,35 +76,43 @@ class Ranker:
             ArtifactError: missing, not JSON, of another format, or with unusable numbers.
         """
         saved = read_json(path)
+        if isinstance(saved, dict) and saved.get("format") == "lacewing-blame-ranker-1":
+            raise ArtifactError(f"{path} holds weights of an older version; train again")
         if not isinstance(saved, dict) or saved.get("format") != FORMAT:
             raise ArtifactError(f"{path} holds no weights of blame; write them with blame train")
         try:
-            flat, coordinated = (
-                Weights(
-                    {str(name): float(weight) for name, weight in saved[kind]["weights"].items()},
-                    float(saved[kind]["temperature"]),
-                    int(saved[kind]["runs"]),
-                )
-                for kind in ("flat", "coordinated")
-            )
+            found = {
+                kind: _weights(saved[kind])
+                for kind in KINDS
+                if kind == "general" or saved[kind] is not None
+            }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{path} is damaged ({error!r:.80}); train again") from error
-        for one in (flat, coordinated):
-            unknown = set(one.weights) - set(MEANINGS)
+        for kind, one in found.items():
+            unknown = set(one.weights) - set(SIGNALS if kind == "general" else MEANINGS)
             if unknown:
                 raise ArtifactError(
                     f"{path} weighs a feature this version does not know "
                     f"({min(unknown):.40}); train again"
                 )
-            numbers = (*one.weights.values(), one.temperature)
+            numbers = (*one.weights.values(), one.temperature, one.answers_from)
             if not all(map(math.isfinite, numbers)) or one.temperature <= 0:
                 raise ArtifactError(f"{path} is damaged (a number is not usable); train again")
-        return cls(flat, coordinated, saved.get("provenance") or {})
+        return cls(**found, provenance=saved.get("provenance") or {})
 
     @classmethod
     def shipped(cls) -> "Ranker":
-        """The weights that come with this package, learned from Who&When."""
+        """The weights that come with this package."""
         return _shipped()
+
+
+def _weights(saved: Mapping[str, Any]) -> Weights:
+    return Weights(
+        {str(name): float(weight) for name, weight in saved["weights"].items()},
+        float(saved["temperature"]),
+        int(saved["runs"]),
+        float(saved.get("answers_from", 0.0)),
+    )
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """From a file to a `Log`: one JSON document, or one JSON object per line, read line by line."""
 
 import codecs
+import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -10,11 +11,13 @@ from lacewing_blame.errors import DataError
 from lacewing_blame.formats import FORMATS, jsonl, otel
 from lacewing_blame.formats.common import Log, Record
 
+_SAID = (*jsonl.AGENT, *jsonl.TEXT, *otel.KEYS, "type", "lc", "object", "raw_item", "task")
+"""What a line has that is a record, rather than about the run."""
 PEEK = 32
 """Records looked at to tell the format."""
 
 
-def open_log(name: str, file: IO[bytes]) -> Log:
+def open_log(name: str, file: IO[bytes] | io.BytesIO) -> Log:
     """A log as a stream of records: of lines, where its first line is a value and more follow.
 
     Args:
@@ -51,7 +54,7 @@ def open_log(name: str, file: IO[bytes]) -> Log:
     return Log(name, header, list(itertools.islice(records, PEEK)), records)
 
 
-def _next_line(file: IO[bytes]) -> bytes:
+def _next_line(file: IO[bytes] | io.BytesIO) -> bytes:
     return next((line for line in file if line.strip()), b"")
 
 
@@ -63,11 +66,16 @@ def _records(name: str, header: dict[str, Any], lines: Iterable[bytes]) -> Itera
         value = _parsed(name, line, number)
         if not isinstance(value, dict):
             raise DataError(f"{name}: line {number} is no JSON object but {str(value)!r:.40}")
-        said = any(key in value for key in (*jsonl.AGENT, *jsonl.TEXT, *otel.KEYS, "type", "lc"))
+        said = _is_record(value)
         if said:
             yield value
         else:
             header.update(value)
+
+
+def _is_record(value: dict[str, Any]) -> bool:
+    """Whether a line is a record; a task alone is about the run."""
+    return any(key in value for key in _SAID[:-1]) or {"task", "status"} <= value.keys()
 
 
 def _whole(name: str, value: object) -> Log:

@@ -8,6 +8,7 @@ describes the run may stand beside the records, under these names:
     label     mistake_agent with mistake_step, or label: {agent, step, reason}
 """
 
+import io
 import json
 import os
 import re
@@ -18,8 +19,9 @@ from typing import Any
 
 from lacewing_blame.errors import DataError
 from lacewing_blame.events import Event, Trace
-from lacewing_blame.formats import FORMATS, otel
+from lacewing_blame.formats import FORMATS, inspect, otel
 from lacewing_blame.formats.common import Log, is_person
+from lacewing_blame.reading.evals import is_eval, listed, samples
 from lacewing_blame.reading.labels import read_label
 from lacewing_blame.reading.parse import open_log
 
@@ -29,7 +31,9 @@ _TASK = ("question", "task", "query", "instruction")
 _EXPECTED = ("ground_truth", "expected", "expected_answer")
 _GROUP = ("question_ID", "question_id", "group", "task_id")
 _OUTCOME = ("succeeded", "is_correct", "is_corrected", "success")
-_ENDINGS = (".json", ".jsonl", ".ndjson")
+EARLY = 4096
+"""Bytes within which an eval log of Inspect says that it is one."""
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".eval")
 _LARGEST = 2**30
 """Bytes of the largest log that is read."""
 
@@ -38,7 +42,8 @@ def read(path: Path, format: str | None = None) -> Trace:
     r"""Read the log of one run.
 
     Args:
-        path: A JSON or JSON Lines file.
+        path: A JSON or JSON Lines file, or an eval log of Inspect; where that holds several
+            samples, FILE#SAMPLE names one.
         format: One of `FORMATS`; detected where not given.
 
     Raises:
@@ -55,6 +60,10 @@ def read(path: Path, format: str | None = None) -> Trace:
     """
     if format is not None and format not in FORMATS:
         raise DataError(f"no format is called {format!r}; known are {', '.join(FORMATS)}")
+    path, _, wanted = _parted(path)
+    found = _samples(path)
+    if found is not None:
+        return _sample(path, found, wanted)
     try:
         with path.open("rb") as file:
             if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
@@ -63,6 +72,35 @@ def read(path: Path, format: str | None = None) -> Trace:
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
+
+
+def read_so_far(path: Path, format: str | None = None) -> Trace | None:
+    r"""What there is of a log that is still being written; none where that is not yet a log.
+
+    Of a file of lines the last line counts once it is whole; a file that is written anew each time
+    counts whenever it is whole.
+
+    Raises:
+        DataError: the file is missing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = Path(folder) / "a.jsonl"
+    ...     _ = log.write_text('{"agent": "Ann", "text": "4"}\n' * 2 + '{"agent": "B')
+    ...     len(read_so_far(log).events)
+    2
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
+    for part in (content, content[: content.rfind(b"\n") + 1]):
+        try:
+            log = open_log(path.name, io.BytesIO(part))
+            return _trace(path.stem, log, format or _detected(log))
+        except DataError:
+            continue
+    return None
 
 
 def read_folder(path: Path) -> list[Trace]:
@@ -84,7 +122,57 @@ def read_folder(path: Path) -> list[Trace]:
     if not files:
         raise DataError(f"{path} holds no log; logs end in {', '.join(_ENDINGS)}")
     files.sort(key=lambda f: [(len(n), n) for n in re.split(r"(\d+)", str(f.relative_to(path)))])
-    return [replace(read(f), id=f.relative_to(path).with_suffix("").as_posix()) for f in files]
+    traces = []
+    for file in files:
+        name = file.relative_to(path).with_suffix("").as_posix()
+        found = _samples(file)
+        if found is None:
+            traces.append(replace(read(file), id=name))
+        else:
+            traces += [
+                replace(_sample(file, found, one), id=f"{name}/{one}" if len(found) > 1 else name)
+                for one in found
+            ]
+    return traces
+
+
+def _parted(path: Path) -> tuple[Path, str, str]:
+    """A file, and the sample of it that is named behind a #."""
+    before, sign, wanted = str(path).rpartition("#")
+    return (Path(before), sign, wanted) if sign and not path.exists() else (path, "", "")
+
+
+def _samples(path: Path) -> dict[str, dict[str, Any]] | None:
+    """The samples of an eval log of Inspect; none where the file is another log."""
+    if is_eval(path):
+        return samples(path)
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if b'"eval"' not in file.read(EARLY):
+            return None
+    try:
+        return listed(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _sample(path: Path, found: Mapping[str, dict[str, Any]], wanted: str) -> Trace:
+    """One sample as a trace."""
+    if not wanted and len(found) == 1:
+        wanted = next(iter(found))
+    if wanted not in found:
+        first = ", ".join(list(found)[:5])
+        named = f"no sample {wanted!r:.60}" if wanted else f"{len(found)} samples"
+        raise DataError(
+            f"{path.name} holds {named}: name one, as {path.name}#SAMPLE; there are {first}"
+            + (" and more" if len(found) > 5 else "")
+        )
+    header = inspect.header(found[wanted])
+    messages = header["inspect_messages"]
+    if not messages or not all(isinstance(one, Mapping) for one in messages):
+        raise DataError(f"{path.name}: sample {wanted} has no messages")
+    return _trace(wanted, Log(path.name, header, list(messages), iter(())), "inspect")
 
 
 def _detected(log: Log) -> str:
@@ -158,5 +246,7 @@ def _asked(events: tuple[Event, ...], format: str) -> str:
     """The task, where only the conversation tells: what a person said first."""
     if format == "otel":
         return otel.task(events)
-    said = (e.text.strip() for e in events[:4] if not e.blamable and is_person(e.agent))
+    asking = (e for e in events[:4] if not e.blamable and e.kind == "message")
+    person = (e for e in asking if is_person(e.agent) or (e.index == 0 and e.role != "system"))
+    said = (e.text.strip() for e in person)
     return next((text for text in said if text), "")
