@@ -30,19 +30,28 @@ class Mutation:
 Change = Callable[[Path, random.Random], str]
 
 
-def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = False) -> Mutation:
+def mutate(
+    work: Path,
+    files: list[Path],
+    dice: random.Random,
+    named: bool = False,
+    roots: tuple[str, ...] = (),
+) -> Mutation:
     """Change one of some files, and half of the time its sums with it.
 
     Args:
         work: The case's folder, beside which `outside` lies.
         files: What may be changed, below it.
         dice: Draws file and change.
+        roots: Folders that a user names, which may be links too.
         named: Whether these are files that a user names: those may be links to anywhere, or pipes.
     """
     path = dice.choice(files)
     change = dice.choice(_changes(path, dice))
     if named and change in (linked, linked_folder, pipe):
         change = nowhere
+    if change is linked_folder and path.parent.relative_to(work).as_posix() in roots:
+        change = linked
     words = change(path, dice)
     again = dice.random() < 0.5 and path.is_file() and reseal(path)
     return Mutation(str(path.relative_to(work)), words, again)
