@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -90,9 +91,10 @@ def jobs(root: Path) -> dict[str, Job]:
 
 
 def _manifests(output: Path) -> set[str]:
-    """The whole folders below one; checkpoints come and go."""
+    """The whole folders below one; checkpoints and tokens, which are made anew, come and go."""
     whole = (p.parent.relative_to(output).as_posix() for p in output.rglob("manifest.json"))
-    return {name for name in whole if "checkpoint" not in name and "/." not in f"/{name}"}
+    passing = re.compile(r"checkpoint|tokens|(^|/)\.")
+    return {name for name in whole if not passing.search(name)}
 
 
 def _unfinished(output: Path) -> set[str]:
@@ -149,8 +151,9 @@ def _one(
     else:
         status = _ran(folder, job, None)
     tally.resumed += bool(done)
-    if status != 0:
-        said = (folder / "err").read_text(errors="replace").strip().splitlines()[-1:]
+    said = (folder / "err").read_text(errors="replace").strip().rpartition("\n")[2]
+    done_before = status == 2 and f"{job.output} exists already" in said  # killed as it ended
+    if status != 0 and not done_before:
         tally.failures.append(f"status {status} after kills: {said}")
         return
     found = digests(output, job)

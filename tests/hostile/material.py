@@ -176,7 +176,7 @@ def _unfinished(root: Path, place: Path) -> None:
         time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    for rest in kept.glob(".*"):
+    for rest in kept.glob(".*.*"):
         shutil.rmtree(rest)
     part.rename(place)
 

@@ -30,19 +30,28 @@ class Mutation:
 Change = Callable[[Path, random.Random], str]
 
 
-def mutate(work: Path, files: list[Path], dice: random.Random, named: bool = False) -> Mutation:
+def mutate(
+    work: Path,
+    files: list[Path],
+    dice: random.Random,
+    named: bool = False,
+    roots: tuple[str, ...] = (),
+) -> Mutation:
     """Change one of some files, and half of the time its sums with it.
 
     Args:
         work: The case's folder, beside which `outside` lies.
         files: What may be changed, below it.
         dice: Draws file and change.
+        roots: Folders that a user names, which may be links too.
         named: Whether these are files that a user names: those may be links to anywhere, or pipes.
     """
     path = dice.choice(files)
     change = dice.choice(_changes(path, dice))
     if named and change in (linked, linked_folder, pipe):
         change = nowhere
+    if change is linked_folder and path.parent.relative_to(work).as_posix() in roots:
+        change = linked
     words = change(path, dice)
     again = dice.random() < 0.5 and path.is_file() and reseal(path)
     return Mutation(str(path.relative_to(work)), words, again)
@@ -90,7 +99,7 @@ def in_lines(path: Path, dice: random.Random) -> str:
         elif kind == "cut":
             lines[at] = lines[at][: dice.randrange(len(lines[at]) or 1)]
         else:
-            lines[at:at] = [lines[at]] * 20_000
+            lines[at:at] = [lines[at]] * 3_000
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     return f"line {at + 1}: {words}"
 

@@ -55,6 +55,9 @@ class Format:
     share: float = 1.0
     """How many of its cases there are, against the others'; slow ones have fewer."""
 
+    roots: tuple[str, ...] = ()
+    """Folders that the command names."""
+
     @property
     def named(self) -> bool:
         """Whether users name the files: then no sum covers them, and they may be links."""
@@ -64,7 +67,7 @@ class Format:
         """Change one of the files."""
         inside = {path: str(path.relative_to(work)) for path in files_of(work)}
         files = [path for path, name in inside.items() if _any(name, self.attacked)]
-        mutation = mutate(work, files, dice, self.named)
+        mutation = mutate(work, files, dice, self.named, self.roots)
         free = mutation.resealed or _any(mutation.file, self.free)
         return Attack(str(mutation), self.probe, free, self.starts)
 
@@ -118,7 +121,11 @@ def formats(root: Path) -> dict[str, Format]:
         "viewer": Format(("site",), (*site, *people), viewed, people, share=2),
         "served": Format(("site",), ("site/run/*.*",), served, ("site/run/tasks.json",)),
         "report": Format(
-            ("site",), (*site, "site/run/*.*", *people), reported, (*people, "site/run/tasks.json")
+            ("site",),
+            (*site, "site/run/*.*", *people),
+            reported,
+            (*people, "site/run/tasks.json"),
+            roots=("site/run",),
         ),
         "weights": Format(("logs", "weights.json"), ("weights.json",), weighed, ("weights.json",)),
         "score": Format(("logs",), WHO, judged, WHO, share=0.5),

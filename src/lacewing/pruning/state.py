@@ -117,7 +117,7 @@ class State:
 
     def _all(self) -> Iterable[dict[str, Any]]:
         assert self.folder is not None
-        for place in sorted(self.folder.iterdir()):
+        for place in sorted(self.folder.glob("[!.]*")):  # a hidden one was being written
             if place.is_dir() and place.name != "of" and (found := self.get(place.name)):
                 yield found[0]
 
