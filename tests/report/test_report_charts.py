@@ -7,6 +7,7 @@ import pytest
 
 import micro
 from lacewing.report.charts import comparison, training, verification
+from lacewing.report.page import _facts
 
 
 def dots(figure: str, kind: str) -> list[float]:
@@ -75,3 +76,17 @@ def test_training_falls_from_left_to_right() -> None:
         assert f">{words}</text>" in figure
     assert 'class="c"' in figure
     assert 'class="c"' not in training(metrics, None)
+
+
+def test_the_page_promises_no_more_zeros_than_the_densest_matrix_has() -> None:
+    """At least: of the block matrices alone, and of those the one with most weights."""
+    densities = {"blocks.0.c_fc.weight": 0.25, "blocks.1.attn_proj.weight": 0.05}
+    densities |= {"wte.weight": 0.9, "blocks.0.ln_1.weight": 1.0, "blocks.0.c_fc.bias": 1.0}
+    summary = {"densities": densities, "validation_loss": 3.456}
+    circuits = [{"short_test_passed": passed} for passed in (True, False, True)]
+    data = {"summary": summary, "circuits": circuits, "tasks": None, "comparison": None}
+    told = {words: number for number, words in _facts(data, 0)}
+    assert "75.0%" == told["of each block matrix is zero, at least"]
+    assert "3.46" == told["nats per token on validation text"]
+    assert "2 of 3" == told["circuits pass 2 of 2 short tests"]
+    assert 3 == len(told)

@@ -1,0 +1,78 @@
+"""What a circuit claims of a text, and which of its heads it claims it with."""
+
+import numpy as np
+import pytest
+import torch
+
+import micro
+from lacewing.ablation.attention import kept_heads, read_by
+from lacewing.ablation.calibration import fit, refitted_loss
+from lacewing.ablation.claims import claims, log_odds
+from lacewing.ablation.masks import masks_of
+from lacewing.circuit.calibration import Calibration, calibrated
+from lacewing.circuit.prompts import PromptSets
+from lacewing.model.store import Model
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.scoring import two_answer_loss
+
+
+def test_log_odds_are_those_of_the_probabilities() -> None:
+    """Of all answers together, against everything else together."""
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
+    share = logits.softmax(1)[:, [1, 4]].sum(1)
+    torch.testing.assert_close((share / (1 - share)).log(), log_odds(logits, [1, 4]))
+
+
+def test_claims_are_made_at_every_position(model: Model) -> None:
+    """As from the logits there; with all nodes kept they are the full model's."""
+    tokens = torch.randint(250, (20, 6), generator=torch.Generator().manual_seed(0))
+    answers = [80, 81]
+    with torch.no_grad():
+        logits = model.network(tokens)
+    expected = torch.stack([log_odds(row, answers) for row in logits])
+    torch.testing.assert_close(expected, claims(model.network, tokens, answers, None))
+    everything = masks_of(model.network, micro.nodes_of({}, model.network.config), complement=True)
+    found = claims(model.network, tokens, answers, everything, ablation_values=model.means)
+    torch.testing.assert_close(expected, found)
+
+
+def test_claims_of_a_circuit_are_calibrated(model: Model) -> None:
+    """With no node kept a claim is one constant, which scale and biases move."""
+    tokens = torch.randint(250, (3, 5), generator=torch.Generator().manual_seed(0))
+    nothing = masks_of(model.network, micro.nodes_of({}, model.network.config))
+    calibration = Calibration(0.5, {80: 2.0})
+    kinds = (None, calibration)
+    plain, moved = (claims(model.network, tokens, [80], nothing, c, model.means) for c in kinds)
+    assert float(plain.max() - plain.min()) < 1e-3
+    assert float(moved.max() - moved.min()) < 1e-3
+    assert float((moved - plain).abs().min()) > 0.1
+
+
+def test_heads_that_are_kept() -> None:
+    """Any query, key or value of a head keeps it; no other site does."""
+    nodes = {"0.attn_in": [3], "0.attn_q": [17], "0.attn_k": [], "0.attn_v": [0, 15]}
+    nodes |= {"1.attn_k": [47], "1.attn_out": [90], "1.mlp_neuron": [5], "resid_final": [31]}
+    arrays = {key: np.array(kept, dtype=np.int32) for key, kept in nodes.items()}
+    assert [(0, 0), (0, 1), (1, 2)] == kept_heads(arrays, 16)
+    assert ["0.attn_q", "0.attn_k", "1.attn_q", "1.attn_k"] == read_by(kept_heads(arrays, 16))
+
+
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_a_refit_sees_other_prompts_alone(sets: PromptSets, shift: float) -> None:
+    """The calibration is that of the prompts it is fitted on, whatever it is judged on."""
+
+    def run(prompts: Prompts) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(len(prompts))
+        logits = torch.randn(2 * len(prompts), 258, generator=generator)
+        logits[torch.arange(len(logits)), prompts.answer] += 1.0
+        logits[:, int(sets.test.answer[0])] += shift if len(prompts) == len(sets.test) else -shift
+        return logits
+
+    fitted_on, judged = sets.train, sets.test
+    expected = two_answer_loss(calibrated(run(judged), fit(run(fitted_on), fitted_on)), judged)
+    found = refitted_loss(run, fitted_on, judged)
+    torch.testing.assert_close(expected, found)
+    best = two_answer_loss(calibrated(run(judged), fit(run(judged), judged)), judged)
+    assert float(found.mean()) >= float(best.mean())
+    if shift:
+        assert float(found.mean()) > float(best.mean()) + 0.5
