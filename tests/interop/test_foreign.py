@@ -13,7 +13,9 @@ from lacewing.interop.formats import read_parts
 from lacewing.interop.parts import Parts, nodes_of_parts
 from lacewing.model.config import ModelConfig
 from lacewing.model.huggingface.network import OpenShape
+from lacewing.model.sites import site_widths
 
+HERE = Path(__file__).parent
 CONFIG = ModelConfig(n_layer=3, d_model=32, d_head=8, d_mlp=64, vocab_size=100, context=32)
 SHARED = OpenShape(3, 32, 8, 64, n_head=4, n_key_head=2, vocab_size=100, context=32)
 
@@ -100,6 +102,24 @@ def test_features_stand_in_the_mlps_of_their_layers(tmp_path: Path) -> None:
     assert name == "circuit-tracer"
     assert parts.mlps == {0, 2}
     assert len(parts.heads) == CONFIG.n_layer * CONFIG.n_head
+
+
+def test_files_that_the_tools_wrote() -> None:
+    """What auto-circuit 1.0.1 calls all edges of a model, and a graph of circuit-tracer 0.5.0.
+
+    The first: `Edge.name` of each of `graph_edges` of a HookedTransformer (transformer-lens 2.16.1)
+    of two layers and four heads. The second: the models of `circuit_tracer.frontend`, dumped.
+    """
+    sizes = OpenShape(2, 64, 16, 256, n_head=4, n_key_head=4, vocab_size=100, context=64)
+    parts, name = read_parts(HERE / "auto_circuit_1.0.1.json", sizes)
+    assert name == "auto-circuit"
+    heads = {f"{layer}.{head}" for layer in range(2) for head in range(4)}
+    assert parts.heads == {f"{head}.{letter}" for head in heads for letter in "qkv"}
+    assert parts.mlps == {0, 1}
+    whole = nodes_of_parts(parts, sizes)
+    assert all(len(kept) == site_widths(sizes)[key] for key, kept in whole.items())
+    parts, name = read_parts(HERE / "circuit_tracer_0.5.0.json", sizes)
+    assert (name, parts.heads, parts.mlps) == ("circuit-tracer", heads, {0, 1})
 
 
 def test_nodes_of_parts() -> None:

@@ -17,146 +17,37 @@ from random import Random
 from lacewing.tasks.pair import Draft
 from lacewing.tasks.templates import template
 
-WOMEN = (
-    "Mary",
-    "Anna",
-    "Emma",
-    "Sarah",
-    "Laura",
-    "Julia",
-    "Alice",
-    "Jane",
-    "Kate",
-    "Lisa",
-    "Maria",
-    "Linda",
-    "Susan",
-    "Karen",
-    "Helen",
-    "Amy",
-    "Rachel",
-    "Diana",
-    "Rose",
-    "Sophie",
+
+def _words(text: str) -> tuple[str, ...]:
+    """The words of a line."""
+    return tuple(text.split())
+
+
+WOMEN = _words(
+    "Mary Anna Emma Sarah Laura Julia Alice Jane Kate Lisa Maria Linda Susan Karen Helen "
+    "Amy Rachel Diana Rose Sophie"
 )
-MEN = (
-    "John",
-    "James",
-    "Tom",
-    "David",
-    "Paul",
-    "Mark",
-    "Peter",
-    "Michael",
-    "Robert",
-    "William",
-    "George",
-    "Daniel",
-    "Simon",
-    "Jack",
-    "Henry",
-    "Adam",
-    "Kevin",
-    "Brian",
-    "Eric",
-    "Frank",
+MEN = _words(
+    "John James Tom David Paul Mark Peter Michael Robert William George Daniel Simon Jack "
+    "Henry Adam Kevin Brian Eric Frank"
 )
 PLACES = ("store", "park", "school", "office", "beach", "station", "market", "library", "garden")
 THINGS = ("drink", "book", "ring", "letter", "key", "ball", "gift", "map", "phone", "ticket")
-NOUNS = [
-    "author",
-    "doctor",
-    "teacher",
-    "student",
-    "engineer",
-    "driver",
-    "farmer",
-    "lawyer",
-    "neighbor",
-    "manager",
-    "painter",
-    "singer",
-    "key",
-    "book",
-    "picture",
-    "report",
-    "letter",
-    "window",
-    "road",
-    "river",
-    "tree",
-    "house",
-    "car",
-    "table",
-    "garden",
-]
-OTHERS = [
-    "cabinet",
-    "building",
-    "senator",
-    "officer",
-    "friend",
-    "village",
-    "pilot",
-    "worker",
-    "bank",
-    "city",
-    "table",
-    "company",
-    "door",
-    "market",
-    "artist",
-    "child",
-    "school",
-]
+NOUNS = _words(
+    "author doctor teacher student engineer driver farmer lawyer neighbor manager painter "
+    "singer key book picture report letter window road river tree house car table garden"
+)
+OTHERS = _words(
+    "cabinet building senator officer friend village pilot worker bank city table company "
+    "door market artist child school"
+)
 PREPOSITIONS = ("near", "behind", "beside", "next to", "in front of", "opposite")
 PLURALS = {"child": "children", "city": "cities", "company": "companies"}
-WORDS = [
-    "apple",
-    "river",
-    "stone",
-    "house",
-    "paper",
-    "green",
-    "dog",
-    "cat",
-    "bird",
-    "table",
-    "chair",
-    "window",
-    "door",
-    "car",
-    "boat",
-    "train",
-    "tree",
-    "flower",
-    "water",
-    "fire",
-    "snow",
-    "rain",
-    "sun",
-    "moon",
-    "star",
-    "night",
-    "day",
-    "road",
-    "city",
-    "king",
-    "queen",
-    "gold",
-    "silver",
-    "iron",
-    "milk",
-    "bread",
-    "sugar",
-    "salt",
-    "book",
-    "letter",
-    "music",
-    "song",
-    "game",
-    "ball",
-]
+WORDS = _words(
+    "apple river stone house paper green dog cat bird table chair window door car boat "
+    "train tree flower water fire snow rain sun moon star night day road city king queen "
+    "gold silver iron milk bread sugar salt book letter music song game ball"
+)
 EVENTS = ("war", "project", "siege", "strike", "reign", "trial", "voyage", "famine", "festival")
 FOLK = ("friend", "student", "teacher", "doctor", "singer", "writer", "player", "worker", "cook")
 GOOD = ("good", "kind", "smart", "nice", "great", "brave", "calm", "funny")
