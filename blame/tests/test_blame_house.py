@@ -55,11 +55,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 400, 80
 ALLOWED = {"httpx", "jinja2", "markupsafe", "tyro", "lacewing_blame"}
 """What may be imported beside the standard library."""
-OPTIONAL = {
-    ("numpy", "ranker.logit"),
-    *((m, "reading.evals") for m in ("backports", "compression")),
-}
-"""Libraries that only an extra brings, each with the module that may import it."""
+OPTIONAL = {("numpy", "ranker.logit")}
+"""Libraries that only an extra brings, each with the module that may import it; another one,
+for zstd, reading/evals.py asks for by name."""
 
 
 def module_of(path: Path) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-TEMPERATURES = tuple(0.1 * (80 ** (step / 59)) for step in range(60))
+TEMPERATURES = tuple(0.1 * math.exp(math.log(80.0) * step / 59.0) for step in range(60))
 """Temperatures tried, from 0.1 to 8; below 1 sharpens."""
 
 
@@ -40,10 +40,10 @@ def temperature(
     counts = weights or [1.0] * len(scores)
 
     def surprise(one: float) -> float:
-        return -sum(
-            count * math.log(softmax([s / one for s in run])[row] + 1e-12)
-            for run, row, count in zip(scores, chosen, counts, strict=True)
-        )
+        total = 0.0
+        for run, row, count in zip(scores, chosen, counts, strict=True):
+            total -= count * math.log(softmax([s / one for s in run])[row] + 1e-12)
+        return total
 
     return min(TEMPERATURES, key=surprise)
 

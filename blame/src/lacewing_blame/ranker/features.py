@@ -10,7 +10,7 @@ from lacewing_blame.ranker import lexicon
 from lacewing_blame.ranker.flow import data_flow, final_event
 from lacewing_blame.ranker.meanings import MEANINGS
 from lacewing_blame.ranker.run import Run
-from lacewing_blame.ranker.seen import Features
+from lacewing_blame.ranker.seen import Features, Kind
 
 BAD = ("error", "empty", "nothing")
 """Results of a tool that are of no use."""
@@ -32,7 +32,7 @@ def features(trace: Trace) -> Features:
     table = {**_place(run), **_text(run), **_execution(run), **_flow(run), **_reception(run)}
     table |= _combined(run, table)
     rows = tuple(zip(*(table[name] for name in NAMES), strict=True))
-    kind = "flat" if run.coordinator is None else "coordinated"
+    kind: Kind = "flat" if run.coordinator is None else "coordinated"
     return Features(kind, NAMES, rows, tuple(run.candidates), rows)
 
 

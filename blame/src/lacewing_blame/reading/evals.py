@@ -7,8 +7,10 @@ Newer versions compress with zstd, which Python before 3.14 cannot read by itsel
 import io
 import json
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +90,14 @@ def _read(path: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> dict[str,
 def _unpacked(path: Path, info: zipfile.ZipInfo) -> bytes:
     """A file of the zip that is compressed with zstd."""
     try:
-        from compression import zstd
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError as error:
-            raise DataError(
-                f"{path.name} is compressed with zstd: pip install 'lacewing-blame[inspect]', or "
-                "write it anew with inspect log convert --to json"
-            ) from error
+        zstd = import_module(
+            "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        )
+    except ImportError as error:
+        raise DataError(
+            f"{path.name} is compressed with zstd: pip install 'lacewing-blame[inspect]', or write "
+            "it anew with inspect log convert --to json"
+        ) from error
     with path.open("rb") as file:
         file.seek(info.header_offset)
         name, extra = struct.unpack("<26xHH", file.read(30))

@@ -210,7 +210,8 @@ def _changes(tool: str) -> bool:
 def _arguments(text: str) -> dict[str, Any]:
     """The arguments of a call written as JSON somewhere in a text, or as `<parameter>`s."""
     found = dict(_INVOKE.findall(text))
-    start = text.find("{", _WRAP.match(text).end() - 1 if _WRAP.match(text) else 0)
+    wrapped = _WRAP.match(text)
+    start = text.find("{", wrapped.end() - 1 if wrapped else 0)
     if found or start < 0:
         return found
     try:
