@@ -1,6 +1,7 @@
 """A small log of every format that blame reads."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 HEAD = {"task": "Sum 1 and 2", "expected": "3", "is_correct": False}
@@ -145,6 +146,19 @@ LOGS: dict[str, Any] = {
     ],
 }
 """By the format's name; a list is a file of lines."""
+
+SAMPLES = Path(__file__).resolve().parents[2] / "blame" / "tests" / "samples"
+"""Logs as other programs wrote them."""
+for _name, _file in {
+    "agents": "agents_trace",
+    "agents-items": "agents_items",
+    "agents-input": "agents_input",
+    "anthropic": "anthropic",
+    "crewai": "crewai_output",
+    "crewai-log": "crewai_log",
+    "inspect": "inspect",
+}.items():
+    LOGS[_name] = json.loads((SAMPLES / f"{_file}.json").read_text(encoding="utf-8"))
 
 
 def text(name: str) -> str:

@@ -329,6 +329,14 @@ def _logs(root: Path, place: Path) -> None:
     place.mkdir()
     for name in logs.LOGS:
         (place / logs.file(name)).write_text(logs.text(name))
+    samples = {f"samples/{n}.json": json.dumps(one) for n, one in enumerate(_samples())}
+    archives.write(place / "inspect.eval", {n: text.encode() for n, text in samples.items()})
+
+
+def _samples() -> list[Any]:
+    """Those of the eval log."""
+    found: list[Any] = logs.LOGS["inspect"]["samples"]
+    return found
 
 
 def _weights(root: Path, place: Path) -> None:

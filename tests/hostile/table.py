@@ -134,6 +134,8 @@ def formats(root: Path) -> dict[str, Format]:
         file = (f"logs/{logs.file(name)}",)
         probe = functools.partial(blamed, file=file[0])
         table[name] = Format(("logs",), file, probe, file, share=0.5)
+    file = ("logs/inspect.eval",)
+    table["eval"] = Format(("logs",), file, functools.partial(blamed, file=file[0]), file)
     return table
 
 

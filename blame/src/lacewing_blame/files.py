@@ -14,6 +14,9 @@ from typing import Any
 
 from lacewing_blame.errors import ArtifactError
 
+LARGEST = 2**28
+"""Bytes of the largest JSON file that is read whole."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file's content in one step, or leave it as it was.
@@ -70,6 +73,8 @@ def read_json(path: Path) -> Any:
     missing.json is missing: give the place of an existing file
     """
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ArtifactError(f"{path} has {size:,} bytes, at most {LARGEST:,} are read")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing: give the place of an existing file") from error

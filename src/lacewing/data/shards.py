@@ -112,6 +112,11 @@ def _write(corpus: Corpus, tokenizer: Tokenizer, folder: Path, key: str) -> None
         raise ConfigError(
             f"tokenizer of {tokenizer.vocab_size} tokens: at most 65,536 fit in uint16"
         )
+    if tokenizer.highest >= tokenizer.vocab_size:
+        raise ConfigError(
+            f"the tokenizer has an id {tokenizer.highest} and {tokenizer.vocab_size} tokens: ids "
+            "must have no gaps"
+        )
     files = {f"{s}.bin": _encoded(corpus, tokenizer, s) for s in SPLITS}
     artifacts.write_folder(
         folder,

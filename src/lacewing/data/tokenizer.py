@@ -135,6 +135,11 @@ class Tokenizer:
         """Number of token ids."""
         return int(self._inner.get_vocab_size())
 
+    @property
+    def highest(self) -> int:
+        """The largest token id; above `vocab_size` where ids have gaps."""
+        return max(self._inner.get_vocab().values())
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text."""
         return list(self._inner.encode(text, add_special_tokens=False).ids)

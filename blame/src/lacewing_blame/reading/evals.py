@@ -9,6 +9,7 @@ import json
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,9 @@ from lacewing_blame.errors import DataError
 ZSTD = 93
 """The compression method's number in a zip."""
 LARGEST = 2**30
-"""Bytes of a sample that are read."""
+"""Bytes of samples that are read."""
+UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What reading an archive may raise: damage, a password, a way of packing nobody knows."""
 
 
 def is_eval(path: Path) -> bool:
@@ -49,8 +52,10 @@ def samples(path: Path) -> dict[str, dict[str, Any]]:
         with zipfile.ZipFile(path) as file:
             names = [i for i in file.infolist() if i.filename.startswith("samples/")]
             names = [i for i in names if i.filename.endswith(".json")]
+            if sum(info.file_size for info in names) > LARGEST:
+                raise DataError(f"{path.name} unpacks to more than {LARGEST:,} bytes")
             found = {Path(info.filename).stem: _read(path, file, info) for info in names}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path.name} is no eval log of Inspect ({error!s:.80}); give one that was finished"
         ) from error
