@@ -45,7 +45,7 @@ def test_commands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         if words[0] == "lacewing-blame":
             main(words[1:])
             ran += 1
-    assert 5 == ran
+    assert 6 == ran
     assert "suspected: Ann at step 0" in capsys.readouterr().out
     assert {"log.html", "own.json"} <= {path.name for path in folder.iterdir()}
 
