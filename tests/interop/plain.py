@@ -63,7 +63,10 @@ class Plain:
         """Causal attention, head by head and query by query, the sink a further term of the denominator."""
         heads, width = self.config["n_head"], self.config["d_head"]
         parts = self.linear(x, f"{block}.attn.c_attn").split(heads * width, dim=-1)
-        q, k, v = (self.sparsify(part, site) for part, site in zip(parts, ("attn_q", "attn_k", "attn_v"), strict=True))
+        q, k, v = (
+            self.sparsify(part, site)
+            for part, site in zip(parts, ("attn_q", "attn_k", "attn_v"), strict=True)
+        )
         sink = self.weights.get(f"{block}.attn.attn_imp.sink_logit")
         out = torch.zeros_like(q)
         for head in range(heads):
@@ -103,7 +106,9 @@ class Plain:
             x = x + self.mlp(self.read(x, positions, block, 2), block)
             x = self.sparsify(x, "resid_post_mlp")
         x = self.normed(x, "transformer.ln_f")
-        logits = x @ (embedding if self.config.get("tied_unembed") else self.weights["lm_head.weight"]).T
+        logits = (
+            x @ (embedding if self.config.get("tied_unembed") else self.weights["lm_head.weight"]).T
+        )
         if self.config.get("enable_bigram_table"):
             logits = logits + self.weights["bigram_table"][tokens]
         if "final_logits_bias" in self.weights:

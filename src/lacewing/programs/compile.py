@@ -122,9 +122,7 @@ class _Compiler:
                 found[site] = weight - gone, bias + gone @ self.ablation_values[f"{layer}.{source}"]
         return found
 
-    def _read(
-        self, layer: int, site: str, gain: np.ndarray, position_gain: Tensor | None
-    ) -> None:
+    def _read(self, layer: int, site: str, gain: np.ndarray, position_gain: Tensor | None) -> None:
         key, positions = f"{layer}.{site}", self.positions
         if positions is not None and position_gain is not None:
             positions = positions * _array(position_gain)

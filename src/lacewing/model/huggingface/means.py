@@ -33,14 +33,26 @@ TOGETHER = 4
 
 @torch.no_grad()
 def means_of(
-    network: Network, tokenizer: Tokenizer, corpus: str, *, quiet: bool = False
+    network: Network,
+    tokenizer: Tokenizer,
+    corpus: str,
+    *,
+    size: int | None = None,
+    quiet: bool = False,
 ) -> tuple[dict[str, Tensor], float]:
     """The mean of every site over training windows, and nats per token on validation windows.
+
+    Args:
+        network: The model.
+        tokenizer: Its tokenizer.
+        corpus: As `Corpus.parse` reads it.
+        size: Tokens of a window; by default the model's context.
+        quiet: No bar.
 
     Raises:
         DataError: the corpus has no file that fills a window.
     """
-    size = network.config.context
+    size = size or network.config.context
     text = _windows(tokenizer, corpus, "train", size, WINDOWS)
     held_out = _windows(tokenizer, corpus, "validation", size, HELD_OUT)
     sums = {key: torch.zeros(width) for key, width in site_widths(network.config).items()}
@@ -67,9 +79,7 @@ def means_of(
     return means, float(torch.stack(losses).mean())
 
 
-def _windows(
-    tokenizer: Tokenizer, corpus: str, split: Split, size: int, count: int
-) -> Tensor:
+def _windows(tokenizer: Tokenizer, corpus: str, split: Split, size: int, count: int) -> Tensor:
     """Windows [sequence token] of files of a split, and where there is prose, as many of that."""
     documents = [d.text for d in Corpus.parse(corpus).documents(split) if len(d.text) > 2 * size]
     generator = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""Doors: models, tokenizers and circuits of others in, ours out."""

@@ -1,0 +1,1 @@
+"""The release of openai/circuit_sparsity: models, tokenizer, circuits. Not yet tried on a real one."""
