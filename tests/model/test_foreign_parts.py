@@ -1,4 +1,4 @@
-"""Parts that only models of others have: added positions, position gains, residual AbsTopK, ReLU."""
+"""Parts that only models of others have: added positions, gains, residual AbsTopK, ReLU."""
 
 import dataclasses
 import json

@@ -5,7 +5,6 @@ plain value stops the reading. Tensors are then looked at before anybody makes s
 size: a file may claim a tensor far larger than itself.
 """
 
-import pickle
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -39,12 +38,10 @@ def read_pickled(path: Path) -> Any:
     except MemoryError as error:
         raise ArtifactError(f"{path} does not fit into memory") from error
     except Exception as error:  # unpickling raises whatever a damaged file leads to
-        why = (
-            "it is damaged, or holds more than tensors and plain values; nothing of it was run"
-            if isinstance(error, pickle.UnpicklingError)
-            else "it is cut short, damaged or no file of torch.save"
-        )
-        raise ArtifactError(f"{path} cannot be read: {why}") from error
+        raise ArtifactError(
+            f"{path} cannot be read: it is damaged, no file of torch.save, or holds more than "
+            "tensors and plain values; nothing in it was run"
+        ) from error
 
 
 def state_dict(path: Path, prefix: str = "") -> dict[str, Tensor]:

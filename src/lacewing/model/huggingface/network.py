@@ -151,9 +151,7 @@ class HuggingFaceNetwork(nn.Module):
         found = {}
         for site, names in self.layout.maps.items():
             biases = [
-                bias.detach()
-                for name in names
-                if (bias := self._part(layer, name).bias) is not None
+                bias.detach() for name in names if (bias := self._part(layer, name).bias) is not None
             ]
             if biases:
                 tap = self.layout.taps[site]

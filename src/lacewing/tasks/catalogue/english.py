@@ -90,7 +90,9 @@ def indirect_object(random: Random) -> Draft:
     place, thing = random.choice(PLACES), random.choice(THINGS)
     start = f"When {one} and {other} went to the {place},"
     end = f"gave a {thing} to"
-    return Draft(f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}"))
+    return Draft(
+        f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}")
+    )
 
 
 @template()
