@@ -29,10 +29,10 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  protocol  sites  families  layers  compact  transformer  weights  hooks
-               generate  registry  store
+model/         shipped  config  protocol  sites  families  layers  compact  transformer  weights
+               hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
-               huggingface/means  huggingface/load
+               huggingface/own  huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
 tasks/         pair  source  text  task  templates  fit  selection  batch  scoring
@@ -57,6 +57,12 @@ verification/  finding  kept  evidence  random_circuits  short
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 attacks/       material  state  edits  search  attack
+interop/       pickled  settings  save
+               openai/  openai/config  openai/weights  openai/tokenizer  openai/model
+               openai/circuit
+               sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
+               huggingface/modeling_lacewing  huggingface/card  huggingface/export  huggingface/
+               transformer_lens
 comparison
 sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
@@ -68,7 +74,7 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                state  frontier  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  findings  corpus  train  models  tasks  prune  verify
-               program  attack  compare  sweep  report  demo  view  app
+               program  attack  compare  sweep  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

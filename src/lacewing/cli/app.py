@@ -23,6 +23,8 @@ from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
 from lacewing.cli.flags import with_one_task_flag
+from lacewing.cli.exporting import Export
+from lacewing.cli.importing import Import
 from lacewing.cli.machine import settle
 from lacewing.cli.models import Models
 from lacewing.cli.program import Program
@@ -47,6 +49,8 @@ VERBS: dict[str, Any] = {
     "compare": Compare,
     "sweep": Sweep,
     "report": Report,
+    "import": Import,
+    "export": Export,
     "demo": Demo,
     "view": View,
 }

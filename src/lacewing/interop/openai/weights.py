@@ -20,15 +20,10 @@ from torch import Tensor
 from lacewing.interop.openai.config import Released
 from lacewing.interop.pickled import checked, state_dict
 from lacewing.model.config import ModelConfig
+from lacewing.model.huggingface.own import BIAS, names_of
 from lacewing.model.transformer import Transformer
 
 WEIGHTS = "final_model.pt"
-BIAS, TABLE = "final_logits_bias", "bigram_table"
-PARTS = {"attn.c_attn": "c_attn", "attn.c_proj": "attn_proj"} | {
-    "mlp.c_fc": "c_fc",
-    "mlp.c_proj": "mlp_proj",
-}
-"""The linear maps of a block."""
 
 
 def read_network(path: Path, released: Released) -> Transformer:
@@ -52,35 +47,6 @@ def read_network(path: Path, released: Released) -> Transformer:
     if released.tied:
         taken["lm_head.weight"] = taken["transformer.wte.weight"].clone()
     return fill(released.model, {names[name]: tensor for name, tensor in taken.items()})
-
-
-def names_of(model: ModelConfig, root: str, block: str, sink: str = "attn_imp") -> dict[str, str]:
-    """Every name a model's file may have, and ours.
-
-    Args:
-        model: Its configuration.
-        root: What stands before the names of the embeddings and the last norm.
-        block: The same of a block, `{}` for its number.
-        sink: What stands before the name of the sink's logits.
-    """
-    names = {f"{root}{n}.weight": f"{n}.weight" for n in ("wte", "ln_f")}
-    names["lm_head.weight"] = "lm_head.weight"
-    if model.added_positions or model.d_position:
-        names[f"{root}wpe.weight"] = "wpe.weight"
-    for layer in range(model.n_layer):
-        here, ours = block.format(layer), f"blocks.{layer}."
-        names |= {f"{here}{n}.weight": f"{ours}{n}.weight" for n in ("ln_1", "ln_2")}
-        for part, name in PARTS.items():
-            names |= {f"{here}{part}.{kind}": f"{ours}{name}.{kind}" for kind in ("weight", "bias")}
-        if model.position_gains:
-            names |= {f"{here}{n}.weight": f"{ours}{n}" for n in ("ln_p1", "ln_p2")}
-        if model.sinks:
-            names[f"{here}attn.{sink}.sink_logit"] = f"{ours}sink"
-    if model.bigram:
-        names[TABLE] = "bigram"
-    if model.output_bias:
-        names[BIAS] = "output_bias"
-    return names
 
 
 def fill(model: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
