@@ -9,7 +9,8 @@ The adapter is registered in the entry-point group `transformer_lens.architectur
 alone `build_bridge_from_module` finds it; `boot_transformers` of 4.3.0 asks its own list first and
 refuses every architecture from outside, whatever is registered.
 
-Every hook sees the value after AbsTopK, except those named for what comes before it. The model runs
+Hooks of sites see the value after AbsTopK, heads side by side. Older names (`hook_post`, `hook_q`,
+`hook_pattern`, `hook_resid_pre`, ...) are there too; `hook_pre` is what GELU gets. The model runs
 its own forward pass: sinks, AbsTopK and the bigram table are all in it.
 """
 
@@ -45,6 +46,12 @@ HOOKS: Mapping[str, str] = {
 }
 """Our sites and the hooks of a block; the last residual stream is `ln_final.hook_in`."""
 
+RESIDUAL = (
+    *("hook_resid_pre", "hook_resid_mid", "hook_resid_post"),
+    *("hook_attn_out", "hook_mlp_out"),
+)
+"""Names of a block's hooks in older versions that mean the same here."""
+
 
 class LacewingArchitectureAdapter(ArchitectureAdapter):
     """Where TransformerLens finds the parts of a `LacewingForCausalLM`."""
@@ -70,6 +77,10 @@ class LacewingArchitectureAdapter(ArchitectureAdapter):
                 "pattern": LinearBridge("pattern"),
                 "o": LinearBridge("c_proj"),
             },
+            hook_alias_overrides={
+                **{f"hook_{name}": f"{name}.hook_out" for name in ("q", "k", "v", "pattern")},
+                "hook_z": "o.hook_in",
+            },
         )
         mlp = GeneralizedComponent(
             "mlp",
@@ -78,13 +89,19 @@ class LacewingArchitectureAdapter(ArchitectureAdapter):
                 "in": LinearBridge("c_fc"),
                 "out": LinearBridge("c_proj"),
             },
+            hook_alias_overrides={"hook_pre": "in.hook_out", "hook_post": "out.hook_in"},
         )
         norms = {name: GeneralizedComponent(of) for name, of in (("ln1", "ln_1"), ("ln2", "ln_2"))}
+        blocks = BlockBridge(
+            name="transformer.h", submodules={**norms, "attn": attention, "mlp": mlp}
+        )
+        # Inputs of their own for queries, keys and values are not there to be edited.
+        blocks.hook_aliases = {
+            name: hook for name, hook in BlockBridge.hook_aliases.items() if name in RESIDUAL
+        }
         self.component_mapping = {
             "embed": EmbeddingBridge(name="transformer.wte"),
-            "blocks": BlockBridge(
-                name="transformer.h", submodules={**norms, "attn": attention, "mlp": mlp}
-            ),
+            "blocks": blocks,
             "ln_final": GeneralizedComponent("transformer.ln_f"),
             "unembed": UnembeddingBridge(name="lm_head"),
         }
