@@ -30,7 +30,7 @@ sys.modules["lacewing"] = None
 import json, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
-words = AutoTokenizer.from_pretrained(sys.argv[1])
+words = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
 with torch.no_grad():
     logits = model(torch.arange(12)[None]).logits
 made = model.generate(**words("abc", return_tensors="pt"), max_new_tokens=4, do_sample=False)

@@ -32,7 +32,7 @@ def card(model: Model) -> str:
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
         "",
         'model = AutoModelForCausalLM.from_pretrained("THIS", trust_remote_code=True)',
-        'tokenizer = AutoTokenizer.from_pretrained("THIS")',
+        'tokenizer = AutoTokenizer.from_pretrained("THIS", trust_remote_code=True)',
         "```",
         "",
         "With lacewing installed, `import lacewing.interop.huggingface` instead of "
