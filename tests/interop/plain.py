@@ -1,8 +1,9 @@
 """A second reader of OpenAI's release, in plain torch, that shares no line with lacewing's.
 
-It was written from the description of the architecture alone (paper 2.1 and A.1 and the notes on the published
-code), before the loader and without a look at it, so that the two can only agree by being right. It takes the
-names and shapes of the release's own state dict, loops where a loop is clearest, and is as slow as that.
+It was written from the description of the architecture alone (paper 2.1 and A.1 and the notes on
+the published code), before the loader and without a look at it, so that the two can only agree by
+being right. It takes the names and shapes of the release's own state dict, loops where a loop is
+clearest, and is as slow as that.
 """
 
 import math
@@ -28,7 +29,7 @@ def norm(x: Tensor, gain: Tensor, bias: Tensor | None, rms: bool) -> Tensor:
 
 
 class Plain:
-    """The published network over `config` (the JSON, with old names resolved by hand) and its `weights`."""
+    """The published network over `config`, the JSON with old names resolved by hand."""
 
     def __init__(self, config: dict[str, Any], weights: dict[str, Tensor]) -> None:
         self.config, self.weights = config, weights
@@ -52,7 +53,7 @@ class Plain:
         return norm(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"), rms)
 
     def read(self, residual: Tensor, positions: Tensor, block: str, which: int) -> Tensor:
-        """What a sublayer reads: the normed residual and, beside it, the normed position channels if any."""
+        """What a sublayer reads: the normed residual and the normed positions beside it, if any."""
         x = self.normed(residual, f"{block}.ln_{which}")
         if self.config.get("d_pos_emb") is not None:
             beside = self.normed(positions, f"{block}.ln_p{which}").expand(*x.shape[:-1], -1)
@@ -60,7 +61,7 @@ class Plain:
         return self.sparsify(x, "attn_in" if which == 1 else "mlp_in")
 
     def attention(self, x: Tensor, block: str) -> Tensor:
-        """Causal attention, head by head and query by query, the sink a further term of the denominator."""
+        """Causal attention, head by head, query by query; the sink joins the denominator."""
         heads, width = self.config["n_head"], self.config["d_head"]
         parts = self.linear(x, f"{block}.attn.c_attn").split(heads * width, dim=-1)
         q, k, v = (

@@ -109,7 +109,9 @@ def weights(
         maps = {"attn.c_attn": (3 * d, read), "attn.c_proj": (d, d)}
         maps |= {"mlp.c_fc": (mlp, read), "mlp.c_proj": (d, mlp)}
         for name, shape in maps.items():
-            found[f"{here}.{name}.weight"] = draw(*shape) * (torch.rand(shape, generator=generator) < 0.5)
+            found[f"{here}.{name}.weight"] = draw(*shape) * (
+                torch.rand(shape, generator=generator) < 0.5
+            )
             if config["bias"]:
                 found[f"{here}.{name}.bias"] = draw(shape[0])
         if config.get("sink"):

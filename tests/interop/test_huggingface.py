@@ -16,12 +16,12 @@ from lacewing.model.transformer import Transformer
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from release import made, write_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lacewing.interop.huggingface import LacewingForCausalLM, save_pretrained, to_huggingface
 from lacewing.interop.openai.config import read_config
 from lacewing.interop.openai.weights import read_network
-from release import made, write_model
 
 VARIANTS = ("yolo2", "sweep", "dense", "output bias and sinks", "residual", "relu", "no table")
 WITHOUT = """
@@ -149,4 +149,3 @@ def test_a_folder_with_something_in_it_stays(busy: Model, tmp_path: Path) -> Non
     with pytest.raises(ArtifactError, match="exists already"):
         save_pretrained(busy, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
-

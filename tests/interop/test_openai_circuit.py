@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plain import Plain
+from release import made, write_model, write_tokenizer
 
 import lacewing
 from lacewing.circuit.circuit import Circuit
@@ -14,8 +16,6 @@ from lacewing.interop.openai.circuit import import_circuit
 from lacewing.interop.openai.model import import_model
 from lacewing.model.store import Model
 from lacewing.tasks.userfile import read_pairs
-from plain import Plain
-from release import made, write_model, write_tokenizer
 
 KEPT = {
     "0.attn.act_in": [3, 17],  # 17 is a position channel
@@ -155,7 +155,11 @@ def test_unknown_answers_are_asked_for(model: Model, tmp_path: Path) -> None:
         ({"circuit_data": {"0.attn.q": torch.tensor([16])}}, MismatchError, "channel 16"),
         ({"circuit_data": {"0.attn.q": torch.tensor([-1])}}, MismatchError, "of another model"),
         ({"circuit_data": {"0.attn.q": torch.ones(16).bool()}}, ArtifactError, "no list"),
-        ({"circuit_data": {"0.attn.q": torch.tensor([0.5])}}, ArtifactError, "float32 for channels"),
+        (
+            {"circuit_data": {"0.attn.q": torch.tensor([0.5])}},
+            ArtifactError,
+            "float32 for channels",
+        ),
         ({"circuit_data": torch.zeros(3)}, ArtifactError, "circuit_data is a Tensor"),
         ({"importances": {}}, ArtifactError, "no task_samples"),
         ({"importances": {"task_samples": [torch.zeros(3, 4)]}}, ArtifactError, "two halves"),

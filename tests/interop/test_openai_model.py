@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from plain import Plain
+from release import BASE, VARIANTS, made, write_model, write_tokenizer
 
 import lacewing
 from lacewing.errors import ArtifactError
 from lacewing.interop.openai.config import CONFIG, read_config
 from lacewing.interop.openai.model import import_model
 from lacewing.interop.openai.weights import WEIGHTS, read_network
-from plain import Plain
-from release import BASE, VARIANTS, made, write_model, write_tokenizer
 
 
 def read(folder: Path) -> Any:

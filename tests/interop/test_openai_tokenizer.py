@@ -5,10 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
+from release import write_tokenizer
 
 from lacewing.errors import ArtifactError
 from lacewing.interop.openai.tokenizer import PATTERN, converted, read_tokenizer
-from release import write_tokenizer
 
 MERGES = (
     ("Ġ", "Ġ"),

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from plain import Plain
+from release import BASE, EIGHT, weights
 
 import lacewing
 import micro
@@ -15,8 +17,6 @@ from lacewing.errors import ArtifactError, ConfigError, MismatchError
 from lacewing.interop.sparse_pretrain.circuit import import_circuit
 from lacewing.interop.sparse_pretrain.model import import_model, read_config, read_network
 from lacewing.model.store import Model
-from plain import Plain
-from release import BASE, EIGHT, weights
 
 TEN = EIGHT + ",resid_mid,resid_pre"
 SHAPE: dict[str, Any] = {
@@ -37,7 +37,9 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def repository(folder: Path, sites: str | None = EIGHT, bridges: bool = False, **changes: Any) -> Any:
+def repository(
+    folder: Path, sites: str | None = EIGHT, bridges: bool = False, **changes: Any
+) -> Any:
     """Files as its uploaders write them; returns the second reader of the same weights."""
     folder.mkdir(parents=True, exist_ok=True)
     said = {

@@ -27,7 +27,9 @@ def test_every_shared_hook_agrees(busy: Model) -> None:
     final = cache["ln_final.hook_in"]
     torch.testing.assert_close(final, seen["resid_final"], atol=1e-5, rtol=1e-5)
     for old, site in (("attn.hook_q", "attn_q"), ("mlp.hook_post", "mlp_neuron")):
-        torch.testing.assert_close(cache[f"blocks.1.{old}"], seen[f"1.{site}"], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            cache[f"blocks.1.{old}"], seen[f"1.{site}"], atol=1e-5, rtol=1e-5
+        )
     residual = cache["blocks.0.hook_in"] + cache["blocks.0.attn.hook_out"]
     middle = cache["blocks.0.ln2.hook_in"]
     torch.testing.assert_close(residual, middle, atol=1e-5, rtol=1e-5)

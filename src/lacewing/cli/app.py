@@ -22,8 +22,8 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
-from lacewing.cli.flags import with_one_task_flag
 from lacewing.cli.exporting import Export
+from lacewing.cli.flags import with_one_task_flag
 from lacewing.cli.importing import Import
 from lacewing.cli.machine import settle
 from lacewing.cli.models import Models

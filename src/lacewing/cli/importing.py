@@ -69,9 +69,7 @@ class Import:
             return import_model(self.path, self.output, self.tokenizer, self.corpus)
         from lacewing.interop.sparse_pretrain import model as theirs
 
-        return theirs.import_model(
-            self.path, self.output, self.tokenizer, self.corpus, self.sites
-        )
+        return theirs.import_model(self.path, self.output, self.tokenizer, self.corpus, self.sites)
 
     def _answers(self) -> tuple[str, str] | None:
         if self.answers is None:

@@ -66,8 +66,8 @@ def state_dict(path: Path, prefix: str = "") -> dict[str, Tensor]:
     for key, value in found.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ArtifactError(
-                f"{path}: entry {str(key)!r:.80} is a {type(value).__name__}, not a tensor: this is "
-                "no state dict"
+                f"{path}: entry {str(key)!r:.80} is a {type(value).__name__}, not a tensor: "
+                "this is no state dict"
             )
         named[key] = value.detach()
     if prefix and all(key.startswith(prefix) for key in named):

@@ -8,8 +8,9 @@
 
 RMSNorm keeps zero special; embeddings are untied; every linear map but the unembedding has a bias;
 the optional positions are concatenated to what each block reads, so they can be read but never
-written (models of others may add them to the embedding instead). AbsTopK runs over the whole q, k or v vector, not per head. Each value passes its site as
-`self.sites[key](value)`, where hooks may look at it or change it. Paper section 2 and A.1.
+written (models of others may add them to the embedding instead). AbsTopK runs over the whole q, k
+or v vector, not per head. Each value passes its site as `self.sites[key](value)`, where hooks may
+look at it or change it. Paper section 2 and A.1.
 
 Axes: batch, token, channel (of a site), head, vocab.
 """

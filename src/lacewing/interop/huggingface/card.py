@@ -38,8 +38,8 @@ def card(model: Model) -> str:
         "With lacewing installed, `import lacewing.interop.huggingface` instead of "
         'trust_remote_code, and `lacewing.load("hf:THIS")` for circuits.',
         "",
-        f"Text: `{model.corpus}`. Validation loss {model.validation_loss:.4f} nats per token of its "
-        f"own tokenizer of {model.tokenizer.vocab_size:,} tokens, one run. Id `{model.id}`.",
+        f"Text: `{model.corpus}`. Validation loss {model.validation_loss:.4f} nats per token of "
+        f"its own tokenizer of {model.tokenizer.vocab_size:,} tokens, one run. Id `{model.id}`.",
         "",
         "## Nonzero share of each matrix",
         "",

@@ -67,7 +67,7 @@ class LacewingConfig(PretrainedConfig):
 
 
 class Site(nn.Module):
-    """Where nodes live: AbsTopK, the largest magnitudes of a row, or nothing where it does not act."""
+    """Where nodes live: AbsTopK keeps the largest of a row; all where it does not act."""
 
     def __init__(self, config: LacewingConfig, name: str, width: int) -> None:
         super().__init__()

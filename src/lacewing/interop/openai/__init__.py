@@ -1,1 +1,1 @@
-"""The release of openai/circuit_sparsity: models, tokenizer, circuits. Not yet tried on a real one."""
+"""The release of openai/circuit_sparsity; not yet tried on a released checkpoint."""

@@ -188,7 +188,9 @@ def _channels(value: object, width: int, where: str) -> np.ndarray:
     return channels
 
 
-def _texts(importances: Mapping[Any, Any], model: Model, file: Path) -> list[tuple[str, str] | None]:
+def _texts(
+    importances: Mapping[Any, Any], model: Model, file: Path
+) -> list[tuple[str, str] | None]:
     """The two prompts of each pair; None where its text gives other tokens than the file has.
 
     Prompts were cut from the left by tokens, so that a first token may be half of a word.
@@ -242,7 +244,9 @@ def _prompts(
     return found[swapped][1], swapped
 
 
-def _losses(importances: Mapping[Any, Any], file: Path) -> tuple[dict[str, float], dict[str, float]]:
+def _losses(
+    importances: Mapping[Any, Any], file: Path
+) -> tuple[dict[str, float], dict[str, float]]:
     """The losses as they are stored, and halved: the release sums both members of a pair."""
     stored = {}
     for name, ours in (("loss", "released_full"), ("interv_loss", "released_circuit")):
@@ -271,4 +275,3 @@ def _measured(model: Model, made: Circuit, prompts: Prompts) -> dict[str, float]
     masks = masks_of(model.network, made.nodes)
     full = ablated_loss(model, prompts, None).mean()
     return {"full": float(full), "circuit": float(ablated_loss(model, prompts, masks).mean())}
-

@@ -75,7 +75,9 @@ def read_config(folder: Path, sites: tuple[str, ...] = ()) -> tuple[ModelConfig,
     Raises:
         ArtifactError: as `import_model`.
     """
-    file = next((f for f in (folder / CONFIG, folder.parent / CONFIG) if f.is_file()), folder / CONFIG)
+    file = next(
+        (f for f in (folder / CONFIG, folder.parent / CONFIG) if f.is_file()), folder / CONFIG
+    )
     said = Settings.read(file)
     if "model_config" not in said.values:
         raise ArtifactError(f"{file} has no model_config: no model of sparse_pretrain")
@@ -120,8 +122,8 @@ def _sites(sparsity: Settings, folder: Path, given: tuple[str, ...]) -> tuple[st
         text = read_yaml(file).get("sparsity", {}).get(LOCATIONS)
     if text is None and not given:
         raise ArtifactError(
-            f"{folder} does not say where AbsTopK acts: {MORE} is not there, and {CONFIG} leaves it "
-            "out; fetch it too, or name the sites with --sites (eight or ten were used)"
+            f"{folder} does not say where AbsTopK acts: {MORE} is not there, and {CONFIG} "
+            "leaves it out; fetch it too, or name the sites with --sites (eight or ten were used)"
         )
     words = given or tuple(word.strip() for word in str(text).split(","))
     if unknown := [word for word in words if word not in SITES]:
@@ -132,6 +134,11 @@ def _sites(sparsity: Settings, folder: Path, given: tuple[str, ...]) -> tuple[st
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
+    """A YAML file of plain values; no tags are followed.
+
+    Raises:
+        ArtifactError: it is none.
+    """
     if file.stat().st_size > MOST_YAML:
         raise ArtifactError(f"{file} is too large for a configuration: damaged or foreign")
     try:
@@ -154,7 +161,9 @@ def read_network(folder: Path, model: ModelConfig, biases: bool) -> Transformer:
     Raises:
         ArtifactError: as `import_model`.
     """
-    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), folder / WEIGHTS[0])
+    file = next(
+        (folder / name for name in WEIGHTS if (folder / name).is_file()), folder / WEIGHTS[0]
+    )
     names = names_of(model, "", "blocks.{}.", sink="attn_fn.")
     found = state_dict(file)
     masks = {f"blocks.{layer}.attn.causal_mask" for layer in range(model.n_layer)}
