@@ -29,8 +29,8 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                sparse_linear  crossover
 data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
-model/         shipped  config  protocol  sites  families  layers  compact  transformer  weights
-               hooks  generate  registry  store
+model/         shipped  config  protocol  sites  families  layers  compact  transformer
+               weights  hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
                huggingface/own  huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
@@ -43,26 +43,28 @@ tasks/         pair  source  text  task  templates  fit  selection  batch  scori
 circuit/       edges  config  calibration  certificate  pairs  folder  drawing  notebook  frame
                circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  compiled  calibration  limit  run  editor  modes
+ablation/      masks  values  prefixes  compiled  live  calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       learned_calibration  reachability  selection  node_elimination  elimination  merge
                component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  edge_search  prune
-verification/  finding  kept  evidence  random_circuits  short
-               ablation_modes  complement  interchange  distribution_shift  agreement
-               natural_text  attention  two_valued  controls  stability
-               suite  verify
-programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
-               simple  program
-attacks/       material  state  edits  search  attack
-interop/       pickled  settings  save
+               mask_learning  node_search  resume  edge_search  prune
+interop/       parts  formats  foreign
+               pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model
                openai/circuit
                sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
                huggingface/modeling_lacewing  huggingface/card  huggingface/export  huggingface/
                transformer_lens
+verification/  finding  kept  evidence  random_circuits  short
+               ablation_modes  complement  interchange  distribution_shift  agreement
+               natural_text  rewrites  off_target  baselines  attention  two_valued  controls
+               alternatives  stability
+               suite  verify
+programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
+               simple  program
+attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  lock  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run

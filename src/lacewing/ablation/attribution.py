@@ -20,9 +20,9 @@ from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
-from lacewing.model.hooks import edit
-from lacewing.model.store import Model
+from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network, SiteHook
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.model.weights import weight_of, writers
 from lacewing.tasks.batch import Prompts
@@ -61,7 +61,17 @@ def node_rises(
         ablation_values: Per site key, what stands for the values of nodes that are off.
         prompts: What the loss is measured on.
     """
-    gates = {key: mask.float().requires_grad_() for key, mask in masks.items()}
+    return gated_rises(network, {k: m.float() for k, m in masks.items()}, ablation_values, prompts)
+
+
+def gated_rises(
+    network: Network,
+    gates: Mapping[str, Float[Tensor, " channel"]],
+    ablation_values: Mapping[str, Tensor],
+    prompts: Prompts,
+) -> dict[str, Float[Tensor, " channel"]]:
+    """The same where nodes are on in part: at a gate of 0.5 halfway to their ablation values."""
+    gates = {key: gate.clone().requires_grad_() for key, gate in gates.items()}
 
     def hook(key: str) -> SiteHook:
         def mixed(value: Tensor) -> Tensor:
@@ -70,9 +80,13 @@ def node_rises(
 
         return mixed
 
-    with torch.enable_grad(), edit(network, {key: hook(key) for key in gates}):
-        logits = network(prompts.tokens, at=prompts.last)
-        two_answer_loss(logits, prompts).mean().backward()  # type: ignore[no-untyped-call]
+    at_once = network.pairs_at_once(prompts.tokens.shape[1]) or len(prompts)
+    for start in range(0, len(prompts), at_once):
+        part = prompts.take(range(start, min(start + at_once, len(prompts))))
+        with torch.enable_grad(), ablate(network, {key: hook(key) for key in gates}):
+            logits = network(part.tokens, at=part.last)
+            loss = two_answer_loss(logits, part).mean() * (len(part) / len(prompts))
+            loss.backward()  # type: ignore[no-untyped-call]
     return {
         key: torch.zeros_like(gate) if gate.grad is None else -gate.grad
         for key, gate in gates.items()
@@ -146,7 +160,7 @@ def _slopes_and_moves(
 
         return hook
 
-    with torch.enable_grad(), edit(model.network, {key: keeper(key) for key in masks}):
+    with torch.enable_grad(), ablate(model.network, {key: keeper(key) for key in masks}):
         logits = model.network(prompts.tokens)
         rows = torch.arange(len(prompts.last))
         loss = two_answer_loss(logits[rows, prompts.last], prompts).mean()

@@ -7,7 +7,7 @@ from torch import Tensor
 from lacewing.ablation.masks import Masks, replacing
 from lacewing.ablation.values import AblationValues
 from lacewing.circuit.calibration import Calibration, calibrated
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network
 
 FOREIGN = 0.1
@@ -44,7 +44,7 @@ def claims(
     found = []
     edits = {} if masks is None else replacing(masks, ablation_values or {})
     for rows in torch.split(tokens, TOGETHER):
-        with edit(network, edits):
+        with ablate(network, edits):
             logits = network(rows).flatten(0, 1)
         odds = log_odds(calibrated(logits, calibration), answers)
         found.append(odds.view(rows.shape))

@@ -22,8 +22,8 @@ from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.circuit.components import Component, Edge, Node, edge_list, ends
 from lacewing.circuit.edges import edges_between
-from lacewing.model.store import Model
 from lacewing.model.protocol import Network
+from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer, own
 from lacewing.model.weights import writer, writers
 from lacewing.tasks.batch import Prompts

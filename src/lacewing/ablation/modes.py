@@ -25,7 +25,7 @@ from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.errors import DataError
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network, Norm
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
@@ -100,7 +100,7 @@ def interchanged(
     for rows in in_pieces(len(prompts)):
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
         given = sequences(prompts, giver)
-        with edit(network, resampling(network, piece, given, masks)):
+        with ablate(network, resampling(network, piece, given, masks)):
             found.append(network(piece.tokens, at=piece.last))
     return torch.cat(found)
 
@@ -163,7 +163,7 @@ def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Network) 
         piece = prompts.take(rows)
         with measured_norms(full) as scales:
             full(piece.tokens, at=piece.last)
-        with frozen_norms(model.network, scales), edit(model.network, mean):
+        with frozen_norms(model.network, scales), ablate(model.network, mean):
             found.append(model.network(piece.tokens, at=piece.last))
     return torch.cat(found)
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lacewing.kernels.abs_topk import abs_topk
+from lacewing.model.protocol import Network
 from lacewing.model.transformer import Block, Transformer
 from lacewing.tasks.batch import Prompts
 
@@ -120,7 +121,7 @@ def in_pieces(count: int) -> Iterator[range]:
 
 
 def unique_prefixes(
-    network: Transformer, prompts: Prompts, channels: Int[Tensor, " channel"] | None = None
+    network: Network, prompts: Prompts, channels: Int[Tensor, " channel"] | None = None
 ) -> list[UniquePrefixes]:
     """Prompts in pieces, for many runs: shared, and with what the first block reads.
 
@@ -130,5 +131,8 @@ def unique_prefixes(
         channels: What of its first site will run freely; by default all of it is kept.
     """
     pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
+    shared = [UniquePrefixes.of(p.tokens, p.last) for p in pieces]
+    if not isinstance(network, Transformer):  # nothing is compiled there, so no read is kept
+        return shared
     with torch.no_grad():
-        return [UniquePrefixes.of(p.tokens, p.last).keeping(network, channels) for p in pieces]
+        return [piece.keeping(network, channels) for piece in shared]

@@ -17,7 +17,7 @@ from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.circuit import Ablation
 from lacewing.errors import DataError
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -114,7 +114,7 @@ def _prefixes(prompts: Prompts) -> UniquePrefixes:
 def _masked(
     network: Network, prompts: Prompts, masks: Masks, ablation_values: Mapping[str, Tensor]
 ) -> Tensor:
-    with edit(network, replacing(masks, ablation_values)):
+    with ablate(network, replacing(masks, ablation_values)):
         return _plain(network, prompts)
 
 
@@ -122,5 +122,5 @@ def _resampled(network: Network, prompts: Prompts, rows: range, masks: Masks) ->
     piece = prompts.take(rows)
     # Donors of the whole set, not of the piece.
     donors = prompts.take([(row + 1) % len(prompts) for row in rows])
-    with edit(network, resampling(network, piece, donors, masks)):
+    with ablate(network, resampling(network, piece, donors, masks)):
         return _plain(network, piece)

@@ -12,7 +12,7 @@ from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.edges import Nodes
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -112,7 +112,7 @@ def _search(
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
-    with edit(model.network, mask.edits()):
+    with ablate(model.network, mask.edits()):
         logits = model.network(batch.tokens, at=batch.last)
     best = calibrated(logits, fit(logits.detach(), batch))
     (-two_answer_loss(best, batch).mean()).backward()  # type: ignore[no-untyped-call]

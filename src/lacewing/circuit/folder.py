@@ -22,6 +22,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, read_pairs
 from lacewing.errors import ArtifactError
 from lacewing.model.config import BLOCK_SITES
+from lacewing.model.registry import prefix_of
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import FINAL_SITE
 
@@ -87,6 +88,11 @@ def seen_from(folder: Path, source: str) -> str:
     """A model's path relative to the folder, so that model and circuit can be moved together."""
     if source.startswith(BUILTIN):
         return source
+    if prefix := prefix_of(source):
+        place = source.removeprefix(prefix)
+        if not Path(place).exists():  # a name, not a place
+            return source
+        return prefix + os.path.join(".", seen_from(folder, place))
     try:
         return Path(os.path.relpath(source, folder)).as_posix()
     except ValueError:  # another drive of Windows
@@ -95,7 +101,13 @@ def seen_from(folder: Path, source: str) -> str:
 
 def source_in(folder: Path, source: str) -> str:
     """The path that `seen_from` made relative, from here."""
-    return source if source.startswith(BUILTIN) else os.path.normpath(folder / source)
+    if source.startswith(BUILTIN):
+        return source
+    prefix = prefix_of(source)
+    place = source.removeprefix(prefix)
+    if prefix and not place.startswith("."):
+        return source
+    return prefix + os.path.normpath(folder / place)
 
 
 def _place(key: str) -> tuple[int, int, str]:

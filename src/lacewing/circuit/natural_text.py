@@ -56,5 +56,5 @@ def _windows(
     for number in range(windows):
         ids = encoded[number % len(encoded)]
         start = int(generator.integers(len(ids) - context + 1))
-        rows.append(ids[start : start + context])
+        rows.append(tokenizer.window(ids, start, context))
     return torch.tensor(rows)

@@ -42,7 +42,8 @@ class Prune:
                 f"{self.output} exists already: choose another --output; nothing was overwritten"
             )
         model = load(self.model)
-        circuit = prune(model, self.task, self.config, corpus=self.corpus)
+        half_way = self.output.with_name(f".{self.output.name}.search") if model.is_open else None
+        circuit = prune(model, self.task, self.config, corpus=self.corpus, resume=half_way)
         circuit.save(self.output)
         return _facts(model, circuit)
 

@@ -3,13 +3,19 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from lacewing.circuit.config import SEEDS
+from lacewing.circuit.config import SEEDS, PruneConfig
 from lacewing.cli.flags import Json, Model
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.verification.finding import YES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lacewing.verification.suite import Part
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,8 @@ class Verify:
     """Test whether a circuit is the mechanism: sufficient, necessary, and not by an artefact."""
 
     circuit: Path
-    """Folder of the circuit."""
+    """Folder of the circuit, or a circuit file of another tool, with --model and --task: EAP-IG,
+    auto-circuit, circuit-tracer or a list of heads, MLPs and neurons (docs/open_models.md)."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
     seed: int = 0
@@ -27,9 +34,15 @@ class Verify:
     corpus: str | None = None
     """Where prompts and text come from; by default the model's corpus."""
     task: str | None = None
-    """The circuit's task, where it is a JSONL file of pairs."""
+    """The circuit's task, where it is a JSONL file of pairs, or the circuit another tool's."""
+    target_loss: float = 0.15
+    """Task loss that a circuit of another tool has to keep, in nats."""
+    output: Path | None = None
+    """Folder that a circuit of another tool is saved in, with what was found; must not exist."""
     seeds: int = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
+    skip: tuple[str, ...] = ()
+    """Parts of the suite to leave out, such as stability and controls, which prune again."""
     minimality: bool = False
     """Only check the certificate: measure the circuit without each of its nodes and edges."""
     json: Json = False
@@ -42,6 +55,8 @@ class Verify:
         from lacewing.pruning.elimination import recertify
         from lacewing.verification.verify import verify
 
+        if self.circuit.is_file():
+            return self._foreign()
         circuit = Circuit.load(self.circuit)
         model = load(self.model or circuit.model_source)
         if self.minimality:
@@ -55,8 +70,47 @@ class Verify:
             task=self.task,
             seeds=self.seeds,
             folder=self.circuit,
+            parts=self._parts(),
         )
         found.save(self.circuit)
+        return found.as_json()
+
+    def _parts(self) -> "Mapping[str, Part]":
+        """The parts of the suite that are run."""
+        from lacewing.verification.suite import parts_without
+
+        return parts_without(self.skip)
+
+    def _foreign(self) -> dict[str, Any]:
+        """Verify a circuit of another tool."""
+        from lacewing.interop.foreign import foreign_circuit
+        from lacewing.model.store import load
+        from lacewing.verification.verify import verify
+
+        if not self.model or not self.task:
+            raise ConfigError(
+                f"{self.circuit} is a file of another tool: say with --model and --task which "
+                "model it was found in, and for what"
+            )
+        if self.output and self.output.exists():
+            raise ArtifactError(f"{self.output} exists already: choose another --output")
+        model = load(self.model)
+        config = PruneConfig(target_loss=self.target_loss, seed=self.seed)
+        circuit = foreign_circuit(self.circuit, model, self.task, config, corpus=self.corpus)
+        if self.output:
+            circuit.save(self.output)
+        asked = {"quick": self.quick, "seed": self.seed, "seeds": self.seeds}
+        found = verify(
+            model,
+            circuit,
+            corpus=self.corpus,
+            task=self.task,
+            folder=self.output,
+            parts=self._parts(),
+            **asked,
+        )
+        if self.output:
+            found.save(self.output)
         return found.as_json()
 
     @staticmethod

@@ -121,6 +121,10 @@ class Tokenizer:
             list(e.ids) for e in self._inner.encode_batch(list(texts), add_special_tokens=False)
         ]
 
+    def window(self, ids: Sequence[int], start: int, size: int) -> list[int]:
+        """Some tokens out of the middle of a text, as a model reads them."""
+        return list(ids[start : start + size])
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some tokens."""
         return str(self._inner.decode(list(ids), skip_special_tokens=False))

@@ -1,7 +1,7 @@
 """Which matrix reads one site and writes the next: the names of a block's edges, for every model.
 
-    attn_in -> attn_q, attn_k, attn_v     attn_v -> attn_out
-    mlp_in -> mlp_neuron                  mlp_neuron -> mlp_out
+attn_in -> attn_q, attn_k, attn_v     attn_v -> attn_out
+mlp_in -> mlp_neuron                  mlp_neuron -> mlp_out
 """
 
 from collections.abc import Mapping

@@ -12,8 +12,9 @@ an edit that works in place would change what was seen: return a new tensor inst
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+import torch
 from torch import Tensor
 
 from lacewing.errors import DataError
@@ -41,6 +42,19 @@ def edit(network: Network, edits: Mapping[str, SiteHook]) -> Iterator[None]:
     finally:
         for key, hook in edits.items():
             network.hooks[key].remove(hook)
+
+
+def ablate(network: Network, edits: Mapping[str, SiteHook]) -> AbstractContextManager[None]:
+    """As `edit`, but the tokens that a network spares keep their values (see `protocol`)."""
+    spared = network.spared
+
+    def sparing(hook: SiteHook) -> SiteHook:
+        def passed(value: Tensor) -> Tensor:
+            return torch.cat([value[:, :spared], hook(value)[:, spared:].to(value.dtype)], dim=1)
+
+        return passed
+
+    return edit(network, {k: sparing(h) for k, h in edits.items()} if spared else edits)
 
 
 @contextmanager

@@ -89,6 +89,10 @@ class Network(Protocol):
     def __call__(self, tokens: Tensor, at: Tensor | None = None) -> Tensor:
         """Next-token logits in nats, [batch token vocab], or with `at`, [batch vocab]."""
 
+    @property
+    def spared(self) -> int:
+        """Tokens at the beginning that say nothing, which no ablation touches."""
+
     def joined(self, layer: int) -> Mapping[str, Tensor]:
         """For every written site of a block, [destination, source]: whether a weight joins them."""
 
@@ -114,6 +118,9 @@ class Network(Protocol):
 
     def norms(self) -> Mapping[str, Norm]:
         """The norms by name."""
+
+    def pairs_at_once(self, tokens: int) -> int | None:
+        """Pairs of so many tokens each whose backward pass fits; none where all do."""
 
     def modules(self) -> object:
         """Its parts, as torch has them."""

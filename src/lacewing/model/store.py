@@ -55,6 +55,11 @@ class Model:
     name: str = ""
     """What it is called in tables, where that is more than its source."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was made elsewhere; what takes long there can be interrupted."""
+        return not isinstance(self.network, Transformer)
+
     def __repr__(self) -> str:
         """One line: where it is from, its shape and its id."""
         config = self.network.config

@@ -199,6 +199,11 @@ class Transformer(nn.Module):
             raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")
         return self.wpe.weight[:length]
 
+    @property
+    def spared(self) -> int:
+        """No token is spared: texts begin as they begin."""
+        return 0
+
     def joined(self, layer: int) -> dict[str, Tensor]:
         """For every written site of a block, [destination, source]: whether a weight joins them."""
         written = writers(self.blocks[layer])
@@ -233,6 +238,9 @@ class Transformer(nn.Module):
             column = sink.expand(len(scores), 1)
             found[layer, number] = torch.cat([scores, column], dim=1).softmax(1)
         return found
+
+    def pairs_at_once(self, tokens: int) -> None:
+        """All pairs of a batch go through together."""
 
     def norms(self) -> dict[str, Norm]:
         """The norms by name."""

@@ -24,7 +24,7 @@ from lacewing.errors import MismatchError
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
-from lacewing.model.transformer import Block, Transformer
+from lacewing.model.transformer import Block, Transformer, own
 from lacewing.model.weights import writers
 from lacewing.programs.heads import Heads
 from lacewing.programs.lines import (
@@ -56,7 +56,8 @@ def compile_plan(model: Model, circuit: Circuit) -> Plan:
     circuit.check(model)
     ablation_values = constants_of(model, circuit)
     arrays = {key: _array(values) for key, values in ablation_values.items()}
-    return _Compiler(model.network, circuit, arrays).plan()
+    network = own(model.network, "a program of a circuit")
+    return _Compiler(network, circuit, arrays).plan()
 
 
 class _Compiler:

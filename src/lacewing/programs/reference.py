@@ -5,14 +5,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.editor import cut_network
+from lacewing.ablation.live import live_circuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import AblationValues, ablation_values_of
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 
 PIECE = 128
@@ -31,8 +32,10 @@ class Reference:
         """
         circuit.check(model)
         self.circuit, self.ablation_values = circuit, constants_of(model, circuit)
-        network = cut_network(model.network, circuit, self.ablation_values)
-        self.live = CompiledCircuit(network, masks_of(network, circuit.nodes), self.ablation_values)
+        network = model.network
+        if isinstance(network, Transformer):
+            network = cut_network(network, circuit, self.ablation_values)
+        self.live = live_circuit(network, masks_of(network, circuit.nodes), self.ablation_values)
 
     @torch.inference_mode()
     def logits(self, prompts: Prompts) -> Float[Tensor, "sequence vocab"]:

@@ -1,6 +1,7 @@
 """How masks are learned: the price of what is kept, gradients of a batch, and steps along them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -16,6 +17,39 @@ def penalty_at(config: PruneConfig, step: int) -> float:
     """The cost of a kept node at a step: geometric from `penalty_from` to `penalty_to`."""
     way = step / max(1, config.steps - 1)
     return float(config.penalty_from * (config.penalty_to / config.penalty_from) ** way)
+
+
+RISE = 1.12
+"""By what a pressure grows in a step while the loss is low; it falls twice as fast while it is
+high."""
+MEMORY = 0.7
+"""Share of a running loss that stays after a step."""
+STILL = 2e-5
+"""Epsilon of the optimizer of a mask under pressure: gradients that are smaller hardly move it."""
+
+
+@dataclass
+class Pressure:
+    """The cost of a node where no path of costs is known: it follows the loss.
+
+    In models of a hundred thousand nodes a fixed path either loses the task or ends too early. Here
+    the cost rises while the running loss is below half of the target and falls while it is above.
+    """
+
+    target: float
+    """Task loss to reach, nats."""
+    cost: float
+    """Of a kept node."""
+    running: float = 0.0
+    """Mean of the last losses, nats."""
+
+    def follow(self, loss: float) -> None:
+        """Take the loss of one more step into account."""
+        self.running = MEMORY * self.running + (1 - MEMORY) * loss
+        if self.running < self.target / 2:
+            self.cost *= RISE
+        elif self.running > self.target:
+            self.cost /= RISE**2
 
 
 def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:
@@ -48,19 +82,46 @@ def gradients(
     """
     random = generator or torch.default_generator
     calibrations = calibrations or [None] * len(masks)
+    at_once = network.pairs_at_once(max(batch.tokens.shape[1] for batch in batches))
+    if at_once and len(batches) == 1 and len(batches[0]) > at_once:
+        price = (penalties[0] * masks[0].count(),)
+        torch.stack(price).sum().backward()  # type: ignore[no-untyped-call]
+        return [_in_parts(network, masks, batches[0], at_once, calibrations, asked, random, inputs)]
     task_losses = losses(asked, Turn(network, masks, batches, calibrations, inputs, random))
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
     return [float(loss.detach()) for loss in task_losses]
 
 
-def mask_optimizer(mask: Mask, config: PruneConfig) -> torch.optim.Optimizer:
+def _in_parts(
+    network: Network,
+    masks: Sequence[NodeMask],
+    batch: Prompts,
+    at_once: int,
+    calibrations: Sequence[LearnedCalibration | None],
+    asked: Asked,
+    random: torch.Generator,
+    inputs: Sequence[RobustInputs],
+) -> float:
+    """Gradients of one batch some pairs at a time: the same sums, in less memory."""
+    total = 0.0
+    for start in range(0, len(batch), at_once):
+        part = batch.take(range(start, min(start + at_once, len(batch))))
+        turn = Turn(network, masks, [part], calibrations, inputs, random)
+        loss = losses(asked, turn)[0] * (len(part) / len(batch))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    return total
+
+
+def mask_optimizer(mask: Mask, config: PruneConfig, epsilon: float = 1e-8) -> torch.optim.Optimizer:
     """What moves a mask's tau."""
     return torch.optim.AdamW(
         [mask.tau],
         lr=config.learning_rate,
         betas=(0.9, config.beta2),
         weight_decay=config.weight_decay,
+        eps=epsilon,
     )
 
 

@@ -22,7 +22,15 @@ from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.learned_calibration import LearnedCalibration
-from lacewing.pruning.mask_learning import drawn, follow, gradients, mask_optimizer, penalty_at
+from lacewing.pruning.mask_learning import (
+    STILL,
+    Pressure,
+    drawn,
+    follow,
+    gradients,
+    mask_optimizer,
+    penalty_at,
+)
 from lacewing.pruning.node_elimination import eliminate_nodes
 from lacewing.pruning.robust.adversary import Adversary
 from lacewing.pruning.robust.constraints import RobustTarget
@@ -63,7 +71,8 @@ class Search:
         self.began, self.step = time.monotonic(), 0
         self.mask = _start(model, wanted)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.optimizer = mask_optimizer(self.mask, config)
+        self.pressure = Pressure(config.chosen_at, config.penalty_from) if model.is_open else None
+        self.optimizer = mask_optimizer(self.mask, config, STILL if model.is_open else 1e-8)
         vocab = model.network.config.vocab_size
         self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
         calibrated = self.constraints if config.calibrate else ()
@@ -91,6 +100,13 @@ class Search:
             return cls(model, number, wanted, sets)
         except DataError as error:  # such as: no text outside the task
             return error
+
+    @property
+    def penalty(self) -> float:
+        """The cost of a kept node in the next step."""
+        if self.pressure:
+            return self.pressure.cost
+        return penalty_at(self.wanted.config, self.step)
 
     @property
     def ended(self) -> bool:
@@ -265,12 +281,16 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
     for asked in dict.fromkeys(search.asked for search in searches):
         alike = [search for search in searches if search.asked == asked]
         batches = [search.draw() for search in alike]
-        penalties = [penalty_at(search.wanted.config, search.step) for search in alike]
+        penalties = [search.penalty for search in alike]
         masks, calibrations = [s.mask for s in alike], [s.calibration for s in alike]
         random, inputs = alike[0].generator, [s.inputs for s in alike if s.inputs]
-        reached += gradients(
+        found = gradients(
             model.network, masks, batches, penalties, calibrations, asked, random, inputs
         )
+        for search, loss in zip(alike, found, strict=True):
+            if search.pressure:
+                search.pressure.follow(loss)
+        reached += found
     for search in searches:
         search.learn(model)
     on = ", ".join(str(int((s.mask.tau > 0).sum())) for s in searches)

@@ -15,6 +15,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.masks import Masks, nodes_of
@@ -26,10 +27,12 @@ from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
+from lacewing.model.transformer import Transformer, own
 from lacewing.progress import progress
 from lacewing.pruning.edge_search import fewest_edges
 from lacewing.pruning.elimination import measured, minimise
 from lacewing.pruning.node_search import Search, Wanted, step_together
+from lacewing.pruning.resume import Resume
 from lacewing.pruning.selection import Selection
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
@@ -46,6 +49,7 @@ def prune(
     *,
     sets: PromptSets | None = None,
     corpus: str | None = None,
+    resume: Path | None = None,
     quiet: bool = False,
 ) -> Circuit:
     """Find a small circuit for a task.
@@ -56,6 +60,8 @@ def prune(
         config: Target loss, seed and search; defaults suit small models.
         sets: The prompts, where they are already made; by default from the corpus.
         corpus: Where prompts come from; by default the model's corpus.
+        resume: A folder for this search, from which it goes on after an interruption; it is gone
+            when the circuit is found.
         quiet: Report no progress.
 
     Returns:
@@ -68,7 +74,7 @@ def prune(
     """
     task, config = get(task) if isinstance(task, str) else task, config or PruneConfig()
     sets = sets or prompt_sets(model, task, config, corpus)
-    (found,) = prune_many(model, [Wanted(task, config, sets)], quiet=quiet)
+    (found,) = prune_many(model, [Wanted(task, config, sets)], resume=resume, quiet=quiet)
     if isinstance(found, DataError):
         raise found
     return found
@@ -79,6 +85,7 @@ def prune_many(
     wanted: Sequence[Wanted],
     *,
     done: Callable[[int, Circuit], None] | None = None,
+    resume: Path | None = None,
     quiet: bool = False,
 ) -> list[Circuit | DataError]:
     """Find many circuits of one model: tasks, seeds, targets; some are always searched together.
@@ -90,6 +97,7 @@ def prune_many(
         model: The model; its weights are only read.
         wanted: What to find.
         done: Called with the place in `wanted` of every circuit as soon as it is found, to keep it.
+        resume: A folder for the only search, from which it goes on after an interruption.
         quiet: Report no progress.
 
     Returns:
@@ -102,7 +110,10 @@ def prune_many(
         if done and isinstance(found, Circuit):
             done(number, found)
 
-    for search, found in _searched(model, wanted, quiet):
+    for one in wanted if not isinstance(model.network, Transformer) else ():
+        if one.config.prunes_edges:
+            own(model.network, "pruning edges")
+    for search, found in _searched(model, wanted, resume, quiet):
         if isinstance(search, Search) and isinstance(found, Circuit):
             if search.wanted.config.minimal:
                 found = _minimal(model, found, search.sets, quiet)
@@ -113,35 +124,44 @@ def prune_many(
 
 
 def _searched(
-    model: Model, wanted: Sequence[Wanted], quiet: bool
+    model: Model, wanted: Sequence[Wanted], resume: Path | None, quiet: bool
 ) -> Iterator[tuple[Search | int, Circuit | DataError]]:
     """Every search as it ends, with what it found; the number of one that could not begin."""
     waiting = list(enumerate(wanted))
     running: list[Search] = []
     total = sum(one.config.steps for one in wanted)
+    at_once = AT_ONCE if isinstance(model.network, Transformer) else 1
+    kept: Resume | None = None
     with progress(_title(wanted), total, "steps", not quiet) as bar:
         walked = 0
         while waiting or running:
             ended: list[tuple[Search | int, Circuit | DataError]] = []
             with sparse_products(model.network):
-                while waiting and len(running) < AT_ONCE:
+                while waiting and len(running) < at_once:
                     number, one = waiting.pop(0)
                     search = Search.begin(model, number, one)
                     if isinstance(search, Search):
                         running.append(search)
+                        kept = Resume(resume, model, search) if resume else None
+                        walked += search.step
                     else:
                         walked += one.config.steps
                         ended.append((number, search))
                 while running and not ended:
-                    told = step_together(model, running)
-                    walked += len(running)
-                    bar.update(min(walked, total), told)
+                    if not running[0].ended:  # one that goes on may have been at its end
+                        told = step_together(model, running)
+                        walked += len(running)
+                        bar.update(min(walked, total), told)
+                    if kept:
+                        kept.at_times()
                     for search in [s for s in running if s.ended]:
                         running.remove(search)
                         # Said at times, not at each selection that is tried.
                         say = partial(bar.update, min(walked, total - 1))
                         ended.append((search, _finish(model, search, say)))
             yield from ended
+            if kept and ended:
+                kept.done()
 
 
 def _title(wanted: Sequence[Wanted]) -> str:

@@ -51,8 +51,8 @@ EVERYDAY = (
     everyday.isinstance_len,
 )
 CATALOGUES: dict[str, tuple[Task, ...]] = {"paper": PAPER, "everyday": EVERYDAY, "english": ENGLISH}
-"""Tasks that come with lacewing: the paper's twenty, fifteen decisions of everyday Python, and seven
-of English."""
+"""Tasks that come with lacewing: the paper's twenty, fifteen decisions of everyday Python, and
+seven of English."""
 _defined: dict[str, Task] = {}
 
 

@@ -52,8 +52,8 @@ class Task:
     answers: tuple[tuple[str, str], ...] = ()
     """Acceptable answers of (clean, corrupted), best first; empty: each draft brings its own."""
     origin: Origin = "natural"
-    """Real code cut at the decision point, lines composed in real code, both, sentences of templates,
-    or a user's own."""
+    """Real code cut at the decision point, lines composed in real code, both, sentences of
+    templates, or a user's own."""
     description: str = ""
     """One line: what is predicted."""
     partial: bool = False

@@ -13,6 +13,7 @@ from lacewing.data import batches
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.model.hooks import edit
+from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -79,27 +80,27 @@ def text_bits_per_byte(model: Model, corpus: Corpus, tokens: int = 200_000) -> f
 
 @torch.no_grad()
 def site_means(
-    network: Transformer, sequences: Int[Tensor, "sequence token"]
+    network: Network, sequences: Int[Tensor, "sequence token"]
 ) -> dict[str, Float[Tensor, " channel"]]:
     """Mean of every site over all tokens of some pretraining text, for ablation (paper A.5)."""
     with summing(network) as sums:
         for piece in torch.split(sequences, PIECE):
-            network(piece[:, :-1].to(network.lm_head.weight.device))
-    count = sequences[:, 1:].numel()
+            network(piece[:, :-1].to(network.embedding().device))
+    count = sequences[:, 1 + network.spared :].numel()
     return {key: (total / count).float().cpu() for key, total in sums.items()}
 
 
 @contextmanager
-def summing(network: Transformer) -> Iterator[dict[str, Tensor]]:
+def summing(network: Network) -> Iterator[dict[str, Tensor]]:
     """Add up each site's values over all batches and tokens, in float64, while the block runs."""
     sums = {
-        key: torch.zeros(width, dtype=torch.float64, device=network.lm_head.weight.device)
+        key: torch.zeros(width, dtype=torch.float64, device=network.embedding().device)
         for key, width in site_widths(network.config).items()
     }
 
     def adder(key: str):  # type: ignore[no-untyped-def]
         def add(value: Tensor) -> Tensor:
-            sums[key] += value.flatten(0, 1).double().sum(0)
+            sums[key] += value[:, network.spared :].flatten(0, 1).double().sum(0)
             return value
 
         return add

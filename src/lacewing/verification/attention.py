@@ -20,7 +20,7 @@ from lacewing.ablation.prefixes import in_pieces
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.model.hooks import edit, record
+from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -98,7 +98,7 @@ def variation(
     for rows in in_pieces(len(prompts)):
         piece = prompts.take(rows)
         full = _patterns(model.network, piece, heads)
-        with edit(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
+        with ablate(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
             alone = _patterns(network, piece, heads)
         for head in heads:
             found[head].append((full[head] - alone[head]).abs().sum(1) / 2)

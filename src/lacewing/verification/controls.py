@@ -27,7 +27,6 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model, model_id
-from lacewing.model.transformer import Transformer
 from lacewing.model.weights import thirds
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
@@ -140,7 +139,7 @@ def without_training(model: Model, text: Tensor, seed: int) -> Model:
         text: What the means are measured on, [sequence token].
         seed: Draws the places.
     """
-    network: Transformer = copy.deepcopy(model.network)
+    network = copy.deepcopy(model.network)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in network.named_parameters():

@@ -23,8 +23,8 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.model.store import Model
 from lacewing.model.protocol import Network
+from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.statistics import interval
 from lacewing.tasks.batch import Prompts

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lacewing.circuit.circuit import Circuit
+from lacewing.errors import ConfigError, did_you_mean
 from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.progress import say
@@ -18,11 +19,15 @@ from lacewing.tasks.batch import Prompts
 from lacewing.verification import (
     ablation_modes,
     agreement,
+    alternatives,
     attention,
+    baselines,
     complement,
     controls,
     interchange,
     natural_text,
+    off_target,
+    rewrites,
     stability,
     two_valued,
 )
@@ -35,6 +40,7 @@ SHORT = "short"
 """The part that is the short test."""
 STABILITY = "stability"
 """The part that has a number of seeds."""
+LEFT_OUT = "left out on request"
 Part = Callable[[Model, Circuit, Evidence, bool], Sequence[Finding | LeftOut]]
 """A group of tests: (model, circuit, prompts, quiet) -> what it found."""
 PARTS: Mapping[str, Part] = {
@@ -43,12 +49,45 @@ PARTS: Mapping[str, Part] = {
     "interchange": interchange.run,
     "agreement": agreement.run,
     "natural": natural_text.run,
+    "rewrites": rewrites.run,
+    "off_target": off_target.run,
+    "baselines": baselines.run,
     "attention": attention.run,
     "features": two_valued.run,
     "controls": controls.run,
+    "alternatives": alternatives.run,
     STABILITY: stability.run,
 }
 """In the order they are run and shown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """A part that is not run, and of which nothing is kept."""
+
+    name: str
+
+    def __call__(
+        self, model: Model, circuit: Circuit, prompts: Evidence, quiet: bool
+    ) -> list[LeftOut]:
+        """Only that it was left out."""
+        return [LeftOut(self.name, LEFT_OUT)]
+
+
+def parts_without(skipped: Sequence[str]) -> Mapping[str, Part]:
+    """The parts of the suite, some of them replaced by a line that they were left out.
+
+    Raises:
+        ConfigError: there is no part of that name.
+    """
+    for name in skipped:
+        if name not in PARTS:
+            raise ConfigError(
+                f"no part {name!r} of the suite; {did_you_mean(name, PARTS)}there are: "
+                f"{', '.join(PARTS)}"
+            )
+
+    return {name: Skipped(name) if name in skipped else part for name, part in PARTS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +134,9 @@ def run_suite(
     found: dict[str, Mapping[str, Any]] = {}
     evidence: Evidence | None = None
     for name in (SHORT, *parts):
+        if isinstance(parts.get(name), Skipped):
+            found[name] = {"tests": [], "left_out": [LeftOut(name, LEFT_OUT).as_json()]}
+            continue
         more = {"seeds": seeds} if name == STABILITY else {}
         part = kept.read(name, **more) if kept else None
         if part is None:

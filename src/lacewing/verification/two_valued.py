@@ -38,7 +38,7 @@ from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import HALF_CHANCE, two_answer_loss
 from lacewing.verification.evidence import Evidence
-from lacewing.verification.finding import Finding, judge
+from lacewing.verification.finding import Finding, LeftOut, judge
 
 QUARTERS = (0.25, 0.5, 0.75)
 STEPS = 300
@@ -144,7 +144,7 @@ def psi(x: Tensor, low: Tensor, high: Tensor, t: float) -> Tensor:
     return t * x + (1 - t) * (middle + half * step)
 
 
-def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
     """Make every node of a circuit two-valued, and see what is left of the answer.
 
     Args:
@@ -157,6 +157,9 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         The loss with every node two-valued; how many may be so alone is in its words.
     """
     circuit.check(model)
+    if model.is_open:
+        reason = "it needs a compiled circuit, which only models of lacewing's own have"
+        return [LeftOut("features.two_valued", reason)]
     two = TwoValued(model, circuit)
     if not two.count:
         return []

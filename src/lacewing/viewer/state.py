@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import LacewingError, MismatchError
+from lacewing.model.registry import prefix_of
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import encode
 from lacewing.viewer import sample
@@ -168,6 +169,11 @@ class Viewer:
 
 def no_model(found: Found) -> str:
     """Why a circuit cannot be opened."""
+    if prefix := prefix_of(str(found.facts.get("model_source"))):
+        return (
+            f"circuits of {prefix} models are not drawn: the page needs weights that are mostly "
+            "zero; see its nodes with Circuit.load(...).to_frame(), test it with lacewing verify"
+        )
     return (
         f"its model {found.facts.get('model_id')} ({found.facts.get('model_source')}) is not "
         "under the served folder: start `lacewing view --run` at a folder that holds both"

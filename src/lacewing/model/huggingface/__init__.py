@@ -1,1 +1,1 @@
-"""Models of Hugging Face, wrapped in place: transformers runs them, lacewing only looks and edits."""
+"""Models of Hugging Face, wrapped in place: transformers runs them, lacewing looks and edits."""

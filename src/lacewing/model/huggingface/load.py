@@ -177,7 +177,7 @@ def _means(
     network: Network, tokenizer: Tokenizer, corpus: str, folder: Path, identity: str
 ) -> tuple[Mapping[str, Tensor], float]:
     """The means that were measured before, or new ones, which are kept."""
-    asked = {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus}
+    asked = {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "1"}
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lacewing" / identity
     for place in (folder / MEANS, cache / MEANS):
         if place.exists():

@@ -59,7 +59,7 @@ def means_of(
 
     def adding(key: str) -> SiteHook:
         def hook(value: Tensor) -> Tensor:
-            sums[key] += value.float().sum((0, 1))
+            sums[key] += value[:, network.spared :].float().sum((0, 1))
             return value
 
         return hook
@@ -75,7 +75,8 @@ def means_of(
             logits = network(rows)[:, :-1].flatten(0, 1)
             losses.append(F.cross_entropy(logits, rows[:, 1:].flatten()))
             bar.update(min(steps, len(text) + (done + 1) * TOGETHER))
-    means = {key: total / text.numel() for key, total in sums.items()}
+    counted = len(text) * (size - network.spared)
+    means = {key: total / counted for key, total in sums.items()}
     return means, float(torch.stack(losses).mean())
 
 
@@ -105,10 +106,9 @@ def _cut(
         if count == 0:
             return
         ids = tokenizer.encode(text[: 40 * size])
-        if len(ids) >= size:
+        if len(ids) > size:
             count -= 1
-            start = int(generator.integers(len(ids) - size + 1))
-            yield ids[start : start + size]
+            yield tokenizer.window(ids, int(generator.integers(len(ids) - size)), size)
 
 
 def _prose(source: str) -> str:

@@ -12,6 +12,7 @@ Where gradients are wanted and would not fit, blocks are checkpointed: only what
 kept, and the block runs again on the way back, under the same edits.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -126,11 +127,22 @@ class HuggingFaceNetwork(nn.Module):
         unembedded: Tensor = self.inner.get_output_embeddings()(ends)
         return unembedded
 
+    def __deepcopy__(self, memo: object) -> "HuggingFaceNetwork":
+        """The same weights in a model of its own, without hooks set on it."""
+        twin = type(self.inner)(copy.deepcopy(self.inner.config))
+        twin.load_state_dict(self.inner.state_dict())
+        return HuggingFaceNetwork(twin)
+
     def release(self) -> None:
         """Take the hooks off: the model is then as it was before it was wrapped."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    @property
+    def spared(self) -> int:
+        """The first token, which is the same in all texts (see `tokenizer`)."""
+        return 1
 
     def joined(self, layer: int) -> dict[str, Tensor]:
         """For every written site of a block, [destination, source]: whether a weight joins them.
@@ -151,7 +163,9 @@ class HuggingFaceNetwork(nn.Module):
         found = {}
         for site, names in self.layout.maps.items():
             biases = [
-                bias.detach() for name in names if (bias := self._part(layer, name).bias) is not None
+                bias.detach()
+                for name in names
+                if (bias := self._part(layer, name).bias) is not None
             ]
             if biases:
                 tap = self.layout.taps[site]
@@ -240,12 +254,19 @@ class HuggingFaceNetwork(nn.Module):
                 parts[place] = hook(parts[place])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    def _large(self, tokens: Tensor) -> bool:
-        """Whether a backward pass through these tokens would hold too much."""
+    def pairs_at_once(self, tokens: int) -> int:
+        """Pairs of so many tokens each whose backward pass fits without checkpoints."""
+        return max(1, int(HELD / (2 * tokens * self._held())))
+
+    def _held(self) -> float:
+        """Bytes that a backward pass holds per token."""
         shape = self.config
         channels = 12 * shape.d_model + 6 * shape.d_mlp + 3 * shape.n_head * shape.d_head
-        held = 4.0 * tokens.numel() * shape.n_layer * channels
-        return torch.is_grad_enabled() and held > HELD
+        return 4.0 * shape.n_layer * channels
+
+    def _large(self, tokens: Tensor) -> bool:
+        """Whether a backward pass through these tokens would hold too much."""
+        return torch.is_grad_enabled() and tokens.numel() * self._held() > HELD
 
     @contextmanager
     def _checkpointed(self) -> Iterator[None]:

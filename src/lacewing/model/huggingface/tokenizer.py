@@ -1,4 +1,9 @@
-"""The tokenizer of a Hugging Face model, in the words of lacewing's own."""
+"""The tokenizer of a Hugging Face model, in the words of lacewing's own.
+
+Every text begins with one token that is always the same: the model's own beginning of a text, or
+the end of the text before. Large models put what they need at their first token, whatever it is
+(an attention sink); one that says nothing can run freely in every ablation.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +15,9 @@ from lacewing.errors import ArtifactError, MismatchError
 
 
 class OpenTokenizer(Tokenizer):
-    """A fast tokenizer of transformers; texts begin with its begin token where it puts one."""
+    """A fast tokenizer of transformers, whose texts begin with a token that is always the same."""
 
-    def __init__(self, inner: tokenizers.Tokenizer, end_of_text: int, begin: int | None) -> None:
+    def __init__(self, inner: tokenizers.Tokenizer, end_of_text: int, begin: int) -> None:
         self._inner = inner
         inner.encode_special_tokens = True  # special tokens written in a text are text
         self.end_of_text, self.begin = end_of_text, begin
@@ -50,15 +55,19 @@ class OpenTokenizer(Tokenizer):
         marked = inner.encode("a", add_special_tokens=True).ids
         plain = inner.encode("a", add_special_tokens=False).ids
         begins = len(marked) > len(plain) and marked[0] != plain[0]
-        return cls(inner, int(end), int(marked[0]) if begins else None)
+        return cls(inner, int(end), int(marked[0]) if begins else int(end))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, from the begin token on where there is one."""
+        """Token ids of a text, from the first token on that all texts have."""
         return self._begun(super().encode(text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, in parallel."""
         return [self._begun(ids) for ids in super().encode_batch(texts)]
+
+    def window(self, ids: Sequence[int], start: int, size: int) -> list[int]:
+        """Some tokens out of the middle of a text, after the first that all texts have."""
+        return [self.begin, *ids[start + 1 : start + size]]
 
     def single(self, text: str) -> int | None:
         """The id of a text that is exactly one token, else None."""
@@ -66,4 +75,4 @@ class OpenTokenizer(Tokenizer):
         return ids[0] if len(ids) == 1 else None
 
     def _begun(self, ids: list[int]) -> list[int]:
-        return ids if self.begin is None else [self.begin, *ids]
+        return [self.begin, *ids]

@@ -18,7 +18,7 @@ from lacewing.ablation.masks import resampling
 from lacewing.ablation.modes import frozen_norms, measured_norms, sequences, some_donors
 from lacewing.ablation.node_mask import NodeMask, edits, steps
 from lacewing.kernels.gate import gate
-from lacewing.model.hooks import edit
+from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network, SiteHook
 from lacewing.tasks.batch import Prompts
 
@@ -56,7 +56,7 @@ def put_on(
         hooks = _resampled(network, masks, circuit, together, generator)
     else:
         hooks = _filled(masks, circuit, ablation, generator)
-    stack.enter_context(edit(network, hooks))
+    stack.enter_context(ablate(network, hooks))
 
 
 def _filled(

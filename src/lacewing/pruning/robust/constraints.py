@@ -25,7 +25,8 @@ from lacewing.ablation.worst_subset import worst_subset
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.model.hooks import edit, record
+from lacewing.model.hooks import ablate, record
+from lacewing.model.protocol import Head, key_head
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV
@@ -118,17 +119,19 @@ class AttentionMoved:
         """Of every kept head, the share of its attention that lies elsewhere."""
         nodes = nodes_of(masks)
         heads = kept_heads(nodes, self.model.network.config)
-        with edit(self.model.network, replacing(masks, self.model.means)):
+        with ablate(self.model.network, replacing(masks, self.model.means)):
             found = self._patterns(heads)
         return {h: float((self.full[h] - found[h]).abs().sum(1).mean()) / 2 for h in heads}
 
     def without_strays(self, masks: Masks) -> Masks:
         """A selection without the heads that look elsewhere: with them it could not hold."""
-        size, masks = self.model.network.config.d_head, dict(masks)
+        config, masks = self.model.network.config, dict(masks)
+        size = config.d_head
         for (layer, place), share in self.moved(masks).items():
             for site in QKV if share > MOVED else ():
                 kept = masks[f"{layer}.{site}"].clone()
-                kept[place * size : (place + 1) * size] = False
+                at = place if site == "attn_q" else key_head(config, place)
+                kept[at * size : (at + 1) * size] = False
                 masks[f"{layer}.{site}"] = kept
         return reachable(self.model.network, masks)
 

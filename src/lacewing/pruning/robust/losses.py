@@ -23,7 +23,7 @@ from lacewing.ablation.node_mask import NodeMask, edits, steps
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
-from lacewing.model.hooks import edit, record
+from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network, Shape, key_head
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.robust.ablations import Ablations, put_on
@@ -126,7 +126,7 @@ def _attentive(turn: Turn) -> list[Tensor]:
         network(together.tokens, at=together.last)
     with (
         _precision(together.tokens.device),
-        edit(network, edits(turn.masks, turn.whose(turn.counts))),
+        ablate(network, edits(turn.masks, turn.whose(turn.counts))),
         record(network, read_by(every)) as seen,
     ):
         logits = network(together.tokens, at=together.last).float()
@@ -171,7 +171,7 @@ def _opposed(turn: Turn) -> list[Tensor]:
     together = turn.together
     circuit = turn.whose(turn.counts)
     hooks = opposed(turn.masks, [inputs.adversary for inputs in turn.inputs], circuit)
-    with _precision(together.tokens.device), edit(turn.network, hooks):
+    with _precision(together.tokens.device), ablate(turn.network, hooks):
         logits = turn.network(together.tokens, at=together.last).float()
     found = []
     parts = torch.split(logits, turn.counts)
@@ -193,9 +193,9 @@ def _foreign(turn: Turn) -> list[Tensor]:
     rows = torch.cat([text.tokens for text in texts])
     counts = [len(text.tokens) for text in texts]
     with _precision(rows.device):
-        with edit(network, edits(turn.masks, turn.whose(turn.counts))):
+        with ablate(network, edits(turn.masks, turn.whose(turn.counts))):
             own = network(together.tokens, at=together.last).float()
-        with edit(network, edits(turn.masks, turn.whose(counts))):
+        with ablate(network, edits(turn.masks, turn.whose(counts))):
             foreign = network(rows).float()
     found = []
     parts = zip(

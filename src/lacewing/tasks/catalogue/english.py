@@ -4,7 +4,7 @@
     indirect_object     Wang et al. 2022; the subject repeats one of two names
     greater_than        Hanna et al. 2023; a span of years ends after it begins
     gendered_pronoun    Mathwin et al. 2023; he or she, by the name
-    induction           A B C D E A -> B     A B C D E C -> D
+    induction           A B C D E A B C D E A -> B     ... C -> D
     quote_in_prose      which quotation mark closes speech
     bracket_in_prose    a bracket that opened closes, a comma answers a comma
 
@@ -17,31 +17,37 @@ from random import Random
 from lacewing.tasks.pair import Draft
 from lacewing.tasks.templates import template
 
-WOMEN = tuple(
-    "Mary Anna Emma Sarah Laura Julia Alice Jane Kate Lisa Maria Linda Susan Karen Helen Amy Rachel"
-    " Diana Rose Sophie".split()
+
+def _words(text: str) -> tuple[str, ...]:
+    """The words of a line."""
+    return tuple(text.split())
+
+
+WOMEN = _words(
+    "Mary Anna Emma Sarah Laura Julia Alice Jane Kate Lisa Maria Linda Susan Karen Helen "
+    "Amy Rachel Diana Rose Sophie"
 )
-MEN = tuple(
-    "John James Tom David Paul Mark Peter Michael Robert William George Daniel Simon Jack Henry"
-    " Adam Kevin Brian Eric Frank".split()
+MEN = _words(
+    "John James Tom David Paul Mark Peter Michael Robert William George Daniel Simon Jack "
+    "Henry Adam Kevin Brian Eric Frank"
 )
 PLACES = ("store", "park", "school", "office", "beach", "station", "market", "library", "garden")
 THINGS = ("drink", "book", "ring", "letter", "key", "ball", "gift", "map", "phone", "ticket")
-NOUNS = (
-    "author doctor teacher student engineer driver farmer lawyer neighbor manager painter singer"
-    " key book picture report letter window road river tree house car table garden"
-).split()
-OTHERS = (
-    "cabinet building senator officer friend village pilot worker bank city table company door"
-    " market artist child school"
-).split()
+NOUNS = _words(
+    "author doctor teacher student engineer driver farmer lawyer neighbor manager painter "
+    "singer key book picture report letter window road river tree house car table garden"
+)
+OTHERS = _words(
+    "cabinet building senator officer friend village pilot worker bank city table company "
+    "door market artist child school"
+)
 PREPOSITIONS = ("near", "behind", "beside", "next to", "in front of", "opposite")
 PLURALS = {"child": "children", "city": "cities", "company": "companies"}
-WORDS = (
-    "apple river stone house paper green dog cat bird table chair window door car boat train tree"
-    " flower water fire snow rain sun moon star night day road city king queen gold silver iron"
-    " milk bread sugar salt book letter music song game ball"
-).split()
+WORDS = _words(
+    "apple river stone house paper green dog cat bird table chair window door car boat "
+    "train tree flower water fire snow rain sun moon star night day road city king queen "
+    "gold silver iron milk bread sugar salt book letter music song game ball"
+)
 EVENTS = ("war", "project", "siege", "strike", "reign", "trial", "voyage", "famine", "festival")
 FOLK = ("friend", "student", "teacher", "doctor", "singer", "writer", "player", "worker", "cook")
 GOOD = ("good", "kind", "smart", "nice", "great", "brave", "calm", "funny")
@@ -90,9 +96,7 @@ def indirect_object(random: Random) -> Draft:
     place, thing = random.choice(PLACES), random.choice(THINGS)
     start = f"When {one} and {other} went to the {place},"
     end = f"gave a {thing} to"
-    return Draft(
-        f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}")
-    )
+    return Draft(f"{start} {other} {end}", f"{start} {one} {end}", answers=(f" {one}", f" {other}"))
 
 
 @template()
@@ -118,10 +122,10 @@ def gendered_pronoun(random: Random) -> Draft:
 
 @template()
 def induction(random: Random) -> Draft:
-    """What came after this word before: `a b c d e a` -> ` b`, `a b c d e c` -> ` d`."""
-    words = random.sample(WORDS, 6)
-    first, second = random.sample(range(5), 2)
-    row = " ".join(words)
+    """What came after this word before: `a b c a b c a` -> ` b`, `a b c a b c b` -> ` c`."""
+    words = random.sample(WORDS, 5)
+    first, second = random.sample(range(4), 2)
+    row = " ".join((*words, *words))
     return Draft(
         f"{row} {words[first]}",
         f"{row} {words[second]}",
@@ -139,7 +143,7 @@ def quote_in_prose(random: Random) -> Draft:
 
 @template(((")", ","),))
 def bracket_in_prose(random: Random) -> Draft:
-    """A bracket closes what one opened: `The lake (which we saw` -> `)`, `, which we saw` -> `,`."""
+    """What closes an aside: `The lake (which we saw` -> `)`, `, which we saw` -> `,`."""
     start = random.choice(("The", "Our", "This", "Her", "His", "Your"))
     noun = random.choice((*OTHERS, *NOUNS[12:]))
     aside = random.choice(ASIDES)

@@ -1,0 +1,191 @@
+"""Every verb on a model that transformers trained: GPT-2's layout, on the standard library.
+
+`tests/model/gpt2` is `recipes/gpt2.py` with width 64, 4,000 steps and 1,500 tokens, kept in half
+precision. It has half learned what stands under `except` and after `return` (0.26 nats).
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import lacewing
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.config import PruneConfig
+from lacewing.comparison import compare
+from lacewing.errors import ConfigError, DataError, LacewingError
+from lacewing.interop.foreign import foreign_circuit
+from lacewing.model.store import Model
+from lacewing.pruning import prune as pruning
+from lacewing.tasks.batch import prompts
+from lacewing.tasks.listing import list_tasks
+from lacewing.tasks.registry import get
+from lacewing.verification.suite import PARTS, parts_without
+from lacewing.verification.verify import verify
+
+HERE = Path(__file__).parent / "model" / "gpt2"
+TASK = "except_return"
+CONFIG = PruneConfig(
+    target_loss=0.4,
+    max_tokens=32,
+    prompts=480,
+    batch=16,
+    penalty_from=1e-3,
+    train_pairs=64,
+    validation_pairs=48,
+    test_pairs=48,
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's folder, to be written to."""
+    return Path(shutil.copytree(HERE, tmp_path_factory.mktemp("open") / "gpt2"))
+
+
+@pytest.fixture(scope="module")
+def model(place: Path) -> Model:
+    """The model, with its means."""
+    return lacewing.load(f"hf:{place}")
+
+
+@pytest.fixture(scope="module")
+def saved(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its circuit, as `prune` finds and saves it."""
+    folder = tmp_path_factory.mktemp("circuits") / TASK
+    lacewing.prune(model, TASK, CONFIG, quiet=True).save(folder)
+    return folder
+
+
+def test_tasks(model: Model) -> None:
+    """The table names the model as its folder says, and scores it."""
+    found = list_tasks(model, [TASK, "subject_verb"], evaluated=True, count=24, max_tokens=32)
+    assert found["name"] == "GPT-2 layout, 2 layers of 64"
+    learned, other = found["tasks"]
+    assert learned["loss"] < 0.45
+    assert learned["accuracy"] > 0.8
+    assert other["origin"] == "template"
+
+
+def test_prune(model: Model, saved: Path) -> None:
+    """A small part of the model keeps the target; the folder opens its model again."""
+    circuit = Circuit.load(saved)
+    everything = sum(map(len, model.means.values()))
+    assert 0 < circuit.n_nodes < everything / 4
+    assert circuit.losses["validation"] <= CONFIG.target_loss
+    assert circuit.n_edges > 0
+    again = lacewing.load(circuit.model_source)
+    circuit.check(again)
+    assert again.id == model.id
+
+
+def test_a_search_goes_on(
+    model: Model, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that was interrupted, twice, finds what one that was not finds."""
+    folder, steps, real = tmp_path / "search", [0], pruning.step_together
+
+    def stopping(*given: Any) -> str:
+        steps[0] += 1
+        if steps[0] in (9, 21):
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(pruning, "step_together", stopping)
+    monkeypatch.setattr("lacewing.pruning.resume.EVERY", 0.0)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            lacewing.prune(model, TASK, CONFIG, resume=folder, quiet=True)
+    found = lacewing.prune(model, TASK, CONFIG, resume=folder, quiet=True)
+    assert steps[0] == CONFIG.steps + 2
+    assert found == Circuit.load(saved)
+    assert not folder.exists()
+
+
+def test_verify(model: Model, saved: Path) -> None:
+    """Every part of the suite says something of it, or why it cannot."""
+    slow = ("stability", "controls", "alternatives")
+    proof = verify(
+        model, Circuit.load(saved), seed=0, folder=saved, parts=parts_without(slow), quiet=True
+    )
+    names = {test.name for test in proof.tests} | {left.name for left in proof.left_out}
+    wanted = {"sufficient.mean", "necessary.frozen", "complement.worst", "interchange", "natural"}
+    wanted |= {"agree.answer", "off_target", "baseline.attribution", "baseline.integrated"}
+    wanted |= {"negatives", "nuisance", "other_task", "features.two_valued", *slow}
+    assert wanted <= names
+    kept = {file.stem for file in (saved / "verification").iterdir()}
+    assert kept == {"short", *PARTS} - set(slow)
+
+
+def test_compare(model: Model, tmp_path: Path) -> None:
+    """A model against itself: both sides the same, their ratio one."""
+    found = compare(model, model, [TASK], tmp_path / "both", CONFIG, quiet=True)
+    assert found.summary()["ratio"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"minimal": True}, "pruning edges is there for"), ({"edges": True}, "pruning edges is")],
+)
+def test_verbs_that_cannot_say_why(model: Model, config: dict[str, Any], said: str) -> None:
+    """Edges of a model whose weights are all there are not pruned; one line says so."""
+    with pytest.raises(ConfigError, match=said) as raised:
+        lacewing.prune(model, TASK, PruneConfig(**config), quiet=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_program(model: Model, saved: Path) -> None:
+    """A program of thousands of edges is none that could be read."""
+    with pytest.raises(ConfigError, match="a program of a circuit is there for models of lacewing"):
+        lacewing.program(model, Circuit.load(saved))
+
+
+def test_attack(model: Model, saved: Path) -> None:
+    """Inputs on which the circuit errs are looked for in any model."""
+    found = lacewing.attack(model, Circuit.load(saved), budget=40, tests=4, quiet=True)
+    assert found is not None
+
+
+def _verdicts(model: Model, plain: Any, tmp_path: Path) -> tuple[Circuit, str]:
+    file = tmp_path / "circuit.json"
+    file.write_text(json.dumps(plain), encoding="utf-8")
+    config = PruneConfig(target_loss=0.4, max_tokens=32, validation_pairs=48, test_pairs=48)
+    circuit = foreign_circuit(file, model, TASK, config)
+    return circuit, verify(model, circuit, quick=True, random_circuits=4, quiet=True).verdict
+
+
+def test_a_circuit_of_another_tool(model: Model, tmp_path: Path) -> None:
+    """All heads and MLPs keep what the model knows; a random one of as many nodes does not."""
+    heads = [f"{layer}.{head}" for layer in range(2) for head in range(4)]
+    whole = {"format": "lacewing-parts-1", "heads": heads, "mlps": [0, 1]}
+    circuit, _ = _verdicts(model, whole, tmp_path)
+    assert circuit.losses["circuit"] == pytest.approx(circuit.losses["full"], abs=0.1)
+    dice = np.random.default_rng(0)
+    drawn = [f"A{layer}.{head}->Resid End" for layer in range(2) for head in [dice.integers(4)]]
+    random, verdict = _verdicts(model, {"edges": drawn}, tmp_path)
+    assert random.losses["circuit"] > 0.5
+    assert "fails: sufficient" in verdict
+
+
+def test_prompts_of_templates_are_apart(model: Model) -> None:
+    """No pair of one part is one of another, and the corpus is not read."""
+    task, seen = get("indirect_object"), set[str]()
+    for split in ("train", "validation", "test"):
+        try:
+            made = prompts(task, None, model.tokenizer, split, 40, 60)  # type: ignore[arg-type]
+        except DataError:
+            pytest.skip("the tokenizer has no single tokens for the names")
+        pairs = {pair.clean for pair in made.pairs}
+        assert not pairs & seen
+        seen |= pairs
+
+
+def test_errors_are_lacewings_own(tmp_path: Path) -> None:
+    """A folder that is no model is an error to be shown, not a traceback."""
+    with pytest.raises(LacewingError, match=r"no config\.json"):
+        lacewing.load(f"hf:{tmp_path}")
