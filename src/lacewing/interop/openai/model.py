@@ -5,7 +5,7 @@ from typing import Any
 
 from lacewing.errors import ArtifactError
 from lacewing.interop.openai.config import CONFIG, read_config
-from lacewing.interop.openai.tokenizer import read_tokenizer
+from lacewing.interop.openai.tokenizer import VOCABULARY, read_tokenizer
 from lacewing.interop.openai.weights import WEIGHTS, read_network
 from lacewing.interop.save import save_model
 
@@ -47,12 +47,8 @@ def import_model(
 def _near(folder: Path) -> Path:
     """Where the tokenizer mostly lies: with the model, or in a folder of its own nearby."""
     up = folder.resolve()
-    for place in (
-        folder,
-        folder / "tinypython",
-        up.parent / "tinypython",
-        up.parents[1] / "tinypython",
-    ):
-        if (place / "vocab.bpe").is_file() or (place / "tokenizer.json").is_file():
+    near = (folder, *(place / "tinypython" for place in (up, *list(up.parents)[:2])))
+    for place in near:
+        if (place / VOCABULARY).is_file() or (place / "tokenizer.json").is_file():
             return place
     return folder
