@@ -26,7 +26,7 @@ from lacewing.kernels.abs_topk import abs_topk, survivors
 from lacewing.kernels.sink_attention import sink_attention, sink_attention_at
 from lacewing.model.config import BLOCK_SITES, ModelConfig
 from lacewing.model.sites import FINAL_SITE
-from lacewing.model.transformer import Block, SiteHook, Transformer, beside
+from lacewing.model.transformer import Block, SiteHook, Transformer
 from lacewing.model.weights import QKV, writers
 
 FEW = 24
@@ -81,11 +81,12 @@ class CompiledCircuit:
         """
         network, ends = self.network, prefixes.ends
         at_ends = self.turn == 0 and (prefixes.read is not None or not self.blocks[0].varies)
-        x = network.wte(prefixes.tokens[ends] if at_ends else prefixes.tokens)
-        positions = None
-        if network.wpe is not None:
-            positions = network.normed_positions(prefixes.width)[prefixes.position]
+        which = ends if at_ends else slice(None)
+        x = network.embedded(prefixes.tokens[which], prefixes.position[which])
+        positions = network.normed_positions(prefixes.width)
+        positions = None if positions is None else positions[prefixes.position]
         for number, block in enumerate(self.blocks):
+            x = block.block.kept("resid_pre", x)
             update = block.attended(x, positions, prefixes, number >= self.turn, number == 0)
             if number == self.turn:
                 x = x if at_ends else x[ends]
@@ -98,11 +99,12 @@ class CompiledCircuit:
         return self._unembedded(network.ln_f(x), prefixes.tokens[ends], wanted)
 
     def _unembedded(self, x: Tensor, current: Tensor, wanted: Tensor | None) -> Tensor:
-        network, table = self.network, self.network.bigram
+        network, table, bias = self.network, self.network.bigram, self.network.output_bias
         if wanted is None:
             logits: Tensor = network.lm_head(x)
+            logits = logits if bias is None else logits + bias
             return logits if table is None else logits + F.embedding(current, table)
-        few = F.linear(x, network.lm_head.weight[wanted])
+        few = F.linear(x, network.lm_head.weight[wanted], None if bias is None else bias[wanted])
         if table is not None:
             few = few + table[current[:, None], wanted]
         return few.new_full((len(x), len(network.lm_head.weight)), torch.nan).index_copy(
@@ -190,7 +192,7 @@ class CompiledBlock:
         written = writers(block)
         self.qkv = {name: _Map(*written[name], sites["attn_in"], sites[name]) for name in QKV}
         read, neuron, out = (sites[name] for name in ("mlp_in", "mlp_neuron", "mlp_out"))
-        self.c_fc = _Map(*written["mlp_neuron"], read, neuron, F.gelu)
+        self.c_fc = _Map(*written["mlp_neuron"], read, neuron, block.activation)
         self.mlp_proj = _Map(*written["mlp_out"], neuron, out)
         self.heads = torch.zeros(config.n_head, dtype=torch.bool)
         for name in QKV:
@@ -229,12 +231,13 @@ class CompiledBlock:
 
     def __call__(self, x: Tensor, positions: Tensor | None, update: Tensor) -> Tensor:
         """The residual stream after the block, given what attention writes."""
-        x = self.sites["attn_out"].add(x, update)
+        x = self.block.kept("resid_mid", self.sites["attn_out"].add(x, update))
         site = self.sites["mlp_out"]
-        return site.add(x, self._mlp(x, positions) if len(site.live) else x.new_zeros(0))
+        x = site.add(x, self._mlp(x, positions) if len(site.live) else x.new_zeros(0))
+        return self.block.kept("resid_post", x)
 
     def _read(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        return self.sites["attn_in"].of_full(beside(self.block.ln_1(x), positions))
+        return self.sites["attn_in"].of_full(self.block.attn_read(x, positions))
 
     def _known(self, prefixes: UniquePrefixes) -> Tensor:
         """The live channels of what the first block reads, out of those that are kept."""
@@ -262,7 +265,7 @@ class CompiledBlock:
         """The live channels of what the MLP writes; one row where no neuron is live."""
         if not len(self.sites["mlp_neuron"].live):
             return self.mlp_proj(x.new_zeros(1, 0))
-        read = self.sites["mlp_in"].of_full(beside(self.block.ln_2(x), positions))
+        read = self.sites["mlp_in"].of_full(self.block.mlp_read(x, positions))
         return self.mlp_proj(self.c_fc(read))
 
     def _heads(self, name: str, read: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.model.protocol import Network
-from lacewing.model.transformer import Block, Transformer, beside
+from lacewing.model.transformer import Block, Transformer
 from lacewing.tasks.batch import Prompts
 
 PIECE = 64
@@ -90,9 +90,10 @@ class UniquePrefixes:
             channels: Ascending; all that will run freely.
         """
         block: Block = network.blocks[0]  # type: ignore[assignment]
-        normed = None if network.wpe is None else network.normed_positions(self.width)
+        normed = network.normed_positions(self.width)
         positions = None if normed is None else normed[self.position]
-        read = beside(block.ln_1(network.wte(self.tokens)), positions)
+        x = block.kept("resid_pre", network.embedded(self.tokens, self.position))
+        read = block.attn_read(x, positions)
         keep = network.config.survivors("attn_in", read.shape[-1])
         read = read if keep is None else abs_topk(read, keep)
         kept = torch.arange(read.shape[-1]) if channels is None else channels

@@ -21,6 +21,8 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
+from lacewing.cli.exporting import Export
+from lacewing.cli.importing import Import
 from lacewing.cli.machine import settle
 from lacewing.cli.models import Models
 from lacewing.cli.parsing import parsed
@@ -47,10 +49,12 @@ VERBS: dict[str, Any] = {
     "compare": Compare,
     "sweep": Sweep,
     "report": Report,
+    "import": Import,
+    "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "verify", "compare", "sweep", "demo")
+GOES_ON = ("corpus", "train", "prune", "verify", "compare", "sweep", "demo")
 """Verbs whose work is kept as it goes."""
 
 

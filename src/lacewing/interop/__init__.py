@@ -1,1 +1,1 @@
-"""What other tools write and read."""
+"""Doors: models, tokenizers and circuits of others in, ours out."""

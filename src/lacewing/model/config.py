@@ -1,6 +1,7 @@
 """What a transformer is made of. Plain values only, so that this imports in no time."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 from lacewing.artifacts import EXACT
 from lacewing.errors import ConfigError
@@ -16,6 +17,9 @@ BLOCK_SITES = (
     "mlp_out",
 )
 """The eight sites of a block, in the order they are computed (paper Fig. 12)."""
+RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post")
+"""Where AbsTopK may also act on the residual stream itself: before a block, between its two parts,
+after it. Some models of others were trained so; no node lives there."""
 
 LARGEST = {
     "n_layer": 1024,
@@ -56,13 +60,23 @@ class ModelConfig:
     abs_topk: float | None = 0.25
     """Fraction of channels that AbsTopK keeps at its sites; none switches it off."""
     abs_topk_sites: tuple[str, ...] = BLOCK_SITES
-    """Sites where AbsTopK acts (paper Fig. 12: all eight)."""
+    """Sites where AbsTopK acts (paper Fig. 12: all eight); RESIDUAL_SITES too."""
     sinks: bool = False
     """One learned attention-sink logit per head (paper A.1)."""
     d_position: int = 0
     """Width of a learned position embedding, concatenated to what each block reads; 0: none."""
     bigram: bool = True
     """Trained vocabulary x vocabulary table whose row of the current token joins the logits."""
+
+    # What models of others have; those trained here do not.
+    added_positions: bool = False
+    """A learned position embedding added to the token's; not together with `d_position`."""
+    position_gains: bool = False
+    """A learned gain per position channel, for each of the two reads of every block."""
+    output_bias: bool = False
+    """A fixed number per token added to the logits."""
+    activation: Literal["gelu", "relu"] = "gelu"
+    """What the neurons of the MLP go through."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "abs_topk_sites", tuple(self.abs_topk_sites))
@@ -84,11 +98,23 @@ class ModelConfig:
             )
         if self.abs_topk is not None and not 0 < self.abs_topk <= 1:
             raise ConfigError(f"abs_topk must lie in (0, 1], not {self.abs_topk}")
-        unknown = set(self.abs_topk_sites) - set(BLOCK_SITES)
+        unknown = set(self.abs_topk_sites) - {*BLOCK_SITES, *RESIDUAL_SITES}
         if unknown:
             raise ConfigError(
                 f"unknown abs_topk_sites {sorted(unknown)}; choose from {', '.join(BLOCK_SITES)}"
             )
+        self._check_positions()
+
+    def _check_positions(self) -> None:
+        if self.added_positions and self.d_position:
+            raise ConfigError(
+                f"added_positions cannot go with d_position {self.d_position}: positions are added "
+                "or concatenated, not both"
+            )
+        if self.position_gains and not self.d_position:
+            raise ConfigError("position_gains need position channels: set d_position")
+        if self.activation not in ("gelu", "relu"):
+            raise ConfigError(f"activation must be gelu or relu, not {self.activation!r}")
 
     @property
     def n_head(self) -> int:
@@ -110,8 +136,23 @@ class ModelConfig:
         """Numbers in the matrices of the model, which is all but a few of its parameters."""
         read, d, vocab = self.d_read, self.d_model, self.vocab_size
         block = 3 * d * read + d * d + self.d_mlp * (read + d)
-        tables = 2 * vocab * d + self.context * self.d_position
+        tables = 2 * vocab * d + self.context * (d if self.added_positions else self.d_position)
         return self.n_layer * block + tables + (vocab**2 if self.bigram else 0)
+
+    @property
+    def linear_residual(self) -> bool:
+        """Whether the residual stream is a plain sum: AbsTopK acts on nothing of it."""
+        return self.abs_topk is None or not set(self.abs_topk_sites) & set(RESIDUAL_SITES)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values as files hold them: what only models of others have, where they have it.
+
+        Files of models trained here are therefore those of older versions, to the byte.
+        """
+        newer = ("added_positions", "position_gains", "output_bias", "activation")
+        usual = {f.name: f.default for f in fields(self) if f.name in newer}
+        plain = asdict(self)
+        return {k: v for k, v in plain.items() if k not in newer or v != usual[k]}
 
     def survivors(self, site: str, width: int) -> int | None:
         """How many of a site's `width` channels AbsTopK keeps; None where it does not act."""

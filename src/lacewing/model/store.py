@@ -22,6 +22,7 @@ from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
+from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
 from lacewing.model.protocol import Network
 from lacewing.model.registry import loader_of
@@ -124,7 +125,8 @@ def model_id(
         tokenizer: Its tokenizer.
         weights: Its `weights_id`, where that is known.
     """
-    config = dataclasses.asdict(network.config)
+    shape = network.config
+    config = shape.as_json() if isinstance(shape, ModelConfig) else dataclasses.asdict(shape)
     digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
     for name, mean in sorted(means.items()):
         digest.update(name.encode())

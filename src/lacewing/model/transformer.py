@@ -8,14 +8,15 @@
 
 RMSNorm keeps zero special; embeddings are untied; every linear map but the unembedding has a bias;
 the optional positions are concatenated to what each block reads, so they can be read but never
-written. AbsTopK runs over the whole q, k or v vector, not per head. Each value passes its site as
-`self.sites[key](value)`, where hooks may look at it or change it. Paper section 2 and A.1.
+written (models of others may add them to the embedding instead). AbsTopK runs over the whole q, k
+or v vector, not per head. Each value passes its site as `self.sites[key](value)`, where hooks may
+look at it or change it. Paper section 2 and A.1.
 
 Axes: batch, token, channel (of a site), head, vocab.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -54,6 +55,9 @@ class Block(nn.Module):
         self.config, self.layer, self.hooks = config, layer, hooks
         d, read = config.d_model, config.d_read
         self.ln_1 = RMSNorm(d)
+        gains = config.d_position if config.position_gains else None
+        self.ln_p1 = None if gains is None else nn.Parameter(torch.ones(gains))
+        self.ln_p2 = None if gains is None else nn.Parameter(torch.ones(gains))
         self.c_attn = Linear(read, 3 * d)
         self.attn_proj = Linear(d, d)
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
@@ -63,17 +67,36 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
         """Run the block; with `at`, everything after the attention pattern at one token only."""
-        read = self._site("attn_in", beside(self.ln_1(x), positions))
+        x = self.kept("resid_pre", x)
+        read = self._site("attn_in", self.attn_read(x, positions))
         q, k, v = self.c_attn(read).split(self.config.d_model, dim=-1)
         q, k, v = self._site("attn_q", q), self._site("attn_k", k), self._site("attn_v", v)
         mixed = self._attend(q, k, v)
         if at is not None:
             x, mixed = pick(x, at), pick(mixed, at)
             positions = None if positions is None else positions[at].unsqueeze(1)
-        x = x + self._site("attn_out", self.attn_proj(mixed))
-        read = self._site("mlp_in", beside(self.ln_2(x), positions))
-        neuron = self._site("mlp_neuron", F.gelu(self.c_fc(read)))
-        return x + self._site("mlp_out", self.mlp_proj(neuron))
+        x = self.kept("resid_mid", x + self._site("attn_out", self.attn_proj(mixed)))
+        read = self._site("mlp_in", self.mlp_read(x, positions))
+        neuron = self._site("mlp_neuron", self.activation(self.c_fc(read)))
+        return self.kept("resid_post", x + self._site("mlp_out", self.mlp_proj(neuron)))
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """What the neurons go through."""
+        return F.relu if self.config.activation == "relu" else F.gelu
+
+    def attn_read(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """What attention reads, before AbsTopK."""
+        return beside(self.ln_1(x), positions, self.ln_p1)
+
+    def mlp_read(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """What the MLP reads, before AbsTopK."""
+        return beside(self.ln_2(x), positions, self.ln_p2)
+
+    def kept(self, name: str, x: Tensor) -> Tensor:
+        """The residual stream, after AbsTopK where it acts on it."""
+        keep = self.config.survivors(name, self.config.d_model)
+        return x if keep is None else abs_topk(x, keep)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         heads = (*q.shape[:2], self.config.n_head, self.config.d_head)
@@ -95,7 +118,8 @@ class Transformer(nn.Module):
         self.config = config
         self.hooks: dict[str, list[SiteHook]] = {}
         self.wte = nn.Embedding(config.vocab_size, config.d_model)
-        self.wpe = nn.Embedding(config.context, config.d_position) if config.d_position else None
+        width = config.d_model if config.added_positions else config.d_position
+        self.wpe = nn.Embedding(config.context, width) if width else None
         self.blocks = nn.ModuleList(Block(config, i, self.hooks) for i in range(config.n_layer))
         self.ln_f = RMSNorm(config.d_model)
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
@@ -104,6 +128,9 @@ class Transformer(nn.Module):
             if config.bigram
             else None
         )
+        bias = torch.zeros(config.vocab_size) if config.output_bias else None
+        self.output_bias: Tensor | None
+        self.register_buffer("output_bias", bias)
         self.initialise()
 
     def initialise(self) -> None:
@@ -133,24 +160,44 @@ class Transformer(nn.Module):
         Returns:
             Logits in nats, at every token or, with `at`, at one per sequence.
         """
-        x = self.wte(tokens)
-        positions = None if self.wpe is None else self.normed_positions(tokens.shape[1])
+        x = self.embedded(tokens)
+        positions = self.normed_positions(tokens.shape[1])
         for block in self.blocks[:-1]:
             x = block(x, positions, None)
         x = self.blocks[-1](x, positions, at)
         x = run_hooks(self.hooks, FINAL_SITE, x)
         logits: Tensor = self.lm_head(self.ln_f(x))
+        if self.output_bias is not None:
+            logits = logits + self.output_bias
         current = tokens if at is None else pick(tokens, at)
         if self.bigram is not None:
             logits = logits + F.embedding(current, self.bigram)
         return logits if at is None else logits.squeeze(1)
 
-    def normed_positions(self, length: int) -> Tensor:
-        """The position channels of the first tokens, normed, as blocks read them."""
+    def embedded(self, tokens: Tensor, position: Tensor | None = None) -> Tensor:
+        """The residual stream before the first block.
+
+        Args:
+            tokens: Ids, [batch token], or with `position` of any shape.
+            position: Where each token stands; by default in a sequence from the first on.
+        """
+        x: Tensor = self.wte(tokens)
+        if self.wpe is None or not self.config.added_positions:
+            return x
+        known = self._known_positions(tokens.shape[-1] if position is None else 0)
+        return x + (known if position is None else self.wpe.weight[position])
+
+    def normed_positions(self, length: int) -> Tensor | None:
+        """The position channels of the first tokens, normed, as blocks read them, if any."""
+        if self.config.added_positions or self.wpe is None:
+            return None
+        return F.rms_norm(self._known_positions(length), (self.config.d_position,))
+
+    def _known_positions(self, length: int) -> Tensor:
         assert self.wpe is not None
         if length > self.config.context:
             raise ValueError(f"{length} tokens exceed the {self.config.context} known positions")
-        return F.rms_norm(self.wpe.weight[:length], (self.config.d_position,))
+        return self.wpe.weight[:length]
 
     @property
     def spared(self) -> int:
@@ -250,10 +297,11 @@ def run_hooks(hooks: dict[str, list[SiteHook]], key: str, value: Tensor) -> Tens
     return value
 
 
-def beside(x: Tensor, positions: Tensor | None) -> Tensor:
+def beside(x: Tensor, positions: Tensor | None, gain: Tensor | None = None) -> Tensor:
     """The residual stream with the position channels beside it, where there are any."""
     if positions is None:
         return x
+    positions = positions if gain is None else positions * gain
     return torch.cat([x, positions.to(x.dtype).expand(*x.shape[:-1], -1)], dim=-1)
 
 

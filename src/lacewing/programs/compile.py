@@ -20,6 +20,8 @@ from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
+from lacewing.errors import MismatchError
+from lacewing.model.config import ModelConfig
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.model.transformer import Block, Transformer, own
@@ -74,9 +76,9 @@ class _Compiler:
         """Sum of the constants written so far, per channel."""
         self.written: dict[int, list[str]] = {}
         """For every channel that varies with more than the token: the kept writes into it."""
-        self.positions = (
-            None if network.wpe is None else _array(network.normed_positions(self.config.context))
-        )
+        _check(self.config)
+        normed = network.normed_positions(self.config.context)
+        self.positions = None if normed is None else _array(normed)
 
     def plan(self) -> Plan:
         """All lines, and the answers."""
@@ -91,7 +93,7 @@ class _Compiler:
 
     def _block(self, layer: int, block: Block) -> None:
         matrices = self._cut(layer, block)
-        self._read(layer, "attn_in", _array(block.ln_1.weight))
+        self._read(layer, "attn_in", _array(block.ln_1.weight), block.ln_p1)
         for site in ("attn_q", "attn_k", "attn_v"):
             self._map(layer, "attn_in", site, *matrices[site])
         heads = Heads(
@@ -100,7 +102,7 @@ class _Compiler:
         self.lines += heads.lines
         self._site(layer, "attn_out", heads.rows())
         self._write(layer, "attn_out")
-        self._read(layer, "mlp_in", _array(block.ln_2.weight))
+        self._read(layer, "mlp_in", _array(block.ln_2.weight), block.ln_p2)
         self._map(layer, "mlp_in", "mlp_neuron", *matrices["mlp_neuron"], gelu=True)
         self._map(layer, "mlp_neuron", "mlp_out", *matrices["mlp_out"])
         self._write(layer, "mlp_out")
@@ -121,8 +123,10 @@ class _Compiler:
                 found[site] = weight - gone, bias + gone @ self.ablation_values[f"{layer}.{source}"]
         return found
 
-    def _read(self, layer: int, site: str, gain: np.ndarray) -> None:
-        key = f"{layer}.{site}"
+    def _read(self, layer: int, site: str, gain: np.ndarray, position_gain: Tensor | None) -> None:
+        key, positions = f"{layer}.{site}", self.positions
+        if positions is not None and position_gain is not None:
+            positions = positions * _array(position_gain)
         if not len(self.nodes[key]):
             return
         stage = Stage(
@@ -133,7 +137,7 @@ class _Compiler:
             embedding=self.embedding,
             filled=self.filled,
             written=self.written,
-            positions=self.positions,
+            positions=positions,
             keep=self.config.survivors(site, self.config.d_read),
             eps=EPS,
         )
@@ -266,13 +270,33 @@ class _Compiler:
             column = _array(self.network.bigram[:, token])
             self.lines.append(Table(f"bigram {token}", column))
             terms.append(Term(1.0, f"bigram {token}"))
-        scale, bias = 1.0, 0.0
+        given = self.network.output_bias
+        scale, bias = 1.0, 0.0 if given is None else float(given[token])
         if self.circuit.calibration is not None:
             scale = self.circuit.calibration.scale
-            bias = self.circuit.calibration.bias.get(token, 0.0)
+            bias = scale * bias + self.circuit.calibration.bias.get(token, 0.0)
         scaled = tuple(Term(scale * t.weight, t.name) for t in terms)
         self.lines.append(Linear(name, scaled, bias))
         return name
+
+
+def _check(config: ModelConfig) -> None:
+    """Refuse what the lines of a program cannot say.
+
+    Raises:
+        MismatchError: naming it.
+    """
+    unknown = {
+        "positions added to the embedding": config.added_positions,
+        "AbsTopK on the residual stream": not config.linear_residual,
+        "neurons other than GELU": config.activation != "gelu",
+    }
+    for what, there in unknown.items():
+        if there:
+            raise MismatchError(
+                f"no program can be written for a model with {what}: its circuits can be pruned, "
+                "verified and viewed"
+            )
 
 
 def _array(tensor: Tensor) -> np.ndarray:

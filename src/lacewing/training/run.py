@@ -173,7 +173,7 @@ def _plain(
         if corpus.id is not None:
             saved["corpus_id"] = corpus.id
     if model is not None:
-        saved["model"] = dataclasses.asdict(model)
+        saved["model"] = model.as_json()
     saved["training"] = dataclasses.asdict(config)
     plain: dict[str, Any] = json.loads(json.dumps(saved))
     return plain

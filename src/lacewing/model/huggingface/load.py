@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from lacewing import artifacts
+from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError, ConfigError, LacewingError
 from lacewing.model.huggingface.layouts import layout_of
 from lacewing.model.huggingface.means import means_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
+from lacewing.model.huggingface.own import ARCHITECTURE, read_own
 from lacewing.model.huggingface.tokenizer import OpenTokenizer
+from lacewing.model.protocol import Network
 from lacewing.model.registry import HUGGING_FACE
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, model_id, weights_id
@@ -40,9 +43,12 @@ def load(source: str) -> Model:
         ConfigError: transformers is not installed, or the model would not fit into memory.
         MismatchError: the architecture is not supported, or the tokenizer is another model's.
     """
-    transformers = _transformers()
     folder = _folder(source)
-    architecture = (_json(folder / "config.json").get("architectures") or ["none"])[0]
+    said = _json(folder / "config.json")
+    architecture = (said.get("architectures") or ["none"])[0]
+    if architecture == ARCHITECTURE:
+        return _own(source, folder, said)
+    transformers = _transformers()
     layout_of(architecture)
     _check_memory(source, _weights(folder))
     inner, report = _quietly(
@@ -75,6 +81,18 @@ def load(source: str) -> Model:
         training={},
         name=str(about.get("name", "")),
     )
+
+
+def _own(source: str, folder: Path, said: Mapping[str, Any]) -> Model:
+    """A model of lacewing's own that was saved for transformers."""
+    _check_memory(source, _weights(folder))
+    network = read_own(said, folder / WHOLE)
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    identity = model_id(network)
+    kept = artifacts.read_metadata(folder / MEANS) if (folder / MEANS).exists() else {}
+    corpus = kept.get("corpus", CORPUS)
+    means, loss = _means(network, tokenizer, corpus, folder, identity)
+    return Model(network, tokenizer, means, identity, source, corpus, loss, training={})
 
 
 def _transformers() -> Any:
@@ -156,7 +174,7 @@ def available_memory() -> float | None:
 
 
 def _means(
-    network: HuggingFaceNetwork, tokenizer: OpenTokenizer, corpus: str, folder: Path, identity: str
+    network: Network, tokenizer: Tokenizer, corpus: str, folder: Path, identity: str
 ) -> tuple[Mapping[str, Tensor], float]:
     """The means that were measured before, or new ones, which are kept."""
     asked = {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "1"}
@@ -178,7 +196,7 @@ def _means(
     return means, loss
 
 
-def _checked(network: HuggingFaceNetwork, place: Path) -> Mapping[str, Tensor]:
+def _checked(network: Network, place: Path) -> Mapping[str, Tensor]:
     means = artifacts.read_tensors(place)
     for key, width in site_widths(network.config).items():
         if key not in means or means[key].shape != (width,):

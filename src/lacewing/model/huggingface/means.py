@@ -33,14 +33,26 @@ TOGETHER = 4
 
 @torch.no_grad()
 def means_of(
-    network: Network, tokenizer: Tokenizer, corpus: str, *, quiet: bool = False
+    network: Network,
+    tokenizer: Tokenizer,
+    corpus: str,
+    *,
+    size: int | None = None,
+    quiet: bool = False,
 ) -> tuple[dict[str, Tensor], float]:
     """The mean of every site over training windows, and nats per token on validation windows.
+
+    Args:
+        network: The model.
+        tokenizer: Its tokenizer.
+        corpus: As `Corpus.parse` reads it.
+        size: Tokens of a window; by default the model's context.
+        quiet: No bar.
 
     Raises:
         DataError: the corpus has no file that fills a window.
     """
-    size = network.config.context
+    size = size or network.config.context
     text = _windows(tokenizer, corpus, "train", size, WINDOWS)
     held_out = _windows(tokenizer, corpus, "validation", size, HELD_OUT)
     sums = {key: torch.zeros(width) for key, width in site_widths(network.config).items()}

@@ -83,7 +83,7 @@ class _Trace:
         self.kept = {key: kept.tolist() for key, kept in session.circuit.nodes.items()}
         self.edges, self.answers = session.circuit.edges, session.circuit.answers
         self.found = Tracing()
-        self.x = network.wte(torch.tensor(tokens))
+        self.x = network.embedded(torch.tensor(tokens))
         """The residual stream, [token, channel]."""
         self.written: dict[int, list[str]] = {}
         """Kept writes so far, by residual channel."""
@@ -92,14 +92,17 @@ class _Trace:
     def block(self, layer: int) -> None:
         """Effects within a block."""
         block: Block = self.network.blocks[layer]  # type: ignore[assignment]
+        self.x = block.kept("resid_pre", self.x)
         self.read(f"{layer}.attn_in", block.ln_1)
         for site in QKV:
             self.linear(layer, f"attn_in-{site}", block)
         self.attention(layer, block)
+        self.x = block.kept("resid_mid", self.x)
         self.read(f"{layer}.mlp_in", block.ln_2)
         self.linear(layer, "mlp_in-mlp_neuron", block, gelu=True)
         self.linear(layer, "mlp_neuron-mlp_out", block)
         self.write(f"{layer}.mlp_out")
+        self.x = block.kept("resid_post", self.x)
 
     def read(self, key: str, norm: torch.nn.RMSNorm) -> None:
         """Effects of the embedding and of earlier writes on what is read after a norm."""
@@ -131,7 +134,7 @@ class _Trace:
         source, destination = (f"{layer}.{site}" for site in family.split("-"))
         weight, bias = writers(block)[FAMILIES[family]]
         before = F.linear(self.values[source], weight, bias)
-        slope = F.gelu(before) / before if gelu else torch.ones_like(before)
+        slope = block.activation(before) / before if gelu else torch.ones_like(before)
         into = _by_destination(self.edges[f"{layer}.{family}"])
         for d in self.kept[destination]:
             sources = into.get(d, [])

@@ -1,0 +1,1 @@
+"""The release of openai/circuit_sparsity; not yet tried on a released checkpoint."""

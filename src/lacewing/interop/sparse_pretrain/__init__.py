@@ -1,0 +1,1 @@
+"""Models and circuits of sparse_pretrain. Not yet tried on a released one."""
