@@ -53,7 +53,7 @@ def save_model(
         )
     size = min(config.context, WINDOW)
     means, loss = means_of(network, tokenizer, corpus, size=size, quiet=quiet)
-    identity = model_id(network)
+    identity = model_id(network, means, tokenizer)
     training = {"density": density(network), **about}
     saved = {
         "format": artifacts.FORMAT,

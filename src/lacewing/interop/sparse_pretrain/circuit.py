@@ -23,7 +23,6 @@ from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.circuit import Ablation, circuit_of
 from lacewing.circuit.config import PruneConfig
-from lacewing.circuit.pairs import read_pairs
 from lacewing.errors import ArtifactError, ConfigError, MismatchError
 from lacewing.interop.pickled import read_pickled
 from lacewing.interop.sparse_pretrain.model import read_yaml
@@ -31,6 +30,7 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
 from lacewing.tasks.batch import encode
+from lacewing.tasks.pair import Pair
 
 MASKS = "binary_masks.pt"
 ABLATIONS: dict[str, Ablation] = {"zero": "zero", "mean_pretrain": "mean"}
@@ -66,7 +66,7 @@ def import_circuit(
     usable = isinstance(target, int | float) and 0 < target < 0.6931
     longest = min(network.config.context, 256)
     config = PruneConfig(max_tokens=longest, **({"target_loss": float(target)} if usable else {}))
-    found = read_pairs(pairs) if pairs is not None else ()
+    found = tuple(artifacts.read_lines(pairs, Pair)) if pairs is not None else ()
     prompts = encode(found, model.tokenizer, longest) if found else None
     made = circuit_of(
         network,

@@ -88,10 +88,11 @@ def _own(source: str, folder: Path, said: Mapping[str, Any]) -> Model:
     _check_memory(source, _weights(folder))
     network = read_own(said, folder / WHOLE)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    identity = model_id(network)
+    weights = weights_id(network)
     kept = artifacts.read_metadata(folder / MEANS) if (folder / MEANS).exists() else {}
     corpus = kept.get("corpus", CORPUS)
-    means, loss = _means(network, tokenizer, corpus, folder, identity)
+    means, loss = _means(network, tokenizer, corpus, folder, weights)
+    identity = model_id(network, means, tokenizer, weights)
     return Model(network, tokenizer, means, identity, source, corpus, loss, training={})
 
 
