@@ -78,8 +78,8 @@ def nodes_of_parts(parts: Parts, config: Shape) -> dict[str, np.ndarray]:
         for beside in around:
             kept[f"{layer}.{beside}"] |= set(range(widths[f"{layer}.{beside}"]))
     for name in sorted(parts.nodes):
-        key, channel = parse_node(name)
-        keep(key, [channel], f"node {name}")
+        place, channel = parse_node(name)
+        keep(place, [channel], f"node {name}")
     if whole:
         kept[FINAL_SITE] |= set(range(widths[FINAL_SITE]))
     return {key: np.array(sorted(channels), dtype=np.int32) for key, channels in kept.items()}
