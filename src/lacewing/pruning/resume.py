@@ -121,9 +121,9 @@ def _tensors(search: Search) -> dict[str, Tensor]:
         now = search.pressure.cost, search.pressure.running
         tensors["pressure"] = torch.tensor(now, dtype=torch.float64)
     tensors |= {f"ranking {n}": tau for n, tau in enumerate(search.rankings)}
-    for name, calibration in search.calibrations.items():
-        tensors[f"scale {name}"] = calibration.log_scale.detach()
-        tensors[f"bias {name}"] = calibration.bias.detach()
+    for asked, calibration in search.calibrations.items():
+        tensors[f"scale {asked}"] = calibration.log_scale.detach()
+        tensors[f"bias {asked}"] = calibration.bias.detach()
     for name, optimizer in _optimizers(search).items():
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {
@@ -138,9 +138,9 @@ def _put_back(search: Search, tensors: dict[str, Tensor]) -> None:
     rankings = [name for name in tensors if name.startswith("ranking ")]
     with torch.no_grad():
         search.mask.tau.copy_(tensors["tau"])
-        for name, calibration in search.calibrations.items():
-            calibration.log_scale.copy_(tensors[f"scale {name}"])
-            calibration.bias.copy_(tensors[f"bias {name}"])
+        for asked, calibration in search.calibrations.items():
+            calibration.log_scale.copy_(tensors[f"scale {asked}"])
+            calibration.bias.copy_(tensors[f"bias {asked}"])
     if search.pressure:
         search.pressure.cost, search.pressure.running = tensors["pressure"].tolist()
     search.step = int(tensors["step"])
