@@ -145,7 +145,8 @@ def compare(
             "no task is learned by both models, so there is nothing to compare; "
             + "; ".join(s["reason"] for s in left_out[:3])
         )
-    result = Comparison(sparse.source, dense.source, config.chosen_at, tuple(seeds), rows, left_out)
+    left, right = (model.name or model.source for model in (sparse, dense))
+    result = Comparison(left, right, config.chosen_at, tuple(seeds), rows, left_out)
     artifacts.write_json(output / "comparison.json", result.as_json())
     return result
 

@@ -133,7 +133,7 @@ def guessed_changes(
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
-        weight = weight_of(model.network, family)
+        weight = weight_of(model.ours, family)
         if sites == "attn_v-attn_out":
             share = weight.abs() * slopes[destination].abs().sum((0, 1))[:, None]
             passed = share / share.sum(0).clamp(min=1e-12) * change[source]

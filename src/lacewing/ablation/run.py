@@ -91,8 +91,8 @@ def _runner(
     if ablation == "resample":
         return lambda rows: _resampled(network, prompts, rows, masks)
     ablation_values = ablation_values_of(model, ablation)
-    ours = isinstance(network, Transformer)  # what can be compiled
-    if ours and masks.keys() == site_widths(network.config).keys() and _few(masks):
+    whole = masks.keys() == site_widths(network.config).keys() and _few(masks)
+    if whole and isinstance(network, Transformer):  # others cannot be compiled
         compiled = CompiledCircuit(network, masks, ablation_values)
         return lambda rows: compiled.logits(_prefixes(prompts.take(rows)))
     return lambda rows: _masked(network, prompts.take(rows), masks, ablation_values)

@@ -80,7 +80,7 @@ def _edges(model: Model, circuit: Drawn) -> list[Line]:
     found = []
     for key, pairs in circuit.edges.items():
         layer, _, family = key.partition(".")
-        weight = weight_of(model.network, key)
+        weight = weight_of(model.ours, key)
         source, destination = family.split("-")
         for s, d in pairs:
             found.append(
@@ -218,7 +218,7 @@ def _dot(node: str, at: tuple[float, float], about: str) -> str:
 def _about(model: Model, node: str) -> str:
     """What hovering a node says: its bias, and the tokens of its channel where it has any."""
     key, channel = node.rsplit(".", 1)
-    network, c = model.network, int(channel)
+    network, c = model.ours, int(channel)
     if key == FINAL_SITE:
         return f"{node}\nraises {_tokens(model, network.lm_head.weight[:, c])}"
     site = key.split(".")[1]

@@ -103,7 +103,6 @@ class Verify:
         circuit = foreign_circuit(self.circuit, model, self.task, config, corpus=self.corpus)
         if self.output:
             circuit.save(self.output)
-        asked = {"quick": self.quick, "seed": self.seed, "seeds": self.seeds}
         found = verify(
             model,
             circuit,
@@ -111,7 +110,9 @@ class Verify:
             task=self.task,
             folder=self.output,
             parts=self._parts(),
-            **asked,
+            quick=self.quick,
+            seed=self.seed,
+            seeds=self.seeds,
         )
         if self.output:
             found.save(self.output)

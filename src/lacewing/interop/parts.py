@@ -73,13 +73,13 @@ def nodes_of_parts(parts: Parts, config: Shape) -> dict[str, np.ndarray]:
         keep(f"{found[1]}.mlp_neuron", [int(found[2])], f"neuron {name}")
     whole = {key for key, channels in kept.items() if channels}
     for key in whole:
-        layer, site = key.split(".")
+        block, site = key.split(".")
         around = ("mlp_in", "mlp_out") if site == "mlp_neuron" else ("attn_in", "attn_out")
         for beside in around:
-            kept[f"{layer}.{beside}"] |= set(range(widths[f"{layer}.{beside}"]))
+            kept[f"{block}.{beside}"] |= set(range(widths[f"{block}.{beside}"]))
     for name in sorted(parts.nodes):
-        key, channel = parse_node(name)
-        keep(key, [channel], f"node {name}")
+        place, channel = parse_node(name)
+        keep(place, [channel], f"node {name}")
     if whole:
         kept[FINAL_SITE] |= set(range(widths[FINAL_SITE]))
     return {key: np.array(sorted(channels), dtype=np.int32) for key, channels in kept.items()}

@@ -7,6 +7,7 @@ is an ordinary one, so a weight set by hand is never overlooked.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,14 @@ from torch import Tensor, nn
 from lacewing.kernels.crossover import crossover
 from lacewing.kernels.rms_norm import rms_norm
 from lacewing.kernels.sparse_linear import SparseWeight, sparse_linear
+
+
+@runtime_checkable
+class HasModules(Protocol):
+    """A network, as far as its layers are looked for."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Its parts, as torch has them."""
 
 
 class RMSNorm(nn.RMSNorm):
@@ -34,7 +43,7 @@ class Linear(nn.Linear):
         return sparse_linear(input, self.weight, self.bias, self.sparse)
 
 
-def find_nonzeros(network: nn.Module, sample: slice | None = None) -> None:
+def find_nonzeros(network: HasModules, sample: slice | None = None) -> None:
     """Look up the nonzeros of every sparse enough map; call it again after each change.
 
     Args:
@@ -48,7 +57,7 @@ def find_nonzeros(network: nn.Module, sample: slice | None = None) -> None:
                 module.sparse.sample = sample
 
 
-def forget_nonzeros(network: nn.Module) -> None:
+def forget_nonzeros(network: HasModules) -> None:
     """Make every map an ordinary one again."""
     for module in network.modules():
         if isinstance(module, Linear):
@@ -56,7 +65,7 @@ def forget_nonzeros(network: nn.Module) -> None:
 
 
 @contextmanager
-def sparse_products(network: nn.Module) -> Iterator[None]:
+def sparse_products(network: HasModules) -> Iterator[None]:
     """Products through the nonzeros, while nobody changes the weights; blocks may be nested."""
     if any(isinstance(m, Linear) and m.sparse is not None for m in network.modules()):
         yield

@@ -11,7 +11,7 @@
 What needs more, such as a compiled circuit, asks for ours by `own`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -122,7 +122,7 @@ class Network(Protocol):
     def pairs_at_once(self, tokens: int) -> int | None:
         """Pairs of so many tokens each whose backward pass fits; none where all do."""
 
-    def modules(self) -> object:
+    def modules(self) -> Iterator[Module]:
         """Its parts, as torch has them."""
 
 

@@ -29,7 +29,7 @@ from lacewing.model.registry import loader_of
 from lacewing.model.saved import SavedConfig, Summary
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.sites import site_widths
-from lacewing.model.transformer import Transformer
+from lacewing.model.transformer import Transformer, own
 
 WHOLE, COMPACT = "model.safetensors", "model.compact.safetensors"
 MEANS = "means.safetensors"
@@ -59,6 +59,15 @@ class Model:
     """The saved training configuration."""
     name: str = ""
     """What it is called in tables, where that is more than its source."""
+
+    @property
+    def ours(self) -> Transformer:
+        """The network, for what only lacewing's own can do.
+
+        Raises:
+            ConfigError: it is another's.
+        """
+        return own(self.network, "this")
 
     @property
     def is_open(self) -> bool:

@@ -77,9 +77,9 @@ class ComponentMask:
         self.masks, self.temperature = around, temperature
         # Copies, because means measured in inference mode could not be saved for backward passes.
         self.ablation_values = {key: mean.clone() for key, mean in model.means.items()}
-        self.network = copy.copy(model.network)
-        self.network._modules = {**model.network._modules}
-        self.network.blocks = copy.deepcopy(model.network.blocks)
+        self.network = copy.copy(model.ours)
+        self.network._modules = {**model.ours._modules}
+        self.network.blocks = copy.deepcopy(model.ours.blocks)
         self.nodes: list[Node] = [
             (key, int(channel)) for key, mask in around.items() for channel in mask.nonzero()[:, 0]
         ]

@@ -196,7 +196,7 @@ def _selected(
 
     def reaching(count: int) -> Circuit | None:
         selected = circuit_of_components(model.network, circuit, components[:count])
-        editor = CircuitEditor(model.network, selected, model.means)
+        editor = CircuitEditor(model.ours, selected, model.means)
         return None if editor.within_target(sets.validation) is None else selected
 
     likely = min(len(components), circuit.n_nodes + circuit.n_edges)

@@ -70,7 +70,7 @@ def minimise(
         MismatchError: it belongs to another model.
     """
     circuit.check(model)
-    editor, target = CircuitEditor(model.network, circuit, model.means), circuit.config.chosen_at
+    editor, target = CircuitEditor(model.ours, circuit, model.means), circuit.config.chosen_at
     start = editor.loss(prompts)
     if start > target:
         raise DataError(
@@ -112,7 +112,7 @@ def eliminated(
     Returns:
         The smaller circuit; none if the circuit itself is above its target loss.
     """
-    editor = CircuitEditor(model.network, circuit, model.means)
+    editor = CircuitEditor(model.ours, circuit, model.means)
     if editor.within_target(prompts) is None:
         return None
     _eliminate(_Way(editor, state or State(), name), prompts, MEASURED)
@@ -125,7 +125,7 @@ def measured(model: Model, circuit: Circuit, sets: PromptSets) -> Circuit:
 
     A calibrated circuit is calibrated again, on the validation prompts that it was chosen on.
     """
-    editor, calibration = CircuitEditor(model.network, circuit, model.means), circuit.calibration
+    editor, calibration = CircuitEditor(model.ours, circuit, model.means), circuit.calibration
     if calibration is not None:
         calibration = fit(editor.logits(sets.validation), sets.validation)
 
@@ -157,7 +157,7 @@ def recertify(model: Model, circuit: Circuit) -> Certificate:
         )
     pairs = circuit.certificate.pairs
     prompts = encode(pairs, model.tokenizer, model.network.config.context)
-    return certify(CircuitEditor(model.network, circuit, model.means), prompts)
+    return certify(CircuitEditor(model.ours, circuit, model.means), prompts)
 
 
 def certify(editor: CircuitEditor, prompts: Prompts) -> Certificate:

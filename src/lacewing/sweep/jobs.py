@@ -77,7 +77,7 @@ def model_job(
             result["dense"] = _about(twin)
     tokens = stored(output / TOKENS).validation
     text = sequences(tokens, config.training.context, config.training.validation_tokens)
-    losses = {side: token_losses(load(run.folder).network, text) for side, run in runs.items()}
+    losses = {side: token_losses(load(run.folder).ours, text) for side, run in runs.items()}
     artifacts.write_tensors(folder / LOSSES, losses)
     result["seconds"] = round(time.monotonic() - began, 2)
     for part in folder.iterdir():

@@ -86,7 +86,7 @@ def evaluate(model: Model, prompts: Prompts, batch: int = 128, seed: int = 0) ->
         (32, True)
     """
     losses, right = [], []
-    device = next(model.network.parameters()).device
+    device = model.network.embedding().device
     with torch.inference_mode(), sparse_products(model.network):
         for start in range(0, len(prompts), batch):
             part = prompts.take(range(start, min(start + batch, len(prompts))))

@@ -16,18 +16,17 @@ from lacewing.model.hooks import edit
 from lacewing.model.protocol import Network
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 
 PIECE = 32
 """Sequences evaluated at once."""
 
 
 @torch.inference_mode()
-def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token"]) -> float:
+def validation_loss(network: Network, sequences: Int[Tensor, "sequence token"]) -> float:
     """Mean next-token cross-entropy over fixed validation sequences, nats per token."""
     total = 0.0
     for piece in torch.split(sequences, PIECE):
-        piece = piece.to(network.lm_head.weight.device)
+        piece = piece.to(network.embedding().device)
         logits = network(piece[:, :-1])
         total += float(
             torch.nn.functional.cross_entropy(
@@ -38,7 +37,7 @@ def validation_loss(network: Transformer, sequences: Int[Tensor, "sequence token
 
 
 def bits_per_byte(
-    network: Transformer,
+    network: Network,
     windows: Int[Tensor, "sequence token"],
     tokenizer: Tokenizer,
 ) -> float:

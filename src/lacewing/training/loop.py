@@ -332,7 +332,7 @@ def mixed_precision(precision: str, device: str) -> str:
 
 def _begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) -> None:
     """Copy the weights of a finished run."""
-    here, there = (dataclasses.asdict(n.config) for n in (network, beginning.network))
+    here, there = (dataclasses.asdict(n.config) for n in (network, beginning.ours))
     differing = [key for key in here if here[key] != there[key]]
     if differing:
         key = differing[0]
@@ -344,7 +344,7 @@ def _begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) ->
         raise MismatchError(
             f"{beginning.source} has another tokenizer than this run: leave out --tokenizer"
         )
-    network.load_state_dict(parameters(beginning.network))
+    network.load_state_dict(parameters(beginning.ours))
 
 
 def _check_batch(config: TrainConfig, processes: int) -> None:

@@ -44,20 +44,20 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
     training = training_of(run)
     tokens = stored(run / "tokens").validation
     validation = sequences(tokens, training.context, training.validation_tokens)
-    round_(model.network, bigram_entries)
+    round_(model.ours, bigram_entries)
     if torch.accelerator.is_available():  # a build for GPUs may run where there is none
         # What follows are passes over a lot of text.
-        model.network.to(torch.accelerator.current_accelerator())
+        model.ours.to(torch.accelerator.current_accelerator())
     before = read_summary(run)
-    loss = validation_loss(model.network, validation)
+    loss = validation_loss(model.ours, validation)
     summary = before | {
         "validation_loss": loss,
-        "densities": densities(model.network),
-        "nonzero": sum(int(torch.count_nonzero(p)) for p in model.network.parameters()),
+        "densities": densities(model.ours),
+        "nonzero": sum(int(torch.count_nonzero(p)) for p in model.ours.parameters()),
         "released_from": before["id"],
         "rounding_cost": loss - before["validation_loss"],
     }
-    _write(whole.bytes, output, model.network, model.tokenizer, summary, validation)
+    _write(whole.bytes, output, model.ours, model.tokenizer, summary, validation)
     return output
 
 

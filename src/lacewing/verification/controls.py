@@ -17,6 +17,7 @@ import copy
 import dataclasses
 import hashlib
 import math
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
-from lacewing.model.store import Model, model_id
+from lacewing.model.store import Model, model_id, weights_id
 from lacewing.model.weights import thirds
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
@@ -34,6 +35,9 @@ from lacewing.tasks.batch import Prompts
 from lacewing.training.evaluate import site_means
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 TIMES = 5.0
 """Edges a control needs at least, for every edge of the circuit: far outside what seeds do."""
@@ -140,14 +144,15 @@ def without_training(model: Model, text: Tensor, seed: int) -> Model:
         seed: Draws the places.
     """
     network = copy.deepcopy(model.network)
+    whole = cast("Module", network)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for name, parameter in whole.named_parameters():
             for part in thirds(parameter) if "c_attn" in name else (parameter,):
                 order = torch.randperm(part.numel(), generator=generator)
                 part.copy_(part.flatten()[order].view(part.shape))
     means = site_means(network, text)
-    id = model_id(network, means, model.tokenizer)
+    id = model_id(network, means, model.tokenizer, weights_id(whole))
     return dataclasses.replace(model, network=network, means=means, id=id)
 
 

@@ -128,7 +128,7 @@ def _other_task(model: Model, circuit: Circuit, evidence: Evidence) -> Finding |
 
 def _siblings(folder: Path, circuit: Circuit) -> list[Circuit]:
     """Circuits of the same model and other tasks beside a circuit's folder."""
-    found = []
+    found: list[Circuit] = []
     for place in sorted(folder.parent.iterdir()):
         if place == folder or len(found) == OTHERS or not (place / "circuit.json").exists():
             continue

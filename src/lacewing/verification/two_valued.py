@@ -87,7 +87,7 @@ class TwoValued:
         cut = cut_model(model, circuit, circuit.ablation)
         masks = masks_of(cut.network, circuit.nodes)
         self.live = CompiledCircuit(
-            cut.network, masks, ablation_values, {k: self._edit(k) for k in self.spans}
+            cut.ours, masks, ablation_values, {k: self._edit(k) for k in self.spans}
         )
 
     def losses(

@@ -40,8 +40,8 @@ def patterns(session: Session, head: str, tokens: list[int], answer: str | None)
     }
     with session.turns.person():
         for name, network, edits in (
-            ("full", session.model.network, {}),
-            ("circuit", prepared.model.network, hooks),
+            ("full", session.model.ours, {}),
+            ("circuit", prepared.model.ours, hooks),
         ):
             keys = [f"{layer}.attn_q", f"{layer}.attn_k"]
             with edit(network, edits), record(network, keys) as seen, torch.inference_mode():

@@ -127,7 +127,7 @@ def node(
     config = model.network.config
     bias = None
     if site not in ("attn_in", "mlp_in", FINAL_SITE):
-        bias = float(writer(model.network, key)[1][channel])
+        bias = float(writer(model.ours, key)[1][channel])
     proof = _proof(certificate, "nodes", name)
     said = explained.get(name, {}).get("text")
     return Node(
@@ -176,7 +176,7 @@ def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[L
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
-        weight = weight_of(model.network, family)
+        weight = weight_of(model.ours, family)
         for s, d in pairs.tolist():
             edge = edge_name(family, s, d)
             if (source, s) == (key, channel):
@@ -196,7 +196,7 @@ def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[L
             outputs.append(Link(edge=None, node=names[read], weight=None, kind="residual"))
     if key == FINAL_SITE:
         for token in circuit.answers:
-            value = float(model.network.lm_head.weight[token, channel])
+            value = float(model.ours.lm_head.weight[token, channel])
             text = repr(model.tokenizer.token(token))
             outputs.append(Link(edge=None, node=text, weight=value, kind="unembedding"))
     return inputs, outputs
@@ -245,7 +245,7 @@ def _edges(model: Model, circuit: Circuit, index: Mapping[str, int], certificate
         layer, _, sites = family.partition(".")
         if not len(pairs):
             continue
-        matrix = weight_of(model.network, family).numpy()
+        matrix = weight_of(model.ours, family).numpy()
         weights += np.round(matrix[pairs[:, 1], pairs[:, 0]], 6).tolist()
         left, right = sites.split("-")
         source += [index[f"{layer}.{left}.{s}"] for s in pairs[:, 0].tolist()]

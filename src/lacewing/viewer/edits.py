@@ -153,7 +153,7 @@ class Prepared:
 def prepare(circuit: Circuit, model: Model, ablation: Ablation, changes: Changes) -> Prepared:
     """Turn an edited circuit (see `edited`) into a network, masks and ablation values."""
     ablation_values = {k: v.clone() for k, v in ablation_values_of(model, ablation).items()}
-    network = without_cut(model.network, circuit, ablation_values)
+    network = without_cut(model.ours, circuit, ablation_values)
     masks = masks_of(network, circuit.nodes)
     for node, value in changes.values.items():
         key, channel = parse_node(node)

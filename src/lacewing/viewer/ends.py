@@ -36,7 +36,7 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         the token of the task it reads or writes most, or None; `model_nodes` and `model_edges`:
         how many nodes and nonzero block weights the whole model has.
     """
-    network = model.network
+    network = model.ours
     tokens = _differing(prompts)
     known = TaskTokens.of(model, circuit)
     wte = network.wte.weight.detach()

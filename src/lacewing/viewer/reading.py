@@ -56,7 +56,7 @@ def reads(model: Model, key: str, channel: int, share: Tensor | None = None) -> 
         channel: Its channel.
         share: How much each token counts, [token]; by default all alike.
     """
-    network, width = model.network, model.network.config.d_model
+    network, width = model.ours, model.ours.config.d_model
     if key == FINAL_SITE:
         return _top(model, network.wte.weight[:, channel], "embedding", share)
     site = key.split(".")[1]
@@ -80,7 +80,7 @@ def writes(model: Model, key: str, channel: int, share: Tensor | None = None) ->
         channel: Its channel.
         share: How much each token counts, [token]; by default all alike.
     """
-    network, width = model.network, model.network.config.d_model
+    network, width = model.ours, model.ours.config.d_model
     unembedding = network.lm_head.weight * network.ln_f.weight
     if key == FINAL_SITE:
         return _top(model, unembedding[:, channel], "unembedding", share)

@@ -184,7 +184,7 @@ class Session:
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
         if ablation != "resample":
-            live = CompiledCircuit(model.network, masks, model.means)
+            live = CompiledCircuit(model.ours, masks, model.means)
             with torch.inference_mode():
                 found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
             logits = torch.cat(found)
@@ -226,7 +226,7 @@ class Session:
         if ask.text is not None:
             tokens, dropped = self.encode(ask.text)
             answered = self._answer(ask.text, tokens, dropped, None)
-            live = CompiledCircuit(prepared.model.network, prepared.masks, prepared.model.means)
+            live = CompiledCircuit(prepared.model.ours, prepared.masks, prepared.model.means)
             row = calibrated(_next(live, tokens), self.circuit.calibration)[0]
             answered.edited = self._guess(row, None)
             return answered
@@ -243,10 +243,10 @@ class Session:
         return (pair.corrupted if sequence % 2 else pair.clean), tokens, 0
 
     def _answer(self, text: str, tokens: list[int], dropped: int, sequence: int | None) -> Answered:
-        network, prompts = self.model.network, self.prompts
+        network, prompts = self.model.ours, self.prompts
         ablation_values = ablation_values_of(self.model, self.circuit.ablation)
         alone = prepare(self.circuit, self.model, self.circuit.ablation, NO_CHANGES)
-        live = CompiledCircuit(alone.model.network, alone.masks, ablation_values)
+        live = CompiledCircuit(alone.model.ours, alone.masks, ablation_values)
         rest = CompiledCircuit(
             network, masks_of(network, self.circuit.nodes, complement=True), ablation_values
         )

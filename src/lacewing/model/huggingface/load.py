@@ -217,8 +217,9 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _quietly(what: Any, *given: Any, **more: Any) -> Any:
     """Call transformers without its bars and warnings; its errors become ours."""
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
+    logging: Any = of_transformers
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

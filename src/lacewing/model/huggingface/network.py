@@ -217,7 +217,7 @@ class HuggingFaceNetwork(nn.Module):
 
     def _by_head(self, value: Tensor) -> Tensor:
         """Queries or keys [batch head token channel], rotated where the layout does."""
-        split = value.unflatten(-1, (-1, self.config.d_head)).transpose(1, 2)
+        split = value.view(*value.shape[:2], -1, self.config.d_head).transpose(1, 2)
         if not self.layout.rotary:
             return split
         positions = torch.arange(value.shape[1])[None]

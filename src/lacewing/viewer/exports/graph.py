@@ -216,7 +216,7 @@ def wiring(session: Session) -> dict[str, Any]:
             links.append({"source": "E_0_0", "target": id(node), "weight": 1.0})
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
-        weight = weight_of(model.network, family)
+        weight = weight_of(model.ours, family)
         ends = [f"{layer}.{site}" for site in sites.split("-")]
         for s, d in pairs.tolist():
             source, target = id(f"{ends[0]}.{s}"), id(f"{ends[1]}.{d}")
@@ -231,7 +231,7 @@ def wiring(session: Session) -> dict[str, Any]:
             _plain(_typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
         )
         for channel in circuit.nodes["resid_final"].tolist():
-            value = float(model.network.lm_head.weight[token, channel])
+            value = float(model.ours.lm_head.weight[token, channel])
             source = id(f"resid_final.{channel}")
             if value:
                 links.append({"source": source, "target": f"{top}_{token}_0", "weight": value})

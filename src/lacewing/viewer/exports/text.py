@@ -25,7 +25,7 @@ def edges_of(model: Model, circuit: Circuit) -> list[Row]:
     rows = []
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
-        weight = weight_of(model.network, family)
+        weight = weight_of(model.ours, family)
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
         for s, d in pairs.tolist():
             ends = f"{source}.{s}", f"{destination}.{d}"

@@ -52,7 +52,7 @@ def name(key: str, channel: int, token: int) -> str:
 def trace(session: Session, tokens: list[int]) -> tuple[Tracing, Tensor]:
     """Every direct effect between a circuit's nodes on a prompt, and the logits after it."""
     prepared = prepare(session.circuit, session.model, session.circuit.ablation, NO_CHANGES)
-    network, ablation_values = prepared.model.network, prepared.model.means
+    network, ablation_values = prepared.model.ours, prepared.model.means
     hooks = {
         key: lambda value, mask=mask, ablation_value=ablation_values[key]: torch.where(
             mask, value, ablation_value
