@@ -416,7 +416,8 @@ def _watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
             if isinstance(path, int) or path is None:
                 return
             writes = event != "open" or bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
-            whole = os.path.realpath(os.fsdecode(path)) if event == "open" else _parent(path)
+            follows = event == "open" and not (arguments[2] or 0) & os.O_NOFOLLOW
+            whole = os.path.realpath(os.fsdecode(path)) if follows else _parent(path)
             if whole.startswith(secret):
                 outside.append(f"{event} {os.fsdecode(path)}")
             elif writes and not (whole + os.sep).startswith(allowed) and not _cache(whole):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lacewing.artifacts.files import beside, clear, write_bytes, writing
 from lacewing.artifacts.locks import LOCK, alone
-from lacewing.artifacts.manifest import FORMAT, MANIFEST, Manifest, describe
+from lacewing.artifacts.manifest import FORMAT, MANIFEST, Manifest, describe, own
 from lacewing.artifacts.tensors import write_tensors
 from lacewing.artifacts.values import read, write_json, write_summed
 from lacewing.errors import ArtifactError, ConfigError
@@ -170,7 +170,7 @@ def _may_replace(path: Path, kind: str) -> bool:
     if not (path / MANIFEST).exists():
         return all(inner.name == LOCK for inner in path.iterdir())
     try:
-        return read(path / MANIFEST, Manifest).kind == kind
+        return read(own(path, MANIFEST), Manifest).kind == kind
     except ArtifactError:
         return True
 

@@ -142,8 +142,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl.
 
     Raises:
-        ArtifactError: there is none, or one holds other things.
+        ArtifactError: there is none, it is not what the run wrote, or a line holds other things.
     """
+    artifacts.open_folder(run, "run").bytes("metrics.jsonl")
     rows, file = read_metrics(run), run / "metrics.jsonl"
     for row in rows:
         artifacts.typed(row, Measured, file)

@@ -216,15 +216,20 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _kind(folder: Path) -> str:
-    """What a folder says that it is, or what it looks like; empty where it is none of ours."""
+    """What a folder looks like, else what it says that it is; empty where it is none of ours.
+
+    What looks like ours and says something else is damaged, and gets a row that tells why.
+    """
     looks = KIND if os.path.isfile(folder / FACTS) else ""
     if not os.path.isfile(folder / artifacts.MANIFEST):
         return looks
+    looks = looks or ("run" if os.path.isfile(folder / "summary.json") else "")
     try:
-        manifest = artifacts.read_json(folder / artifacts.MANIFEST)
+        manifest = artifacts.read_json(artifacts.own(folder, artifacts.MANIFEST))
     except ArtifactError:
-        return looks or ("run" if os.path.isfile(folder / "summary.json") else "")
-    return str(manifest.get("kind", looks)) if isinstance(manifest, dict) else looks
+        return looks
+    said = manifest.get("kind") if isinstance(manifest, dict) else ""
+    return looks or str(said)
 
 
 def _run(id: str, source: str, folder: Path) -> Run:
