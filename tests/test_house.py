@@ -365,8 +365,9 @@ def test_public_names_are_what_they_say() -> None:
     """Each can be had after any module of the package was loaded: no module takes its place."""
     import lacewing
 
+    extras = ("lacewing.interop.huggingface", "lacewing.interop.transformer_lens")
     for module in MODULES:
-        if not module.startswith(("lacewing.kernels.", "lacewing.__main__")):
+        if not module.startswith(("lacewing.kernels.", "lacewing.__main__", *extras)):
             importlib.import_module(module)
     modules = [
         name for name in lacewing._WHERE if isinstance(getattr(lacewing, name), types.ModuleType)
