@@ -20,6 +20,7 @@ from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, model_id
 from lacewing.model.transformer import SiteHook
+from lacewing.model.weights import WRITERS, writer
 
 Edits = Mapping[str, SiteHook]
 """For each site key a function from its value [batch token channel] to the value used instead."""
@@ -75,3 +76,28 @@ def randomised(model: Model, seed: int) -> Model:
     return dataclasses.replace(
         model, network=network, id=model_id(network), source=f"{model.source} shuffled {seed}"
     )
+
+
+def incoming(model: Model, key: str, channel: int) -> list[tuple[str, float]]:
+    """The nodes that write a node, with their weights, the largest first.
+
+    A node that reads the residual stream is written by the same channel of the outputs before it.
+    """
+    layer, _, site = key.partition(".")
+    if site in WRITERS:
+        row = writer(model.network, key)[0][channel]
+        order = row.abs().argsort(descending=True)[: int((row != 0).sum())]
+        return [(f"{layer}.{WRITERS[site].reads}.{int(c)}", float(row[c])) for c in order]
+    before = model.network.config.n_layer if not site else int(layer)
+    outputs = [f"{n}.{out}" for n in range(before) for out in ("attn_out", "mlp_out")]
+    outputs += [f"{layer}.attn_out"] if site == "mlp_in" else []
+    return [(f"{key}.{channel}", 1.0) for key in outputs if channel < widths(model)[key]]
+
+
+def embedding(model: Model, key: str, channel: int) -> Float[Tensor, " vocab"] | None:
+    """What every token puts into the residual channel that a node reads; none for other nodes."""
+    site = key.rpartition(".")[2]
+    reads = site in ("attn_in", "mlp_in", "resid_final")
+    if not reads or channel >= model.network.config.d_model:
+        return None
+    return model.network.wte.weight[:, channel].detach().float()

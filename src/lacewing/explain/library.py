@@ -59,6 +59,12 @@ class Library:
             found[back, back:] = np.where(same, self.text.ids[:end], -1)
         return found
 
+    @cached_property
+    def keys(self) -> tuple[Int64[np.ndarray, " token"], Int64[np.ndarray, " token"]]:
+        """A number for every token, and for every two in a row, over the whole text."""
+        pairs = self.ids[0] * (len(self.text.pieces) + 1) + self.ids[1] + 1
+        return self.ids[0], np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+
     def tokens(
         self, fires: Bool[np.ndarray, " token"]
     ) -> tuple[list[Atom], UInt64[np.ndarray, "row column"]]:

@@ -190,15 +190,15 @@ def _atom(atom: Atom, known: dict[str, Feature], negated: bool = False) -> str:
         return f"not {said}" if negated else said
     feature = known.get(atom.feature)
     phrase = feature.phrase if feature else atom.feature
-    when = "before this token " if atom.before else ""
+    when = "(before this token) " if atom.before else ""
     if not atom.compare:
         return f"{when}{'not ' if negated else ''}{phrase}"
     if feature and feature.values:
         value = "none" if atom.value == "none" else json.dumps(atom.value, ensure_ascii=False)
         return f"{when}{phrase} {is_} {value}"
     if atom.compare == ">=":
-        return f"{when}{phrase} {'below' if negated else 'at least'} {atom.value}"
-    return f"{when}{phrase} {'other than' if negated else 'exactly'} {atom.value}"
+        return f"{when}with {'fewer than' if negated else 'at least'} {atom.value} {phrase}"
+    return f"{when}with {'not exactly' if negated else 'exactly'} {atom.value} {phrase}"
 
 
 def _place(back: int) -> str:

@@ -65,6 +65,7 @@ def search(
     fires: Bool[np.ndarray, " token"],
     proposals: Iterable[Predicate] = (),
     keep: int = 5,
+    betas: Sequence[float] = BETAS,
 ) -> list[Found]:
     """The best predicates for where a node fires, the best first.
 
@@ -73,6 +74,7 @@ def search(
         fires: Whether the node fires, at every token of the text; only fit and select are read.
         proposals: Predicates from elsewhere that compete on select text.
         keep: How many are returned at most.
+        betas: See BETAS; fewer take less time.
 
     Returns:
         At least one; `never` where the node does not fire on fit text.
@@ -81,7 +83,7 @@ def search(
     met: dict[Predicate, None] = dict.fromkeys(proposals)
     if fires[fit].any():
         pool = _pool(library, fires[fit])
-        for beta in BETAS:
+        for beta in betas:
             met |= dict.fromkeys(_clauses(pool, library, fires[fit], beta))
     columns, truth = library.columns, fires[select]
     found = [Found(p, f1(columns.truth(p)[select], truth)) for p in met]
@@ -128,6 +130,9 @@ def _clauses(
     clauses: list[Clause] = []
     best = 0.0
     for _ in range(CLAUSES):
+        if met:
+            covered = library.columns.truth(met[-1])[library.fit]
+            _widen(pool, library, fires & ~covered)
         grown = _grow(pool, clauses, beta)
         if not clauses:
             met += [Predicate((clause,)) for _, clause in grown[:BEAM]]
@@ -136,8 +141,6 @@ def _clauses(
         best = grown[0][0]
         clauses.append(grown[0][1])
         met.append(Predicate(tuple(clauses)))
-        covered = library.columns.truth(met[-1])[library.fit]
-        _widen(pool, library, fires & ~covered)
     for place in range(len(clauses) if len(clauses) > 1 else 0):
         others = clauses[:place] + clauses[place + 1 :]
         again = _grow(pool, others, 1.0)
