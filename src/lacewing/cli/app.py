@@ -22,6 +22,7 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
+from lacewing.cli.explain import Explain
 from lacewing.cli.flags import with_one_task_flag
 from lacewing.cli.machine import settle
 from lacewing.cli.models import Models
@@ -42,6 +43,7 @@ VERBS: dict[str, Any] = {
     "tasks": Tasks,
     "prune": Prune,
     "verify": Verify,
+    "explain": Explain,
     "program": Program,
     "attack": Attack,
     "compare": Compare,

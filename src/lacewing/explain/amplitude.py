@@ -4,15 +4,14 @@ Fitted on calibrate text. The curve, which only rises or only falls, is taken wh
 of the variance of select text by a hundredth.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from lacewing.explain.columns import Columns
-from lacewing.explain.predicate import Predicate
+from lacewing.explain.predicate import Predicate, joined
 
 BETTER = 0.01
 TOP = 15
@@ -20,90 +19,103 @@ TOP = 15
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Values over a counter, for some clauses in a row."""
+
+    first: int
+    last: int
+    """Numbers of the clauses, from 1, both included."""
+    counter: str
+    values: tuple[float, ...]
+    """One for each count from 0 to TOP."""
+
+
+@dataclass(frozen=True)
 class Amplitude:
     """Predicted values: `levels[0]` where nothing holds, then one for each clause."""
 
     levels: tuple[float, ...]
-    counter: str = ""
-    """Feature whose count sets the value where the predicate holds; empty for levels alone."""
-    curve: tuple[float, ...] = ()
-    """Value for each count from 0 to TOP."""
+    curves: tuple[Curve, ...] = ()
 
     def predict(self, columns: Columns, predicate: Predicate) -> Float[np.ndarray, " token"]:
         """The value expected at every token."""
         which = columns.which(predicate)
         values = np.array(self.levels)[which]
-        if self.counter:
-            counts = np.clip(columns.number(self.counter), 0, TOP)
-            values = np.where(which > 0, np.array(self.curve)[counts], values)
+        for curve in self.curves:
+            counts = np.clip(columns.number(curve.counter), 0, TOP)
+            inside = (which >= curve.first) & (which <= curve.last)
+            values = np.where(inside, np.array(curve.values)[counts], values)
         return values
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        kind = "isotonic" if self.counter else "bin"
-        params: dict[str, Any] = {"levels": list(self.levels)}
-        if self.counter:
-            params |= {"counter": self.counter, "curve": list(self.curve)}
-        return {"type": kind, "params": params}
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Amplitude":
-        """The inverse."""
-        found = plain["params"]
-        return cls(tuple(found["levels"]), found.get("counter", ""), tuple(found.get("curve", ())))
-
-
-@dataclass(frozen=True)
-class _Fit:
-    amplitude: Amplitude
-    error: float = field(compare=False)
+        params = {"levels": list(self.levels), "curves": [asdict(c) for c in self.curves]}
+        return {"type": "isotonic" if self.curves else "bin", "params": params}
 
 
 def fit_amplitude(
-    columns: Columns, predicate: Predicate, values: Float[np.ndarray, " token"]
+    columns: Columns,
+    sides: tuple[Predicate, Predicate],
+    values: Float[np.ndarray, " token"],
 ) -> Amplitude:
-    """The amplitude of a predicate for a node's values (sign applied), over the whole text."""
-    fit, select = (columns.text.slices[part] for part in ("calibrate", "select"))
+    """The amplitude of both sides of a node for its values (sign applied), over the whole text."""
+    fit = columns.text.slices["calibrate"]
+    predicate = joined(*sides)
     which = columns.which(predicate)
     levels = [
         float(values[fit][which[fit] == k].mean()) if (which[fit] == k).any() else 0.0
         for k in range(len(predicate.clauses) + 1)
     ]
-    best = _judged(columns, predicate, values, Amplitude(tuple(levels)))
-    holds = which > 0
-    if holds[fit].sum() < 2 * TOP:
-        return best.amplitude
-    variance = float(np.var(values[select])) or 1.0
+    best = Amplitude(tuple(levels))
+    begin = 1
+    for side in sides:
+        end = begin + len(side.clauses)
+        holds = ((which >= begin) & (which < end))[fit]
+        if holds.sum() >= 2 * TOP:
+            best = _with_curve(columns, predicate, values, best, (begin, end - 1), holds)
+        begin = end
+    return best
+
+
+def _with_curve(
+    columns: Columns,
+    predicate: Predicate,
+    values: Float[np.ndarray, " token"],
+    flat: Amplitude,
+    clauses: tuple[int, int],
+    holds: np.ndarray,
+) -> Amplitude:
+    """The amplitude with the best curve for some clauses, where one is good enough."""
+    fit = columns.text.slices["calibrate"]
+    best, error = flat, _error(columns, predicate, values, flat)
+    enough = BETTER * (float(np.var(values[columns.text.slices["select"]])) or 1.0)
+    limit = error - enough
     for name, (_, feature) in columns.text.features.items():
         if not feature.counts:
             continue
-        counts = np.clip(columns.number(name), 0, TOP)[fit][holds[fit]]
-        curve = _monotone(counts, values[fit][holds[fit]])
-        made = Amplitude(tuple(levels), name, tuple(curve.tolist()))
-        now = _judged(columns, predicate, values, made)
-        if now.error < best.error - BETTER * variance:
-            best = now
-    return best.amplitude
+        counts = np.clip(columns.number(name), 0, TOP)[fit][holds]
+        curve = Curve(*clauses, name, tuple(_monotone(counts, values[fit][holds]).tolist()))
+        made = Amplitude(flat.levels, (*flat.curves, curve))
+        now = _error(columns, predicate, values, made)
+        if now < min(error, limit):
+            best, error = made, now
+    return best
 
 
-def _judged(
+def _error(
     columns: Columns, predicate: Predicate, values: Float[np.ndarray, " token"], made: Amplitude
-) -> _Fit:
+) -> float:
+    """Mean square of what is left on select text."""
     select = columns.text.slices["select"]
-    error = values[select] - made.predict(columns, predicate)[select]
-    return _Fit(made, float(np.mean(error**2)))
+    return float(np.mean((values[select] - made.predict(columns, predicate)[select]) ** 2))
 
 
-def _monotone(
-    counts: np.ndarray, values: Float[np.ndarray, " token"]
-) -> Float[np.ndarray, " row"]:
+def _monotone(counts: np.ndarray, values: Float[np.ndarray, " token"]) -> Float[np.ndarray, " row"]:
     """The rising or falling curve nearest to the values, one point per count."""
     weight = np.bincount(counts, minlength=TOP + 1).astype(float)
     means = np.bincount(counts, values, minlength=TOP + 1) / np.maximum(weight, 1)
     known = weight > 0
-    curves = [
-        sign * isotonic(sign * means[known], weight[known]) for sign in (1, -1)
-    ]
+    curves = [sign * isotonic(sign * means[known], weight[known]) for sign in (1, -1)]
     errors = [float((weight[known] * (means[known] - curve) ** 2).sum()) for curve in curves]
     best = curves[int(np.argmin(errors))]
     return np.interp(np.arange(TOP + 1), np.flatnonzero(known), best)

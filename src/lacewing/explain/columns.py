@@ -20,6 +20,10 @@ from lacewing.explain.predicate import (
 from lacewing.explain.text import Text
 
 
+KEPT = 1200
+"""Columns kept at most: 0.2 MB each at 200,000 tokens."""
+
+
 class Columns:
     """Truth of atoms, clauses and predicates at every token of a text."""
 
@@ -35,7 +39,9 @@ class Columns:
     def atom(self, atom: Atom) -> Bool[np.ndarray, " token"]:
         """Where an atom holds; the array is shared, so do not write to it."""
         if atom not in self._known:
-            self._known[atom] = self._computed(atom)
+            if len(self._known) >= KEPT:  # the oldest goes
+                del self._known[next(iter(self._known))]
+            self._known[atom] = self.computed(atom)
         return self._known[atom]
 
     def literal(self, literal: Literal) -> Bool[np.ndarray, " token"]:
@@ -69,7 +75,8 @@ class Columns:
         """Ids of some tokens; a text that several ids have stands for all of them."""
         return [id for token in tokens for id in self._ids.get(token, ())]
 
-    def _computed(self, atom: Atom) -> Bool[np.ndarray, " token"]:
+    def computed(self, atom: Atom) -> Bool[np.ndarray, " token"]:
+        """The same without keeping it."""
         if isinstance(atom, Token):
             wanted = np.zeros(len(self.text.pieces), dtype=bool)
             wanted[self.ids_of(atom.tokens)] = True

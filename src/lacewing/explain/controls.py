@@ -19,6 +19,8 @@ from lacewing.explain.search import BETAS, f1, search
 
 BAR = ("constant", "unigram", "shuffled", "random")
 """The controls whose best an explanation has to beat."""
+CHANCE = ("constant", "shuffled")
+"""Those that are no explanation of the node at all."""
 
 
 def table_controls(

@@ -14,15 +14,85 @@ from lacewing.explain.language import Feature, register
 
 NUMBER = ("none", "singular", "plural")
 PERSON = ("none", "first", "second", "third")
-SINGULAR = frozenset("i he she it this that a an each every another one someone nobody".split())
-PLURAL = frozenset("we they these those many few several both all two three people".split())
-FIRST = frozenset("i me my mine myself we us our ours ourselves".split())
-SECOND = frozenset("you your yours yourself yourselves thou thee thy thine ye".split())
-THIRD = frozenset(
-    "he him his himself she her hers herself it its itself they them their theirs themselves".split()
+SINGULAR = frozenset(
+    [
+        "i",
+        "he",
+        "she",
+        "it",
+        "this",
+        "that",
+        "a",
+        "an",
+        "each",
+        "every",
+        "another",
+        "one",
+        "someone",
+        "nobody",
+    ]
 )
-DETERMINERS = frozenset("the a an this that these those my your his her its our their".split())
-IRREGULAR = frozenset("men women children people feet teeth mice geese brethren".split())
+PLURAL = frozenset(
+    [
+        "we",
+        "they",
+        "these",
+        "those",
+        "many",
+        "few",
+        "several",
+        "both",
+        "all",
+        "two",
+        "three",
+        "people",
+    ]
+)
+FIRST = frozenset(["i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"])
+SECOND = frozenset(
+    ["you", "your", "yours", "yourself", "yourselves", "thou", "thee", "thy", "thine", "ye"]
+)
+THIRD = frozenset(
+    [
+        "he",
+        "him",
+        "his",
+        "himself",
+        "she",
+        "her",
+        "hers",
+        "herself",
+        "it",
+        "its",
+        "itself",
+        "they",
+        "them",
+        "their",
+        "theirs",
+        "themselves",
+    ]
+)
+DETERMINERS = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "my",
+        "your",
+        "his",
+        "her",
+        "its",
+        "our",
+        "their",
+    ]
+)
+IRREGULAR = frozenset(
+    ["men", "women", "children", "people", "feet", "teeth", "mice", "geese", "brethren"]
+)
 FEATURES = (
     Feature("sentence_start", "before the first word of a sentence"),
     Feature("words", "words read in this sentence", counts=True),
@@ -68,7 +138,7 @@ class _Reader:
                 self._new_sentence()
             if sign == "\n":
                 self.lines += 1
-        elif sign in "\"\u201c\u201d":
+        elif sign in '"\u201c\u201d':
             self.quoted ^= 1
         elif sign in "([{":
             self.depth = min(self.depth + 1, MOST)

@@ -44,7 +44,8 @@ def firings(values: Float[np.ndarray, " token"]) -> list[Firing]:
         rest, top = float(np.median(side)), float(side.max())
         if top - rest <= 1e-6 * max(abs(rest), abs(top), 1e-6):
             continue
-        threshold = otsu(side)
+        # What lies below rest belongs to the other side.
+        threshold = otsu(np.maximum(side, rest))
         low = rest + LOW * (top - rest)
         high = otsu(side[side > threshold])
         share = float((side > threshold).mean())

@@ -26,6 +26,7 @@ RAREST = 8
 """Fit tokens at which an atom must hold, and at which it must not."""
 NUMBERS = (0, 1, 2, 3, 4, 5, 6)
 LONG_NUMBERS = (1, 2, 4, 8, 16, 32)
+LATEST, ENDINGS = 3, ("newline", "quoted")
 OPENERS, CLOSERS = 40, 10
 """Tokens among the events that `since` is built of."""
 EVENT = re.compile(r"\s*([A-Za-z]{2,}|[^\w\s]{1,2}\s*)")
@@ -40,13 +41,14 @@ class Library:
         self.atoms: list[Atom] = []
         rows, seen = [], set()
         for atom in self._proposed():
-            truth = self.columns.atom(atom)[self.fit]
+            truth = self.columns.computed(atom)[self.fit]
             bits = packed(truth[None])[0]
             key = hash(bits.tobytes())
             if RAREST <= truth.sum() <= len(truth) - RAREST and key not in seen:
                 seen.add(key)
                 self.atoms.append(atom)
                 rows.append(bits)
+        self._names = set(self.atoms)
         self.bits: UInt64[np.ndarray, "row column"] = np.stack(rows)
 
     @cached_property
@@ -69,7 +71,7 @@ class Library:
         self, fires: Bool[np.ndarray, " token"]
     ) -> tuple[list[Atom], UInt64[np.ndarray, "row column"]]:
         """Token atoms for a node, from where it fires on fit text."""
-        atoms: list[Token] = []
+        atoms: list[Atom] = []
         rows = []
         for back in range(BACK):
             here = self.ids[back, self.fit]
@@ -80,9 +82,21 @@ class Library:
                     wanted = np.zeros(len(self.text.pieces) + 1, dtype=bool)
                     wanted[self.columns.ids_of(names)] = True
                     rows.append(wanted[here])
+        for atom in self._lately(atoms):
+            atoms.append(atom)
+            rows.append(self.columns.computed(atom)[self.fit])
         width = self.bits.shape[1]
         bits = packed(np.stack(rows)) if rows else np.zeros((0, width), dtype=np.uint64)
-        return list(atoms), bits
+        return atoms, bits
+
+    def _lately(self, atoms: list[Atom]) -> list[Atom]:
+        """That one of the most telling tokens was read, and no line end or closing sign since."""
+        single = [a for a in atoms if isinstance(a, Token) and len(a.tokens) == 1]
+        opened = [a for back in (0, 1) for a in [s for s in single if s.back == back][:LATEST]]
+        found = [
+            Since(Token(0, a.tokens), Kind(0, closed)) for a in opened for closed in ENDINGS
+        ]
+        return [atom for atom in dict.fromkeys(found) if atom not in self._names]
 
     def _sets(
         self, here: Int64[np.ndarray, " token"], fires: Bool[np.ndarray, " token"]
@@ -116,7 +130,9 @@ class Library:
         counts = np.bincount(self.text.ids[self.fit], minlength=len(self.text.pieces))
         events = [
             Token(0, (piece,))
-            for piece, count in sorted(zip(self.text.pieces, counts, strict=True), key=lambda x: -x[1])
+            for piece, count in sorted(
+                zip(self.text.pieces, counts, strict=True), key=lambda x: -x[1]
+            )
             if count >= RAREST and EVENT.fullmatch(piece)
         ]
         signs = [event for event in events if not event.tokens[0].strip().isalpha()]

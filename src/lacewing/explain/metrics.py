@@ -34,7 +34,7 @@ def scores(
         "auprc": average_precision(predicted, fires),
         "precision": right / said if said else 0.0,
         "recall": right / true if true else 0.0,
-        "mcc": (right * n - said * true) / spread if spread else 0.0,
+        "mcc": float((right * n - said * true) / spread) if spread else 0.0,
         "r2_centred": r2(predicted, values),
     }
 
@@ -65,6 +65,19 @@ def intervals(
         name: (float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975)))
         for name, drawn in (("pearson", correlation), ("f1", f1))
     }
+
+
+def f1_interval(
+    guess: Bool[np.ndarray, " token"],
+    fires: Bool[np.ndarray, " token"],
+    document: Int[np.ndarray, " token"],
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """F1 with its interval over documents."""
+    level = guess.astype(float)
+    ends = intervals(guess, level, fires, fires.astype(float), document, seed)["f1"]
+    total = float(guess.sum() + fires.sum())
+    return (2 * float((guess & fires).sum()) / total if total else 0.0), ends
 
 
 def pearson(a: Float[np.ndarray, " token"], b: Float[np.ndarray, " token"]) -> float:

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from lacewing.explain.amplitude import Amplitude, fit_amplitude
-from lacewing.explain.card import ScoreCard, score
+from lacewing.explain.card import LEAST_F1, ScoreCard, score
 from lacewing.explain.controls import random_control, shuffled_control, table_controls
 from lacewing.explain.firing import Firing, firings
 from lacewing.explain.library import Library
-from lacewing.explain.predicate import LANGUAGE, Predicate, sentence
+from lacewing.explain.predicate import LANGUAGE, Predicate, joined, sentence
 from lacewing.explain.search import Found, search
 
 Proposer = Callable[[Float[np.ndarray, " token"], Firing], Sequence[Predicate]]
@@ -29,7 +29,10 @@ class Explanation:
     """Which side of it; none for a dead node."""
     hypotheses: tuple[Found, ...]
     """Predicates, the best on select text first."""
+    opposite: Predicate
+    """Where the other side fires, for a node that has two; else `never`."""
     amplitude: Amplitude
+    """Values expected where each clause of `both` holds."""
     card: ScoreCard | None
     sentence: str
     seconds: float
@@ -41,6 +44,11 @@ class Explanation:
     def predicate(self) -> Predicate:
         """The predicate that was scored; `never` where there is none."""
         return self.hypotheses[0].predicate if self.hypotheses else Predicate()
+
+    @property
+    def both(self) -> Predicate:
+        """The clauses of the predicate, then those of the opposite side."""
+        return joined(self.predicate, self.opposite)
 
     @property
     def explained(self) -> bool:
@@ -62,6 +70,7 @@ class Explanation:
             "control": None,
             "verdict": None,
             "explained": self.explained,
+            "opposite": str(self.opposite) if self.opposite.clauses else None,
             "bits": self.predicate.bits,
             "hypotheses": [str(found.predicate) for found in self.hypotheses],
             "amplitude": self.amplitude.as_json(),
@@ -96,17 +105,23 @@ def explain_values(
     began = time.process_time()
     sides = firings(values[library.fit])
     if not sides:
-        why = "it never differs on fit text" if np.ptp(values[library.fit]) == 0 else (
-            "neither side fires at between 0.05 % and 50 % of fit tokens"
+        why = (
+            "it never differs on fit text"
+            if np.ptp(values[library.fit]) == 0
+            else ("neither side fires at between 0.05 % and 50 % of fit tokens")
         )
         spent = time.process_time() - began
-        return Explanation(node, None, (), Amplitude((0.0,)), None, "Nothing can be said.", spent, why)
+        nothing = Predicate(), Amplitude((0.0,)), None, "Nothing can be said."
+        return Explanation(node, None, (), *nothing, spent, why)
     found = []
     for side in sides:
         proposals = [p for propose in proposers for p in propose(side.sign * values, side)]
         found.append((search(library, side.fires(values), proposals), side))
-    hypotheses, side = max(found, key=lambda each: each[0][0].rank)
-    return _scored(library, node, side, hypotheses, values, random, seed, began)
+    found.sort(key=lambda each: each[0][0].rank, reverse=True)
+    hypotheses, side = found[0]
+    others = [h[0].predicate for h, _ in found[1:] if h[0].f1 >= LEAST_F1]
+    opposite = others[0] if others else Predicate()
+    return _scored(library, node, side, hypotheses, opposite, values, random, seed, began)
 
 
 def _scored(
@@ -114,6 +129,7 @@ def _scored(
     node: str,
     side: Firing,
     hypotheses: Sequence[Found],
+    opposite: Predicate,
     values: Float[np.ndarray, " token"],
     random: Float[np.ndarray, " token"] | None,
     seed: int,
@@ -122,17 +138,18 @@ def _scored(
     """The score card of the best hypothesis for one side."""
     signed, fires = side.sign * values.astype(np.float64), side.fires(values)
     predicate = hypotheses[0].predicate
-    amplitude = fit_amplitude(library.columns, predicate, signed)
+    both = joined(predicate, opposite)
+    amplitude = fit_amplitude(library.columns, (predicate, opposite), signed)
     controls: dict[str, Mapping[str, float]] = dict(table_controls(library, fires, signed))
     controls["shuffled"] = shuffled_control(library, fires)
     if random is not None:
         controls["random"] = random_control(library, random)
-    card = score(library, predicate, amplitude, side, signed, controls, seed)
+    card = score(library, predicate, both, amplitude, side, signed, controls, seed)
     features = {name: feature for name, (_, feature) in library.text.features.items()}
     said = sentence(predicate, features)
     why = "" if card.explained else _why_not(card)
     spent = time.process_time() - began
-    return Explanation(node, side, tuple(hypotheses), amplitude, card, said, spent, why)
+    return Explanation(node, side, tuple(hypotheses), opposite, amplitude, card, said, spent, why)
 
 
 def _why_not(card: ScoreCard) -> str:
@@ -144,5 +161,3 @@ def _why_not(card: ScoreCard) -> str:
     if f1 < 0.5:
         return f"test F1 {f1:.2f} is below 0.5; the {name} control has {value:.2f}"
     return f"F1 {f1:.2f}, lower end {low:.2f}, is not above the {name} control's {value:.2f}"
-
-

@@ -41,7 +41,7 @@ def plant(library: Library, shape: str, seed: int) -> Planted:
         rule = _drawn(library, shape, dice)
         truth = library.columns.truth(rule)
         shares = [truth[part].mean() for part in library.text.slices.values()]
-        if RARE <= min(shares) and max(shares) <= COMMON and _needed(library.columns, rule):
+        if min(shares) >= RARE and max(shares) <= COMMON and _needed(library.columns, rule):
             fires = truth & (dice.random(len(truth)) >= DROPPED)
             fires |= ~truth & (dice.random(len(truth)) < FALSE)
             size = np.ones(len(truth))
@@ -93,7 +93,9 @@ def _needed(columns: Columns, rule: Predicate) -> bool:
     for place, clause in enumerate(rule.clauses):
         rest = rule.clauses[:place] + rule.clauses[place + 1 :]
         less = [rest] if rest else []
-        less += [(*rest, clause[:i] + clause[i + 1 :]) for i in range(len(clause)) if len(clause) > 1]
+        less += [
+            (*rest, clause[:i] + clause[i + 1 :]) for i in range(len(clause)) if len(clause) > 1
+        ]
         for clauses in less:
             if (columns.truth(Predicate(clauses)) ^ truth).sum() < 0.1 * truth.sum():
                 return False

@@ -148,6 +148,11 @@ class Predicate:
         return sum(_bits(literal.atom) for clause in self.clauses for literal in clause)
 
 
+def joined(first: Predicate, second: Predicate) -> Predicate:
+    """The clauses of two predicates, one after the other."""
+    return Predicate((*first.clauses, *second.clauses))
+
+
 def _bits(atom: Atom) -> float:
     if isinstance(atom, Since):
         return 2 + _bits(atom.opened) + _bits(atom.closed)

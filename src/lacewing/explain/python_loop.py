@@ -29,7 +29,9 @@ SIZE = 29
 CODE, STRING, REMARK = 0, 1, 2
 STR, LIST, DICT, SET, TUPLE, NUMBER, CALL, NAME, CONSTANT = 1, 2, 3, 4, 5, 6, 7, 8, 9
 DOT, EQUALS, COMMA, COLON, OPEN, CLOSE, OPERATOR, IS_NAME, IS_NUMBER, IS_QUOTE = range(1, 11)
-FOR, DEF, IMPORT, FROM, LAMBDA = (KEYWORDS.index(w) + 1 for w in "for def import from lambda".split())
+FOR, DEF, IMPORT, FROM, LAMBDA = (
+    KEYWORDS.index(w) + 1 for w in ["for", "def", "import", "from", "lambda"]
+)
 BOUND, PARAMETER, LOOP, READ = 1, 2, 4, 8
 
 
@@ -317,7 +319,13 @@ def _write(
     row[6], row[7], row[8] = s[DEPTH], stack[s[DEPTH], 0] if s[DEPTH] else 0, stack[s[DEPTH], 1]
     row[9] = 1 if s[DEPTH] and stack[s[DEPTH], 0] == 1 and stack[s[DEPTH], 2] else 0
     row[10] = 1 if s[DEPTH] and stack[s[DEPTH], 0] == 2 and stack[s[DEPTH], 2] else 0
-    row[11], row[12], row[13], row[14], row[15] = s[INDENT] // 4, s[BLANK], first, keyword, s[PREVIOUS]
+    row[11], row[12], row[13], row[14], row[15] = (
+        s[INDENT] // 4,
+        s[BLANK],
+        first,
+        keyword,
+        s[PREVIOUS],
+    )
     row[16] = 1 if first == DEF and s[DEPTH] else 0
     row[17] = 1 if first == IMPORT or first == FROM else 0
     row[18], row[19], row[20], row[21] = s[DECORATOR], s[BLOCK], s[VALUE], s[ASSIGNED]

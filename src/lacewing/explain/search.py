@@ -172,7 +172,7 @@ def _grow(pool: _Pool, others: Sequence[Clause], beta: float) -> list[tuple[floa
         score = (1 + square) * (had[0] + hits) / (square * pool.count + had[1] + total)
         score = np.where(hits > 0, score - PRICE * (literals + depth), -1.0)
         # What is right about the rest alone may grow into a clause that helps the whole.
-        promise = np.where(hits > 0, 2 * hits / (left + total), -1.0)
+        promise = np.where(hits > 0, 2 * hits / np.maximum(left + total, 1), -1.0)
         chosen = _distinct((score, promise), hits, total, clauses, atoms)
         if not chosen:
             break

@@ -8,7 +8,7 @@ sees. Tokens of all windows stand one after the other, part by part, so that a p
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -106,8 +106,13 @@ class Text:
         begins = [*np.flatnonzero(self.first).tolist(), len(self)]
         for at in range(0, len(begins) - 1, size):
             bounds = begins[at : at + size + 1]
-            rows = [torch.from_numpy(self.ids[a:b].astype(np.int64)) for a, b in zip(bounds, bounds[1:])]
-            yield slice(bounds[0], bounds[-1]), torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            rows = [
+                torch.from_numpy(self.ids[a:b].astype(np.int64)) for a, b in zip(bounds, bounds[1:])
+            ]
+            yield (
+                slice(bounds[0], bounds[-1]),
+                torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
+            )
 
     def around(self, at: int, before: int = 24, after: int = 8) -> tuple[list[str], int]:
         """The tokens of a window about one of them, and its place among these."""
@@ -283,3 +288,12 @@ def _common(
         before, position = token, position + 1
         since = 0 if token in lines else since + 1
     return np.array(rows, dtype=np.int16).reshape(-1, len(COMMON))
+
+
+def padded(
+    rows: Sequence[Sequence[int]],
+) -> tuple[Int64[Tensor, "batch token"], Int64[Tensor, " batch"]]:
+    """Token sequences as one batch padded on the right, and the place of each last token."""
+    tensors = [torch.tensor(list(row), dtype=torch.long) for row in rows]
+    last = torch.tensor([len(row) - 1 for row in rows])
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True), last
