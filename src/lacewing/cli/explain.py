@@ -19,7 +19,7 @@ class Explain:
     model: Model | None = None
     """The model of --nodes; with --circuit, where its model is now, if it was moved."""
     nodes: tuple[str, ...] = ()
-    """Nodes of --model, such as 0.mlp_neuron.12."""
+    """Nodes of --model, such as 0.mlp_neuron.12; with --circuit, only these of its nodes."""
     corpus: str | None = None
     """Text to explain on; by default the model's corpus without its taught lines."""
     tokens: int = 200_000
@@ -45,7 +45,7 @@ class Explain:
         from lacewing.explain.records import record
         from lacewing.model.store import load
 
-        if (self.circuit is None) == (not self.nodes):
+        if self.circuit is None and not self.nodes:
             raise ConfigError("say what to explain: --circuit DIR, or --model MODEL --nodes NODE ...")
         if self.circuit is None and self.model is None:
             raise ConfigError("--nodes needs the model they are of: add --model MODEL")

@@ -99,8 +99,8 @@ def explain(
 
     Args:
         model: The model.
-        circuit: A circuit of it; all its nodes are explained and tested.
-        nodes: Names of nodes, where there is no circuit.
+        circuit: A circuit of it, whose nodes are explained and tested.
+        nodes: Names of nodes; with a circuit, those of its nodes that are wanted, not all.
         corpus: Text to explain on; by default the model's, without its taught lines.
         tokens: How much of it.
         language: `python`, `english` or a registered one.
@@ -111,7 +111,7 @@ def explain(
         text: The text itself, where it is known already.
 
     Raises:
-        ConfigError: neither a circuit nor nodes, or both.
+        ConfigError: neither a circuit nor nodes, or nodes that the circuit does not have.
         DataError: the corpus is too small, or a name is no node.
         MismatchError: the circuit is of another model.
 
@@ -119,11 +119,15 @@ def explain(
         >>> explain(model, circuit).share("supported")  # doctest: +SKIP
         0.3
     """
-    if bool(nodes) == (circuit is not None):
-        raise ConfigError("say what to explain: a circuit, or nodes of a model, and not both")
+    wanted = list(nodes)
     if circuit is not None:
         circuit.check(model)
-    wanted = circuit.node_names() if circuit is not None else list(nodes)
+        own = circuit.node_names()
+        if odd := [node for node in nodes if node not in own]:
+            raise ConfigError(f"{odd[0]} is no node of the circuit for {circuit.task}: leave it out")
+        wanted = [node for node in own if not nodes or node in nodes]
+    if not wanted:
+        raise ConfigError("say what to explain: a circuit with nodes, or nodes of a model")
     check_nodes(model, wanted)
     if text is None:
         spec = corpus or model.corpus.removeprefix("practice:")
@@ -144,6 +148,6 @@ def explain(
                 card = validate(stage, library, explanation, values[explanation.node], seed)
                 cards[explanation.node] = card
                 bar.update(number)
-        program = listing(stage, library, found, values, seed)
+        program = listing(stage, library, found, values, cards, seed)
     together = groups(library, found)
     return Explained(model, text, tuple(found), cards, program, together, seed)

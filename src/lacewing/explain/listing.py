@@ -18,7 +18,7 @@ from jaxtyping import Float
 from lacewing.explain.library import Library
 from lacewing.explain.node import Explanation
 from lacewing.explain.stage import Stage, setting, together
-from lacewing.explain.validate import claim_of
+from lacewing.explain.validate import CausalCard, Hypothesis, claim_of
 from lacewing.statistics import wilson
 
 
@@ -40,6 +40,7 @@ def listing(
     library: Library,
     explanations: Sequence[Explanation],
     values: Mapping[str, Float[np.ndarray, " token"]],
+    cards: Mapping[str, CausalCard],
     seed: int = 0,
 ) -> Listing:
     """The listing of a circuit, run on its task.
@@ -49,29 +50,31 @@ def listing(
         library: Of the natural text.
         explanations: Of its nodes; those with a predicate of F1 0.5 or more get a line.
         values: The nodes' values over the natural text.
+        cards: What the causal tests found; a hypothesis that they support is the node's line.
         seed: Passed on.
     """
     own = [e for e in explanations if e.firing and e.card and e.card.described]
     edits, lines = [], []
     for found in own:
         assert found.firing is not None
-        given = found.firing, found.predicate, found.opposite, values[found.node], seed
-        claim = claim_of(stage, library, found.node, *given)
+        card = cards.get(found.node)
+        said = Hypothesis(found.firing, found.predicate, found.opposite)
+        if card is not None and card.verdict == "supported" and card.hypothesis is not None:
+            said = card.hypothesis
+        claim = claim_of(stage, library, found.node, said, values[found.node], seed)
         edits.append(setting(found.node, claim.expected, stage.there))
         off = claim.expected[stage.there & ~claim.active]
         rest = float(off.mean()) if len(off) else 0.0
-        effect = ", ".join(
-            f"{node} ({'+' if w > 0 else '-'})" for node, w in _reads(stage, found.node)
-        )
+        reads = _reads(stage, found.node)
+        effect = ", ".join(f"{node} ({'+' if w > 0 else '-'})" for node, w in reads)
+        against = f", against it where {said.opposite}" if said.opposite.clauses else ""
         lines.append(
-            f"{found.node:<20} = {claim.on:+.3g} where {found.predicate} else {rest:+.3g}"
+            f"{found.node:<20} = {claim.on:+.3g} where {said.predicate}{against}, else {rest:+.3g}"
             f"   -> {effect or 'the answer'}"
         )
     covered = {found.node for found in own}
-    for node in stage.circuit.node_names():
-        if node not in covered:
-            lines.append(f"{node:<20} = its mean   # no explanation")
     order = {node: i for i, node in enumerate(stage.circuit.node_names())}
+    lines += [f"{n:<20} = its mean   # no explanation" for n in order if n not in covered]
     lines.sort(key=lambda line: order[line.split()[0]])
     still = [
         setting(node, _constant(stage, node), stage.there) for node in order if node not in covered

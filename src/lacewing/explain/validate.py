@@ -8,9 +8,10 @@
 The log holds all that is needed to do every step again: `replay` does, and compares.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+from typing import Literal as Choice
 
 import numpy as np
 import torch
@@ -19,20 +20,39 @@ from jaxtyping import Float
 from lacewing.explain.amplitude import fit_amplitude
 from lacewing.explain.causal import MARKS, TESTS, Claim, Test
 from lacewing.explain.columns import Columns
-from lacewing.explain.firing import Firing
+from lacewing.explain.firing import Firing, firings
 from lacewing.explain.library import Library
 from lacewing.explain.metrics import f1_interval
 from lacewing.explain.node import Explanation
 from lacewing.explain.pairs import Pairs, expected_moves, minimal_pairs, moves
 from lacewing.explain.parse import parse
-from lacewing.explain.predicate import Predicate, joined
+from lacewing.explain.predicate import Literal, Predicate, joined
+from lacewing.explain.search import search
 from lacewing.explain.stage import Stage
 from lacewing.explain.text import lexed
 from lacewing.statistics import wilson
 
-Verdict = Literal["supported", "refuted", "unresolved"]
+Verdict = Choice["supported", "refuted", "unresolved"]
 ROUNDS = 4
 CAN_REFUTE = ("minimal_pairs", "necessity", "steering", "interchange")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """From which value on one side of a node fires, where, and where the other side does."""
+
+    firing: Firing
+    predicate: Predicate
+    opposite: Predicate
+
+    def as_json(self) -> dict[str, Any]:
+        """What a log holds of it."""
+        return {
+            "sign": self.firing.sign,
+            "threshold": self.firing.threshold,
+            "hypothesis": str(self.predicate),
+            "opposite": str(self.opposite),
+        }
 
 
 @dataclass(frozen=True)
@@ -40,11 +60,16 @@ class CausalCard:
     """What the tests found of one node."""
 
     verdict: Verdict
-    predicate: Predicate
-    """The hypothesis that the verdict is about."""
+    hypothesis: Hypothesis | None
+    """What the verdict is about; none for a node that nothing is said of."""
     tests: tuple[Test, ...]
     log: tuple[Mapping[str, Any], ...] = field(repr=False)
     """Every step of every round."""
+
+    @property
+    def predicate(self) -> Predicate:
+        """Where the node is said to fire."""
+        return self.hypothesis.predicate if self.hypothesis else Predicate()
 
     def test(self, name: str) -> Test | None:
         """A test by name; none where it was not run."""
@@ -76,28 +101,23 @@ def validate(
         values: The node's values over the natural text.
         seed: Draws everything.
     """
-    firing = explanation.firing
-    hypotheses = [h.predicate for h in explanation.hypotheses if h.predicate.clauses]
-    if firing is None or not hypotheses:
-        return CausalCard("unresolved", Predicate(), (), ())
+    if explanation.firing is None or not explanation.predicate.clauses:
+        return CausalCard("unresolved", None, (), ())
+    node, waiting = explanation.node, list(hypotheses(library, explanation, values))
     log: list[Mapping[str, Any]] = []
-    best: tuple[Verdict, Predicate, list[Test]] | None = None
+    best: tuple[Verdict, Hypothesis, list[Test]] | None = None
     failing: list[tuple[list[int], bool]] = []
-    for number in range(min(ROUNDS, len(hypotheses))):
-        predicate = _next(hypotheses, failing, library)
-        hypotheses.remove(predicate)
-        node, opposite = explanation.node, explanation.opposite
-        tests, wrong = run_tests(stage, library, node, firing, predicate, opposite, values, seed)
+    for number in range(min(ROUNDS, len(waiting))):
+        tried = _next(waiting, failing, library)
+        waiting.remove(tried)
+        tests, wrong = run_tests(stage, library, node, tried, values, seed)
         failing += wrong
         verdict = verdict_of(tests)
         log.append(
             {
                 "round": number + 1,
-                "node": explanation.node,
-                "sign": firing.sign,
-                "threshold": firing.threshold,
-                "hypothesis": str(predicate),
-                "opposite": str(opposite),
+                "node": node,
+                **tried.as_json(),
                 "seed": seed,
                 "marks": dict(MARKS),
                 "tests": [test.as_json() for test in tests],
@@ -106,20 +126,57 @@ def validate(
             }
         )
         if best is None or verdict == "supported":
-            best = verdict, predicate, tests
+            best = verdict, tried, tests
         if verdict == "supported":
             break
     assert best is not None
     return CausalCard(best[0], best[1], tuple(best[2]), tuple(log))
 
 
+def hypotheses(
+    library: Library, explanation: Explanation, values: Float[np.ndarray, " token"]
+) -> Iterator[Hypothesis]:
+    """What is tried: the best predicate, that for firing from a lower value on, then the others."""
+    firing = explanation.firing
+    assert firing is not None
+    every = [found.predicate for found in explanation.hypotheses if found.predicate.clauses]
+    first = Hypothesis(firing, every[0], explanation.opposite)
+    yield from (first, *_exclusive(first))
+    low = Firing(firing.sign, firing.others[0], firing.others)
+    if low.threshold < firing.threshold:
+        predicate = search(library, low.fires(values), every, keep=1)[0].predicate
+        other = next((f for f in firings(values[library.fit]) if f.sign != firing.sign), None)
+        opposite = explanation.opposite
+        if other is not None and opposite.clauses:
+            fires = Firing(other.sign, other.others[0], other.others).fires(values)
+            opposite = search(library, fires, [opposite], keep=1)[0].predicate
+        second = Hypothesis(low, predicate, opposite)
+        yield from (second, *_exclusive(second))
+    for predicate in every[1:]:
+        yield Hypothesis(firing, predicate, explanation.opposite)
+
+
+def _exclusive(given: Hypothesis) -> Iterator[Hypothesis]:
+    """The same where neither side holds if both would: natural text may never have both."""
+
+    def without(predicate: Predicate, other: Predicate) -> Predicate:
+        away = tuple(
+            Literal(clause[0].atom, not clause[0].negated)
+            for clause in other.clauses
+            if len(clause) == 1
+        )
+        return Predicate(tuple(tuple(dict.fromkeys((*c, *away))) for c in predicate.clauses))
+
+    main = without(given.predicate, given.opposite)
+    if main != given.predicate:
+        yield Hypothesis(given.firing, main, without(given.opposite, given.predicate))
+
+
 def run_tests(
     stage: Stage,
     library: Library,
     node: str,
-    firing: Firing,
-    predicate: Predicate,
-    opposite: Predicate,
+    tried: Hypothesis,
     values: Float[np.ndarray, " token"],
     seed: int,
 ) -> tuple[list[Test], list[tuple[list[int], bool]]]:
@@ -128,10 +185,10 @@ def run_tests(
     Where neither minimal pairs nor substitution pass, the verdict cannot be `supported`, and the
     reports on choice of complement, specificity and distribution are not made.
     """
-    tests = [_observed(library, predicate, firing, values, seed)]
-    pairs, wrong = _minimal_pairs(stage, library, node, firing, predicate, opposite, values, seed)
+    tests = [_observed(library, tried.predicate, tried.firing, values, seed)]
+    pairs, wrong = _minimal_pairs(stage, library, node, tried, values, seed)
     tests.append(pairs)
-    claim = claim_of(stage, library, node, firing, predicate, opposite, values, seed)
+    claim = claim_of(stage, library, node, tried, values, seed)
     for name, test in TESTS.items():
         hopeless = tests[1].passed is not True and tests[2:3] and tests[2].passed is not True
         if hopeless and name in ("complement", "specificity", "distribution"):
@@ -155,13 +212,12 @@ def claim_of(
     stage: Stage,
     library: Library,
     node: str,
-    firing: Firing,
-    predicate: Predicate,
-    opposite: Predicate,
+    tried: Hypothesis,
     values: Float[np.ndarray, " token"],
     seed: int,
 ) -> Claim:
     """The expected values in the circuit: the amplitude, rescaled on the first half of the pairs."""
+    firing, predicate, opposite = tried.firing, tried.predicate, tried.opposite
     both = joined(predicate, opposite)
     signed = firing.sign * values.astype(np.float64)
     amplitude = fit_amplitude(library.columns, (predicate, opposite), signed)
@@ -197,9 +253,9 @@ def replay(
     for step in log:
         firing = Firing(step["sign"], step["threshold"], (step["threshold"],) * 2)
         predicate = parse(step["hypothesis"], features)
-        opposite, node = parse(step["opposite"], features), step["node"]
-        given = firing, predicate, opposite, values[node], step["seed"]
-        tests, _ = run_tests(stage, library, node, *given)
+        tried = Hypothesis(firing, predicate, parse(step["opposite"], features))
+        node = step["node"]
+        tests, _ = run_tests(stage, library, node, tried, values[node], step["seed"])
         for test, old in zip(tests, step["tests"], strict=False):
             new = test.as_json()
             same = _near(new["effect"], old["effect"]) and new["pass"] == old["pass"]
@@ -239,15 +295,14 @@ def _minimal_pairs(
     stage: Stage,
     library: Library,
     node: str,
-    firing: Firing,
-    predicate: Predicate,
-    opposite: Predicate,
+    tried: Hypothesis,
     values: Float[np.ndarray, " token"],
     seed: int,
 ) -> tuple[Test, list[tuple[list[int], bool]]]:
     """The share of flips that the node follows, beside changes that flip nothing."""
     words = "share of flips that the value follows by half of the expected way or more"
     mark = MARKS["minimal_pairs"]
+    firing, predicate, opposite = tried.firing, tried.predicate, tried.opposite
     pairs = minimal_pairs(library, predicate, seed)
     signed = firing.sign * values.astype(np.float64)
     amplitude = fit_amplitude(library.columns, (predicate, opposite), signed)
@@ -282,14 +337,14 @@ def _wrong(pairs: Pairs, astray: np.ndarray) -> list[tuple[list[int], bool]]:
 
 
 def _next(
-    hypotheses: Sequence[Predicate], failing: Sequence[tuple[list[int], bool]], library: Library
-) -> Predicate:
+    waiting: Sequence[Hypothesis], failing: Sequence[tuple[list[int], bool]], library: Library
+) -> Hypothesis:
     """The hypothesis that is right about most of the contexts that the others got wrong."""
     if not failing:
-        return hypotheses[0]
+        return waiting[0]
     rows = [row for row, _ in failing]
     text = lexed(rows, library.text.pieces, library.text.language)
     ends = np.cumsum([len(row) for row in rows]) - 1
     columns, wanted = Columns(text), np.array([fires for _, fires in failing])
-    right = [int((columns.truth(p)[ends] == wanted).sum()) for p in hypotheses]
-    return hypotheses[int(np.argmax(right))]
+    right = [int((columns.truth(h.predicate)[ends] == wanted).sum()) for h in waiting]
+    return waiting[int(np.argmax(right))]
