@@ -1,10 +1,10 @@
 """`python -m benchmarks.explain`: are planted rules found again, and what is known of real nodes?
 
-Without circuits: nodes planted by a seed that was not used while building (--seed), their F1 to the
-rule on files that nothing was fitted on, the processor time of each, and how far the headline scores
-fall when labels are removed and added. With circuits: the shares of their nodes that are explained
-beyond every control, described, and supported by interventions; beside them random nodes of the same
-sites, and the same nodes in the model with shuffled weights.
+Without circuits: nodes planted by a seed that was not used while building (--seed), their F1 to
+the rule on files that nothing was fitted on, the processor time of each, and how far the headline
+scores fall when labels are removed and added. With circuits: the shares of their nodes that are
+explained beyond every control, described, and supported by interventions; beside them random nodes
+of the same sites, and the same nodes in the model with shuffled weights.
 """
 
 import dataclasses
@@ -101,7 +101,9 @@ def show_planted(result: dict[str, Any]) -> str:
     for name in ("missing", "extra"):
         for metric in ("pearson", "f1"):
             drops = np.array([row[metric] - row["sanity"][name][metric] for row in rows])
-            lines.append(f"labels {name}: {metric} falls by {drops.mean():.2f}, at least {drops.min():.2f}")
+            lines.append(
+                f"labels {name}: {metric} falls by {drops.mean():.2f}, at least {drops.min():.2f}"
+            )
     return "\n".join(lines)
 
 
@@ -136,9 +138,14 @@ def circuits(bench: Explaining) -> list[dict[str, Any]]:
         for name, found in compared.items():
             rows.append({"circuit": str(folder), "source": source, "nodes": name} | shares(found))
             print(line(rows[-1]), flush=True)
-        rows[-3] |= {"listing": own.as_json()["listing"], "minutes": (time.perf_counter() - began) / 60}
+        rows[-3] |= {
+            "listing": own.as_json()["listing"],
+            "minutes": (time.perf_counter() - began) / 60,
+        }
         rows[-3]["rows"] = own.as_json()["nodes"]
-        print(rows[-3]["listing"] and {k: v for k, v in rows[-3]["listing"].items() if k != "lines"})
+        print(
+            rows[-3]["listing"] and {k: v for k, v in rows[-3]["listing"].items() if k != "lines"}
+        )
     return rows
 
 
@@ -188,7 +195,9 @@ def line(row: dict[str, Any]) -> str:
 def main(bench: Explaining) -> None:
     """Print tables."""
     if bench.circuits:
-        print("| circuit | nodes | n | explained | described | supported | both | F1 | Pearson | s |")
+        print(
+            "| circuit | nodes | n | explained | described | supported | both | F1 | Pearson | s |"
+        )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         result: Any = circuits(bench)
     else:

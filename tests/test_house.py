@@ -52,6 +52,10 @@ verification/  finding  kept  evidence  random_circuits  short
                ablation_modes  complement  interchange  distribution_shift  agreement
                natural_text  attention  two_valued  controls  stability
                suite  verify
+explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
+               bits  library  firing  search  metrics  amplitude  controls  card  planted  node
+               samples  neuron_record  records  saliency  upstream  nodes
+               pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 attacks/       material  state  edits  search  attack
@@ -66,7 +70,7 @@ viewer/        answers  bundle  files  jobs  notes  sample  turns
                state  frontier  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  findings  corpus  train  models  tasks  prune  verify
-               program  attack  compare  sweep  report  demo  view  app
+               explain  program  attack  compare  sweep  report  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -46,7 +46,9 @@ class Explain:
         from lacewing.model.store import load
 
         if self.circuit is None and not self.nodes:
-            raise ConfigError("say what to explain: --circuit DIR, or --model MODEL --nodes NODE ...")
+            raise ConfigError(
+                "say what to explain: --circuit DIR, or --model MODEL --nodes NODE ..."
+            )
         if self.circuit is None and self.model is None:
             raise ConfigError("--nodes needs the model they are of: add --model MODEL")
         if self.tokens < 1:

@@ -1,1 +1,1 @@
-"""What each node means: found without a language model, scored on held-out text, tested causally."""
+"""What each node means: found without a language model, scored on unseen text, then tested."""

@@ -105,7 +105,7 @@ def judged(low: float, high: float, mark: float) -> bool | None:
 
 
 def necessity(claim: Claim) -> Test:
-    """Ablated by its mean, by zero and by random values of its own, where it holds and elsewhere."""
+    """Ablated by its mean, zero or random values of its own, where it holds and elsewhere."""
     means = {
         "mean": torch.tensor(claim.ablation()),
         "zero": torch.tensor(0.0),

@@ -19,7 +19,6 @@ from lacewing.explain.predicate import (
 )
 from lacewing.explain.text import Text
 
-
 KEPT = 1200
 """Columns kept at most: 0.2 MB each at 200,000 tokens."""
 

@@ -14,84 +14,18 @@ from lacewing.explain.language import Feature, register
 
 NUMBER = ("none", "singular", "plural")
 PERSON = ("none", "first", "second", "third")
-SINGULAR = frozenset(
-    [
-        "i",
-        "he",
-        "she",
-        "it",
-        "this",
-        "that",
-        "a",
-        "an",
-        "each",
-        "every",
-        "another",
-        "one",
-        "someone",
-        "nobody",
-    ]
-)
-PLURAL = frozenset(
-    [
-        "we",
-        "they",
-        "these",
-        "those",
-        "many",
-        "few",
-        "several",
-        "both",
-        "all",
-        "two",
-        "three",
-        "people",
-    ]
-)
-FIRST = frozenset(["i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"])
-SECOND = frozenset(
-    ["you", "your", "yours", "yourself", "yourselves", "thou", "thee", "thy", "thine", "ye"]
-)
-THIRD = frozenset(
-    [
-        "he",
-        "him",
-        "his",
-        "himself",
-        "she",
-        "her",
-        "hers",
-        "herself",
-        "it",
-        "its",
-        "itself",
-        "they",
-        "them",
-        "their",
-        "theirs",
-        "themselves",
-    ]
-)
-DETERMINERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "this",
-        "that",
-        "these",
-        "those",
-        "my",
-        "your",
-        "his",
-        "her",
-        "its",
-        "our",
-        "their",
-    ]
-)
-IRREGULAR = frozenset(
-    ["men", "women", "children", "people", "feet", "teeth", "mice", "geese", "brethren"]
+WORDS = {
+    "singular": "i he she it this that a an each every another one someone nobody",
+    "plural": "we they these those many few several both all two three people",
+    "first": "i me my mine myself we us our ours ourselves",
+    "second": "you your yours yourself yourselves thou thee thy thine ye",
+    "third": "he him his himself she her hers herself it its itself they them their theirs",
+    "determiners": "the a an this that these those my your his her its our their",
+    "irregular": "men women children people feet teeth mice geese brethren",
+}
+"""Words of each kind; an irregular one is a plural without the ending."""
+SINGULAR, PLURAL, FIRST, SECOND, THIRD, DETERMINERS, IRREGULAR = (
+    frozenset(words.split()) for words in WORDS.values()
 )
 FEATURES = (
     Feature("sentence_start", "before the first word of a sentence"),

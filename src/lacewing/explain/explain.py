@@ -124,7 +124,9 @@ def explain(
         circuit.check(model)
         own = circuit.node_names()
         if odd := [node for node in nodes if node not in own]:
-            raise ConfigError(f"{odd[0]} is no node of the circuit for {circuit.task}: leave it out")
+            raise ConfigError(
+                f"{odd[0]} is no node of the circuit for {circuit.task}: leave it out"
+            )
         wanted = [node for node in own if not nodes or node in nodes]
     if not wanted:
         raise ConfigError("say what to explain: a circuit with nodes, or nodes of a model")

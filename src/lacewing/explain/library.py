@@ -93,9 +93,7 @@ class Library:
         """That one of the most telling tokens was read, and no line end or closing sign since."""
         single = [a for a in atoms if isinstance(a, Token) and len(a.tokens) == 1]
         opened = [a for back in (0, 1) for a in [s for s in single if s.back == back][:LATEST]]
-        found = [
-            Since(Token(0, a.tokens), Kind(0, closed)) for a in opened for closed in ENDINGS
-        ]
+        found = [Since(Token(0, a.tokens), Kind(0, closed)) for a in opened for closed in ENDINGS]
         return [atom for atom in dict.fromkeys(found) if atom not in self._names]
 
     def _sets(

@@ -1,7 +1,7 @@
 """Scores of a guess against a node, on uniformly sampled tokens, with intervals over documents.
 
-Only scores that fall when labels are taken away and when false ones are added: Pearson's correlation
-and F1 first, then the area under precision and recall. R2 is centred: 0 is the mean.
+Only scores that fall when labels are taken away and when false ones are added: Pearson's
+correlation and F1 first, then the area under precision and recall. R2 is centred: 0 is the mean.
 """
 
 import numpy as np

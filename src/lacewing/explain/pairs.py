@@ -73,9 +73,7 @@ def minimal_pairs(library: Library, predicate: Predicate, seed: int) -> Pairs:
     )
 
 
-def moves(
-    model: Model, node: str, firing: Firing, pairs: Pairs
-) -> Float[np.ndarray, " pair"]:
+def moves(model: Model, node: str, firing: Firing, pairs: Pairs) -> Float[np.ndarray, " pair"]:
     """How far each change moves the node, its side's sign applied."""
     key, channel = parse_node(node)
     ends = []

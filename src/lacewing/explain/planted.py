@@ -1,8 +1,8 @@
 """Planted rules: nodes whose meaning is known, because they were made of it. An answer key.
 
 A rule has one to three literals, or is an OR, a counter or a `since`; its node is 1 where the rule
-holds, with every tenth firing dropped and a false one at every 2,000th token. A counter's node grows
-with what it counts.
+holds, with every tenth firing dropped and a false one at every 2,000th token. A counter's node
+grows with what it counts.
 """
 
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def _one(library: Library, others: list[Atom], dice: np.random.Generator) -> Ato
 
 
 def _needed(columns: Columns, rule: Predicate) -> bool:
-    """Whether every literal and clause does something: removed, a tenth of where it holds changes."""
+    """Whether each literal and clause does something: without it, a tenth of all changes."""
     truth = columns.truth(rule)
     for place, clause in enumerate(rule.clauses):
         rest = rule.clauses[:place] + rule.clauses[place + 1 :]

@@ -30,7 +30,7 @@ CODE, STRING, REMARK = 0, 1, 2
 STR, LIST, DICT, SET, TUPLE, NUMBER, CALL, NAME, CONSTANT = 1, 2, 3, 4, 5, 6, 7, 8, 9
 DOT, EQUALS, COMMA, COLON, OPEN, CLOSE, OPERATOR, IS_NAME, IS_NUMBER, IS_QUOTE = range(1, 11)
 FOR, DEF, IMPORT, FROM, LAMBDA = (
-    KEYWORDS.index(w) + 1 for w in ["for", "def", "import", "from", "lambda"]
+    KEYWORDS.index(word) + 1 for word in ("for", "def", "import", "from", "lambda")
 )
 BOUND, PARAMETER, LOOP, READ = 1, 2, 4, 8
 
@@ -327,7 +327,7 @@ def _write(
         s[PREVIOUS],
     )
     row[16] = 1 if first == DEF and s[DEPTH] else 0
-    row[17] = 1 if first == IMPORT or first == FROM else 0
+    row[17] = 1 if first in (IMPORT, FROM) else 0
     row[18], row[19], row[20], row[21] = s[DECORATOR], s[BLOCK], s[VALUE], s[ASSIGNED]
     row[22] = names[at, 2] if at >= 0 else 0
     row[23], row[24] = 1 if flags & BOUND else 0, 1 if flags & PARAMETER else 0

@@ -1,4 +1,4 @@
-"""Python source as a language that predicates can speak of: its features and where windows begin."""
+"""Python source as a language of predicates: its features, and where windows begin."""
 
 from collections.abc import Sequence
 from itertools import pairwise

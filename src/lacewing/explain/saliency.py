@@ -1,8 +1,8 @@
 """Predicates from forward passes: which tokens before a firing does the node need?
 
 As Neuron2Graph and OpenAI's rewrite of it: in the contexts where the node is largest, each token is
-replaced by a filler; one without which less than half is left is needed. Contexts that need the same
-places make a trie read from right to left; each of its shapes becomes a conjunction of token sets.
+replaced by a filler; one without which less than half is left is needed. Contexts that need the
+same places make a trie read from right to left; each of its shapes becomes a conjunction of sets.
 """
 
 import numpy as np

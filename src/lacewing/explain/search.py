@@ -1,8 +1,9 @@
 """The search for a predicate: beams of conjunctions, one clause after the other.
 
-Each clause is grown literal by literal on fit text, for the F1 of all clauses together minus a price
-per literal. Further clauses cover what is left; afterwards each is looked for again beside the
-others. What is chosen among all that was met, and which literals are dropped, select text decides.
+Each clause is grown literal by literal on fit text, for the F1 of all clauses together minus a
+price per literal; half of the beam is kept for what is right about the rest alone. Further clauses
+cover what is left; afterwards each is looked for again beside the others. What is chosen among all
+that was met, and which literals are dropped, select text decides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -258,7 +259,7 @@ def _shorter(predicate: Predicate) -> list[Predicate]:
         for at in range(len(clause) if len(clause) > 1 else 0):
             less = clause[:at] + clause[at + 1 :]
             found.append(
-                Predicate(predicate.clauses[:place] + (less,) + predicate.clauses[place + 1 :])
+                Predicate((*predicate.clauses[:place], less, *predicate.clauses[place + 1 :]))
             )
     return found
 
@@ -287,7 +288,7 @@ def _with_sets(
                 names = tuple(dict.fromkeys(library.text.pieces[i] for i in ids))
                 if names:
                     atom = Literal(Token(literal.atom.back, names))
-                    new = clause[:at] + (atom,) + clause[at + 1 :]
-                    clauses = predicate.clauses[:place] + (new,) + predicate.clauses[place + 1 :]
+                    new = (*clause[:at], atom, *clause[at + 1 :])
+                    clauses = (*predicate.clauses[:place], new, *predicate.clauses[place + 1 :])
                     found.append(Predicate(clauses))
     return found

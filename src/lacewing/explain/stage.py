@@ -32,6 +32,9 @@ FEWEST = 8
 """Pairs of prompts without which nothing can be tested."""
 
 
+Edits = calls.Edits
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A circuit on its prompts."""
@@ -58,12 +61,15 @@ class Stage:
         """
         if len(circuit.pairs) < FEWEST:
             raise DataError(
-                f"the circuit for {circuit.task} has {len(circuit.pairs)} pairs of prompts; testing "
-                f"what its nodes mean needs {FEWEST}: prune it again"
+                f"the circuit for {circuit.task} has {len(circuit.pairs)} pairs of prompts; "
+                f"testing what its nodes mean needs {FEWEST}: prune it again"
             )
         chosen = circuit.pairs[: max(pairs, FEWEST)]
         prompts = encode(chosen, model.tokenizer, calls.context(model))
-        rows = [row[: int(end) + 1].tolist() for row, end in zip(prompts.tokens, prompts.last)]
+        rows = [
+            row[: int(end) + 1].tolist()
+            for row, end in zip(prompts.tokens, prompts.last, strict=True)
+        ]
         text = lexed(rows, library.text.pieces, library.text.language)
         there = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
         ablation = "zero" if circuit.ablation == "zero" else "mean"

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -106,9 +107,7 @@ class Text:
         begins = [*np.flatnonzero(self.first).tolist(), len(self)]
         for at in range(0, len(begins) - 1, size):
             bounds = begins[at : at + size + 1]
-            rows = [
-                torch.from_numpy(self.ids[a:b].astype(np.int64)) for a, b in zip(bounds, bounds[1:])
-            ]
+            rows = [torch.from_numpy(self.ids[a:b].astype(np.int64)) for a, b in pairwise(bounds)]
             yield (
                 slice(bounds[0], bounds[-1]),
                 torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),

@@ -1,9 +1,9 @@
 """Predicates from the weights: what the nodes before a node mean, composed along its edges.
 
 In a sparse model few edges enter a node, so its meaning can be read off theirs: one of them, two
-with an AND or an OR, or what happened before for an attention output. A node that reads the residual
-stream is also offered the tokens whose embedding is large there. All are only proposals: select text
-decides.
+with an AND or an OR, or what happened before for an attention output. A node that reads the
+residual stream is also offered the tokens whose embedding is large there. All are only proposals:
+select text decides.
 """
 
 from collections.abc import Mapping

@@ -216,7 +216,7 @@ def claim_of(
     values: Float[np.ndarray, " token"],
     seed: int,
 ) -> Claim:
-    """The expected values in the circuit: the amplitude, rescaled on the first half of the pairs."""
+    """What is expected in the circuit: the amplitude, rescaled on the first half of the pairs."""
     firing, predicate, opposite = tried.firing, tried.predicate, tried.opposite
     both = joined(predicate, opposite)
     signed = firing.sign * values.astype(np.float64)
