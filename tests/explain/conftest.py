@@ -1,10 +1,10 @@
-"""A text of made-up Python files, cut by a tokenizer of bytes or of small pieces."""
+"""A text of made-up Python files, cut by a tokenizer of small pieces; lines of the micro model."""
 
 import random
+from pathlib import Path
 
 import pytest
 
-import conftest as shared
 import micro
 from lacewing.data.corpus import Document
 from lacewing.data.tokenizer import Tokenizer
@@ -14,21 +14,23 @@ from lacewing.explain.text import Text, text_of
 CONTEXT = 32
 
 
-def documents(count: int, first: int = 0) -> list[Document]:
-    """Short Python files, another one for every number."""
-    return [Document(f"m{n}.py", shared.module(n)) for n in range(first, first + count)]
+@pytest.fixture(scope="session")
+def documents(text: Path) -> list[Document]:
+    """The made-up Python files that all tests share."""
+    files = sorted(text.rglob("*.py"))
+    return [Document(file.name, file.read_text(encoding="utf-8")) for file in files]
 
 
 @pytest.fixture(scope="session")
-def pieces() -> Tokenizer:
+def pieces(documents: list[Document]) -> Tokenizer:
     """A tokenizer of 400 tokens, trained on such files."""
-    return Tokenizer.train([document.text for document in documents(100)], 400)
+    return Tokenizer.train([document.text for document in documents[:100]], 400)
 
 
 @pytest.fixture(scope="session")
-def python(pieces: Tokenizer) -> Text:
+def python(documents: list[Document], pieces: Tokenizer) -> Text:
     """Some 25,000 tokens of such files."""
-    return text_of(documents(400), pieces, CONTEXT, 25_000)
+    return text_of(documents, pieces, CONTEXT, 25_000)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,9 @@ def test_english_state(upto: str, name: str, value: str) -> None:
 @pytest.mark.parametrize(("reader", "text"), [(Python(), SOURCE), (english.English(), PROSE)])
 def test_states_are_causal(reader: language.Language, text: str) -> None:
     """A prefix has the states of the whole, however tokens cut it."""
-    whole = reader.states(codes_of(text), np.arange(1, len(text) + 1), np.eye(1, len(text))[0])
+    whole = reader.states(
+        codes_of(text), np.arange(1, len(text) + 1), np.eye(1, len(text), dtype=int)[0]
+    )
     for cut in range(1, len(text)):
         once = reader.states(codes_of(text[:cut]), np.array([cut]), np.array([1]))
         assert (once[-1] == whole[cut - 1]).all(), text[:cut]

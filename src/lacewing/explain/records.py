@@ -61,7 +61,9 @@ def collect(
     """
     sites = list(check_nodes(model, nodes).items())
     budget = max(1, AT_ONCE // len(text))
-    passes, group, size = [], {}, 0
+    passes: list[dict[str, list[int]]] = []
+    group: dict[str, list[int]] = {}
+    size = 0
     for key, channels in sites:
         if group and size + len(channels) > budget:
             passes.append(group)

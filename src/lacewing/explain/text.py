@@ -243,13 +243,16 @@ def _joined(
     spec: str,
 ) -> Text:
     ids: list[int] = []
-    lengths, owners, paths, slices = [], [], [], {}
+    lengths: list[int] = []
+    owners: list[int] = []
+    paths: list[str] = []
+    slices: dict[Part, slice] = {}
     for part, _ in PARTS:
         begin = len(ids)
         for path, windows in taken[part]:
-            for window in windows:
-                ids += window
-                lengths.append(len(window))
+            for row in windows:
+                ids += row
+                lengths.append(len(row))
                 owners.append(len(paths))
             paths.append(path)
         slices[part] = slice(begin, len(ids))
