@@ -66,6 +66,10 @@ verification/  finding  kept  evidence  random_circuits  short
                natural_text  rewrites  off_target  baselines  attention  two_valued  controls
                alternatives  stability
                suite  verify
+explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
+               bits  library  firing  search  metrics  amplitude  controls  card  planted  node
+               samples  neuron_record  records  saliency  upstream  nodes
+               pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 attacks/       material  state  edits  search  attack
@@ -80,7 +84,7 @@ viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  tu
                state  frontier  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  program  attack  compare  sweep  report  importing
+               tasks  prune  verify  explain  program  attack  compare  sweep  report  importing
                exporting  demo  view  app
 __main__
 """

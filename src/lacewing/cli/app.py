@@ -21,6 +21,7 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
+from lacewing.cli.explain import Explain
 from lacewing.cli.exporting import Export
 from lacewing.cli.importing import Import
 from lacewing.cli.machine import settle
@@ -44,6 +45,7 @@ VERBS: dict[str, Any] = {
     "tasks": Tasks,
     "prune": Prune,
     "verify": Verify,
+    "explain": Explain,
     "program": Program,
     "attack": Attack,
     "compare": Compare,

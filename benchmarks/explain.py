@@ -1,0 +1,214 @@
+"""`python -m benchmarks.explain`: are planted rules found again, and what is known of real nodes?
+
+Without circuits: nodes planted by a seed that was not used while building (--seed), their F1 to
+the rule on files that nothing was fitted on, the processor time of each, and how far the headline
+scores fall when labels are removed and added. With circuits: the shares of their nodes that are
+explained beyond every control, described, and supported by interventions; beside them random nodes
+of the same sites, and the same nodes in the model with shuffled weights.
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from lacewing.circuit.circuit import Circuit
+from lacewing.data.corpus import Corpus
+from lacewing.explain import calls
+from lacewing.explain.explain import Explained, explain
+from lacewing.explain.library import Library
+from lacewing.explain.node import explain_values
+from lacewing.explain.planted import SHAPES, plant
+from lacewing.explain.search import f1
+from lacewing.explain.text import Text, read_text
+from lacewing.model.store import Model, load
+from lacewing.statistics import wilson
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """What to measure."""
+
+    circuits: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Folders of circuits; without any, planted rules."""
+    seed: int = 2026
+    """Draws rules, nodes, labels and documents."""
+    count: int = 8
+    """Planted nodes of each shape."""
+    nodes: int = 40
+    """Nodes of each circuit at most, drawn by the seed."""
+    pairs: int = 16
+    """Pairs of prompts that causal tests run on."""
+    tokens: int = 200_000
+    model: str = "builtin:sparse"
+    """Whose tokenizer cuts the text that rules are planted in."""
+    corpus: str = "code:standard_library"
+    output: Path | None = None
+    """Write everything there as JSON."""
+
+
+def planted(bench: Explaining, text: Text) -> dict[str, Any]:
+    """F1 to the planted rule for every shape."""
+    library = Library(text)
+    test = text.slices["test"]
+    explain_values(library, "warm", plant(library, "one", 0).activations)  # compiles
+    rows = []
+    for shape in SHAPES:
+        for number in range(bench.count):
+            node = plant(library, shape, 1000 * bench.seed + number)
+            found = explain_values(library, node.shape, node.activations, seed=bench.seed)
+            card = found.card
+            assert card is not None
+            columns = library.columns
+            rule, guess = columns.truth(node.rule)[test], columns.truth(found.predicate)[test]
+            rows.append(
+                {
+                    "shape": shape,
+                    "rule": str(node.rule),
+                    "found": str(found.predicate),
+                    "f1_to_rule": f1(guess, rule),
+                    "seconds": found.seconds,
+                    **{name: card.scores[name] for name in ("f1", "pearson")},
+                    "sanity": card.sanity,
+                    "unigram": card.controls["unigram"]["f1"],
+                }
+            )
+    return {"seed": bench.seed, "tokens": len(text), "rows": rows}
+
+
+def show_planted(result: dict[str, Any]) -> str:
+    """A table over shapes, and the sanity lines."""
+    rows = result["rows"]
+    lines = [
+        f"{len(rows)} planted nodes, seed {result['seed']}, {result['tokens']} tokens",
+        "| rule | n | F1 to the rule, mean | lowest | node F1 | unigram F1 | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for shape in (*SHAPES, "all"):
+        own = [row for row in rows if shape in ("all", row["shape"])]
+        value = {k: np.array([row[k] for row in own]) for k in ("f1_to_rule", "f1", "unigram")}
+        seconds = np.mean([row["seconds"] for row in own])
+        lines.append(
+            f"| {shape} | {len(own)} | {value['f1_to_rule'].mean():.3f} | "
+            f"{value['f1_to_rule'].min():.3f} | {value['f1'].mean():.3f} | "
+            f"{value['unigram'].mean():.3f} | {seconds:.2f} |"
+        )
+    for name in ("missing", "extra"):
+        for metric in ("pearson", "f1"):
+            drops = np.array([row[metric] - row["sanity"][name][metric] for row in rows])
+            lines.append(
+                f"labels {name}: {metric} falls by {drops.mean():.2f}, at least {drops.min():.2f}"
+            )
+    return "\n".join(lines)
+
+
+def circuits(bench: Explaining) -> list[dict[str, Any]]:
+    """One row for each circuit and each of its comparisons."""
+    texts: dict[str, tuple[Model, Text]] = {}
+    rows = []
+    for folder in bench.circuits:
+        circuit = Circuit.load(folder)
+        source = circuit.model_source
+        if source not in texts:
+            model = load(source)
+            reader = Corpus.parse(bench.corpus)
+            text = read_text(reader, model.tokenizer, calls.context(model), bench.tokens)
+            texts[source] = model, text
+        model, text = texts[source]
+        dice = np.random.default_rng(bench.seed)
+        names = circuit.node_names()
+        chosen = sorted(dice.permutation(len(names))[: bench.nodes])
+        wanted = [names[i] for i in chosen]
+        began = time.perf_counter()
+        own = explain(
+            model, circuit, wanted, text=text, pairs=bench.pairs, seed=bench.seed, quiet=False
+        )
+        others = others_of(circuit, model, wanted, dice)
+        shuffled = dataclasses.replace(calls.randomised(model, bench.seed + 1))
+        compared = {
+            "circuit": own,
+            "random nodes": explain(model, None, others, text=text, seed=bench.seed),
+            "random weights": explain(shuffled, None, wanted, text=text, seed=bench.seed),
+        }
+        for name, found in compared.items():
+            rows.append({"circuit": str(folder), "source": source, "nodes": name} | shares(found))
+            print(line(rows[-1]), flush=True)
+        rows[-3] |= {
+            "listing": own.as_json()["listing"],
+            "minutes": (time.perf_counter() - began) / 60,
+        }
+        rows[-3]["rows"] = own.as_json()["nodes"]
+        print(
+            rows[-3]["listing"] and {k: v for k, v in rows[-3]["listing"].items() if k != "lines"}
+        )
+    return rows
+
+
+def others_of(
+    circuit: Circuit, model: Model, wanted: list[str], dice: np.random.Generator
+) -> list[str]:
+    """As many nodes at each site that are outside the circuit, where there are so many."""
+    found = []
+    for key, width in calls.widths(model).items():
+        many = sum(node.startswith(key + ".") for node in wanted)
+        outside = np.setdiff1d(np.arange(width), circuit.nodes[key])
+        found += [f"{key}.{c}" for c in dice.permutation(outside)[:many]]
+    return found
+
+
+def shares(found: Explained) -> dict[str, Any]:
+    """Counts with their shares' intervals."""
+    n = len(found.nodes)
+    counts = {
+        "explained": sum(e.explained for e in found.nodes),
+        "described": sum(bool(e.card and e.card.described) for e in found.nodes),
+        "lookup": sum(bool(e.card and e.card.lookup) for e in found.nodes),
+        "supported": sum(c.verdict == "supported" for c in found.causal.values()),
+        "refuted": sum(c.verdict == "refuted" for c in found.causal.values()),
+        "explained_and_supported": sum(
+            e.explained and found.causal[e.node].verdict == "supported"
+            for e in found.nodes
+            if e.node in found.causal
+        ),
+    }
+    known = [e.card for e in found.nodes if e.card]
+    means = {m: float(np.mean([c.scores[m] for c in known] or [0.0])) for m in ("f1", "pearson")}
+    ends = {f"{name}_ci95": wilson(count, n) for name, count in counts.items()}
+    seconds = float(np.mean([e.seconds for e in found.nodes] or [0.0]))
+    return {"n": n} | counts | ends | means | {"seconds": seconds}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of the table."""
+    words = [f"| {Path(row['circuit']).name} | {row['nodes']} | {row['n']} "]
+    for name in ("explained", "described", "supported", "explained_and_supported"):
+        low, high = row[f"{name}_ci95"]
+        words.append(f"| {row[name] / max(row['n'], 1):.2f} [{low:.2f}, {high:.2f}] ")
+    return "".join(words) + f"| {row['f1']:.2f} | {row['pearson']:.2f} | {row['seconds']:.2f} |"
+
+
+def main(bench: Explaining) -> None:
+    """Print tables."""
+    if bench.circuits:
+        print(
+            "| circuit | nodes | n | explained | described | supported | both | F1 | Pearson | s |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+        result: Any = circuits(bench)
+    else:
+        model = load(bench.model)
+        reader = Corpus.parse(bench.corpus)
+        text = read_text(reader, model.tokenizer, calls.context(model), bench.tokens)
+        result = planted(bench, text)
+        print(show_planted(result))
+    if bench.output:
+        bench.output.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Explaining))

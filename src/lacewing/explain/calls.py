@@ -1,0 +1,103 @@
+"""All that explaining asks of a model. Nothing else in this room touches one.
+
+    activations(model, keys, tokens)            what nodes do
+    answers(model, prompts, edits)              what the model says when nodes are changed
+    randomised(model, seed)                     the same shape with shuffled weights: a control
+
+A node's value is its site's, after AbsTopK where that acts.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lacewing.model.hooks import edit, record
+from lacewing.model.layers import sparse_products
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model, model_id
+from lacewing.model.transformer import SiteHook
+from lacewing.model.weights import WRITERS, writer
+
+Edits = Mapping[str, SiteHook]
+"""For each site key a function from its value [batch token channel] to the value used instead."""
+
+
+def widths(model: Model) -> dict[str, int]:
+    """Channels of every site key, from input to output."""
+    return site_widths(model.network.config)
+
+
+def context(model: Model) -> int:
+    """The longest sequence the model takes, in tokens."""
+    return model.network.config.context
+
+
+@torch.inference_mode()
+def activations(
+    model: Model, keys: Iterable[str], tokens: Int[Tensor, "batch token"]
+) -> dict[str, Float[Tensor, "batch token channel"]]:
+    """The values at some sites for some sequences, padded on the right."""
+    keys = list(keys)
+    with record(model.network, keys) as seen, sparse_products(model.network):
+        model.network(tokens)
+    return {key: seen[key].float() for key in keys}
+
+
+@torch.inference_mode()
+def answers(
+    model: Model,
+    tokens: Int[Tensor, "batch token"],
+    last: Int[Tensor, " batch"],
+    edits: Edits | None = None,
+) -> Float[Tensor, "batch vocab"]:
+    """Logits at the last token of every sequence, with sites changed on the way.
+
+    The whole sequence runs through every layer, so that an edit sees the same token axis at each
+    site.
+    """
+    with edit(model.network, edits or {}):
+        logits = model.network(tokens)
+    return logits[torch.arange(len(last)), last].float()
+
+
+def randomised(model: Model, seed: int) -> Model:
+    """The model with the entries of every matrix shuffled: its densities and sizes, no learning."""
+    network = copy.deepcopy(model.network)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim > 1:
+                order = torch.randperm(weight.numel(), generator=generator)
+                weight.copy_(weight.flatten()[order].view_as(weight))
+    return dataclasses.replace(
+        model, network=network, id=model_id(network), source=f"{model.source} shuffled {seed}"
+    )
+
+
+def incoming(model: Model, key: str, channel: int) -> list[tuple[str, float]]:
+    """The nodes that write a node, with their weights, the largest first.
+
+    A node that reads the residual stream is written by the same channel of the outputs before it.
+    """
+    layer, _, site = key.partition(".")
+    if site in WRITERS:
+        row = writer(model.network, key)[0][channel]
+        order = row.abs().argsort(descending=True)[: int((row != 0).sum())]
+        return [(f"{layer}.{WRITERS[site].reads}.{int(c)}", float(row[c])) for c in order]
+    before = model.network.config.n_layer if not site else int(layer)
+    outputs = [f"{n}.{out}" for n in range(before) for out in ("attn_out", "mlp_out")]
+    outputs += [f"{layer}.attn_out"] if site == "mlp_in" else []
+    return [(f"{key}.{channel}", 1.0) for key in outputs if channel < widths(model)[key]]
+
+
+def embedding(model: Model, key: str, channel: int) -> Float[Tensor, " vocab"] | None:
+    """What every token puts into the residual channel that a node reads; none for other nodes."""
+    site = key.rpartition(".")[2]
+    reads = site in ("attn_in", "mlp_in", "resid_final")
+    if not reads or channel >= model.network.config.d_model:
+        return None
+    return model.network.wte.weight[:, channel].detach().float()

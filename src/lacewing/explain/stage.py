@@ -1,0 +1,167 @@
+"""Where circuit nodes are tested: the circuit alone, on its own prompts, with nodes changed.
+
+Everything outside the circuit has its ablation value, so a node's part in the circuit shows
+undiluted. Half of the pairs are for hypotheses (calibration, signs), the other half for tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lacewing.ablation.editor import cut_model
+from lacewing.ablation.masks import masks_of, replacing
+from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.circuit import Circuit
+from lacewing.errors import DataError
+from lacewing.explain import calls
+from lacewing.explain.columns import Columns
+from lacewing.explain.library import Library
+from lacewing.explain.predicate import Predicate
+from lacewing.explain.text import lexed
+from lacewing.model.sites import parse_node
+from lacewing.model.store import Model
+from lacewing.model.transformer import SiteHook
+from lacewing.tasks.batch import Prompts, encode
+from lacewing.tasks.scoring import two_answer_loss
+
+FEWEST = 8
+"""Pairs of prompts without which nothing can be tested."""
+
+
+Edits = calls.Edits
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A circuit on its prompts."""
+
+    whole: Model
+    """The circuit's model as it is."""
+    model: Model
+    """The same with the edges cut that the circuit lacks."""
+    circuit: Circuit
+    prompts: Prompts
+    columns: Columns
+    """Truth over the prompts' tokens, one sequence after the other."""
+    there: Bool[Tensor, "sequence token"]
+    """Which places of the padded prompts hold a token."""
+    base: Mapping[str, SiteHook]
+    """Edits that leave the circuit alone."""
+
+    @classmethod
+    def of(cls, model: Model, circuit: Circuit, library: Library, pairs: int) -> "Stage":
+        """The first pairs of a circuit's test prompts.
+
+        Raises:
+            DataError: the circuit has too few pairs.
+        """
+        if len(circuit.pairs) < FEWEST:
+            raise DataError(
+                f"the circuit for {circuit.task} has {len(circuit.pairs)} pairs of prompts; "
+                f"testing what its nodes mean needs {FEWEST}: prune it again"
+            )
+        chosen = circuit.pairs[: max(pairs, FEWEST)]
+        prompts = encode(chosen, model.tokenizer, calls.context(model))
+        rows = [
+            row[: int(end) + 1].tolist()
+            for row, end in zip(prompts.tokens, prompts.last, strict=True)
+        ]
+        text = lexed(rows, library.text.pieces, library.text.language)
+        there = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
+        ablation = "zero" if circuit.ablation == "zero" else "mean"
+        cut = cut_model(model, circuit, ablation)
+        masks = masks_of(model.network, circuit.nodes)
+        base = replacing(masks, ablation_values_of(model, ablation))
+        return cls(model, cut, circuit, prompts, Columns(text), there, base)
+
+    def truth(self, predicate: Predicate) -> Bool[Tensor, "sequence token"]:
+        """Where a predicate holds in the padded prompts."""
+        return self.spread(torch.from_numpy(self.columns.truth(predicate))).bool()
+
+    def spread(self, flat: Tensor) -> Float[Tensor, "sequence token"] | Tensor:
+        """Values of all tokens one after the other, as padded sequences."""
+        out = torch.zeros(self.there.shape, dtype=flat.dtype)
+        out[self.there] = flat
+        return out
+
+    def logits(
+        self,
+        changes: Mapping[str, SiteHook] | None = None,
+        base: Mapping[str, SiteHook] | None = None,
+    ) -> Float[Tensor, "sequence vocab"]:
+        """Logits of the circuit with nodes changed after the others got their ablation values."""
+        ground = self.base if base is None else base
+        edits = dict(ground)
+        for key, change in (changes or {}).items():
+            edits[key] = _after(ground.get(key), change)
+        return calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+
+    def losses(
+        self,
+        changes: Mapping[str, SiteHook] | None = None,
+        base: Mapping[str, SiteHook] | None = None,
+    ) -> Float[np.ndarray, " pair"]:
+        """Mean task loss of every pair."""
+        logits = self.logits(changes, base)
+        return two_answer_loss(logits, self.prompts).double().view(-1, 2).mean(1).numpy()
+
+    def margin(
+        self, changes: Mapping[str, SiteHook] | None = None
+    ) -> Float[np.ndarray, " sequence"]:
+        """How much each prompt's right answer beats its partner's, in nats."""
+        return self.margins_of(self.logits(changes))
+
+    def margins_of(self, logits: Float[Tensor, "sequence vocab"]) -> Float[np.ndarray, " sequence"]:
+        """The same, of given logits."""
+        right = logits.gather(1, self.prompts.answer[:, None])
+        wrong = logits.gather(1, self.prompts.other[:, None])
+        return (right - wrong)[:, 0].double().numpy()
+
+    def values(self, node: str) -> Float[Tensor, "sequence token"]:
+        """The node's values in the circuit."""
+        key, channel = parse_node(node)
+        seen: list[Tensor] = []
+
+        def keep(value: Tensor) -> Tensor:
+            seen.append(value[..., channel].float().clone())
+            return value
+
+        self.logits({key: keep})
+        return seen[0]
+
+    @property
+    def half(self) -> int:
+        """Pairs before this one are for hypotheses."""
+        return len(self.prompts) // 2
+
+
+def setting(node: str, value: Tensor | float, where: Tensor) -> dict[str, SiteHook]:
+    """An edit that gives a node a value at some places [sequence token]."""
+    key, channel = parse_node(node)
+
+    def change(site: Tensor) -> Tensor:
+        site = site.clone()
+        given = torch.as_tensor(value, dtype=site.dtype).expand(where.shape)
+        site[..., channel] = torch.where(where, given, site[..., channel])
+        return site
+
+    return {key: change}
+
+
+def together(edits: Sequence[Mapping[str, SiteHook]]) -> dict[str, SiteHook]:
+    """Several edits as one."""
+    found: dict[str, SiteHook] = {}
+    for edit in edits:
+        for key, change in edit.items():
+            found[key] = _after(found.get(key), change)
+    return found
+
+
+def _after(first: SiteHook | None, second: SiteHook) -> SiteHook:
+    if first is None:
+        return second
+    return lambda value: second(first(value))

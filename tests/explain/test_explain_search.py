@@ -1,0 +1,197 @@
+"""The search, the scores and the records."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import micro
+from lacewing.errors import ArtifactError, ConfigError, DataError
+from lacewing.explain.amplitude import fit_amplitude, isotonic
+from lacewing.explain.bits import overlaps, packed, unpacked
+from lacewing.explain.firing import firings
+from lacewing.explain.library import Library
+from lacewing.explain.metrics import average_precision, scores
+from lacewing.explain.neuron_record import NeuronRecord, neuron_record, simulation_scores
+from lacewing.explain.node import explain_values
+from lacewing.explain.planted import SHAPES, plant
+from lacewing.explain.predicate import Literal, Predicate, State
+from lacewing.explain.records import collect, read, record
+from lacewing.explain.samples import samples
+from lacewing.explain.search import f1, search
+from lacewing.explain.text import Text
+
+
+def test_overlaps_count() -> None:
+    """The compiled counts are those of plain sets, for sparse and dense beams."""
+    dice = np.random.default_rng(0)
+    atoms, positive = dice.random((9, 777)) < 0.3, dice.random(777) < 0.2
+    beams = np.stack([dice.random(777) < 0.5, np.arange(777) < 20])
+    hits, total = overlaps(packed(beams), packed(atoms), packed(positive[None])[0])
+    both = beams[:, None] & atoms[None]
+    assert (total == both.sum(2)).all()
+    assert (hits == (both & positive).sum(2)).all()
+    assert (unpacked(packed(beams)[1], 777) == beams[1]).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_planted_rules_are_found(library: Library, shape: str) -> None:
+    """On unseen documents, what is found holds where the planted rule does."""
+    test = library.text.slices["test"]
+    reached = []
+    for seed in range(3):
+        node = plant(library, shape, seed)
+        found = search(library, node.activations > 0.25)[0].predicate
+        truth = library.columns.truth
+        reached.append(f1(truth(found)[test], truth(node.rule)[test]))
+    assert np.mean(reached) >= 0.97
+
+
+def test_a_card_of_a_planted_node(library: Library) -> None:
+    """It is explained beyond what knows nothing; both sanity lines fall; examples are there."""
+    node = plant(library, "two", 3)
+    found = explain_values(library, "0.mlp_neuron.1", node.activations)
+    card = found.card
+    assert card is not None
+    assert found.explained, found.why_not
+    for broken in card.sanity.values():
+        assert all(broken[name] <= card.scores[name] - 0.2 for name in ("pearson", "f1"))
+    assert card.ci95["f1"][0] <= card.scores["f1"] <= card.ci95["f1"][1]
+    assert card.unexplained["missed"]
+    row = found.as_json()
+    assert {"node", "explanation", "sentence", "f1", "pearson", "control", "verdict"} <= row.keys()
+
+
+def test_no_good_explanation(library: Library) -> None:
+    """Noise has none, and a dead node none at all; both say why."""
+    dice = np.random.default_rng(1)
+    noise = np.where(dice.random(len(library.text)) < 0.02, 1.0, 0.0)
+    found = explain_values(library, "noise", noise)
+    assert not found.explained
+    assert "below 0.5" in found.why_not
+    dead = explain_values(library, "dead", np.zeros(len(library.text)))
+    assert dead.card is None
+    assert dead.why_not == "it never differs on fit text"
+
+
+def test_both_sides(library: Library) -> None:
+    """A node that is large here and small there has a predicate for either side."""
+    columns = library.columns
+    up, down = columns.atom(State("in_string")), columns.atom(State("line_start"))
+    found = explain_values(library, "two", up * 2.0 - (down & ~up) * 1.0)
+    said = {str(found.predicate), str(found.opposite)}
+    assert "in_string" in said
+    assert found.card is not None
+    assert found.card.scores["pearson"] > 0.95
+
+
+def test_dead_and_crowded_nodes() -> None:
+    """A constant has no side; a rare large value has one, where small ones do not differ."""
+    assert firings(np.zeros(5000)) == []
+    values = np.zeros(5000)
+    values[:50] = 3.0
+    (side,) = firings(values)
+    assert (side.sign, int(side.fires(values).sum())) == (1, 50)
+
+
+def test_amplitude_of_a_counter(library: Library) -> None:
+    """Where a value grows with a count, the curve is found, and it rises."""
+    depth = library.columns.number("depth").astype(float)
+    rule = Predicate(((Literal(State("depth", ">=", "1")),),))
+    made = fit_amplitude(library.columns, (rule, Predicate()), depth)
+    (curve,) = made.curves
+    assert list(curve.values) == sorted(curve.values)
+    assert np.abs(made.predict(library.columns, rule) - depth).max() < 1.0
+
+
+def test_isotonic() -> None:
+    """Pools neighbours that fall, as least squares does."""
+    fitted = isotonic(np.array([1.0, 3.0, 2.0, 4.0]), np.array([1.0, 1.0, 3.0, 1.0]))
+    assert fitted.tolist() == [1.0, 2.25, 2.25, 4.0]
+
+
+def test_average_precision_of_ties() -> None:
+    """Tokens of equal value count together: a constant guess has the share of what fires."""
+    fires = np.array([True, False, False, False])
+    assert average_precision(np.zeros(4), fires) == 0.25
+    assert average_precision(np.array([1.0, 0, 0, 0]), fires) == 1.0
+
+
+def test_scores_of_a_perfect_and_a_useless_guess() -> None:
+    """All scores are 1 for the node itself, and 0 for what never fires."""
+    dice = np.random.default_rng(2)
+    values = np.maximum(dice.standard_normal(1000), 0)
+    perfect = scores(values > 0, values, values > 0, values)
+    assert all(value == pytest.approx(1.0) for value in perfect.values())
+    useless = scores(np.zeros(1000, bool), np.zeros(1000), values > 0, values)
+    assert (useless["pearson"], useless["f1"], useless["mcc"]) == (0, 0, 0)
+
+
+def test_samples_have_weights(python: Text) -> None:
+    """Weighted uniform and quantile samples estimate the mean; near misses do not fire."""
+    dice = np.random.default_rng(3)
+    values = dice.gamma(1.0, size=len(python))
+    (side,) = [f for f in firings(values) if f.sign > 0]
+    found = samples(python, values, side)
+    for kind in ("uniform", "quantile"):
+        total = sum(s.weight for s in found[kind])
+        assert total == pytest.approx(len(python), rel=0.01)
+        mean = sum(s.weight * s.value for s in found[kind]) / total
+        assert mean == pytest.approx(values.mean(), rel=0.2)
+    assert all(s.value <= side.threshold for s in found["near_miss"])
+    assert {s.part for s in found["uniform"]} == set(python.slices)
+
+
+def test_records_go_on_and_read_back(letters: Text, tmp_path: Path) -> None:
+    """A site's missing file alone is made again; what is read is what the model does."""
+    model = micro.micro()
+    nodes = ["0.attn_in.1", "0.attn_in.5", "resid_final.4"]
+    folder = tmp_path / "records"
+    record(model, letters, nodes, folder)
+    whole = read(folder, letters)
+    straight = {n: v for _, values in collect(model, letters, nodes) for n, v in values.items()}
+    for node in nodes:
+        assert np.abs(whole[node] - straight[node]).max() < 0.02  # half precision
+    kept, lost = (
+        next((folder / "latents" / k).glob("*.safetensors")) for k in ("0.attn_in", "resid_final")
+    )
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    record(model, letters, nodes, folder)
+    assert kept.stat().st_mtime_ns == before
+    assert (read(folder, letters)["resid_final.4"] == whole["resid_final.4"]).all()
+    with pytest.raises(ConfigError, match="holds records"):
+        record(model, letters, nodes[:1], folder)
+
+
+def test_no_such_node(letters: Text) -> None:
+    """A channel the model lacks is one line with what there is."""
+    with pytest.raises(DataError, match=r"site 0\.attn_in has 128 channels"):
+        list(collect(micro.micro(), letters, ["0.attn_in.999"]))
+
+
+def test_the_format_of_2023(letters: Text, tmp_path: Path) -> None:
+    """A record survives the file, every object with its name; the scores are the formula's."""
+    dice = np.random.default_rng(4)
+    values = np.maximum(dice.standard_normal(len(letters)), 0).astype(np.float32)
+    made = neuron_record(letters, "0.mlp_neuron.3", values)
+    path = tmp_path / "3.json"
+    made.save(path)
+    assert path.read_text().count('"dataclass_name": "ActivationRecord"') > 50
+    back = NeuronRecord.load(path)
+    assert back == made
+    rows = back.most_positive_activation_records
+    guess = [[a + 0.1 * i for i, a in enumerate(r.activations)] for r in rows]
+    y, s = (
+        torch.tensor([v for row in x for v in row]) for x in ([r.activations for r in rows], guess)
+    )
+    found = simulation_scores(rows, guess)
+    assert found["ev_correlation_score"] == pytest.approx(
+        float(torch.corrcoef(torch.stack([y, s]))[0, 1]), abs=1e-6
+    )
+    left = float(1 - ((y - s) ** 2).mean() / (y**2).mean())
+    assert found["rsquared_score"] == pytest.approx(left, abs=1e-5)
+    path.write_text('{"dataclass_name": "Other"}')
+    with pytest.raises(ArtifactError, match="no NeuronRecord of 2023"):
+        NeuronRecord.load(path)
