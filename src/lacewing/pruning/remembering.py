@@ -5,7 +5,7 @@ In a large model a selection takes seconds to measure, and a search asks for hun
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +13,17 @@ import torch
 from lacewing import artifacts
 from lacewing.ablation.masks import Masks
 from lacewing.pruning.selection import Target
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One line of the file."""
+
+    __pydantic_config__ = artifacts.EXACT
+
+    selection: str
+    """A hash of the nodes it keeps."""
+    reaches: bool
 
 
 @dataclass
@@ -30,7 +41,8 @@ class Remembering:
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
             artifacts.write_bytes(file, whole)
-        return cls(target, file, dict(artifacts.parse_lines(whole, tuple[str, bool], file)))
+        tried = artifacts.parse_lines(whole, Tried, file)
+        return cls(target, file, {one.selection: one.reaches for one in tried})
 
     def reaches(self, masks: Masks) -> bool:
         """Whether the nodes that masks keep reach it."""
@@ -38,6 +50,7 @@ class Remembering:
         name = hashlib.sha256(bits.tobytes()).hexdigest()[:24]
         if name not in self.known:
             self.known[name] = self.target.reaches(masks)
+            line = json.dumps(asdict(Tried(name, self.known[name])))
             with self.file.open("a", encoding="utf-8") as opened:
-                opened.write(json.dumps([name, self.known[name]]) + "\n")
+                opened.write(line + "\n")
         return self.known[name]
