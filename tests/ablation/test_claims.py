@@ -11,6 +11,7 @@ from lacewing.ablation.claims import claims, log_odds
 from lacewing.ablation.masks import masks_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.prompts import PromptSets
+from lacewing.model.config import ModelConfig
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
@@ -53,8 +54,9 @@ def test_heads_that_are_kept() -> None:
     nodes = {"0.attn_in": [3], "0.attn_q": [17], "0.attn_k": [], "0.attn_v": [0, 15]}
     nodes |= {"1.attn_k": [47], "1.attn_out": [90], "1.mlp_neuron": [5], "resid_final": [31]}
     arrays = {key: np.array(kept, dtype=np.int32) for key, kept in nodes.items()}
-    assert [(0, 0), (0, 1), (1, 2)] == kept_heads(arrays, 16)
-    assert ["0.attn_q", "0.attn_k", "1.attn_q", "1.attn_k"] == read_by(kept_heads(arrays, 16))
+    config = ModelConfig(n_layer=2, d_model=96, d_head=16)
+    assert [(0, 0), (0, 1), (1, 2)] == kept_heads(arrays, config)
+    assert ["0.attn_q", "0.attn_k", "1.attn_q", "1.attn_k"] == read_by(kept_heads(arrays, config))
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])

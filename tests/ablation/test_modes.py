@@ -11,7 +11,7 @@ from lacewing.ablation.masks import masks_of
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
-from lacewing.model.hooks import record
+from lacewing.model.hooks import edit, record
 from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
@@ -77,7 +77,7 @@ def test_frozen_norms_are_those_of_the_full_model(model: Model, sets: PromptSets
     assert torch.allclose(scale, scales["ln_f"][:, 0], rtol=1e-5)
     nothing = masks_of(network, NOTHING) | {FINAL_SITE: torch.ones(micro.WIDTH, dtype=torch.bool)}
     hooks = modes.replacing(nothing, model.means)
-    with modes.edit(network, hooks), record(network, [FINAL_SITE]) as seen:
+    with edit(network, hooks), record(network, [FINAL_SITE]) as seen:
         plain(model, few)
     ablated[:, [4, 7]] = seen[FINAL_SITE][:, 0, [4, 7]]
     expected = (ablated * scale * network.ln_f.weight) @ network.lm_head.weight.T

@@ -265,7 +265,7 @@ def test_command(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str])
     dataclasses.replace(circuit, pairs=tuple(prompts(12))).save(folder)
     words = ["--circuit", str(folder), "--budget", "30", "--tests", "4", "--corpus", str(text)]
     main(["attack", *words])
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "the full model, right before, errs on" in said
     assert "random edits of the same prompts" in said
     saved = json.loads((folder / "attacks.json").read_text(encoding="utf-8"))

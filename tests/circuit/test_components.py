@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 import micro
+from lacewing import artifacts
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.certificate import Certificate
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import component_name, components_of, edge_list, ends
+from lacewing.circuit.facts import SavedCertificate
 from lacewing.model.store import Model
 
 
@@ -60,7 +62,8 @@ def test_a_certificate_is_read_as_it_was_written() -> None:
     """Through JSON, with the slack of every part: its loss less the target."""
     proof = certificate(0.1, 0.2)
     plain = json.loads(json.dumps(proof.as_json()))
-    assert proof == Certificate.from_json(plain, micro.PAIRS)
+    saved = artifacts.typed(plain, SavedCertificate, "certificate.json")
+    assert proof == Certificate.of(saved, micro.PAIRS)
     assert {"loss_without": 0.9, "slack": pytest.approx(0.75)} == plain["nodes"]["0.attn_v.0"]
     assert (2, True) == (plain["pairs"], plain["minimal"])
 

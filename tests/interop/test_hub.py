@@ -11,7 +11,7 @@ import torch
 import lacewing
 import micro
 from lacewing.errors import ArtifactError
-from lacewing.model.store import Model, model_id
+from lacewing.model.store import Model, weights_id
 from lacewing.model.transformer import Transformer
 
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -45,7 +45,7 @@ def model_of(network: Transformer) -> Model:
         network=network,
         tokenizer=busy.tokenizer,
         means={},
-        id=model_id(network),
+        id=weights_id(network),
         source="random",
         corpus="standard_library",
         validation_loss=1.0,

@@ -16,7 +16,7 @@ import torch
 from lacewing import artifacts
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ConfigError, MismatchError
+from lacewing.errors import ArtifactError, ConfigError, MismatchError
 from lacewing.model.store import load
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_model_is_refused(
         json={"state.json": {"step": 3, "seconds": 1.0}},
         tensors={"state.safetensors": {"weight/wte.weight": torch.zeros(2, 2)}},
     )
-    with pytest.raises(artifacts.ArtifactError, match="checkpoint of another model"):
+    with pytest.raises(ArtifactError, match="checkpoint of another model"):
         train(small(), Corpus.files(str(text)), folder, quiet=True)
 
 
@@ -278,7 +278,9 @@ def test_another_build_of_the_corpus_is_refused(text: Path, small: Small, tmp_pa
     files = ["corpus.json", *(f"text/{package['label']}.jsonl" for package in packages)]
 
     def name(id: str) -> None:
-        artifacts.write_json(place / "corpus.json", {"id": id, "packages": packages})
+        artifacts.write_json(
+            place / "corpus.json", {"id": id, "list": "made here", "packages": packages}
+        )
         artifacts.seal(place, "corpus", files)
 
     name("first")

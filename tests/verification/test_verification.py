@@ -191,7 +191,7 @@ def test_attention(model: Model, planted: Circuit, evidence: Evidence) -> None:
     assert isinstance(blind, Finding)
     assert blind.passed is False
     assert "head 0.0" in blind.meaning
-    assert [(0, 0), (0, 1)] == attention.kept_heads(planted.nodes, micro.HEAD)
+    assert [(0, 0), (0, 1)] == attention.kept_heads(planted.nodes, model.network.config)
     (none,) = attention.run(model, make(model, {"resid_final": [4]}), evidence, True)
     assert isinstance(none, LeftOut)
 

@@ -9,7 +9,7 @@ Both are filelock's, on FOLDER/.lock; a folder that is replaced while one waits 
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lacewing.artifacts.files import writing
@@ -41,6 +41,7 @@ def locked(folder: Path, message: str, patience: float = 0.0) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK, timeout=patience, poll_interval=PAUSE, thread_local=False)
+    begun = not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,6 +52,10 @@ def locked(folder: Path, message: str, patience: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if begun and [inner.name for inner in folder.iterdir()] == [LOCK]:  # nothing came of it
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 @contextmanager
