@@ -57,3 +57,18 @@ WRITTEN: dict[str, str] = {
     "run.jsonl": "an example in a docstring",
 }
 """File names that nothing reads, and why."""
+NOT_YET: dict[str, str] = {
+    "lacewing.json": "a model of Hugging Face",
+    "lacewing.means.safetensors": "a model of Hugging Face",
+    "model.safetensors.index.json": "a model of Hugging Face",
+    "beeg_config.json": "a model of OpenAI's release",
+    "encoder.json": "a model of OpenAI's release",
+    "calibration.json": "a circuit of sparse_pretrain",
+    "results.json": "a circuit of sparse_pretrain",
+    "text.safetensors": "records of explain",
+    "tried.jsonl": "a pruning of a model of Hugging Face",
+    "--explain": "the verb",
+    "--import": "the verb",
+    "--export": "the verb",
+}
+"""What is read or run, and not attacked yet, and what it belongs to: it gets a row of the table."""
