@@ -25,7 +25,7 @@ from lacewing.pruning import prune as pruning
 from lacewing.tasks.batch import prompts
 from lacewing.tasks.listing import list_tasks
 from lacewing.tasks.registry import get
-from lacewing.verification.suite import PARTS, parts_without
+from lacewing.verification.suite import MORE, PARTS, parts_without
 from lacewing.verification.verify import verify
 
 HERE = Path(__file__).parent / "model" / "gpt2"
@@ -110,7 +110,12 @@ def test_verify(model: Model, saved: Path) -> None:
     """Every part of the suite says something of it, or why it cannot."""
     slow = ("stability", "controls", "alternatives")
     proof = verify(
-        model, Circuit.load(saved), seed=0, folder=saved, parts=parts_without(slow), quiet=True
+        model,
+        Circuit.load(saved),
+        seed=0,
+        folder=saved,
+        parts=parts_without(slow, more=True),
+        quiet=True,
     )
     names = {test.name for test in proof.tests} | {left.name for left in proof.left_out}
     wanted = {"sufficient.mean", "necessary.frozen", "complement.worst", "interchange", "natural"}
@@ -118,7 +123,7 @@ def test_verify(model: Model, saved: Path) -> None:
     wanted |= {"negatives", "nuisance", "other_task", "features.two_valued", *slow}
     assert wanted <= names
     kept = {file.stem for file in (saved / "verification").iterdir()}
-    assert kept == {"short", *PARTS} - set(slow)
+    assert kept == {"short", *PARTS, *MORE} - set(slow)
 
 
 def test_compare(model: Model, tmp_path: Path) -> None:

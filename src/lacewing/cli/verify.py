@@ -45,6 +45,9 @@ class Verify:
     """Folder that a circuit of another tool is saved in, with what was found; must not exist."""
     seeds: Annotated[int, Interval(le=1000)] = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
+    more: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also what the papers of 2026 ask: rewrites, damage off target, cheap baselines of the same size,
+    other circuits; they count in the verdict."""
     skip: tuple[str, ...] = ()
     """Parts of the suite to leave out, such as stability and controls, which prune again."""
     minimality: bool = False
@@ -83,7 +86,7 @@ class Verify:
         """The parts of the suite that are run."""
         from lacewing.verification.suite import parts_without
 
-        return parts_without(self.skip)
+        return parts_without(self.skip, self.more)
 
     def _foreign(self) -> dict[str, Any]:
         """Verify a circuit of another tool."""

@@ -73,8 +73,9 @@ def randomised(model: Model, seed: int) -> Model:
             if weight.ndim > 1:
                 order = torch.randperm(weight.numel(), generator=generator)
                 weight.copy_(weight.flatten()[order].view_as(weight))
+    ids = model_id(network, model.means, model.tokenizer)
     return dataclasses.replace(
-        model, network=network, id=model_id(network), source=f"{model.source} shuffled {seed}"
+        model, network=network, id=ids, source=f"{model.source} shuffled {seed}"
     )
 
 

@@ -49,16 +49,20 @@ PARTS: Mapping[str, Part] = {
     "interchange": interchange.run,
     "agreement": agreement.run,
     "natural": natural_text.run,
-    "rewrites": rewrites.run,
-    "off_target": off_target.run,
-    "baselines": baselines.run,
     "attention": attention.run,
     "features": two_valued.run,
     "controls": controls.run,
-    "alternatives": alternatives.run,
     STABILITY: stability.run,
 }
 """In the order they are run and shown."""
+MORE: Mapping[str, Part] = {
+    "rewrites": rewrites.run,
+    "off_target": off_target.run,
+    "baselines": baselines.run,
+    "alternatives": alternatives.run,
+}
+"""Asked for by `--more`: what the papers of 2026 ask of a circuit. A verdict without them is that
+of the nine parts; one with them counts all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,20 +78,25 @@ class Skipped:
         return [LeftOut(self.name, LEFT_OUT)]
 
 
-def parts_without(skipped: Sequence[str]) -> Mapping[str, Part]:
+def parts_without(skipped: Sequence[str], more: bool = False) -> Mapping[str, Part]:
     """The parts of the suite, some of them replaced by a line that they were left out.
+
+    Args:
+        skipped: Names of parts.
+        more: Whether the parts of MORE are among them.
 
     Raises:
         ConfigError: there is no part of that name.
     """
+    known = {**PARTS, **MORE}
     for name in skipped:
-        if name not in PARTS:
+        if name not in known:
             raise ConfigError(
-                f"no part {name!r} of the suite; {did_you_mean(name, PARTS)}there are: "
-                f"{', '.join(PARTS)}"
+                f"no part {name!r} of the suite; {did_you_mean(name, known)}there are: "
+                f"{', '.join(known)}"
             )
-
-    return {name: Skipped(name) if name in skipped else part for name, part in PARTS.items()}
+    parts = known if more else PARTS
+    return {name: Skipped(name) if name in skipped else part for name, part in parts.items()}
 
 
 @dataclasses.dataclass(frozen=True)
