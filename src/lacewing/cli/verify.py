@@ -46,8 +46,8 @@ class Verify:
     seeds: Annotated[int, Interval(le=1000)] = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
     more: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Also what the papers of 2026 ask: rewrites, damage off target, cheap baselines of the same size,
-    other circuits; they count in the verdict."""
+    """Also what papers of 2026 ask: rewrites, damage off target, cheap baselines of the same
+    size, other circuits; they count in the verdict."""
     skip: tuple[str, ...] = ()
     """Parts of the suite to leave out, such as stability and controls, which prune again."""
     minimality: bool = False
