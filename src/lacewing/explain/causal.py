@@ -88,7 +88,7 @@ class Claim:
     """The value it expects, calibrated on the first half of the pairs."""
     on: float
     """The node's mean value in the circuit where the predicate holds."""
-    natural: Float[np.ndarray, " token"]
+    natural: Float[np.ndarray, " sample"]
     """The node's values over natural text."""
     seed: int
 

@@ -145,7 +145,7 @@ class Predicate:
     @property
     def bits(self) -> float:
         """About how long it is: eight bits a literal, six for each further token of a set."""
-        return sum(_bits(literal.atom) for clause in self.clauses for literal in clause)
+        return sum((_bits(literal.atom) for clause in self.clauses for literal in clause), 0.0)
 
 
 def joined(first: Predicate, second: Predicate) -> Predicate:
@@ -155,8 +155,8 @@ def joined(first: Predicate, second: Predicate) -> Predicate:
 
 def _bits(atom: Atom) -> float:
     if isinstance(atom, Since):
-        return 2 + _bits(atom.opened) + _bits(atom.closed)
-    return 8 + (6 * (len(atom.tokens) - 1) if isinstance(atom, Token) else 0)
+        return 2.0 + _bits(atom.opened) + _bits(atom.closed)
+    return 8.0 + (6 * (len(atom.tokens) - 1) if isinstance(atom, Token) else 0)
 
 
 def sentence(predicate: Predicate, features: dict[str, Feature] | None = None) -> str:
