@@ -66,7 +66,7 @@ class LacewingArchitectureAdapter(ArchitectureAdapter):
         self.cfg.final_rms = True
         self.cfg.gated_mlp = False
         self.cfg.attn_only = False
-        self.weight_processing_conversions = {}
+        self.weight_processing_conversions: dict[str, Any] = {}
         attention = GeneralizedComponent(
             "attn",
             submodules={

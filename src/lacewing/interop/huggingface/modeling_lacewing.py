@@ -12,6 +12,7 @@ Architecture: Weight-sparse transformers have interpretable circuits, arXiv 2511
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -71,8 +72,8 @@ class Site(nn.Module):
 
     def __init__(self, config: LacewingConfig, name: str, width: int) -> None:
         super().__init__()
-        acts = config.abs_topk is not None and name in config.abs_topk_sites
-        self.keep = max(1, int(config.abs_topk * width)) if acts else width
+        fraction = config.abs_topk if name in config.abs_topk_sites else None
+        self.keep = width if fraction is None else max(1, int(fraction * width))
         self.width = width
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -185,6 +186,10 @@ class LacewingForCausalLM(PreTrainedModel, GenerationMixin):
         self.register_buffer("final_logits_bias", bias)
         self.post_init()
 
+    def blocks(self) -> Iterable[nn.Module]:
+        """The blocks, from first to last."""
+        return self.transformer["h"].children()
+
     def get_input_embeddings(self) -> nn.Module:
         """The embedding."""
         return self.transformer["wte"]
@@ -230,7 +235,7 @@ class LacewingForCausalLM(PreTrainedModel, GenerationMixin):
         if "wpe" in self.transformer:
             known = self.transformer["wpe"](place)
             x, positions = (x + known, None) if self.config.added_positions else (x, known)
-        for block in self.transformer["h"]:
+        for block in self.blocks():
             x = block(x, positions, seen)
         logits = self.lm_head(self.transformer["ln_f"](x))
         if self.final_logits_bias is not None:

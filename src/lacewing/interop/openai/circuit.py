@@ -266,7 +266,9 @@ def _config(data: Mapping[Any, Any], prompts: Prompts) -> PruneConfig:
     said = data.get(CONFIG) or (inside.get(CONFIG) if isinstance(inside, Mapping) else None)
     target = said.get("target_loss") if isinstance(said, Mapping) else None
     usable = isinstance(target, int | float) and 0 < target / 2 < log(2)
-    changes = {"target_loss": float(target) / 2} if usable and target is not None else {}
+    changes: dict[str, Any] = {}
+    if usable and target is not None:
+        changes["target_loss"] = float(target) / 2
     return PruneConfig(max_tokens=int(prompts.tokens.shape[1]), calibrate=False, **changes)
 
 

@@ -88,7 +88,9 @@ def read_config(path: Path) -> Released:
     said.drop("d_pos_emb")
     bias, tied = said.flag("bias"), said.flag("tied_unembed")
     bigram = said.flag("enable_bigram_table")
-    about = {"learnable_bigram_table": said.flag("learnable_bigram_table", False)} if bigram else {}
+    about: dict[str, Any] = (
+        {"learnable_bigram_table": said.flag("learnable_bigram_table", False)} if bigram else {}
+    )
     said.drop("learnable_bigram_table")
     model = ModelConfig(
         n_layer=said.size("n_layer", most=1024),

@@ -39,7 +39,10 @@ def import_model(
     released = read_config(folder / CONFIG)
     words = read_tokenizer(tokenizer or _near(folder))
     network = read_network(folder / WEIGHTS, released)
-    about = {"released_by": "openai/circuit_sparsity", "released_as": folder.resolve().name}
+    about: dict[str, Any] = {
+        "released_by": "openai/circuit_sparsity",
+        "released_as": folder.resolve().name,
+    }
     about |= {"tied_unembedding": released.tied, **released.about}
     return save_model(network, words, output, corpus, about, quiet=quiet)
 

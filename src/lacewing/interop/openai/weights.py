@@ -13,6 +13,7 @@ Nothing is added up or folded, so logits are those of the release up to the orde
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def read_network(path: Path, released: Released) -> Transformer:
 def fill(model: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
     """A network with some weights; parts that are zero throughout are left out of it."""
     tensors = dict(tensors)
-    changes = {}
+    changes: dict[str, Any] = {}
     if model.added_positions and not tensors["wpe.weight"].any():
         changes["added_positions"] = False  # as in models without positions
         del tensors["wpe.weight"]

@@ -63,10 +63,17 @@ def import_circuit(
     results = _object(folder / "results.json")
     nodes = _nodes(read_pickled(folder / MASKS), model, folder / MASKS)
     target = results.get("target_loss")
-    usable = isinstance(target, int | float) and 0 < target < 0.6931
+    changes: dict[str, Any] = {}
+    if isinstance(target, int | float) and 0 < target < 0.6931:
+        changes["target_loss"] = float(target)
     longest = min(network.config.context, 256)
+<<<<<<< HEAD
     config = PruneConfig(max_tokens=longest, **({"target_loss": float(target)} if usable else {}))
     found = tuple(artifacts.read_lines(pairs, Pair)) if pairs is not None else ()
+=======
+    config = PruneConfig(max_tokens=longest, **changes)
+    found = read_pairs(pairs) if pairs is not None else ()
+>>>>>>> doors
     prompts = encode(found, model.tokenizer, longest) if found else None
     made = circuit_of(
         network,

@@ -178,7 +178,7 @@ def _means(
     network: Network, tokenizer: Tokenizer, corpus: str, folder: Path, identity: str
 ) -> tuple[Mapping[str, Tensor], float]:
     """The means that were measured before, or new ones, which are kept."""
-    asked = {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "1"}
+    asked = measured_on(identity, tokenizer, corpus)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lacewing" / identity
     for place in (folder / MEANS, cache / MEANS):
         if place.exists():
@@ -195,6 +195,11 @@ def _means(
         except (OSError, LacewingError):
             continue
     return means, loss
+
+
+def measured_on(identity: str, tokenizer: Tokenizer, corpus: str) -> dict[str, str]:
+    """What means were measured on, and how, as their file says it."""
+    return {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "1"}
 
 
 def _checked(network: Network, place: Path) -> Mapping[str, Tensor]:

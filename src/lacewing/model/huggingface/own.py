@@ -65,7 +65,9 @@ def read_own(saved: Mapping[str, Any], file: Path) -> Transformer:
         ArtifactError: the two do not fit each other.
     """
     known = ModelConfig.__dataclass_fields__
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known}
+    plain: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known
+    }
     try:
         config = ModelConfig(**plain)
     except (ConfigError, TypeError) as error:
