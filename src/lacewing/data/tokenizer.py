@@ -8,6 +8,7 @@ trailing newlines, so that `("`, `')` and `):\n` can each be one token.
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -184,22 +185,16 @@ def _check_sizes(saved: object, path: str | Path) -> None:
     Raises:
         ArtifactError: an id, or a length to pad to, is above MOST or below 0.
     """
-    plain = saved if isinstance(saved, dict) else {}
-    model, padding = (plain.get(n) if isinstance(plain.get(n), dict) else {} for n in PARTS)
-    assert isinstance(model, dict)
-    assert isinstance(padding, dict)
-    vocabulary, strategy = model.get("vocab"), padding.get("strategy")
-    numbers = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
-    added = plain.get("added_tokens")
-    numbers += (
-        [t.get("id") for t in added if isinstance(t, dict)] if isinstance(added, list) else []
-    )
-    numbers += strategy.values() if isinstance(strategy, dict) else []
-    numbers.append(padding.get("pad_to_multiple_of"))
+    plain = _object(saved)
+    padding, added = _object(plain.get("padding")), plain.get("added_tokens")
+    numbers = list(_object(_object(plain.get("model")).get("vocab")).values())
+    numbers += [_object(t).get("id") for t in added] if isinstance(added, list) else []
+    numbers += [*_object(padding.get("strategy")).values(), padding.get("pad_to_multiple_of")]
     for number in numbers:
         if isinstance(number, int | float) and not 0 <= number <= MOST:
             raise ArtifactError(f"{path} has a token or length {number:.15g}, at most {MOST:,}")
 
 
-PARTS = ("model", "padding")
-"""Of a tokenizer's file."""
+def _object(value: object) -> dict[str, Any]:
+    """A JSON object, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
