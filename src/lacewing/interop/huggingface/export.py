@@ -69,15 +69,7 @@ def save_pretrained(model: Model, folder: str | Path) -> Path:
         words_of(model).save_pretrained(part)
         # As it is: transformers would write another file of the same tokenizer.
         artifacts.write_bytes(part / "tokenizer.json", model.tokenizer.to_bytes())
-<<<<<<< HEAD
-        kept = {
-            "model": model.id.partition("-")[0],
-            "tokenizer": model.tokenizer.id,
-            "corpus": model.corpus,
-        }
-=======
-        kept = measured_on(model.id, model.tokenizer, model.corpus)
->>>>>>> doors
+        kept = measured_on(model.id.partition("-")[0], model.tokenizer, model.corpus)
         said = kept | {"loss": repr(model.validation_loss)}
         artifacts.write_tensors(part / MEANS, model.means, metadata=said)
         artifacts.write_bytes(part / "README.md", card(model).encode())

@@ -67,13 +67,8 @@ def import_circuit(
     if isinstance(target, int | float) and 0 < target < 0.6931:
         changes["target_loss"] = float(target)
     longest = min(network.config.context, 256)
-<<<<<<< HEAD
-    config = PruneConfig(max_tokens=longest, **({"target_loss": float(target)} if usable else {}))
-    found = tuple(artifacts.read_lines(pairs, Pair)) if pairs is not None else ()
-=======
     config = PruneConfig(max_tokens=longest, **changes)
-    found = read_pairs(pairs) if pairs is not None else ()
->>>>>>> doors
+    found = tuple(artifacts.read_lines(pairs, Pair)) if pairs is not None else ()
     prompts = encode(found, model.tokenizer, longest) if found else None
     made = circuit_of(
         network,
