@@ -266,7 +266,7 @@ def test_command(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str])
     words = ["--circuit", str(folder), "--budget", "30", "--tests", "4", "--corpus", str(text)]
     main(["attack", *words])
     said = " ".join(capsys.readouterr().out.split())
-    assert "the full model, right before, errs on" in said
+    assert "attacks that the circuit chose" in said
     assert "random edits of the same prompts" in said
     saved = json.loads((folder / "attacks.json").read_text(encoding="utf-8"))
     assert {"seed", "rates", "ratio", "attacks", "random", "same_kind", "same_prompt"} <= set(saved)
