@@ -50,5 +50,5 @@ def letters() -> Text:
         start = first + middle + ("=" if dice.random() < 0.8 else "")
         return (start + "".join(dice.choices(micro.LETTERS, k=15)))[:15] + "\n"
 
-    made = [Document(f"d{i}", "".join(line() for _ in range(60))) for i in range(120)]
+    made = [Document(f"d{i}", "".join(line() for _ in range(40))) for i in range(60)]
     return text_of(made, micro.tokenizer(), 16, 60_000)

@@ -115,7 +115,7 @@ def neuron_record(
     ]
     found = moments(values)
 
-    def records(chosen: Sequence[int]) -> tuple[ActivationRecord, ...]:
+    def records(chosen: np.ndarray) -> tuple[ActivationRecord, ...]:
         return tuple(_window(text, values, begins, int(w)) for w in chosen)
 
     return NeuronRecord(
