@@ -98,12 +98,12 @@ def test_dead_and_crowded_nodes() -> None:
 
 def test_amplitude_of_a_counter(library: Library) -> None:
     """Where a value grows with a count, the curve is found, and it rises."""
-    depth = library.columns.number("depth").astype(float)
-    rule = Predicate(((Literal(State("depth", ">=", "1")),),))
-    made = fit_amplitude(library.columns, (rule, Predicate()), depth)
+    count = np.minimum(library.columns.number("since_newline"), 15).astype(float)
+    rule = Predicate(((Literal(State("since_newline", ">=", "1")),),))
+    made = fit_amplitude(library.columns, (rule, Predicate()), count)
     (curve,) = made.curves
     assert list(curve.values) == sorted(curve.values)
-    assert np.abs(made.predict(library.columns, rule) - depth).max() < 1.0
+    assert np.abs(made.predict(library.columns, rule) - count).max() < 1.0
 
 
 def test_isotonic() -> None:
