@@ -168,7 +168,8 @@ def test_a_circuit_of_another_tool(model: Model, tmp_path: Path) -> None:
     heads = [f"{layer}.{head}" for layer in range(2) for head in range(4)]
     whole = {"format": "lacewing-parts-1", "heads": heads, "mlps": [0, 1]}
     circuit, _ = _verdicts(model, whole, tmp_path)
-    assert circuit.losses["circuit"] == pytest.approx(circuit.losses["full"], abs=0.1)
+    # It is calibrated, the full model is not: it may be better.
+    assert circuit.losses["circuit"] < circuit.losses["full"] + 0.1
     dice = np.random.default_rng(0)
     drawn = [f"A{layer}.{head}->Resid End" for layer in range(2) for head in [dice.integers(4)]]
     random, verdict = _verdicts(model, {"edges": drawn}, tmp_path)
