@@ -93,12 +93,16 @@ class Ranker:
             if unknown:
                 raise ArtifactError(
                     f"{path} weighs a feature this version does not know "
-                    f"({min(unknown):.40}); train again"
+                    f"({min(map(str, unknown)):.40}); train again"
                 )
             numbers = (*one.weights.values(), one.temperature, one.answers_from)
-            if not all(map(math.isfinite, numbers)) or one.temperature <= 0:
+            usable = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+            if not usable or one.temperature <= 0:
                 raise ArtifactError(f"{path} is damaged (a number is not usable); train again")
-        return cls(**found, provenance=saved.get("provenance") or {})
+        provenance = saved.get("provenance") or {}
+        if not isinstance(provenance, dict):
+            raise ArtifactError(f"{path} is damaged (its provenance is no object); train again")
+        return cls(**found, provenance=provenance)
 
     @classmethod
     def shipped(cls) -> "Ranker":

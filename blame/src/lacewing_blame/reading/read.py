@@ -72,6 +72,9 @@ def read(path: Path, format: str | None = None) -> Trace:
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
+    except (TypeError, AttributeError, KeyError, IndexError) as error:
+        # A text where an object belongs, deep inside: no format checks every field.
+        raise DataError(f"{path} is not shaped as its format says ({error!r:.100})") from error
 
 
 def read_so_far(path: Path, format: str | None = None) -> Trace | None:
