@@ -5,6 +5,7 @@ A configuration is a JSON file with the fields of `SweepConfig`, of which any ma
 """
 
 import dataclasses
+import sys
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +183,9 @@ def _fits(value: object, hint: Any) -> bool:
     if origin in (types.UnionType, Union):
         return any(_fits(value, part) for part in parts)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return not abs(value) > sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

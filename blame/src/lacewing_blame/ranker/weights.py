@@ -86,7 +86,7 @@ class Ranker:
                 for kind in KINDS
                 if kind == "general" or saved[kind] is not None
             }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ArtifactError(f"{path} is damaged ({error!r:.80}); train again") from error
         for kind, one in found.items():
             unknown = set(one.weights) - set(SIGNALS if kind == "general" else MEANINGS)

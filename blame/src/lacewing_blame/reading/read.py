@@ -36,6 +36,8 @@ EARLY = 4096
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".eval")
 _LARGEST = 2**30
 """Bytes of the largest log that is read."""
+_MISSHAPEN = (TypeError, AttributeError, KeyError, IndexError, ValueError, OverflowError)
+"""What comes of a text where an object belongs, deep inside: no format checks every field."""
 
 
 def read(path: Path, format: str | None = None) -> Trace:
@@ -61,10 +63,10 @@ def read(path: Path, format: str | None = None) -> Trace:
     if format is not None and format not in FORMATS:
         raise DataError(f"no format is called {format!r}; known are {', '.join(FORMATS)}")
     path, _, wanted = _parted(path)
-    found = _samples(path)
-    if found is not None:
-        return _sample(path, found, wanted)
     try:
+        found = _samples(path)
+        if found is not None:
+            return _sample(path, found, wanted)
         with path.open("rb") as file:
             if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
                 raise DataError(f"{path} has {size:,} bytes; a log has at most {_LARGEST:,}")
@@ -72,8 +74,7 @@ def read(path: Path, format: str | None = None) -> Trace:
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
-    except (TypeError, AttributeError, KeyError, IndexError) as error:
-        # A text where an object belongs, deep inside: no format checks every field.
+    except _MISSHAPEN as error:
         raise DataError(f"{path} is not shaped as its format says ({error!r:.100})") from error
 
 
@@ -192,7 +193,7 @@ def _detected(log: Log) -> str:
 def _trace(id: str, log: Log, format: str) -> Trace:
     try:
         events = tuple(FORMATS[format].events(log))
-    except (AttributeError, TypeError, KeyError) as error:
+    except _MISSHAPEN as error:
         raise DataError(
             f"{log.name} is not as {format} writes logs ({type(error).__name__}: {error!s:.80})"
         ) from error
