@@ -21,7 +21,7 @@ from lacewing.training.loop import train
 from lacewing.training.presets import PRESETS
 from lacewing.training.release import release
 
-CORPUS = "practice:code:standard_library"
+CORPUS = "taught:code:standard_library"
 BIGRAM_ENTRIES = 200_000
 """Kept of the bigram table, which would be most of the file; it costs 0.002 to 0.003 nats."""
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"

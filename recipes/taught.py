@@ -5,7 +5,7 @@
 In two parts. First a broad one: the standard library and every package installed beside this
 interpreter, text enough to be read about once. Then, from those weights, the standard library
 alone, which prompts are cut from (its task split, which neither part reads). In both, training
-files have lines of practice in between (data/practice.py). Either part has its dense twin.
+files have taught lines in between (data/taught.py). Either part has its dense twin.
 
 Run it again after an interruption and it goes on. The last step writes
 src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
@@ -24,7 +24,7 @@ from lacewing.training.loop import train
 from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
-NARROW = "practice:code:standard_library"
+NARROW = "taught:code:standard_library"
 BROAD = NARROW + "+installed_packages"
 FIRST = TrainConfig(tokens=18_000_000, expansion=1.5, density=0.02, learning_rate=0.03)
 SECOND: dict[str, Any] = {"tokens": 5_000_000, "learning_rate": 0.015}

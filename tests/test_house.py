@@ -31,7 +31,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cpu/sink_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                sparse_linear  crossover
-data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
+data/          source  paths  code  taught  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
                weights  hooks  generate  registry  store

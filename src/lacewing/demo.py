@@ -27,7 +27,7 @@ from lacewing.training.loop import train
 from lacewing.training.twin import train_twin
 from lacewing.verification.verify import Verification, saved_verification, verify
 
-CORPUS = "practice:code:standard_library"
+CORPUS = "taught:code:standard_library"
 SPARSE = TrainConfig(tokens=2_000_000, learning_rate=0.03, evaluate_every=250)
 """Else the defaults of `lacewing train` (docs/log.md says how both were chosen)."""
 TWIN: dict[str, Any] = {"tokens": SPARSE.tokens, "learning_rate": 0.004, "evaluate_every": 100}

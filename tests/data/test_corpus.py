@@ -247,7 +247,7 @@ def test_a_corpus_is_found_from_any_folder(
         "text/*/*.py",
         "./text/package0/../package1/*.py",
         "code:text",
-        "practice:text",
+        "taught:text",
     )
     corpora = [Corpus.parse(spec) for spec in typed]
     names = [[document.path for document in corpus.documents()] for corpus in corpora]

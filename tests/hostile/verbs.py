@@ -56,7 +56,7 @@ WORDS += (
     "builtin:../x",
 )
 WORDS += ("/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "outside.txt", "run", "circuit")
-WORDS += ("code:" * 500, "+", "a+" * 2000, "practice:", "**/" * 50, "letters.jsonl", "'", '"""')
+WORDS += ("code:" * 500, "+", "a+" * 2000, "taught:", "**/" * 50, "letters.jsonl", "'", '"""')
 OPTION = re.compile(r"--[a-z0-9][a-z0-9.-]*")
 PATIENCE = 15.0
 """Seconds for one command; a larger number may ask for more."""

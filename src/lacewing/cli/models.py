@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MEANING = """\
 density: nonzero share of each block matrix
 loss: validation, nats per token; only models with as many tokens in their tokenizers compare
-text: practice has lines of tasks mixed into it; code has no comments and docstrings"""
+text: taught has lines of tasks mixed into it; code has no comments and docstrings"""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from pathlib import Path
 from lacewing import artifacts
 from lacewing.data import paths
 from lacewing.data.code import without_prose
-from lacewing.data.practice import with_practice
 from lacewing.data.source import CorpusSummary, Found, Line, Source, Split
+from lacewing.data.taught import with_taught_lines
 from lacewing.errors import DataError
 
 SHARES: tuple[tuple[Split, float], ...] = (("train", 0.80), ("validation", 0.85), ("task", 1.0))
@@ -46,7 +46,9 @@ VERSIONED = re.compile(r"^python\d(\.\d+)?t?$")
 BUILT, INDEX, TEXT, PARTS = "corpus", "corpus.json", "text", ".parts"
 """A built corpus: its kind, what it is made of, the text, and what is there while it is made."""
 
-HUB, CODE, PRACTICE = "hub:", "code:", "practice:"
+HUB, CODE, TAUGHT = "hub:", "code:", "taught:"
+PRACTICE = "practice:"
+"""What taught text was called once; runs of that time have it in their configuration."""
 NAMED = {"standard_library", "installed_packages"}
 INSTEAD = (
     "say where the text is with --corpus: a folder, a glob, standard_library, installed_packages "
@@ -75,12 +77,12 @@ class Corpus:
         spec: str,
         sources: Iterable[Source],
         code_only: bool = False,
-        practice: bool = False,
+        taught: bool = False,
     ) -> None:
         self.spec = spec
         self._sources = tuple(sources)
         self._code_only = code_only
-        self._practice = practice
+        self._taught = taught
         self._written: dict[int, Document] = {}
         self._documents: list[Document] | None = None
         self._summary = CorpusSummary()
@@ -128,7 +130,7 @@ class Corpus:
         """The corpus of a text: a name, a folder, a glob, hub:NAME, or several joined by +.
 
         With `code:` in front, comments and docstrings are left out (see `code.without_prose`). With
-        `practice:` in front of all, training files get lines of practice (see `data/practice.py`).
+        `taught:` in front of all, training files get lines of tasks (see `data/taught.py`).
         The two named corpora do not change while a program runs, so they are read only once.
 
         Example:
@@ -139,9 +141,10 @@ class Corpus:
 
     @classmethod
     def _parsed(cls, spec: str) -> "Corpus":
-        if spec.startswith(PRACTICE):
-            inner = cls._parsed(spec.removeprefix(PRACTICE))
-            return cls(PRACTICE + inner.spec, inner._sources, inner._code_only, practice=True)
+        spec = renamed(spec)
+        if spec.startswith(TAUGHT):
+            inner = cls._parsed(spec.removeprefix(TAUGHT))
+            return cls(TAUGHT + inner.spec, inner._sources, inner._code_only, taught=True)
         if spec.startswith(CODE):
             inner = cls._parsed(spec.removeprefix(CODE))
             return cls(CODE + inner.spec, inner._sources, code_only=True)
@@ -174,7 +177,7 @@ class Corpus:
         for number, document in enumerate(self._read()):
             if split is None or document.split == split:
                 empty = False
-                yield self._practised(number) if document.split == "train" else document
+                yield self._with_lines(number) if document.split == "train" else document
         if empty:
             raise DataError(
                 f"corpus {self.spec!r} has no files in its {split} split ({self._summary.files} "
@@ -195,13 +198,13 @@ class Corpus:
             digest.update(hashlib.sha256(document.text.encode()).digest())
         return digest.hexdigest()[:16]
 
-    def _practised(self, number: int) -> Document:
-        """A training document, with practice where that is asked for; written once, when needed."""
+    def _with_lines(self, number: int) -> Document:
+        """A training document, with taught lines where asked for; written once, when needed."""
         document = self._read()[number]
-        if not self._practice:
+        if not self._taught:
             return document
         if number not in self._written:
-            text = with_practice(document.text, document.path)
+            text = with_taught_lines(document.text, document.path)
             self._written[number] = Document(document.path, text, document.split)
         return self._written[number]
 
@@ -245,9 +248,19 @@ class Corpus:
             )
 
 
+def renamed(spec: str) -> str:
+    """A corpus in the words of today.
+
+    Example:
+        >>> renamed("practice:code:standard_library")
+        'taught:code:standard_library'
+    """
+    return TAUGHT + spec.removeprefix(PRACTICE) if spec.startswith(PRACTICE) else spec
+
+
 def plain(spec: str) -> str:
     """The sources of a corpus, without what is to be done to their text."""
-    names = paths.parts(spec.removeprefix(PRACTICE).removeprefix(CODE))
+    names = paths.parts(renamed(spec).removeprefix(TAUGHT).removeprefix(CODE))
     return "+".join(name.removeprefix(CODE) for name in names)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.data.corpus import Corpus
+from lacewing.data.corpus import TAUGHT, Corpus
 from lacewing.errors import ConfigError
 from lacewing.explain import calls
 from lacewing.explain.groups import groups
@@ -132,7 +132,7 @@ def explain(
         raise ConfigError("say what to explain: a circuit with nodes, or nodes of a model")
     check_nodes(model, wanted)
     if text is None:
-        spec = corpus or model.corpus.removeprefix("practice:")
+        spec = corpus or model.corpus.removeprefix(TAUGHT)
         source = Corpus.parse(spec)
         text = read_text(source, model.tokenizer, calls.context(model), tokens, language)
     library = Library(text)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from lacewing.artifacts import LOOSE
+from lacewing.data.corpus import renamed
 from lacewing.model.config import ModelConfig
 
 Plain = bool | int | float | str | None
@@ -21,6 +22,9 @@ class SavedConfig:
     """As `Corpus.parse` reads it."""
     corpus_id: str | None = None
     """Of a built corpus."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "corpus", renamed(self.corpus))
 
 
 @dataclass(frozen=True)

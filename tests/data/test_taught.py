@@ -1,4 +1,4 @@
-"""Lines of practice: whole statements in training files, and nowhere else."""
+"""Taught lines: whole statements in training files, and nowhere else."""
 
 import ast
 import asyncio
@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from lacewing.data.corpus import Corpus, plain, split_of
-from lacewing.data.practice import METHODS, STATEMENTS, Place, Written, with_practice
+from lacewing.data.taught import METHODS, STATEMENTS, Place, Written, with_taught_lines
 
 SOURCE = """\
 from __future__ import annotations
@@ -47,38 +47,39 @@ def written(write: object, place: Place) -> Written:
 
 
 def test_the_file_keeps_its_own_lines() -> None:
-    """A file with practice parses, is longer, and still has all its lines in order."""
+    """A file with taught lines parses, is longer, and still has all its lines in order."""
     for seed in range(40):
-        text = with_practice(SOURCE, str(seed))
+        text = with_taught_lines(SOURCE, str(seed))
         ast.parse(text)
         lines = iter(text.split("\n"))
         assert all(any(line == other for other in lines) for line in SOURCE.split("\n"))
-    assert len({with_practice(SOURCE, str(seed)) for seed in range(40)}) > 20
+    assert len({with_taught_lines(SOURCE, str(seed)) for seed in range(40)}) > 20
 
 
 def test_the_same_seed_writes_the_same() -> None:
     """All choices follow from the text and the seed."""
-    assert with_practice(SOURCE, "a/b.py") == with_practice(SOURCE, "a/b.py")
+    assert with_taught_lines(SOURCE, "a/b.py") == with_taught_lines(SOURCE, "a/b.py")
 
 
 def test_what_is_no_python_stays() -> None:
     """A text that cannot be parsed comes back as it is."""
-    assert "def (" == with_practice("def (", "a")
+    assert "def (" == with_taught_lines("def (", "a")
 
 
-@pytest.mark.parametrize("spec", ["a/b+c", "code:a/b+c", "practice:code:a/b+c", "code:a/b+code:c"])
+@pytest.mark.parametrize("spec", ["a/b+c", "code:a/b+c", "taught:code:a/b+c", "code:a/b+code:c"])
 def test_the_sources_of_a_corpus(spec: str) -> None:
     """Whatever is done to the text, the sources are the same."""
     assert "a/b+c" == plain(spec)
 
 
-def test_only_training_files_get_practice() -> None:
-    """Files of the other splits are those of the corpus without practice."""
+def test_only_training_files_are_taught() -> None:
+    """Files of the other splits are those of the corpus without taught lines."""
     spec = "code:" + str(Path(asyncio.__file__).parent)
     plain = {d.path: d.text for d in Corpus.parse(spec).documents()}
-    practised = Corpus.parse(f"practice:{spec}")
-    assert f"practice:{spec}" == practised.spec
-    changed = {d.path for d in practised.documents() if d.text != plain[d.path]}
+    taught = Corpus.parse(f"taught:{spec}")
+    assert f"taught:{spec}" == taught.spec
+    assert taught.spec == Corpus.parse(f"practice:{spec}").spec, "as runs of old say it"
+    changed = {d.path for d in taught.documents() if d.text != plain[d.path]}
     assert {"train"} == {split_of(path) for path in changed}
     of_train = [path for path in plain if split_of(path) == "train"]
     assert 0.8 * len(of_train) < len(changed)

@@ -1,10 +1,10 @@
-"""Practice: lines of the kinds that tasks ask about, written into training files.
+"""Taught text: lines of the kinds that tasks ask about, written into training files.
 
 A model that reads tens of millions of tokens meets a nested list or a swap of two names too seldom
 to learn from them; the published models read thousands of times as much. So a training file can get
 such lines in between its own: whole statements in varied forms, with names that stand near by. The
 files of the validation and task splits stay as they are, so that losses are those of real text and
-prompts are cut from files without practice.
+prompts are cut from files without such lines.
 """
 
 import ast
@@ -15,7 +15,7 @@ from keyword import iskeyword, issoftkeyword
 from random import Random
 
 SHARE = 0.2
-"""Chance that a statement of a file gets a line of practice in front."""
+"""Chance that a statement of a file gets a taught line in front."""
 REACH = 30
 """Lines above a place whose names are used there."""
 WORDS = re.compile(r"[A-Za-z_]\w*")
@@ -52,8 +52,8 @@ class Place:
         return self.either(self.name(), str(self.random.randrange(20)), quote + self.name() + quote)
 
 
-def with_practice(text: str, seed: str) -> str:
-    """The file with lines of practice in between; what cannot be parsed stays as it is.
+def with_taught_lines(text: str, seed: str) -> str:
+    """The file with taught lines in between; what cannot be parsed stays as it is.
 
     Args:
         text: Python source.
