@@ -76,6 +76,7 @@ attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
+               emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups

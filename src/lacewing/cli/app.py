@@ -21,6 +21,7 @@ from lacewing.cli.attack import Attack
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
+from lacewing.cli.emerge import Emerge
 from lacewing.cli.explain import Explain
 from lacewing.cli.exporting import Export
 from lacewing.cli.importing import Import
@@ -50,13 +51,14 @@ VERBS: dict[str, Any] = {
     "attack": Attack,
     "compare": Compare,
     "sweep": Sweep,
+    "emerge": Emerge,
     "report": Report,
     "import": Import,
     "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "verify", "compare", "sweep", "demo")
+GOES_ON = ("corpus", "train", "prune", "verify", "compare", "sweep", "emerge", "demo")
 """Verbs whose work is kept as it goes."""
 
 
