@@ -82,7 +82,7 @@ viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  tu
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
-               state  frontier  home  replies  server  serve  copies
+               state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  program  attack  compare  sweep  report  importing

@@ -135,9 +135,14 @@ Starter = Callable[..., Any]
 
 
 @contextmanager
-def serving(root: Path, static: Path) -> Iterator[Live]:
-    """The same server in this process: quick to start, where no process is to be killed."""
+def serving(root: Path, static: Path, buffer: int | None = None) -> Iterator[Live]:
+    """The same server in this process: quick to start, where no process is to be killed.
+
+    `buffer` is how many bytes the system keeps of what nobody reads; by itself it may be millions.
+    """
     listening = socket.create_server(("127.0.0.1", 0))
+    if buffer is not None:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     port = listening.getsockname()[1]
     app = Guard(application(Viewer(root), static), "127.0.0.1", port, None)
     config = uvicorn.Config(app, http=serve.Timed, log_level="warning", ws="none")
@@ -154,7 +159,7 @@ def serving(root: Path, static: Path) -> Iterator[Live]:
 @pytest.fixture(scope="session")
 def here(page: Path) -> Starter:
     """Serve a folder, with the small page or another, from this process; ends with the block."""
-    return lambda root, static=page: serving(root, static)
+    return lambda root, static=page, **more: serving(root, static, **more)
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,7 @@ def test_copy(folder: Path, text: Path, tmp_path: Path) -> None:
     assert {
         *(
             "api/home",
+            "api/emergences",
             "api/frontier",
             base,
             f"{base}/effects",

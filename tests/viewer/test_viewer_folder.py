@@ -9,6 +9,7 @@ import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import replies
+from lacewing.viewer.emergences import emergences
 from lacewing.viewer.frontier import frontier
 from lacewing.viewer.home import home
 from lacewing.viewer.reading import explanations
@@ -68,6 +69,23 @@ def test_frontier(folder: Path) -> None:
     (point,) = sweep["points"]
     viewer.close()
     assert (0.02, 8.0, ["circuits-planted"]) == (point["x"], point["y"], point["circuits"])
+
+
+def test_emergences(folder: Path) -> None:
+    """States of a training name their circuits; what cannot be read is told."""
+    state = {"step": 1, "tokens": 9, "validation_loss": 2.0, "full": 0.1, "nodes": 3, "edges": 2}
+    state |= {"loss": 0.1, "shared": 3, "by_chance": 0.1, "reason": None, "folder": "planted"}
+    data = {"task": "t", "target_loss": 0.15, "states": [state, state | {"folder": "gone"}]}
+    (folder / "circuits" / "emergence.json").write_text(json.dumps(data))
+    (folder / "busy" / "emergence.json").write_text('{"states": [1], "target_loss": 1}')
+    viewer = Viewer(folder)
+    found = emergences(viewer)
+    (one,) = found["emergences"]
+    assert ["circuits-planted", None] == [s["circuit"] for s in one["states"]]
+    (broken,) = found["broken"]
+    assert "emergence.json" in broken["folder"]
+    assert broken in home(viewer)["broken"]
+    viewer.close()
 
 
 def test_frontier_of_a_sweep(made: Path, tmp_path: Path) -> None:

@@ -372,6 +372,31 @@ class PointRow(Row):
     reason: str | None
 
 
+class StateRow(Row):
+    """A task in a model as it was after some steps of its training."""
+
+    step: Size
+    tokens: Size
+    validation_loss: float
+    full: float
+    loss: float | None
+    nodes: Size | None
+    edges: Size | None
+    shared: Size | None
+    by_chance: float | None
+    reason: Word | None
+    circuit: str | None
+
+
+class EmergenceRow(Row):
+    """The states of one task, oldest first."""
+
+    id: Word
+    task: Word
+    target_loss: float
+    states: list[StateRow]
+
+
 class Job(BaseModel):
     """Long work in a process of its own."""
 

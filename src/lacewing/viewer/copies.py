@@ -121,6 +121,7 @@ def _gather(viewer: Viewer) -> tuple[dict[str, bytes], dict[str, bytes]]:
                 url = f"api/compare?left={left}&right={right}"
                 answers[url] = replies.compare_json(viewer, left, right)
     answers["api/frontier"] = replies.frontier_json(viewer)
+    answers["api/emergences"] = replies.emergences_json(viewer)
     answers["api/home"] = replies.home_json(viewer, writable=False)
     return answers, files
 

@@ -23,6 +23,7 @@ from lacewing.circuit.pairs import PAIRS
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
+from lacewing.sweep.emergence import RESULT
 from lacewing.verification.verify import VERIFICATION
 
 DEEPEST = 8
@@ -82,6 +83,8 @@ class Contents:
     the same circuit which is."""
     sweeps: dict[str, Path] = field(default_factory=dict)
     """JSON files with points of a frontier."""
+    emergences: dict[str, Path] = field(default_factory=dict)
+    """JSON files with the states of a training."""
     broken: dict[str, str] = field(default_factory=dict)
     """Folders that say they are lacewing's and cannot be read, and why."""
 
@@ -155,8 +158,9 @@ def read(root: Path) -> Contents:
             check_links(folder)
             contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
     contents.copies.update(_copies(contents.circuits.values()))
-    sweeps = [f / name for f in folders for name in SWEEP_FILES if os.path.isfile(f / name)]
-    contents.sweeps.update((name, path) for path, name in _slugs(root, sweeps).items())
+    for names_of, places in ((SWEEP_FILES, contents.sweeps), ((RESULT,), contents.emergences)):
+        files = [f / name for f in folders for name in names_of if os.path.isfile(f / name)]
+        places.update((name, path) for path, name in _slugs(root, files).items())
     return contents
 
 

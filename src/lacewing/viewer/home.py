@@ -18,7 +18,7 @@ from lacewing.model.sites import site_widths
 from lacewing.model.store import same_model
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
-from lacewing.viewer import frontier
+from lacewing.viewer import emergences, frontier
 from lacewing.viewer.answers import CircuitRow, ModelRow
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
@@ -46,13 +46,16 @@ def home(viewer: Viewer) -> dict[str, Any]:
         row = tried(found.folder, partial(circuit_row, viewer, found))
         rows += [one | {"copies": _also(contents, found)} for one in row]
     points = frontier.frontier(viewer)
+    states = emergences.emergences(viewer)
     return {
         "version": __version__,
         "folder": shown(viewer.library.root, viewer.library.root),
         "writable": True,
         "models": models,
         "circuits": rows,
-        "broken": [{"folder": f, "error": e} for f, e in broken.items()] + points["broken"],
+        "broken": [{"folder": f, "error": e} for f, e in broken.items()]
+        + points["broken"]
+        + states["broken"],
         "sweeps": [{"id": sweep["id"], "name": sweep["name"]} for sweep in points["sweeps"]],
         "jobs": [job.model_dump() for job in viewer.jobs.all()],
     }

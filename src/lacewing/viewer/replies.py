@@ -9,6 +9,7 @@ from lacewing.viewer import (
     describe,
     edits,
     effects,
+    emergences,
     frontier,
     groups,
     home,
@@ -40,6 +41,11 @@ def compare_json(viewer: Viewer, left: str, right: str) -> bytes:
 def frontier_json(viewer: Viewer) -> bytes:
     """Points of sweeps and comparisons."""
     return encoded(frontier.frontier(viewer))
+
+
+def emergences_json(viewer: Viewer) -> bytes:
+    """States of trainings."""
+    return encoded(emergences.emergences(viewer))
 
 
 def notes_json(viewer: Viewer, id: str) -> bytes:

@@ -96,6 +96,10 @@ def _reading(app: FastAPI, viewer: Viewer) -> None:
     def get_frontier() -> Response:
         return ready(replies.frontier_json(viewer))
 
+    @app.get("/api/emergences")
+    def get_emergences() -> Response:
+        return ready(replies.emergences_json(viewer))
+
     @app.get("/api/circuits/{id}/export/{name}")
     def get_export(id: str, name: str, pair: Pair = 0, member: Member = "clean") -> Response:
         return export_file(viewer, id, name, pair, member)

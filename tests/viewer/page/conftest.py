@@ -80,6 +80,7 @@ def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "smaller" / "verification.json").write_text(json.dumps(verification()))
     (root / "smaller" / "certificate.json").write_text(json.dumps(certificate(saved)))
     (root / "frontier.json").write_text(json.dumps(sweep()))
+    (root / "emergence.json").write_text(json.dumps(emergence()))
     return root
 
 
@@ -128,6 +129,22 @@ def sweep() -> dict[str, Any]:
     none = point("wide", "sparse", None) | {"reason": "no task has a circuit"}
     tasks = ["task_quote", "task_smaller"]
     return {"target_loss": 0.15, "tasks": tasks, "points": [narrow, dense, none]}
+
+
+def emergence() -> dict[str, Any]:
+    """What `lacewing emerge` leaves, of three states."""
+
+    def state(step: int, full: float, folder: str | None, nodes: int | None) -> dict[str, Any]:
+        plain = {"step": step, "tokens": step * 2048, "validation_loss": 3.0, "full": full}
+        plain |= {"nodes": nodes, "edges": nodes, "loss": nodes and 0.1, "folder": folder}
+        return plain | {"shared": nodes and 9, "by_chance": nodes and 0.5, "reason": None}
+
+    states = [
+        state(10, 0.7, None, None),
+        state(90, 0.2, "smaller", 12),
+        state(800, 0.1, "quote", 23),
+    ]
+    return {"task": "single_double_quote", "target_loss": 0.15, "states": states}
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,26 @@ def opened(shown: Callable[..., Any], measured: Any, part: str, **settings: Any)
     return tab
 
 
+def test_emergence(shown: Callable[..., Any], measured: Any) -> None:
+    """A slider over the states of a training: it says what each is, and opens its circuit."""
+    tab = shown("#/circuit/quote")
+    slider = tab.locator("#emergence")
+    slider.wait_for()
+    assert ("2", "2") == (slider.input_value(), slider.get_attribute("max"))
+    assert "23 nodes; 39 % of them" in tab.locator(".training output").inner_text()
+    slider.press("Home")
+    assert "no circuit yet" in tab.locator(".training output").inner_text()
+    assert "20.5 k tokens" == slider.get_attribute("aria-valuetext")
+    assert "#/circuit/quote" in tab.url
+    slider.press("ArrowRight")
+    tab.wait_for_url("**#/circuit/smaller")
+    tab.wait_for_selector("main[data-ready]")
+    assert "1" == tab.locator("#emergence").input_value()
+    dense = shown("#/circuit/dense")
+    dense.wait_for_load_state("networkidle")
+    assert dense.locator(".training").is_hidden()
+
+
 def test_home(shown: Callable[..., Any], measured: Any) -> None:
     """Circuits are filtered and sorted, in the address too; models tell their tasks."""
     tab = shown()

@@ -1,6 +1,7 @@
 /** The circuit: what it does in a sentence, its graph, and what is chosen in it. */
 
 import { fill, h } from "../dom.js";
+import { emergence } from "../parts/emergence.js";
 import { list } from "../parts/list.js";
 import { panel } from "../parts/panel.js";
 import { route } from "../parts/route.js";
@@ -17,12 +18,14 @@ export function show(main, session) {
   const side = h("aside.panel", { "aria-label": "details" });
   const all = h("details.all");
   const way = h("p.route");
-  fill(main, h("div.head", {}, intro, strip), way, h("div.work", {}, place, side), all);
+  const training = h("p.training");
+  fill(main, h("div.head", {}, intro, strip), training, way, h("div.work", {}, place, side), all);
   introduce(intro, session);
   const leave = [
     session.on("verified", () => introduce(intro, session)),
     prompt(strip, session),
     route(way, session),
+    emergence(training, session),
     panel(side, session),
     stage(place, session),
     list(all, session),
