@@ -78,15 +78,15 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
+viewer/        answers  rows  bundle  connections  files  tie  jobs  notes  sample  turns
                edits  folder  reading  session  ends  describe  groups
                attention  effects  texts
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  program  attack  compare  sweep  report  importing
-               exporting  demo  view  app
+               tasks  prune  verify  explain  program  attack  compare  sweep  emerge  report
+               importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -5,8 +5,8 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
-from lacewing.viewer.answers import EmergenceRow, StateRow
 from lacewing.viewer.folder import reason, shown
+from lacewing.viewer.rows import EmergenceRow, StateRow
 from lacewing.viewer.state import Viewer
 
 MOST_STATES = 500

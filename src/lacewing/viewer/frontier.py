@@ -6,8 +6,8 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
-from lacewing.viewer.answers import PointRow
 from lacewing.viewer.folder import reason, shown
+from lacewing.viewer.rows import PointRow
 from lacewing.viewer.state import Viewer
 
 MOST_POINTS = 5000

@@ -19,10 +19,10 @@ from lacewing.model.store import same_model
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
 from lacewing.viewer import emergences, frontier
-from lacewing.viewer.answers import CircuitRow, ModelRow
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import Contents, Found, Run, reason, shown
+from lacewing.viewer.rows import CircuitRow, ModelRow
 from lacewing.viewer.state import Viewer, no_model
 
 
