@@ -25,7 +25,7 @@ SOURCE = TESTS.parent / "src"
 LONG = (
     *("kernels/test_cuda_", "kernels/test_triton_compile", "sweep/test_sweep_run"),
     *("sweep/test_sweep_cluster", "pruning/test_small", "viewer/page/", "test_open_models"),
-    *("hostile/test_hostile_campaign",),
+    *("hostile/test_hostile_campaign", "sweep/test_emergence"),
 )
 """Files whose tests take long: GPU kernels interpreted and compiled, whole sweeps, prunings of the
 models that ship, and pages in a browser. `make test-all` runs them."""

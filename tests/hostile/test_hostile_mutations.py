@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-QUICK = "model,compact,circuit,training,twin,tokenizer,task,wheel,weights,--models,--tasks,--verify"
+QUICK = "model,compact,circuit,training,twin,tokenizer,task,wheel,weights,--models"
 QUICK += ",whoandwhen,otel,langchain,autogen,openai,jsonl,--blame"
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (ROOT / "src", ROOT / "blame" / "src")
 NEVER = {
@@ -58,6 +60,7 @@ def test_no_argument_opens_a_door() -> None:
     assert found == []
 
 
+@pytest.mark.long
 def test_bandit() -> None:
     """The rules of bandit that pyproject.toml chooses."""
     command = [sys.executable, "-m", "bandit", "-q", "-c", "pyproject.toml", "-f", "txt", "-r"]

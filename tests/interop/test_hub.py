@@ -113,6 +113,7 @@ def test_padding_on_the_left_changes_nothing(busy: Model) -> None:
     torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_without_lacewing(busy: Model, tmp_path: Path, environment: dict[str, str]) -> None:
     folder = save_pretrained(busy, tmp_path / "out")
     config = json.loads((folder / "config.json").read_text())

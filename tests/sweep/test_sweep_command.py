@@ -32,6 +32,7 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_flag_goes_before_the_file(
     done: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +43,7 @@ def test_a_flag_goes_before_the_file(
     assert "training.tokens 61440, this one has 99999" in longer
 
 
+@pytest.mark.long
 def test_summary_of_a_finished_sweep(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tables for people, or with --json everything; files and figures beside the sweep."""
     main(["sweep", "--summary", str(done)])
