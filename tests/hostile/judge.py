@@ -424,10 +424,16 @@ def _watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
                 outside.append(f"{event} {whole}")
         elif event == "socket.connect" and started is not None:
             outside.append(f"connect {arguments[1]!r}")
-        elif started is not None and event in STARTED:
+        elif started is not None and event in STARTED and not _own(event, arguments):
             started.append(f"{event} {str(arguments[:2])[:100]}")
 
     sys.addaudithook(hook)
+
+
+def _own(event: str, arguments: Any) -> bool:
+    """Whether a process is one of lacewing's modules, started as the viewer starts them."""
+    ours = [sys.executable, "-m", "lacewing.viewer.sample"]
+    return event == "subprocess.Popen" and list(arguments[1][:3]) == ours
 
 
 def _parent(path: Any) -> str:

@@ -71,6 +71,19 @@ def test_frontier(folder: Path) -> None:
     assert (0.02, 8.0, ["circuits-planted"]) == (point["x"], point["y"], point["circuits"])
 
 
+def test_a_linked_folder_is_told(folder: Path, tmp_path: Path) -> None:
+    """What a link leads to is not read; the first page says so."""
+    moved = tmp_path / "elsewhere"
+    (folder / "circuits" / "planted").rename(moved)
+    (folder / "circuits" / "planted").symlink_to(moved)
+    viewer = Viewer(folder)
+    found = home(viewer)
+    viewer.close()
+    assert "circuits-planted" not in {row["id"] for row in found["circuits"]}
+    (told,) = (row["error"] for row in found["broken"] if row["folder"] == "circuits/planted")
+    assert "a link" in told
+
+
 def test_emergences(folder: Path) -> None:
     """States of a training name their circuits; what cannot be read is told."""
     state = {"step": 1, "tokens": 9, "validation_loss": 2.0, "full": 0.1, "nodes": 3, "edges": 2}

@@ -139,7 +139,7 @@ def read(root: Path) -> Contents:
     Whatever is wrong with one folder is told of that folder alone.
     """
     contents = Contents()
-    folders = list(_walk(root))
+    folders = list(_walk(root, contents.broken))
     for source in SHIPPED:
         folder = folder_of(source)
         contents.runs[_slug(source)] = _run(_slug(source), source, folder)
@@ -202,8 +202,8 @@ def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
 SWEEP_FILES = ("frontier.json", "comparison.json")
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """The folder and those below it, without hidden ones and without links that lead away."""
+def _walk(root: Path, broken: dict[str, str]) -> Iterator[Path]:
+    """The folder and those below it, without hidden ones; links are told, not followed."""
     waiting, seen = [(root, 0)], 0
     while waiting and seen < MOST:
         folder, depth = waiting.pop()
@@ -214,9 +214,13 @@ def _walk(root: Path) -> Iterator[Path]:
         except OSError:
             continue
         for entry in inside if depth < DEEPEST else ():
-            hidden = entry.name.startswith(".") or entry.name in SKIPPED
-            if not hidden and entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith(".") or entry.name in SKIPPED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), depth + 1))
+            elif entry.is_symlink() and entry.is_dir():
+                place = shown(root, Path(entry.path))
+                broken[place] = "a link, which is not followed: serve the folder it leads to"
 
 
 def _kind(folder: Path) -> str:
