@@ -113,7 +113,7 @@ def opened(name: str, door: Door, folder: Path, wheels: list[str], tree: Path) -
     setting |= {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
     if name == "transformers":
         setting["LACEWING_ALONE"] = str(
-            environment(folder / ALONE, ["transformers>=5.4,<6", "torch"])
+            environment(folder / ALONE, ["transformers>=5.4,<6", "torch>=2.6,<2.14"])
         )
     report = folder / f"{name}.xml"
     report.unlink(missing_ok=True)
