@@ -93,27 +93,33 @@ def copied(place: Path) -> Path:
     return place
 
 
-def environment(place: Path, installed: list[str]) -> Path:
-    """A Python of its own with some packages."""
-    python = place / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+def environment(place: Path, installed: list[str], wheels: list[str]) -> Path:
+    """A Python of its own with some packages and our wheels.
+
+    What is there stays until what is asked for changes; the wheels, whose version is the same when
+    only their content changed, are always new.
+    """
+    python, said = place / "bin" / "python", place / "installed.txt"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, *installed], check=True)
-    fresh = [wheel.removesuffix("[hf]") for wheel in installed if ".whl" in wheel]
-    if fresh:  # the version is the same when only the content changed
+    asked = "\n".join([*installed, (ROOT / "pyproject.toml").read_text("utf-8")])
+    if not said.exists() or said.read_text("utf-8") != asked:
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        subprocess.run([*pip, *wheels, *installed], check=True)
+        said.write_text(asked, "utf-8")
+    if wheels:
+        fresh = [wheel.removesuffix("[hf]") for wheel in wheels]
         subprocess.run([*pip, "--no-deps", "--force-reinstall", *fresh], check=True)
     return python
 
 
 def opened(name: str, door: Door, folder: Path, wheels: list[str], tree: Path) -> str:
     """Run what belongs to a door; how it went."""
-    python = environment(folder / name, [*wheels, *door.installed, "pytest"])
+    python = environment(folder / name, [*door.installed, "pytest"], wheels)
     setting = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_TOKEN")}
     setting |= {"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
     if name == "transformers":
         setting["LACEWING_ALONE"] = str(
-            environment(folder / ALONE, ["transformers>=5.4,<6", "torch>=2.6,<2.14"])
+            environment(folder / ALONE, ["transformers>=5.4,<6", "torch>=2.6,<2.14"], [])
         )
     report = folder / f"{name}.xml"
     report.unlink(missing_ok=True)
