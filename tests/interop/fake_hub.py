@@ -52,7 +52,10 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
             self.server.repositories.setdefault(name, {})
-            self.server.private[name] = bool(asked.get("private"))
+            self.server.private[name] = "private" in (
+                asked.get("visibility"),
+                asked.get("private") and "private",
+            )
             self.answer(200, {"url": f"{self.server.address}/{name}", "name": name})
         elif self.path == "/api/validate-yaml":  # of the card
             self.answer(200, {"errors": [], "warnings": []})

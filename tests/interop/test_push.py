@@ -1,14 +1,16 @@
-"""A model sent to a Hub and loaded from there, by the commands that a user types."""
+"""A model sent to a Hub and loaded from there, by the command that a user types.
+
+The client asks for the Hub's address as it is imported, so all of it is one program.
+"""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from fake_hub import TOKEN, Hub, hub
+from fake_hub import TOKEN, hub
 
 import lacewing
 import micro
@@ -18,77 +20,59 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from lacewing.interop.huggingface import to_huggingface
 
-LOAD = """
-import sys
-sys.modules["lacewing"] = None
-import json, torch
+PROGRAM = """
+import json, os, sys
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from lacewing.cli.app import main
+
+def push(name, *more):
+    try:
+        main(["export", "huggingface", sys.argv[1], "--push", name, *more])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+codes = [push("me/small", "--private"), push("not a name")]
 model = AutoModelForCausalLM.from_pretrained("me/small", trust_remote_code=True)
 words = AutoTokenizer.from_pretrained("me/small", trust_remote_code=True)
 with torch.no_grad():
-    logits = model(torch.arange(12)[None]).logits
-print(json.dumps([logits.double().sum().item(), words("abc")["input_ids"]]))
+    total = model(torch.arange(12)[None]).logits.double().sum().item()
+os.environ["HF_TOKEN"] = "hf_wrong"
+codes.append(push("me/small"))
+print(json.dumps([codes, total, words("abc")["input_ids"]]))
 """
 
 
-@pytest.fixture(scope="module")
-def here() -> Iterator[Hub]:
-    """A Hub on this machine."""
-    with hub() as server:
-        yield server
-
-
-def typed(
-    words: list[str], place: Hub, home: Path, environment: dict[str, str], token: str
-) -> subprocess.CompletedProcess[str]:
-    """A program that takes this machine for the Hub."""
-    more = {"HF_ENDPOINT": place.address, "HF_HOME": str(home), "HF_TOKEN": token}
-    return subprocess.run(
-        [sys.executable, *words],
-        env=environment | more,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_there_and_back(
-    here: Hub, model: Model, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_there_and_back(model: Model, tmp_path: Path, environment: dict[str, str]) -> None:
     run = micro.write_run(model, tmp_path / "run")
-    words = ["-m", "lacewing", "export", "huggingface", str(run), "--push", "me/small", "--private"]
-    done = typed(words, here, tmp_path / "home", environment, TOKEN)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"{here.address}/me/small" in done.stdout
-    assert here.private["me/small"]
-    sent = here.repositories["me/small"]
+    with hub() as here:
+        more = {"HF_ENDPOINT": here.address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(run)],
+            env={**environment, **more, "HF_HUB_OFFLINE": "0"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert here.private == {"me/small": True}
     needed = {"README.md", "config.json", "model.safetensors", "modeling_lacewing.py"}
-    assert needed | {"tokenizer.json", "means.safetensors"} <= sent.keys()
-    back = typed(["-c", LOAD], here, tmp_path / "home", environment, "")
-    assert back.returncode == 0, back.stderr[-3000:]
-    total, ids = json.loads(back.stdout.splitlines()[-1])
+    assert (
+        needed | {"tokenizer.json", "lacewing.means.safetensors"}
+        <= here.repositories["me/small"].keys()
+    )
+    codes, total, ids = json.loads(done.stdout.splitlines()[-1])
     loaded = lacewing.load(run)
     with torch.no_grad():
         expected = to_huggingface(loaded)(torch.arange(12)[None]).logits.double().sum().item()
     assert total == expected
     assert ids == loaded.tokenizer.encode("abc")
-
-
-@pytest.mark.parametrize(("name", "token"), [("me/small", "hf_wrong"), ("not a name", TOKEN)])
-def test_what_the_hub_does_not_take_is_one_line(
-    name: str,
-    token: str,
-    here: Hub,
-    model: Model,
-    tmp_path: Path,
-    environment: dict[str, str],
-) -> None:
-    run = micro.write_run(model, tmp_path / "run")
-    words = ["-m", "lacewing", "export", "huggingface", str(run), "--push", name]
-    done = typed(words, here, tmp_path / "home", environment, token)
-    assert done.returncode == 2
-    (line,) = [line for line in done.stderr.splitlines() if "did not take" in line]
-    assert name in line
-    assert "hf auth login" in line
+    assert f"{here.address}/me/small: model {loaded.id}" in done.stdout
+    assert "from_pretrained('me/small'" in done.stdout
+    assert codes == [0, 2, 2]
+    refused = [line for line in done.stderr.splitlines() if "did not take" in line]
+    assert ["not a name" in line for line in refused] == [True, False]
+    assert all("hf auth login" in line for line in refused)
     assert "Traceback" not in done.stderr
