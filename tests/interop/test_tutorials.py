@@ -6,6 +6,7 @@ A library that is not installed here skips its blocks: `make doors` makes an env
 import ast
 import importlib.util
 import os
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,10 @@ def test_block(block: Block, request: pytest.FixtureRequest) -> None:
     for library in used(block):
         if importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed here: make doors has it")
-    request.getfixturevalue("folder")
+    script = request.getfixturevalue("folder") / f"{name_of(block).replace('-', '_')}.py"
+    script.write_text(block.text, "utf-8")  # nnsight reads the source of what it traces
     model: Model = request.getfixturevalue("model")
-    names: dict[str, Any] = {}
-    exec(compile(block.text, block.page, "exec"), names)  # the block itself
+    names = runpy.run_path(str(script))
     checked = [check(names, model) for name, check in CHECKS.items() if name in names]
     assert checked, "a block that leaves nothing to look at"
 
