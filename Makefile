@@ -9,13 +9,14 @@ DEMO ?= demo
 ALONE := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 PARALLEL := -n auto --maxprocesses 8 --dist loadscope
 
-.PHONY: help demo test test-all campaign check bench clean
+.PHONY: help demo test test-all campaign doors check bench clean
 
 help:
 	@echo 'make demo      train, prune, verify and compare on this machine; ends with a report ($(DEMO)/)'
 	@echo 'make test      the tests, some minutes'
 	@echo 'make test-all  the long ones too: whole sweeps, GPU kernels interpreted, pages in a browser'
 	@echo 'make campaign  attacks it: 10,000 mutations, 100 kills of each verb, a crowd; 30 minutes'
+	@echo 'make doors     our models in transformers, TransformerLens, nnsight, each in its own environment'
 	@echo 'make check     ruff, mypy and the rules of the house'
 	@echo 'make bench     speed against the naive baselines'
 
@@ -44,6 +45,10 @@ test-all: test
 campaign: $(VENV)/.dev
 	@$(ALONE) PYTHONPATH=tests $(RUN) hostile --output campaign.json $(CAMPAIGN)
 
+# Builds the wheels and runs the pages on other libraries as a stranger would; DOORS=nnsight runs one.
+doors:
+	@$(ALONE) $(PYTHON) scripts/doors.py $(DOORS)
+
 check: $(VENV)/.dev
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
@@ -56,4 +61,4 @@ bench: $(VENV)/.dev
 	@$(RUN) benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .doors .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,7 @@
 """Our models in transformers: to the bit there and back, with lacewing and without."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,13 @@ from lacewing.interop.openai.config import read_config
 from lacewing.interop.openai.weights import read_network
 
 VARIANTS = ("yolo2", "sweep", "dense", "output bias and sinks", "residual", "relu", "no table")
+ALONE = os.environ.get("LACEWING_ALONE")
+"""A Python that has transformers and torch and no lacewing; `make doors` makes one."""
 WITHOUT = """
-import sys
-sys.modules["lacewing"] = None
+import importlib.util, sys
+if len(sys.argv) < 3:
+    sys.modules["lacewing"] = None
+assert len(sys.argv) < 3 or importlib.util.find_spec("lacewing") is None
 import json, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
@@ -118,9 +123,12 @@ def test_without_lacewing(busy: Model, tmp_path: Path, environment: dict[str, st
     folder = save_pretrained(busy, tmp_path / "out")
     config = json.loads((folder / "config.json").read_text())
     assert config["auto_map"]["AutoModelForCausalLM"] == "modeling_lacewing.LacewingForCausalLM"
+    setting = {**environment, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    if ALONE:
+        del setting["PYTHONPATH"]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(folder)],
-        env={**environment, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        [ALONE or sys.executable, "-c", WITHOUT, str(folder), *(["alone"] if ALONE else [])],
+        env=setting,
         capture_output=True,
         text=True,
         timeout=300,

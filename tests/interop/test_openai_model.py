@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def test_without_a_tokenizer_nothing_is_written(tmp_path: Path) -> None:
         ({"afrac": 0.01}, "keeps none of the"),
         ({"afrac_loctypes": ...}, "has no afrac_loctypes"),
         ({"afrac_loctypes": "attn_in,y"}, "afrac_loctypes has 'y'"),
+        ({"afrac_loctypes": "attn_in, attn_out"}, "afrac_loctypes has ' attn_out'"),
         ({"n_layer": 10**9}, "n_layer is 1000000000; a whole number from 1 to 1,024"),
         ({"n_layer": True}, "n_layer is True"),
         ({"d_head": 8}, "4 heads of 8 are 32 channels, d_model is 16"),
@@ -143,6 +145,16 @@ def test_weights_that_do_not_fit(name: str, value: Any, said: str, tmp_path: Pat
     folder = write_model(tmp_path, config, changed)
     with pytest.raises(ArtifactError, match=said):
         read(folder)
+
+
+def test_a_tie_that_is_none(tmp_path: Path) -> None:
+    config, weights = made("tied")
+    other = {**weights, "lm_head.weight": weights["lm_head.weight"] + 1}
+    with pytest.raises(ArtifactError, match=r"lm_head\.weight is not transformer\.wte\.weight"):
+        read(write_model(tmp_path, config, other))
+    del other["lm_head.weight"]
+    network = read(write_model(tmp_path / "alone", config, other))
+    assert torch.equal(network.lm_head.weight, network.wte.weight)
 
 
 class Bomb:
@@ -195,8 +207,11 @@ def test_hostile_files_run_nothing_and_say_one_line(kind: str, tmp_path: Path) -
     folder = write_model(tmp_path / "model", config, weights)
     trace = tmp_path / "ran"
     (folder / WEIGHTS).write_bytes(hostile(kind, trace))
-    with pytest.raises(ArtifactError) as caught:
-        read(folder)
+    with warnings.catch_warnings(record=True) as more:
+        warnings.simplefilter("always")
+        with pytest.raises(ArtifactError) as caught:
+            read(folder)
+    assert more == []
     assert not trace.exists()
     said = str(caught.value)
     assert WEIGHTS in said

@@ -2,14 +2,24 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from release import write_tokenizer
+from tokenizers import Regex, pre_tokenizers
 
+from lacewing.data.tokenizer import PATTERN as OURS
 from lacewing.errors import ArtifactError
 from lacewing.interop.openai.tokenizer import PATTERN, converted, read_tokenizer
 
+RELEASED = (
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The pattern of `tiktoken_ext/tinypython.py`, as it stands there."""
 MERGES = (
     ("Ġ", "Ġ"),
     ("ĠĠ", "ĠĠ"),
@@ -66,41 +76,68 @@ def test_a_slash_after_punctuation_belongs_to_it(tmp_path: Path) -> None:
     assert tokenizer.single("(//") is not None
 
 
-def test_ids_are_those_of_tiktoken(tmp_path: Path) -> None:
-    tiktoken = pytest.importorskip("tiktoken", reason="tiktoken is not installed")
+ODD = (
+    " \n\r\t\x0b\x0c\x00\x1c\x1f\x85\xa0\u2028\u200b\u3000\ufeff"
+    "/\\]}()[:='\"_#ain0129é\u0301ß漢²½٣🙂"
+)
+"""Signs at which two engines of regular expressions may differ, and those of merges."""
+PIECES = (*'ab c]/("_é=:🙂\n', "in", "12", "3")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Callable[[str], list[int]], Any]:
+    """Ids by our file, and by tiktoken out of the same two files with the release's pattern."""
+    tiktoken = pytest.importorskip("tiktoken", reason="tiktoken is not installed: make doors")
     from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
-    write_tokenizer(tmp_path, MERGES)
-    ranks = data_gym_to_mergeable_bpe_ranks(
-        str(tmp_path / "vocab.bpe"), str(tmp_path / "encoder.json")
-    )
+    folder = write_tokenizer(tmp_path_factory.mktemp("words"), MERGES)
+    files = (str(folder / "vocab.bpe"), str(folder / "encoder.json"))
+    ranks = data_gym_to_mergeable_bpe_ranks(*files)
     end = {"<|endoftext|>": len(ranks)}
-    theirs = tiktoken.Encoding("test", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=end)
-    ours = read_tokenizer(tmp_path)
+    theirs = tiktoken.Encoding("test", pat_str=RELEASED, mergeable_ranks=ranks, special_tokens=end)
+    return read_tokenizer(folder).encode, theirs.encode_ordinary
+
+
+def test_ids_are_those_of_tiktoken(both: tuple[Any, Any]) -> None:
+    ours, theirs = both
     dice = random.Random(0)
-    pieces = [
-        " ",
-        "\n",
-        "in",
-        "a",
-        "b",
-        "c",
-        "]",
-        "/",
-        "(",
-        '"',
-        "12",
-        "3",
-        "_",
-        "é",
-        "=",
-        ":",
-        "🙂",
-    ]
-    drawn = ["".join(dice.choices(pieces, k=dice.randint(1, 40))) for _ in range(3000)]
+    drawn = ["".join(dice.choices(PIECES, k=dice.randint(1, 40))) for _ in range(3000)]
     source = Path(__file__).read_text(encoding="utf-8")
     for text in (*TEXTS, *drawn, source):
-        assert ours.encode(text) == theirs.encode_ordinary(text), text
+        assert ours(text) == theirs(text), text
+
+
+@given(text=st.one_of(st.text(st.sampled_from(ODD), max_size=30), st.text(max_size=30)))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_ids_are_those_of_tiktoken_for_any_text(both: tuple[Any, Any], text: str) -> None:
+    ours, theirs = both
+    assert ours(text) == theirs(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ours", "theirs"),
+    [
+        ("(/\n", ["(/\n"], ["(/\n"]),
+        ("://x", ["://", "x"], ["://", "x"]),
+        ("]\n/", ["]\n", "/"], ["]\n/"]),
+    ],
+)
+def test_the_two_patterns_differ_at_a_slash_after_a_newline(
+    text: str, ours: list[str], theirs: list[str]
+) -> None:
+    def pieces(pattern: str) -> list[str]:
+        split = pre_tokenizers.Split(Regex(pattern), "isolated")
+        return [piece for piece, _ in split.pre_tokenize_str(text)]
+
+    assert pieces(OURS) == ours
+    assert pieces(PATTERN) == theirs
+
+
+@given(text=st.text(st.sampled_from(ODD.replace("/", "")), max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_without_a_slash_the_two_patterns_are_one(text: str) -> None:
+    first, second = (pre_tokenizers.Split(Regex(p), "isolated") for p in (OURS, PATTERN))
+    assert first.pre_tokenize_str(text) == second.pre_tokenize_str(text)
 
 
 def test_a_vocabulary_without_the_end_gets_it_last(tmp_path: Path) -> None:

@@ -1,5 +1,11 @@
 """TransformerLens sees at every shared hook what lacewing sees at its site."""
 
+import json
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,9 +14,22 @@ pytest.importorskip(
     "transformer_lens.model_bridge.sources", reason="transformer-lens is older than 4"
 )
 
-from lacewing.interop.transformer_lens import HOOKS, bridge
+from lacewing.interop.huggingface import save_pretrained, to_huggingface
+from lacewing.interop.transformer_lens import HOOKS, LacewingArchitectureAdapter, bridge
 from lacewing.model.hooks import edit, record
 from lacewing.model.store import Model
+
+ROOT = Path(__file__).resolve().parents[2]
+STRANGER = """
+import json, sys, torch
+from transformer_lens.model_bridge.sources import build_bridge_from_module
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
+lens = build_bridge_from_module(model, "LacewingForCausalLM", hf_config=model.config)
+logits, cache = lens.run_with_cache(torch.arange(12)[None])
+neurons = cache["blocks.0.mlp.hook_post"]
+print(json.dumps([list(neurons.shape), logits.double().sum().item()]))
+"""
 
 
 def test_every_shared_hook_agrees(busy: Model) -> None:
@@ -50,3 +69,26 @@ def test_an_edit_at_a_hook_is_an_edit_at_the_site(site: str, busy: Model) -> Non
 def test_it_goes_on_with_a_text(busy: Model) -> None:
     lens = bridge(busy)
     assert isinstance(lens.generate("ab", max_new_tokens=2, do_sample=False, verbose=False), str)
+
+
+def test_the_entry_point_leads_to_the_adapter() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    said = tomllib.loads(text)["project"]["entry-points"]["transformer_lens.architectures"]
+    (value,) = said.values()
+    assert list(said) == ["LacewingForCausalLM"]
+    assert EntryPoint("", value, "").load() is LacewingArchitectureAdapter
+
+
+def test_it_is_found_by_its_name_alone(
+    busy: Model, tmp_path: Path, program: Callable[[list[str]], str]
+) -> None:
+    """In a program that imports nothing of lacewing."""
+    if not entry_points(group="transformer_lens.architectures", name="LacewingForCausalLM"):
+        pytest.skip("lacewing was installed here before it had entry points: make doors")
+    tokens = torch.arange(12)[None]
+    said = program(["-c", STRANGER, str(save_pretrained(busy, tmp_path / "out"))])
+    shape, total = json.loads(said.splitlines()[-1])
+    with torch.no_grad():
+        expected = to_huggingface(busy)(tokens).logits.double().sum().item()
+    assert shape == [1, 12, busy.network.config.d_mlp]
+    assert total == pytest.approx(expected, abs=1e-3)

@@ -39,12 +39,13 @@ class Export:
             where = str(save_pretrained(model, self.output))
         else:
             where = push_to_hub(model, str(self.push), private=self.private)
-        return {"model": self.model, "id": model.id, "written": where}
+        name = self.push or where
+        return {"model": self.model, "id": model.id, "written": where, "name": name}
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:
         """Where it is, and how to load it."""
         return (
             f"{result['written']}: model {result['id']}\n"
-            f"AutoModelForCausalLM.from_pretrained({result['written']!r}, trust_remote_code=True)"
+            f"AutoModelForCausalLM.from_pretrained({result['name']!r}, trust_remote_code=True)"
         )

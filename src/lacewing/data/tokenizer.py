@@ -18,7 +18,9 @@ from lacewing import artifacts
 from lacewing.errors import ArtifactError
 
 PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""How text is cut before merging (as `tiktoken_ext/tinypython.py` of openai/circuit_sparsity)."""
+"""How text is cut before merging: as `tiktoken_ext/tinypython.py` of openai/circuit_sparsity does,
+except that there a slash after punctuation and a newline still belongs to both (`]\\n/` is one
+piece). Their tokenizer is imported with their pattern, `interop.openai.tokenizer.PATTERN`."""
 
 END_OF_TEXT = "<|endoftext|>"
 """Stands between documents; the last id of a tokenizer trained here."""

@@ -5,6 +5,7 @@ plain value stops the reading. Tensors are then looked at before anybody makes s
 size: a file may claim a tensor far larger than itself.
 """
 
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -31,10 +32,12 @@ def read_pickled(path: Path) -> Any:
     if not 0 < path.stat().st_size <= LARGEST:
         raise ArtifactError(f"{path} has {path.stat().st_size:,} bytes: cut short, or no such file")
     try:
-        # Mapped, so that a large file is in memory once; the old format cannot be.
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of other kinds, which are refused below
+            # Mapped, so that a large file is in memory once; the old format cannot be.
+            return torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except MemoryError as error:
         raise ArtifactError(f"{path} does not fit into memory") from error
     except Exception as error:  # unpickling raises whatever a damaged file leads to

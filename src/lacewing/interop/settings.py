@@ -74,13 +74,13 @@ class Settings:
         return float(value)
 
     def words(self, name: str) -> tuple[str, ...]:
-        """Words between commas."""
+        """Words between commas, as they stand: a space would be part of a word."""
         value = self.values.pop(name, None)
         if value is None:
             raise self._missing(name)
         if not isinstance(value, str):
             raise self._wrong(name, value, "words between commas")
-        return tuple(word.strip() for word in value.split(",") if word.strip())
+        return tuple(word for word in value.split(",") if word)
 
     def choice(self, name: str, known: Mapping[str, str], default: str | None = None) -> str:
         """One of some words, in ours."""

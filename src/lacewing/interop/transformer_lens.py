@@ -117,6 +117,8 @@ def bridge(model: Model | LacewingForCausalLM, tokenizer: Any = None) -> Transfo
     Example:
         >>> bridge(lacewing.load("builtin:tiny")).generate("import ", 3)  # doctest: +SKIP
     """
+    # Entry points first: found after the adapter is known, ours would be told off as a second one.
+    ArchitectureAdapterFactory.discover_entry_points()
     ArchitectureAdapterFactory.register_adapter(ARCHITECTURE, LacewingArchitectureAdapter)
     if isinstance(model, Model):
         tokenizer = words_of(model) if tokenizer is None else tokenizer

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lacewing import artifacts
 from lacewing.data.tokenizer import END_OF_TEXT
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.interop.huggingface.card import card
 from lacewing.interop.huggingface.modeling_lacewing import LacewingConfig, LacewingForCausalLM
 from lacewing.model.huggingface.load import MEANS, measured_on
@@ -86,14 +86,25 @@ def push_to_hub(model: Model, name: str, **more: Any) -> str:
         model: A model of ours.
         name: `USER/NAME`.
         more: As `huggingface_hub.HfApi.create_repo` takes them, such as `private`.
+
+    Raises:
+        ConfigError: the Hub did not take it: no such place, nobody logged in, no network.
     """
+    import httpx
     from huggingface_hub import HfApi
 
     api = HfApi()
     with tempfile.TemporaryDirectory() as place:
         folder = save_pretrained(model, Path(place) / "model")
-        address = api.create_repo(name, exist_ok=True, **more)
-        api.upload_folder(repo_id=name, folder_path=folder)
+        try:
+            address = api.create_repo(name, exist_ok=True, **more)
+            api.upload_folder(repo_id=name, folder_path=folder)
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(
+                f"{api.endpoint} did not take {name}: {reason:.200}; log in with `hf auth login`, "
+                "or write a folder with --output"
+            ) from error
     return str(address)
 
 

@@ -16,7 +16,8 @@ from lacewing.errors import ArtifactError
 
 MERGES, VOCABULARY = "vocab.bpe", "encoder.json"
 PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""How the release cuts text (`tiktoken_ext/tinypython.py`): punctuation takes slashes after it."""
+"""How the release cuts text (`tiktoken_ext/tinypython.py`), sign by sign; lacewing's own pattern
+lacks the slash of `[\\r\\n/]`."""
 BYTES = 256
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lacewing.errors import ArtifactError
 from lacewing.interop.openai.config import Released
 from lacewing.interop.pickled import checked, state_dict
 from lacewing.model.config import ModelConfig
@@ -46,7 +47,12 @@ def read_network(path: Path, released: Released) -> Transformer:
     lacking = {BIAS, "lm_head.weight"} if released.tied else {BIAS}
     taken = checked(found, shapes, path, lacking)
     if released.tied:
-        taken["lm_head.weight"] = taken["transformer.wte.weight"].clone()
+        embedding = taken["transformer.wte.weight"]
+        if not torch.equal(taken.setdefault("lm_head.weight", embedding.clone()), embedding):
+            raise ArtifactError(
+                f"{path}: lm_head.weight is not transformer.wte.weight, though its configuration "
+                "ties them: of another model"
+            )
     return fill(released.model, {names[name]: tensor for name, tensor in taken.items()})
 
 
