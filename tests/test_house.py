@@ -72,6 +72,7 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
+trace/         held  edges  graph  views  trace
 attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
@@ -85,7 +86,7 @@ viewer/        answers  rows  bundle  connections  files  tie  jobs  notes  samp
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  program  attack  compare  sweep  emerge  report
+               tasks  prune  verify  explain  trace  program  attack  compare  sweep  emerge  report
                importing  exporting  demo  view  app
 __main__
 """

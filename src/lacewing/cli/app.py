@@ -34,6 +34,7 @@ from lacewing.cli.report import Report
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
+from lacewing.cli.trace import Trace
 from lacewing.cli.train import Train
 from lacewing.cli.verify import Verify
 from lacewing.cli.view import View
@@ -47,6 +48,7 @@ VERBS: dict[str, Any] = {
     "prune": Prune,
     "verify": Verify,
     "explain": Explain,
+    "trace": Trace,
     "program": Program,
     "attack": Attack,
     "compare": Compare,

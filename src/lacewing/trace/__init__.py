@@ -1,0 +1,1 @@
+"""One answer: what carried it, node by node and token by token."""

@@ -1,0 +1,179 @@
+"""Trace one answer of any prompt: which nodes at which tokens carried it against its rival."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lacewing.errors import ConfigError, DataError
+from lacewing.model.store import Model
+from lacewing.model.transformer import own
+from lacewing.trace.graph import Graph, graph
+from lacewing.trace.held import Held, hold
+from lacewing.trace.views import attention, lens
+
+HEADS = 8
+"""Looks of heads that are told, at most."""
+PRODUCTS = 3
+"""Query-key products that are told of each."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where a head looked, and why."""
+
+    layer: int
+    head: int
+    query: int
+    """Token it looked from."""
+    key: int
+    """Token it looked at most."""
+    share: float
+    """Of its attention."""
+    products: tuple[tuple[int, float], ...]
+    """Channels whose query times key made the score, with nats; largest first."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One answer, traced."""
+
+    model: str
+    words: tuple[str, ...]
+    """The prompt's tokens."""
+    answer: str
+    rival: str
+    chance: float
+    """Of the answer among all tokens."""
+    graph: Graph
+    looks: tuple[Look, ...]
+    """Of the heads whose values carried most."""
+    lens: tuple[tuple[str, float], ...]
+    """The logit difference after each part of the model, nats."""
+
+    @property
+    def completeness(self) -> float:
+        """Share of the logit difference that the kept nodes explain."""
+        return 1 - abs(self.graph.explained - self.graph.difference) / abs(self.graph.difference)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a file or a terminal."""
+        found, sources = self.graph, self.graph.sources
+        return {
+            "model": self.model,
+            "tokens": list(self.words),
+            "answer": self.answer,
+            "rival": self.rival,
+            "chance": self.chance,
+            "difference": found.difference,
+            "explained": found.explained,
+            "completeness": self.completeness,
+            "measured": found.measured,
+            "live": found.live,
+            "sources": {
+                "tokens": sources.tokens.tolist(),
+                "positions": sources.positions.tolist(),
+                "biases": sum(sources.biases.values()),
+                "bigram": sources.bigram,
+                "output": sources.output,
+                "total": sources.total,
+            },
+            "nodes": [
+                {
+                    "node": f"{n.key}.{n.channel}",
+                    "token": n.token,
+                    "value": n.value,
+                    "effect": n.effect,
+                    "rest": n.rest,
+                }
+                for n in found.nodes
+            ],
+            "edges": [{"source": s, "target": t, "weight": w} for (s, t), w in found.edges.items()],
+            "looks": [vars(look) for look in self.looks],
+            "lens": [{"after": name, "difference": value} for name, value in self.lens],
+        }
+
+
+def trace(
+    model: Model,
+    prompt: str,
+    answer: str | None = None,
+    rival: str | None = None,
+    share: float = 0.9,
+) -> Trace:
+    r"""Say which nodes at which tokens carried an answer against its rival.
+
+    Args:
+        model: One of lacewing's own.
+        prompt: Any text.
+        answer: One token; by default the likeliest.
+        rival: One token; by default the likeliest other.
+        share: Of the logit difference that the kept nodes have to explain, in (0, 1].
+
+    Raises:
+        ConfigError: the model is another's, or answer and rival are the same.
+        DataError: a prompt that is empty or too long, or an answer of several tokens.
+
+    Example:
+        >>> found = trace(load("builtin:tiny"), "for x in range(3):\n    if x", " ==", "(")
+        >>> abs(found.graph.sources.total - found.graph.difference) < 1e-4
+        True
+    """
+    network = own(model.network, "tracing an answer")
+    if not 0 < share <= 1:
+        raise ConfigError(f"--share must be in (0, 1], not {share:g}")
+    ids = model.tokenizer.encode(prompt)
+    most = network.config.context
+    if not 0 < len(ids) <= most:
+        raise DataError(f"the prompt has {len(ids)} tokens; this model takes 1 to {most}")
+    held = hold(network, tuple(ids))
+    chosen, other = _pair(model, held, answer, rival)
+    found = graph(model, held, chosen, other, share)
+    return Trace(
+        model=model.name or model.source,
+        words=tuple(model.tokenizer.token(id) for id in ids),
+        answer=model.tokenizer.token(chosen),
+        rival=model.tokenizer.token(other),
+        chance=float(held.logits.softmax(0)[chosen]),
+        graph=found,
+        looks=tuple(_looks(held, found)),
+        lens=tuple(lens(held, chosen, other)),
+    )
+
+
+def _pair(model: Model, held: Held, answer: str | None, rival: str | None) -> tuple[int, int]:
+    """Token ids of the answer and its rival."""
+    likely = held.logits.topk(2).indices.tolist()
+    named = [None if text is None else _single(model, text) for text in (answer, rival)]
+    chosen = named[0] if named[0] is not None else next(t for t in likely if t != named[1])
+    other = named[1] if named[1] is not None else next(t for t in likely if t != chosen)
+    return chosen, other
+
+
+def _single(model: Model, text: str) -> int:
+    ids: Sequence[int] = model.tokenizer.encode(text)
+    if len(ids) != 1:
+        pieces = " ".join(repr(model.tokenizer.token(id)) for id in ids[:8])
+        raise DataError(
+            f"{text[:40]!r} is {len(ids)} tokens of this model ({pieces}): name an answer of one"
+        )
+    return ids[0]
+
+
+def _looks(held: Held, found: Graph) -> list[Look]:
+    """Of the heads whose kept values carry most: from where they looked where."""
+    size = held.network.config.d_head
+    carried: dict[tuple[int, int, int], float] = {}
+    for (source, target), weight in found.edges.items():
+        key, _, token = target.partition("@")
+        if ".attn_out." not in key or ".attn_v." not in source:
+            continue
+        place, _, channel = source.partition("@")[0].split(".")
+        look = (int(place), int(channel) // size, int(token))
+        carried[look] = carried.get(look, 0.0) + abs(weight)
+    looks = []
+    for layer, head, query in sorted(carried, key=lambda look: -carried[look])[:HEADS]:
+        pattern, products = attention(held, layer, head, query)
+        there = int(pattern.argmax())
+        told = tuple((channel, nats) for channel, _, nats in products[:PRODUCTS])
+        looks.append(Look(layer, head, query, there, float(pattern[there]), told))
+    return looks
