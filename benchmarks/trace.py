@@ -31,10 +31,11 @@ def traces(model: Model, task: str, count: int) -> tuple[list[Trace], float]:
     made = prompts(get(task), Corpus.parse(model.corpus), model.tokenizer, "test", 64, 60)
     if not evaluate(model, made).learned:
         raise ConfigError(f"{task} is not learned")
-    found = []
     began = time.monotonic()
-    for pair in made.pairs[:count]:
-        found.append(trace(model, pair.clean, pair.clean_answer, pair.corrupted_answer))
+    found = [
+        trace(model, pair.clean, pair.clean_answer, pair.corrupted_answer)
+        for pair in made.pairs[:count]
+    ]
     return found, (time.monotonic() - began) / len(found)
 
 
