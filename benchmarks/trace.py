@@ -4,7 +4,7 @@
 
 For every task that both models have learned, the clean members of test pairs are traced, each with
 its own answers, at 90 % of the logit difference. The models read the same prompts. Off is how far
-the model itself, with all other nodes at their means, is from the difference: a share of it, median.
+the model itself, with all other nodes at their means, is from the difference, as a share of it.
 """
 
 import argparse
