@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import micro
-from lacewing.ablation.calibration import RIDGE, calibrated_loss, fit
+from lacewing.ablation.calibration import RIDGE, calibrated_loss, fit, refitted_loss
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.config import PruneConfig
@@ -51,6 +51,19 @@ def test_the_fit_is_the_minimum(sets: PromptSets, strength: float, shift: float)
     expected = {token: float(bias.detach()[token]) for token in found.bias}
     assert expected == pytest.approx(found.bias, abs=5e-3)
     assert calibrated_loss(logits, prompts) < float(two_answer_loss(logits, prompts).mean())
+
+
+def test_a_refitted_loss_is_fitted_elsewhere(sets: PromptSets) -> None:
+    """The calibration is that of the other prompts, whatever would be best for these."""
+
+    def run(prompts: Prompts) -> Tensor:
+        return noisy(prompts, 1.0, shift=3.0 if prompts is sets.validation else -5.0)
+
+    found = refitted_loss(run, sets.validation, sets.test)
+    elsewhere = fit(run(sets.validation), sets.validation)
+    expected = two_answer_loss(calibrated(run(sets.test), elsewhere), sets.test)
+    assert torch.equal(expected, found)
+    assert float(found.mean()) > calibrated_loss(run(sets.test), sets.test) + 0.1
 
 
 def test_answers_are_never_turned_around(sets: PromptSets) -> None:
