@@ -65,6 +65,15 @@ def test_set_operations_are_those_of_sets(model: Model) -> None:
     assert 0 == (a - a).n_nodes == (a - a).n_edges
 
 
+def test_no_edge_outlives_its_ends(model: Model) -> None:
+    """Where the other circuit has only one end of an edge, the edge goes with it."""
+    whole = make(model, micro.PLANTED)
+    for key in ("0.attn_out", "0.attn_v"):
+        left = whole - make(model, {key: micro.PLANTED[key]})
+        assert 0 == len(left.nodes[key]) == len(left.edges["0.attn_v-attn_out"])
+
+
+
 def test_circuits_of_two_models_do_not_combine(model: Model) -> None:
     """The message names both models."""
     other = make(model, micro.PLANTED, model_id="0123456789abcdef")
