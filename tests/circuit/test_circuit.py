@@ -73,7 +73,6 @@ def test_no_edge_outlives_its_ends(model: Model) -> None:
         assert 0 == len(left.nodes[key]) == len(left.edges["0.attn_v-attn_out"])
 
 
-
 def test_circuits_of_two_models_do_not_combine(model: Model) -> None:
     """The message names both models."""
     other = make(model, micro.PLANTED, model_id="0123456789abcdef")

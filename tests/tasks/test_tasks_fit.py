@@ -108,3 +108,13 @@ def test_aligned_pairs_differ_in_one_token(letters: Tokenizer) -> None:
     two = Pair("abd", "axc", "1", "2", "")
     assert [None, UNALIGNED, UNALIGNED] == problems([one, two, longer], letters, 8, aligned=True)
     assert [None] * 3 == problems([one, two, longer], letters, 8)
+
+
+def test_a_prompt_that_is_read_otherwise_before_its_answer() -> None:
+    """The answer stays one token, and the last; but the spaces before it are no longer one."""
+    spaces = Tokenizer.train(["  "] * 50, vocab_size=258)
+    prompt, whole = spaces.encode("a  "), spaces.encode("a  b")
+    assert (2, 4) == (len(prompt), len(whole))
+    assert spaces.single("b") == whole[-1]
+    pair = Pair("a  ", "c  ", "b", "d", "file.py")
+    assert [MERGED] == problems([pair], spaces, 10)
