@@ -11,6 +11,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
+from lacewing.data.corpus import renamed
 from lacewing.errors import ArtifactError
 from lacewing.tasks.listing import TASKS
 from lacewing.training.config import TrainConfig
@@ -58,7 +59,8 @@ def _twin(run: Path, dense: Path) -> Iterator[str]:
 def _tasks(run: Path, corpus: str) -> str:
     asked = artifacts.read_json(run / TASKS)
     pairs = max((row["pairs"] for row in asked["tasks"] if "pairs" in row), default=256)
-    other = {} if asked["corpus"] == corpus else {"corpus": asked["corpus"]}
+    text = renamed(str(asked["corpus"]))
+    other = {} if text == corpus else {"corpus": text}
     fewer = {} if pairs == 256 else {"pairs": pairs}
     return _line("tasks", "--run", model=run, **other, **fewer)
 

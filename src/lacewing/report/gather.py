@@ -7,6 +7,7 @@ from typing import Any
 from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
+from lacewing.data.corpus import renamed
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
 from lacewing.report import saved
@@ -38,6 +39,7 @@ def gather(
         found: Its circuits, with their folders.
     """
     config = artifacts.read_json(run / "config.json")
+    config |= {"corpus": renamed(str(config["corpus"]))}
     data: dict[str, Any] = {
         "lacewing": __version__,
         "run": str(run),

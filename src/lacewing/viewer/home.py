@@ -13,6 +13,7 @@ import numpy as np
 
 from lacewing import __version__
 from lacewing.circuit.circuit import Circuit
+from lacewing.data.corpus import renamed
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
 from lacewing.model.store import same_model
@@ -132,7 +133,7 @@ def _model(viewer: Viewer, run: Run, contents: Contents) -> dict[str, Any]:
         "density": density,
         "nonzero": run.summary.get("nonzero"),
         "validation_loss": run.summary.get("validation_loss"),
-        "corpus": run.config.get("corpus"),
+        "corpus": renamed(str(run.config.get("corpus") or "")) or None,
         "tasks": _tasks(run, contents, measured),
         "tasks_measured": measured is not None,
     }
