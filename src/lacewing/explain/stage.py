@@ -15,7 +15,7 @@ from torch import Tensor
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of, replacing
 from lacewing.ablation.values import ablation_values_of
-from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.explain import calls
 from lacewing.explain.columns import Columns
@@ -72,7 +72,7 @@ class Stage:
         ]
         text = lexed(rows, library.text.pieces, library.text.language)
         there = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
-        ablation = "zero" if circuit.ablation == "zero" else "mean"
+        ablation: Ablation = "zero" if circuit.ablation == "zero" else "mean"
         cut = cut_model(model, circuit, ablation)
         masks = masks_of(model.network, circuit.nodes)
         base = replacing(masks, ablation_values_of(model, ablation))
