@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.ablation.masks import masks_of, replacing
+from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.explain import calls
-from lacewing.explain.stage import Stage, setting
+from lacewing.explain.stage import Stage, alone, setting
 from lacewing.model.sites import parse_node
 from lacewing.model.transformer import SiteHook
 from lacewing.statistics import bootstrap
@@ -126,7 +126,7 @@ def complement(claim: Claim) -> Test:
     effects = []
     for _ in range(DRAWS if claim.active.any() else 0):
         masks = {k: m | torch.from_numpy(dice.random(len(m)) < 0.5) for k, m in inside.items()}
-        base = replacing(masks, values)
+        base = alone(claim.stage.model, masks, values)
         effects.append(float(_difference(claim, torch.tensor(claim.ablation()), base).mean()))
     if not effects:
         return _untestable("complement", "half of the complement ablated", "it holds nowhere")

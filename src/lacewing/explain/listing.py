@@ -98,7 +98,7 @@ def _reads(stage: Stage, node: str) -> list[tuple[str, float]]:
         if (where, source) == (layer, site):
             from lacewing.model.weights import writer
 
-            weight = writer(stage.whole.network, f"{layer}.{target}")[0]
+            weight = writer(stage.whole.ours, f"{layer}.{target}")[0]
             for s, d in pairs:
                 if int(s) == int(channel):
                     found.append((f"{layer}.{target}.{int(d)}", float(weight[int(d), int(s)])))

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import masks_of, replacing
-from lacewing.ablation.values import ablation_values_of
+from lacewing.ablation.masks import Masks, masks_of, replacing
+from lacewing.ablation.values import AblationValues, ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.explain import calls
@@ -65,17 +65,19 @@ class Stage:
                 f"testing what its nodes mean needs {FEWEST}: prune it again"
             )
         chosen = circuit.pairs[: max(pairs, FEWEST)]
-        prompts = encode(chosen, model.tokenizer, calls.context(model))
+        prompts = encode(chosen, model.tokenizer, model.network.config.context)
+        spared = model.network.spared
         rows = [
-            row[: int(end) + 1].tolist()
+            row[spared : int(end) + 1].tolist()
             for row, end in zip(prompts.tokens, prompts.last, strict=True)
         ]
         text = lexed(rows, library.text.pieces, library.text.language)
-        there = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
+        place = torch.arange(prompts.tokens.shape[1])[None]
+        there = (place <= prompts.last[:, None]) & (place >= spared)
         ablation: Ablation = "zero" if circuit.ablation == "zero" else "mean"
         cut = cut_model(model, circuit, ablation)
         masks = masks_of(model.network, circuit.nodes)
-        base = replacing(masks, ablation_values_of(model, ablation))
+        base = alone(model, masks, ablation_values_of(model, ablation))
         return cls(model, cut, circuit, prompts, Columns(text), there, base)
 
     def truth(self, predicate: Predicate) -> Bool[Tensor, "sequence token"]:
@@ -137,6 +139,16 @@ class Stage:
     def half(self) -> int:
         """Pairs before this one are for hypotheses."""
         return len(self.prompts) // 2
+
+
+def alone(model: Model, masks: Masks, values: AblationValues) -> dict[str, SiteHook]:
+    """Edits that give what is outside of masks its ablation value, but at tokens that are spared."""
+    edits, spared = replacing(masks, values), model.network.spared
+
+    def later(hook: SiteHook) -> SiteHook:
+        return lambda value: torch.cat([value[:, :spared], hook(value[:, spared:])], dim=1)
+
+    return {key: later(hook) for key, hook in edits.items()} if spared else edits
 
 
 def setting(node: str, value: Tensor | float, where: Tensor) -> dict[str, SiteHook]:
