@@ -1,5 +1,6 @@
 """All that explaining asks of a model. Nothing else in this room touches one.
 
+    quickly(models)                             a block in which the rest is fast
     activations(model, keys, tokens)            what nodes do
     answers(model, prompts, edits)              what the model says when nodes are changed
     randomised(model, seed)                     the same shape with shuffled weights: a control
@@ -11,8 +12,8 @@ values are left out, so that the text need not know of it.
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from jaxtyping import Float, Int
@@ -39,6 +40,15 @@ def context(model: Model) -> int:
     return model.network.config.context - model.network.spared
 
 
+@contextmanager
+def quickly(*models: Model) -> Iterator[None]:
+    """Products through the nonzeros of some models, found once; their weights must stay."""
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(sparse_products(model.network))
+        yield
+
+
 def begun(model: Model, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batch more"]:
     """Sequences with the tokens before them that the model spares, where it spares any."""
     spared = model.network.spared
@@ -48,7 +58,7 @@ def begun(model: Model, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batc
     return torch.cat([first, tokens], dim=1)
 
 
-class _Enough(Exception):
+class _Enough(Exception):  # noqa: N818  it is no error
     """All that was wanted of a pass is there."""
 
 
@@ -84,7 +94,7 @@ def answers(
     The whole sequence runs through every layer, so that an edit sees the same token axis at each
     site.
     """
-    with edit(model.network, edits or {}):
+    with edit(model.network, edits or {}), sparse_products(model.network):
         logits = model.network(tokens)
     return logits[torch.arange(len(last)), last].float()
 

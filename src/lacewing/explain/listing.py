@@ -113,13 +113,13 @@ def _scores(
 ) -> dict[str, Any]:
     """What the program and the hybrid do on pairs that nothing was calibrated on."""
     test = slice(2 * stage.half, None)
-    circuit = stage.margin()[test]
+    circuit = stage.margins[test]
     found: dict[str, Any] = {
         "nodes": stage.circuit.n_nodes,
         "with_line": len(own),
         "prompts": len(circuit),
         "circuit_accuracy": float((circuit > 0).mean()),
-        "circuit_loss": float(stage.losses()[stage.half :].mean()),
+        "circuit_loss": float(stage.full[stage.half :].mean()),
     }
     for name, edits in (("program", program), ("hybrid", hybrid)):
         margin = stage.margin(edits)[test]

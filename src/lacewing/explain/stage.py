@@ -6,6 +6,7 @@ undiluted. Half of the pairs are for hypotheses (calibration, signs), the other 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from lacewing.model.transformer import SiteHook
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 
+DRAWS = 5
+"""Random halves of what is outside the circuit."""
 FEWEST = 8
 """Pairs of prompts without which nothing can be tested."""
 
@@ -51,9 +54,13 @@ class Stage:
     """Which places of the padded prompts hold a token."""
     base: Mapping[str, SiteHook]
     """Edits that leave the circuit alone."""
+    seed: int = 0
+    """Draws what else runs in `halves`."""
 
     @classmethod
-    def of(cls, model: Model, circuit: Circuit, library: Library, pairs: int) -> "Stage":
+    def of(
+        cls, model: Model, circuit: Circuit, library: Library, pairs: int, seed: int = 0
+    ) -> "Stage":
         """The first pairs of a circuit's test prompts.
 
         Raises:
@@ -78,7 +85,7 @@ class Stage:
         cut = cut_model(model, circuit, ablation)
         masks = masks_of(model.network, circuit.nodes)
         base = alone(model, masks, ablation_values_of(model, ablation))
-        return cls(model, cut, circuit, prompts, Columns(text), there, base)
+        return cls(model, cut, circuit, prompts, Columns(text), there, base, seed)
 
     def truth(self, predicate: Predicate) -> Bool[Tensor, "sequence token"]:
         """Where a predicate holds in the padded prompts."""
@@ -101,6 +108,34 @@ class Stage:
         for key, change in (changes or {}).items():
             edits[key] = _after(ground.get(key), change)
         return calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+
+    @cached_property
+    def full(self) -> Float[np.ndarray, " pair"]:
+        """Losses of the circuit as it is."""
+        return self.losses()
+
+    @cached_property
+    def running(self) -> Float[np.ndarray, " pair"]:
+        """Losses of the model with nothing ablated."""
+        return self.losses(base={})
+
+    @cached_property
+    def margins(self) -> Float[np.ndarray, " sequence"]:
+        """Margins of the circuit as it is."""
+        return self.margin()
+
+    @cached_property
+    def halves(self) -> list[tuple[Mapping[str, SiteHook], Float[np.ndarray, " pair"]]]:
+        """Random halves of what is outside the circuit left running, with the losses then."""
+        dice = np.random.default_rng(self.seed)
+        inside = masks_of(self.model.network, self.circuit.nodes)
+        values = ablation_values_of(self.model, self.circuit.ablation)
+        found = []
+        for _ in range(DRAWS):
+            masks = {k: m | torch.from_numpy(dice.random(len(m)) < 0.5) for k, m in inside.items()}
+            base = alone(self.model, masks, values)
+            found.append((base, self.losses(base=base)))
+        return found
 
     def losses(
         self,
@@ -142,7 +177,7 @@ class Stage:
 
 
 def alone(model: Model, masks: Masks, values: AblationValues) -> dict[str, SiteHook]:
-    """Edits that give what is outside of masks its ablation value, but at tokens that are spared."""
+    """Edits that give what is outside of masks its ablation value, where tokens are not spared."""
     edits, spared = replacing(masks, values), model.network.spared
 
     def later(hook: SiteHook) -> SiteHook:
