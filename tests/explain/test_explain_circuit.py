@@ -1,6 +1,7 @@
 """The planted circuit: every role is found, supported by interventions, and the listing runs."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lacewing.explain.records import collect
 from lacewing.explain.stage import Stage
 from lacewing.explain.text import Text
 from lacewing.explain.validate import replay
+from lacewing.programs.names import spelled
 
 ROLES = {
     "0.attn_in.1": 'tok[0] == "X"',
@@ -132,7 +134,8 @@ def test_the_command(tmp_path: Path, letters: Text, capsys: pytest.CaptureFixtur
     run = micro.write_run(model, tmp_path / "run")
     folder = tmp_path / "quote"
     pairs = tuple(micro._pairs(12, 9))
-    micro.make(model, micro.PATH_A, pairs=pairs, model_source=str(run)).save(folder)
+    facts = {"model_source": str(run), "answers": (47, 48)}
+    micro.make(model, micro.PATH_A, pairs=pairs, **facts).save(folder)
     corpus = tmp_path / "text"
     for document in np.unique(letters.document)[:60]:
         ids = letters.ids[letters.document == document]
@@ -147,3 +150,10 @@ def test_the_command(tmp_path: Path, letters: Text, capsys: pytest.CaptureFixtur
     assert all(keys <= row.keys() for row in result["nodes"])
     assert (folder / labels.FILE).exists()
     assert (tmp_path / "records" / "index.json").exists()
+    main(["program", "--circuit", str(folder)])
+    written = (folder / "program.py").read_text(encoding="utf-8")
+    names = {b: a for a, b in re.findall(r"(\w+) = .*  # (\d\.\w+\.\d+)", written)}
+    spoken = labels.spoken(labels.load(folder))
+    assert spoken
+    assert all(spelled(words) in names[node] for node, words in spoken.items() if node in names)
+    assert names.keys() & spoken.keys()

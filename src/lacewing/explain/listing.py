@@ -88,7 +88,9 @@ def _constant(stage: Stage, node: str) -> float:
 
 
 def _reads(stage: Stage, node: str) -> list[tuple[str, float]]:
-    """The kept nodes that read a node, with the sign of the weight."""
+    """The kept nodes that read a node, with the sign of the weight; of ours alone, as few do."""
+    if stage.whole.is_open:
+        return []
     key, _, channel = node.rpartition(".")
     layer, _, site = key.partition(".")
     found = []
