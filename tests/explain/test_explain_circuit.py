@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import micro
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.cli.app import main
 from lacewing.errors import ConfigError
 from lacewing.explain import labels
@@ -83,6 +87,20 @@ def test_a_log_replays(found: Explained, letters: Text) -> None:
     assert replay(stage, library, log, values) == []
     log[0]["tests"][2]["effect"] = 0.123
     assert len(replay(stage, library, log, values)) == 1
+
+
+def test_the_stage_is_the_calibrated_circuit(letters: Text) -> None:
+    """The circuit's scale and bias are part of it; with nothing ablated the model has none."""
+    model = micro.micro()
+    tilt = Calibration(scale=2.0, bias={47: 3.0, 48: -3.0})
+    circuit = micro.make(
+        model, micro.PLANTED, pairs=tuple(micro._pairs(8, 9)), answers=(47, 48), calibration=tilt
+    )
+    stage = Stage.of(model, circuit, Library(letters), 8)
+    plain = ablated_logits(model, stage.prompts, masks_of(model.network, circuit.nodes))
+    assert torch.allclose(stage.logits(), calibrated(plain, tilt), atol=1e-4)
+    whole = ablated_logits(model, stage.prompts, None)
+    assert torch.allclose(stage.logits(base={}), whole, atol=1e-4)
 
 
 def test_a_wrong_claim_is_not_supported(letters: Text) -> None:

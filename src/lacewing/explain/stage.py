@@ -16,6 +16,7 @@ from torch import Tensor
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import Masks, masks_of, replacing
 from lacewing.ablation.values import AblationValues, ablation_values_of
+from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.explain import calls
@@ -107,7 +108,9 @@ class Stage:
         edits = dict(ground)
         for key, change in (changes or {}).items():
             edits[key] = _after(ground.get(key), change)
-        return calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+        logits = calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+        # The circuit's calibration belongs to the circuit; with nothing ablated the model runs.
+        return calibrated(logits, self.circuit.calibration) if ground else logits
 
     @cached_property
     def full(self) -> Float[np.ndarray, " pair"]:
