@@ -76,13 +76,13 @@ def test_hover_tells_the_meaning(shown: Callable[..., Any]) -> None:
 def test_predicate_in_text(shown: Callable[..., Any]) -> None:
     """In text exactly the tokens are underlined at which the predicate holds."""
     tab = shown("#/circuit/smaller/text?node=0.attn_in.248")
-    tab.wait_for_selector("pre.heat .said")
+    tab.wait_for_selector("pre.heat .said", timeout=240_000)
     tokens = tab.evaluate("""() => [...document.querySelectorAll('pre.heat > span')]
         .map(e => [e.textContent, e.classList.contains('said')])""")
     assert {word for word, said in tokens if said} <= {"('", " '"}
     assert all(said for word, said in tokens if word in ("('", " '"))
     tab = shown("#/circuit/smaller/text?node=0.attn_out.6")
-    tab.wait_for_selector("pre.heat .said")
+    tab.wait_for_selector("pre.heat .said", timeout=240_000)
     inside = tab.evaluate("[...document.querySelectorAll('pre.heat .said')].map(e => e.title)")
     assert any("said to fire" in title for title in inside)
 
@@ -110,7 +110,7 @@ def test_accessible(shown: Callable[..., Any], place: str, width: int) -> None:
     tab = shown(f"#/circuit/smaller{place}", width=width, height=800, bypass_csp=True)
     tab.wait_for_selector(".meaning")
     if place.startswith("/text"):
-        tab.wait_for_selector("pre.heat .said")
+        tab.wait_for_selector("pre.heat .said", timeout=240_000)
     assert width >= tab.evaluate("document.documentElement.scrollWidth")
     tab.add_script_tag(path=AXE)
     for scheme in ("light", "dark"):

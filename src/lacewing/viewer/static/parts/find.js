@@ -6,7 +6,7 @@ import { explained, spoken } from "./meaning.js";
 
 /** The search field; Enter chooses the next one found. */
 export function find(session, view) {
-  const field = h("input", { type: "search", id: "find", placeholder: explained(session.circuit) ? "node, token or meaning" : "node or token", autocomplete: "off", spellcheck: "false" });
+  const field = h("input", { type: "search", id: "find", placeholder: explained(session.circuit) ? "name or meaning" : "node or token", autocomplete: "off", spellcheck: "false" });
   let next = 0;
   const matching = () => {
     const words = field.value.trim().toLowerCase();

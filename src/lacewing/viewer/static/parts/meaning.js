@@ -24,8 +24,8 @@ export function meaning(said) {
   if (!said.good) return h("p.soft.meaning", {}, "No good explanation was found", said.why_not ? `: ${said.why_not}.` : ".");
   return h("blockquote.meaning", {}, said.text,
     said.predicate ? h("code", {}, said.predicate) : null,
-    said.opposite ? [h("small", {}, "and against it where"), h("code", {}, said.opposite)] : null,
-    h("small", {}, scores(said)));
+    h("small", {}, scores(said)),
+    said.opposite ? h("details", {}, h("summary", {}, "The other side"), h("code", {}, said.opposite)) : null);
 }
 
 /** For the box at the pointer: the sentence and its scores. */
