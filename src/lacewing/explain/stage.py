@@ -128,7 +128,7 @@ class Stage:
         return self.margin()
 
     @cached_property
-    def halves(self) -> list[tuple[Mapping[str, SiteHook], Float[np.ndarray, " pair"]]]:
+    def halves(self) -> Sequence[tuple[Mapping[str, SiteHook], Float[np.ndarray, " pair"]]]:
         """Random halves of what is outside the circuit left running, with the losses then."""
         dice = np.random.default_rng(self.seed)
         inside = masks_of(self.model.network, self.circuit.nodes)
