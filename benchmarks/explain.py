@@ -7,9 +7,9 @@ explained beyond every control, described, and supported by interventions; besid
 of the same sites, and the same nodes in the model with shuffled weights.
 """
 
-import dataclasses
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,8 +48,14 @@ class Explaining:
     model: str = "builtin:sparse"
     """Whose tokenizer cuts the text that rules are planted in."""
     corpus: str = "code:standard_library"
+    language: str = "python"
     output: Path | None = None
-    """Write everything there as JSON."""
+    """Write everything there as JSON: a file for planted rules; for circuits a folder, from which
+    the command goes on where it was stopped."""
+
+
+KINDS = ("circuit", "random nodes", "random weights")
+COUNTS = ("explained", "described", "lookup", "supported", "refuted", "explained_and_supported")
 
 
 def planted(bench: Explaining, text: Text) -> dict[str, Any]:
@@ -108,45 +114,83 @@ def show_planted(result: dict[str, Any]) -> str:
 
 
 def circuits(bench: Explaining) -> list[dict[str, Any]]:
-    """One row for each circuit and each of its comparisons."""
+    """One row for each circuit and each of its comparisons, printed as it is there.
+
+    Rows that a folder of --output has already are taken from it.
+    """
     texts: dict[str, tuple[Model, Text]] = {}
     rows = []
     for folder in bench.circuits:
-        circuit = Circuit.load(folder)
-        source = circuit.model_source
-        if source not in texts:
-            model = load(source)
-            reader = Corpus.parse(bench.corpus)
-            text = read_text(reader, model.tokenizer, calls.context(model), bench.tokens)
-            texts[source] = model, text
-        model, text = texts[source]
-        dice = np.random.default_rng(bench.seed)
-        names = circuit.node_names()
-        chosen = sorted(dice.permutation(len(names))[: bench.nodes])
-        wanted = [names[i] for i in chosen]
-        began = time.perf_counter()
-        own = explain(
+        for kind in KINDS:
+            kept = bench.output / f"{folder.name} {kind}.json" if bench.output else None
+            if kept is not None and kept.exists():
+                row = json.loads(kept.read_text(encoding="utf-8"))
+            else:
+                row = row_of(bench, Circuit.load(folder), folder, kind, texts)
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.write_text(json.dumps(row, indent=1), encoding="utf-8")
+            rows.append(row)
+            print(line(row), flush=True)
+    for source in dict.fromkeys(row["source"] for row in rows):
+        for kind in KINDS:
+            own = [r for r in rows if (r["source"], r["nodes"]) == (source, kind)]
+            print(line(pooled(own, f"all of {source}")), flush=True)
+    return rows
+
+
+def row_of(
+    bench: Explaining,
+    circuit: Circuit,
+    folder: Path,
+    kind: str,
+    texts: dict[str, tuple[Model, Text]],
+) -> dict[str, Any]:
+    """Nodes of one circuit, or what they are compared with, explained."""
+    source = circuit.model_source
+    if source not in texts:
+        model = load(source)
+        reader = Corpus.parse(bench.corpus)
+        where = calls.context(model)
+        texts[source] = (
+            model,
+            read_text(reader, model.tokenizer, where, bench.tokens, bench.language),
+        )
+    model, text = texts[source]
+    dice = np.random.default_rng(bench.seed)
+    names = circuit.node_names()
+    wanted = [names[i] for i in sorted(dice.permutation(len(names))[: bench.nodes])]
+    began = time.process_time()
+    if kind == "circuit":
+        found = explain(
             model, circuit, wanted, text=text, pairs=bench.pairs, seed=bench.seed, quiet=False
         )
+    elif kind == "random nodes":
         others = others_of(circuit, model, wanted, dice)
-        shuffled = dataclasses.replace(calls.randomised(model, bench.seed + 1))
-        compared = {
-            "circuit": own,
-            "random nodes": explain(model, None, others, text=text, seed=bench.seed),
-            "random weights": explain(shuffled, None, wanted, text=text, seed=bench.seed),
-        }
-        for name, found in compared.items():
-            rows.append({"circuit": str(folder), "source": source, "nodes": name} | shares(found))
-            print(line(rows[-1]), flush=True)
-        rows[-3] |= {
-            "listing": own.as_json()["listing"],
-            "minutes": (time.perf_counter() - began) / 60,
-        }
-        rows[-3]["rows"] = own.as_json()["nodes"]
-        print(
-            rows[-3]["listing"] and {k: v for k, v in rows[-3]["listing"].items() if k != "lines"}
-        )
-    return rows
+        found = explain(model, None, others, text=text, seed=bench.seed)
+    else:
+        shuffled = calls.randomised(model, bench.seed + 1)
+        found = explain(shuffled, None, wanted, text=text, seed=bench.seed)
+    whole = found.as_json()
+    return (
+        {"circuit": folder.name, "source": source, "nodes": kind, "of": len(names)}
+        | shares(found)
+        | {"minutes": (time.process_time() - began) / 60, "listing": whole["listing"]}
+        | {"rows": whole["nodes"]}
+    )
+
+
+def pooled(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The same nodes of several circuits as one row."""
+    n = sum(row["n"] for row in rows)
+    total = {count: sum(row[count] for row in rows) for count in COUNTS}
+    ends = {f"{count}_ci95": wilson(total[count], n) for count in COUNTS}
+    means = {
+        name: sum(row[name] * row["n"] for row in rows) / max(n, 1)
+        for name in ("f1", "pearson", "seconds")
+    }
+    first = {"circuit": name, "source": rows[0]["source"], "nodes": rows[0]["nodes"], "n": n}
+    return first | total | ends | means | {"of": sum(row["of"] for row in rows)}
 
 
 def others_of(
@@ -178,17 +222,19 @@ def shares(found: Explained) -> dict[str, Any]:
     }
     known = [e.card for e in found.nodes if e.card]
     means = {m: float(np.mean([c.scores[m] for c in known] or [0.0])) for m in ("f1", "pearson")}
-    ends = {f"{name}_ci95": wilson(count, n) for name, count in counts.items()}
+    ends = {f"{name}_ci95": wilson(counts[name], n) for name in COUNTS}
     seconds = float(np.mean([e.seconds for e in found.nodes] or [0.0]))
     return {"n": n} | counts | ends | means | {"seconds": seconds}
 
 
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
-    words = [f"| {Path(row['circuit']).name} | {row['nodes']} | {row['n']} "]
+    words = [f"| {row['circuit']} | {row['nodes']} | {row['n']} of {row['of']} "]
     for name in ("explained", "described", "supported", "explained_and_supported"):
         low, high = row[f"{name}_ci95"]
-        words.append(f"| {row[name] / max(row['n'], 1):.2f} [{low:.2f}, {high:.2f}] ")
+        tested = row["nodes"] == "circuit" or "supported" not in name
+        share = f"{row[name]}, {row[name] / max(row['n'], 1):.2f} [{low:.2f}, {high:.2f}]"
+        words.append(f"| {share if tested else 'not tested'} ")
     return "".join(words) + f"| {row['f1']:.2f} | {row['pearson']:.2f} | {row['seconds']:.2f} |"
 
 
@@ -199,15 +245,15 @@ def main(bench: Explaining) -> None:
             "| circuit | nodes | n | explained | described | supported | both | F1 | Pearson | s |"
         )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-        result: Any = circuits(bench)
+        circuits(bench)
     else:
         model = load(bench.model)
         reader = Corpus.parse(bench.corpus)
         text = read_text(reader, model.tokenizer, calls.context(model), bench.tokens)
         result = planted(bench, text)
         print(show_planted(result))
-    if bench.output:
-        bench.output.write_text(json.dumps(result, indent=1))
+        if bench.output:
+            bench.output.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 viewer/        answers  rows  bundle  connections  files  tie  jobs  notes  sample  turns
-               edits  folder  reading  session  ends  describe  groups
-               attention  effects  texts
+               edits  folder  reading  session  ends  texts  meanings  describe  groups
+               attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  emergences  home  replies  server  serve  copies
 demo

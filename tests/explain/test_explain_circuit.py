@@ -1,12 +1,17 @@
 """The planted circuit: every role is found, supported by interventions, and the listing runs."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import micro
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_logits
+from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.cli.app import main
 from lacewing.errors import ConfigError
 from lacewing.explain import labels
@@ -17,6 +22,7 @@ from lacewing.explain.records import collect
 from lacewing.explain.stage import Stage
 from lacewing.explain.text import Text
 from lacewing.explain.validate import replay
+from lacewing.programs.names import spelled
 
 ROLES = {
     "0.attn_in.1": 'tok[0] == "X"',
@@ -83,6 +89,20 @@ def test_a_log_replays(found: Explained, letters: Text) -> None:
     assert len(replay(stage, library, log, values)) == 1
 
 
+def test_the_stage_is_the_calibrated_circuit(letters: Text) -> None:
+    """The circuit's scale and bias are part of it; with nothing ablated the model has none."""
+    model = micro.micro()
+    tilt = Calibration(scale=2.0, bias={47: 3.0, 48: -3.0})
+    circuit = micro.make(
+        model, micro.PLANTED, pairs=tuple(micro._pairs(8, 9)), answers=(47, 48), calibration=tilt
+    )
+    stage = Stage.of(model, circuit, Library(letters), 8)
+    plain = ablated_logits(model, stage.prompts, masks_of(model.network, circuit.nodes))
+    assert torch.allclose(stage.logits(), calibrated(plain, tilt), atol=1e-4)
+    whole = ablated_logits(model, stage.prompts, None)
+    assert torch.allclose(stage.logits(base={}), whole, atol=1e-4)
+
+
 def test_a_wrong_claim_is_not_supported(letters: Text) -> None:
     """A distractor that the circuit does not need gets no support."""
     model = micro.micro()
@@ -132,7 +152,8 @@ def test_the_command(tmp_path: Path, letters: Text, capsys: pytest.CaptureFixtur
     run = micro.write_run(model, tmp_path / "run")
     folder = tmp_path / "quote"
     pairs = tuple(micro._pairs(12, 9))
-    micro.make(model, micro.PATH_A, pairs=pairs, model_source=str(run)).save(folder)
+    facts = {"model_source": str(run), "answers": (47, 48)}
+    micro.make(model, micro.PATH_A, pairs=pairs, **facts).save(folder)
     corpus = tmp_path / "text"
     for document in np.unique(letters.document)[:60]:
         ids = letters.ids[letters.document == document]
@@ -147,3 +168,10 @@ def test_the_command(tmp_path: Path, letters: Text, capsys: pytest.CaptureFixtur
     assert all(keys <= row.keys() for row in result["nodes"])
     assert (folder / labels.FILE).exists()
     assert (tmp_path / "records" / "index.json").exists()
+    main(["program", "--circuit", str(folder)])
+    written = (folder / "program.py").read_text(encoding="utf-8")
+    names = {b: a for a, b in re.findall(r"(\w+) = .*  # (\d\.\w+\.\d+)", written)}
+    spoken = labels.spoken(labels.load(folder))
+    assert spoken
+    assert all(spelled(words) in names[node] for node, words in spoken.items() if node in names)
+    assert names.keys() & spoken.keys()

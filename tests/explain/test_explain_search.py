@@ -1,10 +1,12 @@
 """The search, the scores and the records."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import micro
 from lacewing.errors import ArtifactError, ConfigError, DataError
@@ -164,6 +166,29 @@ def test_records_go_on_and_read_back(letters: Text, tmp_path: Path) -> None:
     assert (read(folder, letters)["resid_final.4"] == whole["resid_final.4"]).all()
     with pytest.raises(ConfigError, match="holds records"):
         record(model, letters, nodes[:1], folder)
+
+
+def test_records_lie_as_delphi_has_them(letters: Text, tmp_path: Path) -> None:
+    """Read without lacewing: hookpoints, locations, halves and tokens; an index beside them."""
+    model = micro.micro()
+    record(model, letters, ["0.attn_in.1", "0.attn_in.5"], tmp_path)
+    place = tmp_path / "latents" / "0.attn_in"
+    assert json.loads((place / "config.json").read_text())["model_name"] == model.source
+    latents = load_file(place / "0_127.safetensors")
+    assert latents["activations"].dtype == torch.float16
+    assert latents["locations"].shape == (len(latents["activations"]), 3)
+    straight = next(collect(model, letters, ["0.attn_in.1", "0.attn_in.5"]))[1]
+    begins = np.flatnonzero(letters.first)
+    windows, places, channels = latents["locations"].long().numpy().T
+    assert set(channels.tolist()) == {1, 5}
+    for at in range(0, len(windows), 997):
+        token = begins[windows[at]] + places[at]
+        assert latents["tokens"][windows[at], places[at]] == letters.ids[token]
+        true = straight[f"0.attn_in.{channels[at]}"][token]
+        assert float(latents["activations"][at]) == pytest.approx(float(true), rel=2e-3)
+    index = json.loads((tmp_path / "index.json").read_text())
+    assert index["nodes"] == {"0.attn_in": [1, 5]}
+    assert sum(end - start for start, end in index["parts"].values()) == len(letters)
 
 
 def test_no_such_node(letters: Text) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from lacewing.data.corpus import Document
 from lacewing.data.tokenizer import Tokenizer
@@ -122,6 +123,14 @@ def test_too_little_text_is_one_line(pieces: Tokenizer) -> None:
     """A corpus that cannot be split says how many documents there are."""
     with pytest.raises(DataError, match="each part needs 3 documents"):
         text_of([Document("a.py", "x = 1\n" * 20)], pieces, 32, 1000, spec="tiny")
+
+
+def test_a_tokenizer_that_changes_the_text_is_one_line(documents: list[Document]) -> None:
+    """Where tokens do not spell the text, nothing can be said of what nodes read."""
+    lower = Tokenizer.train([document.text for document in documents[:20]], 300)
+    lower._inner.normalizer = normalizers.Lowercase()
+    with pytest.raises(DataError, match="do not spell its text"):
+        text_of([Document("a.py", "Class = ONE\n" * 20)], lower, 32, 1000)
 
 
 def test_unknown_language() -> None:

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import keyword
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,29 @@ def test_real_circuit_file() -> None:
     assert made.agreement is not None
     assert made.agreement.largest < CLOSE
     assert all(f"# {node}" in made.text for node in circuit.node_names() if "mlp" not in node)
+
+
+def test_names_from_meanings(model: Model) -> None:
+    """What nodes were explained as names them, validly, and the file computes the same."""
+    pairs = micro.prompts(3, 1, model.tokenizer).pairs
+    circuit = chosen(model, micro.PLANTED)
+    said = {
+        "0.attn_in.1": "in_string not depth from 2",
+        "0.attn_in.2": "def",
+        "0.attn_in.3": "1 back ('",
+        "0.attn_v.0": "since ü __import__",
+    }
+    made = exact_program(model, circuit, pairs, meanings=said)
+    # A comment stands behind a short line and above a long one.
+    names = dict(re.findall(r"# (\d\.\w+\.\d+) ->.*\n\s*(\w+) = .*[^\d]\n", made.text))
+    names |= {b: a for a, b in re.findall(r"(\w+) = .*  # (\d\.\w+\.\d+)", made.text)}
+    assert names["0.attn_in.1"] == "in_string_not_depth_from_2"
+    assert names["0.attn_in.2"] == "def_"
+    assert names["0.attn_in.3"] == "n1_back_paren_squote"
+    assert names["0.attn_v.0"] == "value_since"
+    assert all(names[node].isidentifier() for node in said)
+    assert made.agreement is not None
+    assert made.agreement.largest < CLOSE
 
 
 def test_a_failed_check_is_seen(model: Model, tmp_path: Path) -> None:

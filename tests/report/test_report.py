@@ -109,6 +109,24 @@ def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:
     assert "without it the loss is only 0.2" in page
 
 
+def test_meanings_are_shown(own: Path, tmp_path: Path) -> None:
+    """What is explained well has a row, as text; what is not is counted; without any, how to."""
+    add_circuit(own, "if_equals", 4)
+    place = own / "circuits" / "if_equals" / "explanations.json"
+    assert "lacewing explain --circuit" in report(own, tmp_path / "without").read_text()
+    card = {"ci95": {"f1": [0.8, 0.95]}, "best_control": {"name": "unigram", "f1": 0.4}}
+    good = {"node": "0.attn_in.1", "sentence": "Active where <b>.", "f1": 0.9, "verdict": None}
+    rows = [good | {"card": card | {"described": True}}]
+    rows += [{"node": "0.attn_in.2", "sentence": "Nothing can be said."}]
+    shares = {"explained": 0.5, "described": 0.5, "supported": 0.0, "tokens": 9, "seed": 0}
+    place.write_text(json.dumps({"nodes": rows} | shares))
+    page = report(own, tmp_path / "report").read_text()
+    assert "<td>0.attn_in.1</td><td>Active where &lt;b&gt;.</td><td>0.90 [0.80, 0.95]</td>" in page
+    assert "unigram 0.40" in page
+    assert "Of 2 nodes 50 % are described" in page
+    assert "0.attn_in.2</td>" not in page
+
+
 def test_empty_circuit_draws(own: Path, tmp_path: Path) -> None:
     """A circuit without a node or an edge is drawn all the same."""
     add_circuit(own, "nothing", 0)

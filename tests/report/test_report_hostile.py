@@ -80,6 +80,19 @@ def compared(**more: Any) -> Change:
     return write("comparison/comparison.json", COMPARED | more)
 
 
+def explained(value: Any) -> Change:
+    """A circuit with a file of explanations."""
+
+    def change(run: Path) -> None:
+        add_circuit(run, "c", 1)
+        write("circuits/c/explanations.json", value)(run)
+
+    return change
+
+
+SHARES = {"explained": 1.0, "described": 1.0, "supported": 1.0, "tokens": 9, "seed": 0}
+
+
 def measured(**more: Any) -> Change:
     row = {"step": 1, "tokens": 9, "loss": 1.0, "validation_loss": 1.0, "density": 0.5} | more
     return listed("metrics.jsonl", json.dumps(row) + "\n")
@@ -107,11 +120,16 @@ REFUSED: dict[str, Change] = {
     "tokens none": measured(tokens=0),
     "summary id a number": said("summary.json", "id", value=7),
     "summary densities texts": said("summary.json", "densities", value={"a": "b"}),
+    "explanations a list": explained("[]"),
+    "explanations without shares": explained({"nodes": []}),
+    "explained nodes texts": explained(SHARES | {"nodes": ["a"]}),
+    "a card of texts": explained(SHARES | {"nodes": [{"node": "a", "sentence": "b", "card": "c"}]}),
     "model of texts": said("config.json", "model", "n_layer", value="x"),
 }
 SHOWN: dict[str, Change] = {
     "scores": scored(),
     "comparison": compared(),
+    "explanations": explained(SHARES | {"nodes": [{"node": "a", "sentence": "b"}]}),
     "metrics of one line": measured(),
     "losses that are all alike": measured(loss=0.0, validation_loss=0.0),
     "density a text": said("config.json", "training", "density", value="<b>"),

@@ -12,7 +12,7 @@ from lacewing.viewer import replies
 from lacewing.viewer.emergences import emergences
 from lacewing.viewer.frontier import frontier
 from lacewing.viewer.home import home
-from lacewing.viewer.reading import explanations
+from lacewing.viewer.meanings import meanings
 from lacewing.viewer.state import Viewer
 
 
@@ -178,11 +178,16 @@ def test_a_circuit_without_nodes_is_none(folder: Path) -> None:
 
 
 def test_explanations() -> None:
-    """Explanations are read from a mapping or from rows."""
-    assert {"a": {"text": "x"}} == explanations({"nodes": {"a": {"text": "x"}}})
-    assert {"a": {"text": "x"}} == explanations({"a": "x"})
-    assert {"a": {"node": "a", "text": "x"}} == explanations([{"node": "a", "text": "x"}, 3])
-    assert {} == explanations(None)
+    """Explanations are read from a mapping or from rows; what cannot be read says nothing."""
+    for found in ({"nodes": {"a": {"text": "x"}}}, {"a": "x"}, [{"node": "a", "text": "x"}, 3]):
+        said = meanings(found)
+        assert ["a"] == list(said)
+        assert ("x", "x", True) == (said["a"].text, said["a"].label, said["a"].good)
+    assert {} == meanings(None)
+    assert {} == meanings([{"node": "a", "sentence": "x", "f1": "high"}])
+    row = {"node": "a", "sentence": "x", "explanation": "in_string", "why_not": "too bad"}
+    bad = meanings({"nodes": [row | {"card": {"described": False}}]})["a"]
+    assert (False, "", "", "too bad") == (bad.good, bad.text, bad.predicate, bad.why_not)
 
 
 def test_verification_of_the_suite(folder: Path) -> None:

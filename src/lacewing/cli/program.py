@@ -13,7 +13,10 @@ from lacewing.errors import ArtifactError
 
 @dataclass(frozen=True)
 class Program:
-    """Write a circuit as standalone Python files of plain NumPy: exact, and short to read."""
+    """Write a circuit as standalone Python files of plain NumPy: exact, and short to read.
+
+    Names come from explanations.json in the circuit's folder, where `lacewing explain` left it.
+    """
 
     circuit: Path
     """Folder of the circuit."""
@@ -32,6 +35,7 @@ class Program:
     def run(self) -> dict[str, Any]:
         """Write both files."""
         from lacewing.circuit.circuit import Circuit
+        from lacewing.explain import labels
         from lacewing.model.store import load
         from lacewing.programs.program import exact_program, simple_program
 
@@ -44,8 +48,12 @@ class Program:
                 )
         circuit = Circuit.load(self.circuit)
         model = load(self.model or circuit.model_source)
-        exact = exact_program(model, circuit, examples=self.pairs)
-        simple = simple_program(model, circuit, examples=self.pairs, corpus=self.corpus)
+        explained = (self.circuit / labels.FILE).exists()
+        meanings = labels.spoken(labels.load(self.circuit)) if explained else None
+        exact = exact_program(model, circuit, examples=self.pairs, meanings=meanings)
+        simple = simple_program(
+            model, circuit, examples=self.pairs, corpus=self.corpus, meanings=meanings
+        )
         result: dict[str, Any] = {"task": circuit.task, "nodes": circuit.n_nodes}
         for name, file, made in (("exact", exact_file, exact), ("simple", simple_file, simple)):
             artifacts.write_bytes(file, made.text.encode("utf-8"))

@@ -1,15 +1,19 @@
 """All that explaining asks of a model. Nothing else in this room touches one.
 
+    quickly(models)                             a block in which the rest is fast
     activations(model, keys, tokens)            what nodes do
     answers(model, prompts, edits)              what the model says when nodes are changed
     randomised(model, seed)                     the same shape with shuffled weights: a control
 
-A node's value is its site's, after AbsTopK where that acts.
+A node's value is its site's, after AbsTopK where that acts. Models of others put what they need at
+a first token that says nothing (`Network.spared`): it is put before every sequence here and its
+values are left out, so that the text need not know of it.
 """
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from jaxtyping import Float, Int
@@ -32,8 +36,30 @@ def widths(model: Model) -> dict[str, int]:
 
 
 def context(model: Model) -> int:
-    """The longest sequence the model takes, in tokens."""
-    return model.network.config.context
+    """The longest sequence of text the model takes, in tokens."""
+    return model.network.config.context - model.network.spared
+
+
+@contextmanager
+def quickly(*models: Model) -> Iterator[None]:
+    """Products through the nonzeros of some models, found once; their weights must stay."""
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(sparse_products(model.network))
+        yield
+
+
+def begun(model: Model, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batch more"]:
+    """Sequences with the tokens before them that the model spares, where it spares any."""
+    spared = model.network.spared
+    if not spared:
+        return tokens
+    first = torch.tensor(model.tokenizer.encode("")[:spared]).expand(len(tokens), -1)
+    return torch.cat([first, tokens], dim=1)
+
+
+class _Enough(Exception):  # noqa: N818  it is no error
+    """All that was wanted of a pass is there."""
 
 
 @torch.inference_mode()
@@ -42,9 +68,18 @@ def activations(
 ) -> dict[str, Float[Tensor, "batch token channel"]]:
     """The values at some sites for some sequences, padded on the right."""
     keys = list(keys)
-    with record(model.network, keys) as seen, sparse_products(model.network):
-        model.network(tokens)
-    return {key: seen[key].float() for key in keys}
+    wanted, spared = set(keys), model.network.spared
+    last = [key for key in widths(model) if key in wanted][-1]
+
+    def stop(value: Tensor) -> Tensor:
+        raise _Enough
+
+    network, rows = model.network, begun(model, tokens)
+    # Recording comes first, so that the last site is seen before the pass ends there.
+    with record(network, keys) as seen, edit(network, {last: stop}), sparse_products(network):
+        with suppress(_Enough):
+            network(rows)
+        return {key: seen[key][:, spared:].float() for key in keys}
 
 
 @torch.inference_mode()
@@ -59,7 +94,7 @@ def answers(
     The whole sequence runs through every layer, so that an edit sees the same token axis at each
     site.
     """
-    with edit(model.network, edits or {}):
+    with edit(model.network, edits or {}), sparse_products(model.network):
         logits = model.network(tokens)
     return logits[torch.arange(len(last)), last].float()
 
@@ -83,10 +118,13 @@ def incoming(model: Model, key: str, channel: int) -> list[tuple[str, float]]:
     """The nodes that write a node, with their weights, the largest first.
 
     A node that reads the residual stream is written by the same channel of the outputs before it.
+    In models of others every node writes every other, so what is written there has none.
     """
     layer, _, site = key.partition(".")
     if site in WRITERS:
-        row = writer(model.network, key)[0][channel]
+        if model.is_open:
+            return []
+        row = writer(model.ours, key)[0][channel]
         order = row.abs().argsort(descending=True)[: int((row != 0).sum())]
         return [(f"{layer}.{WRITERS[site].reads}.{int(c)}", float(row[c])) for c in order]
     before = model.network.config.n_layer if not site else int(layer)
@@ -101,4 +139,4 @@ def embedding(model: Model, key: str, channel: int) -> Float[Tensor, " vocab"] |
     reads = site in ("attn_in", "mlp_in", "resid_final")
     if not reads or channel >= model.network.config.d_model:
         return None
-    return model.network.wte.weight[:, channel].detach().float()
+    return model.network.embedding()[:, channel].detach().float()

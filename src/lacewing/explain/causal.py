@@ -22,10 +22,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lacewing.ablation.masks import masks_of, replacing
 from lacewing.ablation.values import ablation_values_of
 from lacewing.explain import calls
-from lacewing.explain.stage import Stage, setting
+from lacewing.explain.stage import DRAWS, Stage, setting
 from lacewing.model.sites import parse_node
 from lacewing.model.transformer import SiteHook
 from lacewing.statistics import bootstrap
@@ -42,7 +41,7 @@ MARKS: Mapping[str, float] = {
     "distribution": 0.99,
 }
 """What each test has to reach: shares of pairs, of the expected way, of loss, of draws."""
-DRAWS, RANDOM_NODES = 5, 5
+RANDOM_NODES = 5
 
 
 @dataclass(frozen=True)
@@ -113,21 +112,17 @@ def necessity(claim: Claim) -> Test:
     }
     found = {}
     for name, value in means.items():
-        found[name] = _difference(claim, value, claim.stage.base)
+        found[name] = _difference(claim, value, claim.stage.base, claim.stage.full)
     return _worst(claim, "necessity", "ablated where it holds, less elsewhere, nats", found)
 
 
 def complement(claim: Claim) -> Test:
     """Necessity under random halves of what is outside the circuit running freely."""
-    dice = np.random.default_rng(claim.seed)
-    network = claim.stage.model.network
-    inside = masks_of(network, claim.stage.circuit.nodes)
-    values = ablation_values_of(claim.stage.model, claim.stage.circuit.ablation)
-    effects = []
-    for _ in range(DRAWS if claim.active.any() else 0):
-        masks = {k: m | torch.from_numpy(dice.random(len(m)) < 0.5) for k, m in inside.items()}
-        base = replacing(masks, values)
-        effects.append(float(_difference(claim, torch.tensor(claim.ablation()), base).mean()))
+    value = torch.tensor(claim.ablation())
+    effects = [
+        float(_difference(claim, value, base, full).mean())
+        for base, full in (claim.stage.halves if claim.active.any() else ())
+    ]
     if not effects:
         return _untestable("complement", "half of the complement ablated", "it holds nowhere")
     share = float(np.mean(np.array(effects) > 0))
@@ -178,7 +173,7 @@ def substitution(claim: Claim) -> Test:
     """Replaced by what the explanation expects, at every token: the share of loss that is saved."""
     words = "share of the loss of ablating it that the expected values save"
     test = slice(claim.stage.half, None)
-    full = claim.stage.losses()[test]
+    full = claim.stage.full[test]
     there = claim.stage.there
     lost = claim.stage.losses(setting(claim.node, claim.ablation(), there))[test] - full
     left = claim.stage.losses(setting(claim.node, claim.expected, there))[test] - full
@@ -202,7 +197,7 @@ def specificity(claim: Claim) -> Test:
         np.arange(calls.widths(claim.stage.model)[key]), claim.stage.circuit.nodes[key]
     )
     chosen = dice.permutation(others)[:RANDOM_NODES].tolist()
-    full = claim.stage.losses(base={})
+    full = claim.stage.running
     means, costs = claim.stage.model.means[key], []
     for c in (channel, *chosen):
         edit = setting(f"{key}.{c}", float(means[c]), claim.stage.there)
@@ -238,10 +233,9 @@ TESTS: Mapping[str, Callable[[Claim], Test]] = {
 
 
 def _difference(
-    claim: Claim, value: Tensor, base: Mapping[str, SiteHook]
+    claim: Claim, value: Tensor, base: Mapping[str, SiteHook], full: Float[np.ndarray, " pair"]
 ) -> Float[np.ndarray, " pair"]:
     """What ablating costs where the predicate holds, less what it costs elsewhere, per pair."""
-    full = claim.stage.losses(base=base)
     there = claim.stage.there
     cost = [
         claim.stage.losses(setting(claim.node, value, where), base) - full
@@ -266,7 +260,7 @@ def _worst(claim: Claim, name: str, words: str, found: Mapping[str, np.ndarray])
 
 def _towards_partner(claim: Claim, edit: Mapping[str, SiteHook]) -> Float[np.ndarray, " pair"]:
     """How far an edit moves the answers of a pair towards each other's, in nats."""
-    moved = claim.stage.margin() - claim.stage.margin(edit)
+    moved = claim.stage.margins - claim.stage.margin(edit)
     return moved.reshape(-1, 2).mean(1)
 
 

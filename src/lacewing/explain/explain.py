@@ -144,12 +144,15 @@ def explain(
     cards: dict[str, CausalCard] = {}
     program = None
     if circuit is not None and causal:
-        stage = Stage.of(model, circuit, library, pairs)
-        with progress(f"test {circuit.task}", len(found), "nodes", not quiet) as bar:
+        stage = Stage.of(model, circuit, library, pairs, seed)
+        with (
+            calls.quickly(model, stage.model),
+            progress(f"test {circuit.task}", len(found), "nodes", not quiet) as bar,
+        ):
             for number, explanation in enumerate(found, start=1):
                 card = validate(stage, library, explanation, values[explanation.node], seed)
                 cards[explanation.node] = card
                 bar.update(number)
-        program = listing(stage, library, found, values, cards, seed)
+            program = listing(stage, library, found, values, cards, seed)
     together = groups(library, found)
     return Explained(model, text, tuple(found), cards, program, together, seed)

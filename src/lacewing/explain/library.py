@@ -82,14 +82,14 @@ class Library:
                     wanted = np.zeros(len(self.text.pieces) + 1, dtype=bool)
                     wanted[self.columns.ids_of(names)] = True
                     rows.append(wanted[here])
-        for atom in self._lately(atoms):
-            atoms.append(atom)
-            rows.append(self.columns.computed(atom)[self.fit])
+        for since in self._lately(atoms):
+            atoms.append(since)
+            rows.append(self.columns.computed(since)[self.fit])
         width = self.bits.shape[1]
         bits = packed(np.stack(rows)) if rows else np.zeros((0, width), dtype=np.uint64)
         return atoms, bits
 
-    def _lately(self, atoms: list[Atom]) -> list[Atom]:
+    def _lately(self, atoms: list[Atom]) -> list[Since]:
         """That one of the most telling tokens was read, and no line end or closing sign since."""
         single = [a for a in atoms if isinstance(a, Token) and len(a.tokens) == 1]
         opened = [a for back in (0, 1) for a in [s for s in single if s.back == back][:LATEST]]
@@ -135,8 +135,10 @@ class Library:
         ]
         signs = [event for event in events if not event.tokens[0].strip().isalpha()]
         line, close = Kind(0, "newline"), Kind(0, "closes")
-        for opened in [line, Kind(0, "opens"), Kind(0, "quoted"), *events[:OPENERS]]:
-            for closed in [line, close, *signs[:CLOSERS]]:
+        opening: list[Token | Kind] = [line, Kind(0, "opens"), Kind(0, "quoted")]
+        closing: list[Token | Kind] = [line, close, *signs[:CLOSERS]]
+        for opened in [*opening, *events[:OPENERS]]:
+            for closed in closing:
                 if opened != closed:
                     yield Since(opened, closed)
 

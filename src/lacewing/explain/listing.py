@@ -88,7 +88,9 @@ def _constant(stage: Stage, node: str) -> float:
 
 
 def _reads(stage: Stage, node: str) -> list[tuple[str, float]]:
-    """The kept nodes that read a node, with the sign of the weight."""
+    """The kept nodes that read a node, with the sign of the weight; of ours alone, as few do."""
+    if stage.whole.is_open:
+        return []
     key, _, channel = node.rpartition(".")
     layer, _, site = key.partition(".")
     found = []
@@ -98,7 +100,7 @@ def _reads(stage: Stage, node: str) -> list[tuple[str, float]]:
         if (where, source) == (layer, site):
             from lacewing.model.weights import writer
 
-            weight = writer(stage.whole.network, f"{layer}.{target}")[0]
+            weight = writer(stage.whole.ours, f"{layer}.{target}")[0]
             for s, d in pairs:
                 if int(s) == int(channel):
                     found.append((f"{layer}.{target}.{int(d)}", float(weight[int(d), int(s)])))
@@ -113,13 +115,13 @@ def _scores(
 ) -> dict[str, Any]:
     """What the program and the hybrid do on pairs that nothing was calibrated on."""
     test = slice(2 * stage.half, None)
-    circuit = stage.margin()[test]
+    circuit = stage.margins[test]
     found: dict[str, Any] = {
         "nodes": stage.circuit.n_nodes,
         "with_line": len(own),
         "prompts": len(circuit),
         "circuit_accuracy": float((circuit > 0).mean()),
-        "circuit_loss": float(stage.losses()[stage.half :].mean()),
+        "circuit_loss": float(stage.full[stage.half :].mean()),
     }
     for name, edits in (("program", program), ("hybrid", hybrid)):
         margin = stage.margin(edits)[test]

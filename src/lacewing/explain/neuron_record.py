@@ -83,16 +83,20 @@ class NeuronRecord:
         try:
             if plain["dataclass_name"] != "NeuronRecord":
                 raise KeyError(f"dataclass_name is {plain['dataclass_name']!r}")
-            many = {n: tuple(map(_record_of, plain.get(n) or ())) for n in SEQUENCE_NAMES}
             groups = plain.get("random_sample_by_quantile") or ()
-            known = {n: plain.get(n) for n in ("mean", "variance", "skewness", "kurtosis")}
             return cls(
                 layer_index=int(plain["neuron_id"]["layer_index"]),
                 neuron_index=int(plain["neuron_id"]["neuron_index"]),
-                random_sample_by_quantile=tuple(tuple(map(_record_of, g)) for g in groups),
+                random_sample=_records_of(plain.get("random_sample")),
+                random_sample_by_quantile=tuple(map(_records_of, groups)),
                 quantile_boundaries=tuple(plain.get("quantile_boundaries") or ()),
-                **{n: math.nan if v is None else float(v) for n, v in known.items()},
-                **many,
+                mean=_number(plain.get("mean")),
+                variance=_number(plain.get("variance")),
+                skewness=_number(plain.get("skewness")),
+                kurtosis=_number(plain.get("kurtosis")),
+                most_positive_activation_records=_records_of(
+                    plain.get("most_positive_activation_records")
+                ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{path} is no NeuronRecord of 2023 ({error})") from error
@@ -119,13 +123,16 @@ def neuron_record(
         return tuple(_window(text, values, begins, int(w)) for w in chosen)
 
     return NeuronRecord(
-        int(layer) if layer.isdigit() else -1,
-        channel,
-        records(dice.permutation(windows)[:RANDOM]),
-        tuple(records(group) for group in by_quantile),
-        tuple(float(b) for b in bounds),
-        *(found[name] for name in ("mean", "variance", "skewness", "kurtosis")),
-        records(order[:TOP]),
+        layer_index=int(layer) if layer.isdigit() else -1,
+        neuron_index=channel,
+        random_sample=records(dice.permutation(windows)[:RANDOM]),
+        random_sample_by_quantile=tuple(records(group) for group in by_quantile),
+        quantile_boundaries=tuple(float(b) for b in bounds),
+        mean=found["mean"],
+        variance=found["variance"],
+        skewness=found["skewness"],
+        kurtosis=found["kurtosis"],
+        most_positive_activation_records=records(order[:TOP]),
     )
 
 
@@ -165,4 +172,13 @@ def _record_of(plain: Mapping[str, Any]) -> ActivationRecord:
     tokens, values = tuple(map(str, plain["tokens"])), plain["activations"]
     if len(tokens) != len(values):
         raise ValueError(f"{len(tokens)} tokens with {len(values)} activations")
-    return ActivationRecord(tokens, tuple(math.nan if v is None else float(v) for v in values))
+    return ActivationRecord(tokens, tuple(map(_number, values)))
+
+
+def _records_of(rows: Sequence[Mapping[str, Any]] | None) -> tuple[ActivationRecord, ...]:
+    return tuple(map(_record_of, rows or ()))
+
+
+def _number(value: float | None) -> float:
+    """A null was not finite."""
+    return math.nan if value is None else float(value)

@@ -41,7 +41,11 @@ def explain_nodes(
     known: dict[str, tuple[int, Predicate]] = {}
     other = calls.randomised(model, seed) if random else None
     done = 0
-    with progress(f"explain {model.source}", len(nodes), "nodes", not quiet) as bar:
+    models = [model, other] if other else [model]
+    with (
+        calls.quickly(*models),
+        progress(f"explain {model.source}", len(nodes), "nodes", not quiet) as bar,
+    ):
         twins = iter(collect(other, library.text, nodes)) if other else None
         for _, values in collect(model, library.text, nodes):
             controls = next(twins)[1] if twins else {}

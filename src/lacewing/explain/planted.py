@@ -57,7 +57,7 @@ def _drawn(library: Library, shape: str, dice: np.random.Generator) -> Predicate
     """One random rule."""
     since = [atom for atom in library.atoms if isinstance(atom, Since)]
     counters = [a for a in library.atoms if isinstance(a, State) and _is_counter(library, a)]
-    others = [a for a in library.atoms if not isinstance(a, Since)]
+    others: list[Atom] = [a for a in library.atoms if not isinstance(a, Since)]
     if shape == "since":
         return Predicate(((Literal(since[int(dice.integers(len(since)))]),),))
     if shape == "counter":

@@ -69,10 +69,10 @@ def _tries(library: Library, needed: dict[int, list[int]]) -> list[Predicate]:
         if backs:
             shapes.setdefault(tuple(sorted(backs)[:LITERALS]), []).append(at)
     clauses: list[Clause] = []
-    for backs, places in sorted(shapes.items(), key=lambda item: -len(item[1])):
+    for shape, where in sorted(shapes.items(), key=lambda item: -len(item[1])):
         literals = []
-        for back in backs:
-            names = dict.fromkeys(text.pieces[text.ids[at - back]] for at in places)
+        for back in shape:
+            names = dict.fromkeys(text.pieces[text.ids[at - back]] for at in where)
             literals.append(Literal(Token(back, tuple(name for name in names if name))))
         if all(literal.atom.tokens for literal in literals if isinstance(literal.atom, Token)):
             clauses.append(tuple(literals))

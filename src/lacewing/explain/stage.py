@@ -6,6 +6,7 @@ undiluted. Half of the pairs are for hypotheses (calibration, signs), the other 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import masks_of, replacing
-from lacewing.ablation.values import ablation_values_of
-from lacewing.circuit.circuit import Circuit
+from lacewing.ablation.masks import Masks, masks_of, replacing
+from lacewing.ablation.values import AblationValues, ablation_values_of
+from lacewing.circuit.calibration import calibrated
+from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.explain import calls
 from lacewing.explain.columns import Columns
@@ -28,6 +30,8 @@ from lacewing.model.transformer import SiteHook
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 
+DRAWS = 5
+"""Random halves of what is outside the circuit."""
 FEWEST = 8
 """Pairs of prompts without which nothing can be tested."""
 
@@ -51,9 +55,13 @@ class Stage:
     """Which places of the padded prompts hold a token."""
     base: Mapping[str, SiteHook]
     """Edits that leave the circuit alone."""
+    seed: int = 0
+    """Draws what else runs in `halves`."""
 
     @classmethod
-    def of(cls, model: Model, circuit: Circuit, library: Library, pairs: int) -> "Stage":
+    def of(
+        cls, model: Model, circuit: Circuit, library: Library, pairs: int, seed: int = 0
+    ) -> "Stage":
         """The first pairs of a circuit's test prompts.
 
         Raises:
@@ -65,18 +73,20 @@ class Stage:
                 f"testing what its nodes mean needs {FEWEST}: prune it again"
             )
         chosen = circuit.pairs[: max(pairs, FEWEST)]
-        prompts = encode(chosen, model.tokenizer, calls.context(model))
+        prompts = encode(chosen, model.tokenizer, model.network.config.context)
+        spared = model.network.spared
         rows = [
-            row[: int(end) + 1].tolist()
+            row[spared : int(end) + 1].tolist()
             for row, end in zip(prompts.tokens, prompts.last, strict=True)
         ]
         text = lexed(rows, library.text.pieces, library.text.language)
-        there = torch.arange(prompts.tokens.shape[1])[None] <= prompts.last[:, None]
-        ablation = "zero" if circuit.ablation == "zero" else "mean"
+        place = torch.arange(prompts.tokens.shape[1])[None]
+        there = (place <= prompts.last[:, None]) & (place >= spared)
+        ablation: Ablation = "zero" if circuit.ablation == "zero" else "mean"
         cut = cut_model(model, circuit, ablation)
         masks = masks_of(model.network, circuit.nodes)
-        base = replacing(masks, ablation_values_of(model, ablation))
-        return cls(model, cut, circuit, prompts, Columns(text), there, base)
+        base = alone(model, masks, ablation_values_of(model, ablation))
+        return cls(model, cut, circuit, prompts, Columns(text), there, base, seed)
 
     def truth(self, predicate: Predicate) -> Bool[Tensor, "sequence token"]:
         """Where a predicate holds in the padded prompts."""
@@ -98,7 +108,37 @@ class Stage:
         edits = dict(ground)
         for key, change in (changes or {}).items():
             edits[key] = _after(ground.get(key), change)
-        return calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+        logits = calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
+        # The circuit's calibration belongs to the circuit; with nothing ablated the model runs.
+        return calibrated(logits, self.circuit.calibration) if ground else logits
+
+    @cached_property
+    def full(self) -> Float[np.ndarray, " pair"]:
+        """Losses of the circuit as it is."""
+        return self.losses()
+
+    @cached_property
+    def running(self) -> Float[np.ndarray, " pair"]:
+        """Losses of the model with nothing ablated."""
+        return self.losses(base={})
+
+    @cached_property
+    def margins(self) -> Float[np.ndarray, " sequence"]:
+        """Margins of the circuit as it is."""
+        return self.margin()
+
+    @cached_property
+    def halves(self) -> Sequence[tuple[Mapping[str, SiteHook], Float[np.ndarray, " pair"]]]:
+        """Random halves of what is outside the circuit left running, with the losses then."""
+        dice = np.random.default_rng(self.seed)
+        inside = masks_of(self.model.network, self.circuit.nodes)
+        values = ablation_values_of(self.model, self.circuit.ablation)
+        found = []
+        for _ in range(DRAWS):
+            masks = {k: m | torch.from_numpy(dice.random(len(m)) < 0.5) for k, m in inside.items()}
+            base = alone(self.model, masks, values)
+            found.append((base, self.losses(base=base)))
+        return found
 
     def losses(
         self,
@@ -137,6 +177,16 @@ class Stage:
     def half(self) -> int:
         """Pairs before this one are for hypotheses."""
         return len(self.prompts) // 2
+
+
+def alone(model: Model, masks: Masks, values: AblationValues) -> dict[str, SiteHook]:
+    """Edits that give what is outside of masks its ablation value, where tokens are not spared."""
+    edits, spared = replacing(masks, values), model.network.spared
+
+    def later(hook: SiteHook) -> SiteHook:
+        return lambda value: torch.cat([value[:, :spared], hook(value[:, spared:])], dim=1)
+
+    return {key: later(hook) for key, hook in edits.items()} if spared else edits
 
 
 def setting(node: str, value: Tensor | float, where: Tensor) -> dict[str, SiteHook]:

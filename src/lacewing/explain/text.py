@@ -216,7 +216,7 @@ def _windows(
     context: int,
 ) -> Iterator[list[int]]:
     """Consecutive windows, each from a place where one may begin."""
-    ids = tokenizer.encode(document.text)
+    ids = tokenizer.encode(document.text)[len(tokenizer.encode("")) :]
     spelled = "".join(pieces[i] for i in ids)
     if spelled != document.text and "\ufffd" not in spelled:
         raise DataError(

@@ -13,10 +13,10 @@ What needs more, such as a compiled circuit, asks for ours by `own`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, Parameter
 
 SiteHook = Callable[[Tensor], Tensor]
 """From a site's value, [batch token channel], to the value used instead."""
@@ -124,6 +124,12 @@ class Network(Protocol):
 
     def modules(self) -> Iterator[Module]:
         """Its parts, as torch has them."""
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Its weights."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The same by name, with what else it computes with."""
 
 
 def key_head(config: Shape, head: int) -> int:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -106,7 +107,7 @@ class Model:
         )
 
 
-def weights_id(network: Module) -> str:
+def weights_id(network: Network | Module) -> str:
     """A hash over the parameters' names and exact values: 16 hexadecimal digits.
 
     It was a model's whole id once; circuits and runs of that time have it still.
@@ -134,7 +135,7 @@ def model_id(
         tokenizer: Its tokenizer.
         weights: Its `weights_id`, where that is known.
     """
-    shape = network.config
+    shape: Any = network.config
     config = shape.as_json() if isinstance(shape, ModelConfig) else dataclasses.asdict(shape)
     digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
     for name, mean in sorted(means.items()):

@@ -3,6 +3,7 @@
 A read is called after the kind of token its table is large for (`quote_open`, `newline`), or after
 the token itself (`while_`); a table of two signs after both (`dquote_vs_squote`). What is computed
 is called after its strongest source (`key_quote_open`). A name that is taken gets the channel.
+What `lacewing explain` found of a node comes before all of these (`wrote_quote_squote`).
 """
 
 import builtins
@@ -133,6 +134,18 @@ def slug(token: str) -> str:
     return f"n{name}" if name[:1].isdigit() or not name else name
 
 
+def spelled(words: str) -> str:
+    """Words with spaces between them as one name; what would make it too long is left out."""
+    name = ""
+    for word in words.split():
+        plain = re.fullmatch(r"[A-Za-z0-9]\w*", word, re.ASCII)
+        longer = f"{name}_{word.lower() if plain else slug(word)}".strip("_")
+        if len(longer) > LONGEST:
+            break
+        name = longer
+    return f"n{name}" if name[:1].isdigit() else name
+
+
 def strongest(
     column: np.ndarray, counts: np.ndarray, tokens: Callable[[int], str], count: int = 6
 ) -> list[tuple[str, float]]:
@@ -174,14 +187,22 @@ def _kind(found: Sequence[tuple[str, float]]) -> str:
 class Names:
     """A valid, unique and readable Python name for every internal one."""
 
-    def __init__(self, plan: Plan, counts: np.ndarray, tokens: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        counts: np.ndarray,
+        tokens: Callable[[int], str],
+        meanings: Mapping[str, str] | None = None,
+    ) -> None:
         """Name everything in a plan.
 
         Args:
             plan: The program.
             counts: How common every token is, as a weight.
             tokens: Text of a token id.
+            meanings: What some nodes mean, in words with spaces between them.
         """
+        self.meanings = {node: spelled(words) for node, words in (meanings or {}).items()}
         self.counts, self.tokens = counts, tokens
         self.base: dict[str, str] = {}
         self.spread: dict[str, float] = {}
@@ -235,7 +256,7 @@ class Names:
                 rest = slug(self.tokens(int(rest)))
             return f"{short}_{rest}" if kind != "embedding" else f"e{rest}"
         key = line.name.rpartition(".")[0]
-        base = self.base[line.name]
+        base = self.meanings.get(line.name) or self.base[line.name]
         return PREFIX.get(key.rpartition(".")[2], "") + base
 
     def _free(self, wanted: str, name: str) -> str:

@@ -9,7 +9,7 @@ Every file is run by an interpreter of its own on all test prompts before it is 
 came of it stands at its head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,12 +80,18 @@ def program(
 
 
 def exact_program(
-    model: Model, circuit: Circuit, pairs: Sequence[Pair] | None = None, *, examples: int = EXAMPLES
+    model: Model,
+    circuit: Circuit,
+    pairs: Sequence[Pair] | None = None,
+    *,
+    examples: int = EXAMPLES,
+    meanings: Mapping[str, str] | None = None,
 ) -> Written:
-    """The same with what was measured; see `program`."""
+    """The same with what was measured; see `program`. `meanings` of nodes become their names."""
     test = _encoded(model, circuit.pairs if pairs is None else pairs)
     title = f"The circuit for {_task(circuit)} as plain NumPy, equal to it up to rounding."
-    return _Writer(model, circuit, test, examples).write(compile_plan(model, circuit), title)
+    writer = _Writer(model, circuit, test, examples, meanings)
+    return writer.write(compile_plan(model, circuit), title)
 
 
 def simple_program(
@@ -95,6 +101,7 @@ def simple_program(
     *,
     examples: int = EXAMPLES,
     corpus: str | None = None,
+    meanings: Mapping[str, str] | None = None,
 ) -> Written:
     """A circuit as a short program, with thresholds and norm scales frozen.
 
@@ -107,6 +114,7 @@ def simple_program(
         pairs: Test pairs, by default its own.
         examples: How many of them the file carries.
         corpus: Where validation prompts come from; by default the model's corpus.
+        meanings: What some nodes mean, in words: their names.
 
     Raises:
         ConfigError: the circuit was found under resample ablation.
@@ -124,7 +132,7 @@ def simple_program(
         where = "other test prompts, for there was no text to make validation prompts of"
         if not len(test):
             raise DataError(f"{quarter} test pair is too few to choose and to measure on: add some")
-    writer = _Writer(model, circuit, test, examples)
+    writer = _Writer(model, circuit, test, examples, meanings)
     wanted = Reference(model, circuit).answers(chosen)
     sample = Sample(chosen.tokens.numpy(), chosen.last.numpy(), wanted)
     plan = simple_plan(compile_plan(model, circuit), sample, writer.counts)
@@ -139,7 +147,15 @@ def simple_program(
 class _Writer:
     """Prints plans of one circuit, and measures what it printed."""
 
-    def __init__(self, model: Model, circuit: Circuit, test: Prompts | None, examples: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        circuit: Circuit,
+        test: Prompts | None,
+        examples: int,
+        meanings: Mapping[str, str] | None,
+    ) -> None:
+        self.meanings = meanings
         self.model, self.circuit, self.test = model, circuit, test
         self.wanted = None if test is None else Reference(model, circuit).answers(test)
         self.counts = np.ones(model.network.config.vocab_size)
@@ -150,7 +166,7 @@ class _Writer:
 
     def write(self, plan: Plan, title: str, exact: bool = True) -> Written:
         """The file of a plan, with what was measured at its head."""
-        names = Names(plan, self.counts, self.model.tokenizer.token)
+        names = Names(plan, self.counts, self.model.tokenizer.token, self.meanings)
 
         def text(head: str) -> str:
             digits, inline = (9, None) if exact else (DIGITS, INLINE)

@@ -91,6 +91,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
             "corrupted_answer": pairs[0].corrupted_answer,
         },
         "verification": verification.as_json() if verification else None,
+        "explained": saved.explained(folder),
         "short_test": verification.short.verdict if verification else None,
         "short_test_passed": bool(verification and verification.short.passed),
     }

@@ -9,6 +9,7 @@ from annotated_types import Interval
 from lacewing import artifacts
 from lacewing.artifacts import LOOSE
 from lacewing.errors import ArtifactError
+from lacewing.explain.labels import FILE as EXPLANATIONS
 from lacewing.tasks.listing import TASKS
 from lacewing.training.run import read_metrics
 
@@ -117,6 +118,65 @@ class Measured:
     loss: Loss
     validation_loss: Loss
     density: Annotated[float, Interval(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a report says of an explanation's scores."""
+
+    __pydantic_config__ = LOOSE
+
+    described: bool
+    ci95: dict[str, tuple[float, float]]
+    best_control: dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class ExplainedNode:
+    """A node in explanations.json."""
+
+    __pydantic_config__ = LOOSE
+
+    node: str
+    sentence: str
+    explanation: str | None = None
+    f1: float | None = None
+    verdict: str | None = None
+    card: Card | None = None
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """explanations.json."""
+
+    __pydantic_config__ = LOOSE
+
+    nodes: tuple[ExplainedNode, ...]
+    explained: float
+    described: float
+    supported: float
+    tokens: Count
+    seed: int
+
+
+def explained(folder: Path) -> dict[str, Any] | None:
+    """What a report says of a circuit's explanations.json; None where nothing was explained.
+
+    Raises:
+        ArtifactError: it is damaged, or holds other things.
+    """
+    found = _checked(folder, EXPLANATIONS, Explanations)
+    if found is None:
+        return None
+    said = ("node", "sentence", "explanation", "f1", "verdict")
+    rows = []
+    for row in found["nodes"]:
+        card = row.get("card")
+        if card is not None and card["described"]:
+            best, ends = card["best_control"], card["ci95"].get("f1")
+            rows.append({k: row.get(k) for k in said} | {"interval": ends, "control": best})
+    kept = ("explained", "described", "supported", "tokens", "seed")
+    return {k: found[k] for k in kept} | {"rows": rows, "nodes": len(found["nodes"])}
 
 
 def scores(run: Path) -> list[dict[str, Any]] | None:

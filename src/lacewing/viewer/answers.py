@@ -125,6 +125,25 @@ class Tokens(BaseModel):
     negative: list[TokenWeight]
 
 
+class Meaning(BaseModel):
+    """What a node is explained as; see `lacewing explain`."""
+
+    good: bool
+    """Whether the explanation is right of the node; else nothing but its scores is told."""
+    text: str
+    label: str
+    predicate: str
+    opposite: str
+    language: str
+    f1: float | None
+    interval: Interval | None
+    pearson: float | None
+    control: float | None
+    control_name: str
+    verdict: str
+    why_not: str
+
+
 class Node(BaseModel):
     """A kept node, as drawn."""
 
@@ -141,7 +160,7 @@ class Node(BaseModel):
     label: str
     slack: float | None = None
     loss_without: float | None = None
-    explained: bool = False
+    meaning: Meaning | None = None
 
 
 class Link(BaseModel):
@@ -171,7 +190,6 @@ class NodeDetail(Node):
     inputs: list[Link]
     outputs: list[Link]
     effect: Effect | None
-    explanation: dict[str, Any] | None
     annotations: list[Annotation]
 
 

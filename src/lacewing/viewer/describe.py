@@ -8,6 +8,7 @@ import numpy as np
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ArtifactError
+from lacewing.explain.labels import FILE as EXPLANATIONS
 from lacewing.model.config import BLOCK_SITES
 from lacewing.model.sites import FINAL_SITE, parse_node, site_widths
 from lacewing.model.store import Model
@@ -21,6 +22,7 @@ from lacewing.viewer.answers import (
     Edges,
     Effect,
     Link,
+    Meaning,
     Node,
     NodeDetail,
     Notes,
@@ -29,6 +31,7 @@ from lacewing.viewer.answers import (
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.ends import ends
 from lacewing.viewer.folder import Found
+from lacewing.viewer.meanings import meanings
 from lacewing.viewer.session import Session
 
 CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")
@@ -59,7 +62,7 @@ def circuit_answer(
     """Everything needed to draw a circuit, as JSON."""
     config = model.network.config
     certificate = beside(found, "certificate.json")
-    explained = reading.explanations(beside(found, "explanations.json"))
+    explained = meanings(beside(found, EXPLANATIONS))
     verification = saved_verification(found.folder)
     tokens = reading.TaskTokens.of(model, circuit)
     nodes = [node(model, name, certificate, explained, tokens) for name in circuit.node_names()]
@@ -118,7 +121,7 @@ def node(
     model: Model,
     name: str,
     certificate: Any,
-    explained: Mapping[str, Any],
+    explained: Mapping[str, Meaning],
     tokens: reading.TaskTokens,
 ) -> Node:
     """A node with its place, bias and label."""
@@ -129,7 +132,6 @@ def node(
     if site not in ("attn_in", "mlp_in", FINAL_SITE):
         bias = float(writer(model.ours, key)[1][channel])
     proof = _proof(certificate, "nodes", name)
-    said = explained.get(name, {}).get("text")
     return Node(
         id=name,
         layer=int(layer) if layer else None,
@@ -141,10 +143,10 @@ def node(
         position=site in ("attn_in", "mlp_in") and channel >= config.d_model,
         bias=bias,
         mean=round(float(model.means[key][channel]), 6),
-        label=str(said)[:200] if said else reading.label(model, key, channel, tokens),
+        label=reading.label(model, key, channel, tokens),
         slack=proof.get("slack"),
         loss_without=proof.get("loss_without"),
-        explained=bool(said),
+        meaning=explained.get(name),
     )
 
 
@@ -152,7 +154,7 @@ def detail(session: Session, name: str, notes: Notes, effect: Effect | None) -> 
     """Everything known of a node, kept or not."""
     found, model, circuit = session.found, session.model, session.circuit
     key, channel = parse_node(name)
-    explained = reading.explanations(beside(found, "explanations.json"))
+    explained = meanings(beside(found, EXPLANATIONS))
     plain = node(model, name, beside(found, "certificate.json"), explained, session.tokens)
     inputs, outputs = links(model, circuit, name)
     return NodeDetail(
@@ -163,7 +165,6 @@ def detail(session: Session, name: str, notes: Notes, effect: Effect | None) -> 
         inputs=inputs,
         outputs=outputs,
         effect=effect,
-        explanation=explained.get(name),
         annotations=[a for a in notes.annotations if a.on == name],
     )
 

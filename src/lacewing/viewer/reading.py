@@ -9,7 +9,6 @@ A node's short label names tokens of its task alone (see `TaskTokens`).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,15 +138,3 @@ def _top(model: Model, weights: Tensor, how: str, share: Tensor | None = None) -
         high = named(ranked.topk(count).indices, 1)
         low = named(ranked.topk(count, largest=False).indices, -1)
     return Tokens(how=how, positive=high, negative=low) if high or low else None
-
-
-def explanations(found: Any) -> dict[str, dict[str, Any]]:
-    """Explanations by node, from what explanations.json holds: a mapping, or a list of rows."""
-    if isinstance(found, dict):
-        rows = found.get("nodes", found)
-        if isinstance(rows, dict):
-            return {n: e if isinstance(e, dict) else {"text": str(e)} for n, e in rows.items()}
-        found = rows
-    if isinstance(found, list):
-        return {str(row["node"]): row for row in found if isinstance(row, dict) and "node" in row}
-    return {}

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any, Literal
 
+from lacewing.explain.labels import FILE
 from lacewing.viewer import (
     attention,
     describe,
@@ -13,6 +14,7 @@ from lacewing.viewer import (
     frontier,
     groups,
     home,
+    meanings,
     notes,
     texts,
 )
@@ -106,10 +108,14 @@ def activations_json(viewer: Viewer, id: str, node: str, text: str) -> bytes:
     if work.state != "ready":
         return encoded(_computing(node, text, work))
     found = work.value[names.index(node)]
-    return viewer.answers.get(
-        ("activations", id, session.found.core, text, node),
-        lambda: encoded(texts.answer(node, text, found, sequences, session.model)),
-    )
+    meaning = meanings.meanings(describe.beside(viewer.found(id), FILE)).get(node)
+
+    def made() -> bytes:
+        said = meanings.holds(session.model, meaning, sequences) if meaning else None
+        return encoded(texts.answer(node, text, found, sequences, session.model, said))
+
+    predicate = (meaning.predicate, meaning.opposite) if meaning else None
+    return viewer.answers.get(("activations", id, session.found.core, text, node, predicate), made)
 
 
 def _computing(node: str, text: str, work: Work) -> dict[str, Any]:
@@ -146,4 +152,7 @@ def prompts_json(viewer: Viewer, id: str) -> bytes:
 def proposal_json(viewer: Viewer, id: str) -> bytes:
     """Supernodes proposed."""
     session = viewer.session(id)
-    return encoded({"supernodes": groups.proposal(session.model, session.circuit)})
+    explained = describe.beside(viewer.found(id), FILE)
+    alike = meanings.alike(explained, session.circuit)
+    by_wiring = groups.proposal(session.model, session.circuit)
+    return encoded({"supernodes": alike + by_wiring})

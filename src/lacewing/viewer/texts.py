@@ -91,8 +91,24 @@ def values(model: Model, names: list[str], texts: Sequences, turns: Turns, work:
     return found
 
 
-def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) -> dict[str, Any]:
-    """One node's examples: largest, most negative, two quantiles of its peaks, and random ones."""
+def answer(
+    node: str,
+    kind: str,
+    found: Tensor,
+    texts: Sequences,
+    model: Model,
+    said: Tensor | None = None,
+) -> dict[str, Any]:
+    """One node's examples: largest, most negative, two quantiles of its peaks, and random ones.
+
+    Args:
+        node: Its name.
+        kind: Which text.
+        found: Its values, [sequence token].
+        texts: The text.
+        model: The model.
+        said: Where its explanation says that it fires, [sequence token]; see `meanings.holds`.
+    """
     real = torch.arange(texts.tokens.shape[1])[None] < texts.lengths[:, None]
     values = found.float().masked_fill(~real, 0)
     flat = values[real]
@@ -103,7 +119,7 @@ def answer(node: str, kind: str, found: Tensor, texts: Sequences, model: Model) 
     order = peak.abs().argsort(descending=True, stable=True)
 
     def group(name: str, title: str, rows: Tensor, at: Tensor) -> dict[str, Any]:
-        examples = [_example(model, texts, values, int(row), int(at[row])) for row in rows]
+        examples = [_example(model, texts, values, int(row), int(at[row]), said) for row in rows]
         return {"name": name, "title": title, "examples": examples}
 
     def around(share: float) -> Tensor:
@@ -163,10 +179,13 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _example(model: Model, texts: Sequences, values: Tensor, row: int, at: int) -> dict[str, Any]:
+def _example(
+    model: Model, texts: Sequences, values: Tensor, row: int, at: int, said: Tensor | None
+) -> dict[str, Any]:
     length = int(texts.lengths[row])
     return texts.about[row] | {
         "tokens": [model.tokenizer.token(t) for t in texts.tokens[row, :length].tolist()],
         "values": [round(v, 4) for v in values[row, :length].tolist()],
+        "said": None if said is None else said[row, :length].tolist(),
         "at": at,
     }

@@ -79,9 +79,28 @@ def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made.save(root / name)
     (root / "smaller" / "verification.json").write_text(json.dumps(verification()))
     (root / "smaller" / "certificate.json").write_text(json.dumps(certificate(saved)))
+    (root / "smaller" / "explanations.json").write_text(json.dumps(explanations()))
     (root / "frontier.json").write_text(json.dumps(sweep()))
     (root / "emergence.json").write_text(json.dumps(emergence()))
     return root
+
+
+def explanations() -> dict[str, Any]:
+    """What `lacewing explain` leaves, in short: two nodes alike, one with state, one without."""
+
+    def row(node: str, said: str, sentence: str, f1: float, **more: Any) -> dict[str, Any]:
+        card = {"ci95": {"f1": [f1 - 0.02, f1 + 0.01]}, "best_control": {"name": "unigram"}}
+        plain = {"node": node, "explanation": said, "sentence": sentence, "f1": f1, "pearson": f1}
+        plain |= {"control": 0.5, "verdict": "supported", "opposite": None}
+        return plain | {"card": card | {"described": f1 >= 0.5}} | more
+
+    opens = row("0.attn_in.248", 'tok[0] in {"(\'", " \'"}', 'Active where "(\'" is read.', 0.97)
+    quote = row("0.attn_out.6", 'quote == "\'"', 'Active where the open quote is "\'".', 0.61)
+    poor = row("0.attn_in.399", "depth >= 3", "Active in brackets.", 0.31, why_not="F1 is 0.31")
+    rows = [opens, opens | {"node": "0.attn_in.328"}, quote, poor]
+    alike = {"explanation": opens["explanation"], "sentence": opens["sentence"]}
+    groups = [alike | {"nodes": ["0.attn_in.248", "0.attn_in.328"]}]
+    return {"schema": "lacewing.explain/1", "language": "python", "nodes": rows, "groups": groups}
 
 
 def verification() -> dict[str, Any]:

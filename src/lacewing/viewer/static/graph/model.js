@@ -31,6 +31,15 @@ export function graph(circuit) {
   return found;
 }
 
+/** Name nodes after what they mean, where that is known, or after tokens ("") again. */
+export function naming(found, by) {
+  for (const node of found.nodes) {
+    node.byToken ??= node.label;
+    const said = node.meaning?.good ? node.meaning.label : "";
+    node.label = by === "meaning" && said ? token(said, 22) : node.byToken;
+  }
+}
+
 function key(node) {
   return node.layer === null ? node.site : `${node.layer}.${node.site}`;
 }

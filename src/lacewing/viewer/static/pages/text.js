@@ -7,6 +7,7 @@ import { attention } from "../parts/attention.js";
 import { heat } from "../parts/heat.js";
 import { heatFigure } from "../parts/heatfigure.js";
 import { histogram } from "../parts/histogram.js";
+import { meaning } from "../parts/meaning.js";
 import { buttons, csv } from "../save.js";
 import { read, update } from "../state.js";
 
@@ -31,7 +32,8 @@ export function show(main, session) {
     const over = (key, words) => h("button", { type: "button", "aria-pressed": String(text === key), data: { key }, on: { click: () => ((text = key), update({ over: key === "natural" ? key : "" }), load()) } }, words);
     refill(places.choose,
       h("div.row", {}, h("label", { for: "node" }, "Node"), select, h("span", { role: "group", "aria-label": "text" }, over("task", "Prompts of the task"), " ", over("natural", "Natural text"))),
-      h("p.soft", {}, name(node()), " ", node().label ? h("span.tokenchip", {}, node().label) : null));
+      h("p.soft", {}, name(node()), " ", node().label ? h("span.tokenchip", {}, node().label) : null),
+      meaning(node().meaning));
   }
 
   function load() {
@@ -49,10 +51,12 @@ export function show(main, session) {
   function groups(answer, id) {
     const reach = Math.max(Math.abs(answer.minimum), Math.abs(answer.maximum), 1e-9);
     const shown = answer.groups.filter((g) => g.examples.length).map((g) => ({ ...g, examples: once(g.examples) }));
-    const rows = () => answer.groups.flatMap((g) => g.examples.flatMap((e, i) => e.tokens.map((t, at) => [g.name, i, e.source, at, t, e.values[at]])));
+    const rows = () => answer.groups.flatMap((g) => g.examples.flatMap((e, i) => e.tokens.map((t, at) => [g.name, i, e.source, at, t, e.values[at], ...(e.said ? [e.said[at]] : [])])));
+    const told = shown.some((g) => g.examples.some((e) => e.said));
     fill(places.body,
       histogram(answer, `${session.id}-${id}-${text}`),
-      h("div.row", {}, h("b", {}, "Examples"), buttons(() => `${session.id}-${id}-${text}`, () => heatFigure(`${id} of ${session.id}, in the whole model`, shown, reach)), h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value"], rows()) } }, "Save as CSV")),
+      h("div.row", {}, h("b", {}, "Examples"), buttons(() => `${session.id}-${id}-${text}`, () => heatFigure(`${id} of ${session.id}, in the whole model`, shown, reach)), h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${id}-${text}`, ["group", "example", "source", "position", "token", "value", ...(told ? ["predicate"] : [])], rows()) } }, "Save as CSV")),
+      told ? h("p.soft", {}, "Underlined: where the explanation says that it fires", answer.groups.some((g) => g.examples.some((e) => e.said?.includes(-1))) ? "; dotted: where it says that the other side does." : ".") : null,
       shown.map((g) => h("section", {}, h("h2", {}, g.title), h("ul.examples", {}, g.examples.map((e) => heat(e, reach))))));
   }
 

@@ -1,16 +1,17 @@
-/** Finding a node by its name or by the token it is about. */
+/** Finding a node by its name, by the token it is about, or by what it means. */
 
 import { h, quietly, say } from "../dom.js";
 import { name } from "../graph/model.js";
+import { explained, spoken } from "./meaning.js";
 
 /** The search field; Enter chooses the next one found. */
 export function find(session, view) {
-  const field = h("input", { type: "search", id: "find", placeholder: "node or token", autocomplete: "off", spellcheck: "false" });
+  const field = h("input", { type: "search", id: "find", placeholder: explained(session.circuit) ? "name or meaning" : "node or token", autocomplete: "off", spellcheck: "false" });
   let next = 0;
   const matching = () => {
     const words = field.value.trim().toLowerCase();
     if (!words) return [];
-    return view.found.nodes.filter((n) => `${n.id} ${n.label} ${n.text ?? ""} ${name(n)}`.toLowerCase().includes(words));
+    return view.found.nodes.filter((n) => `${n.id} ${n.label} ${n.text ?? ""} ${name(n)} ${spoken(n)}`.toLowerCase().includes(words));
   };
   const said = h("small", { id: "found" });
   const look = quietly(120, () => {

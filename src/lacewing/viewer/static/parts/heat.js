@@ -13,17 +13,18 @@ export function shownPart({ tokens, at }) {
 
 /** A line of text; `reach` is the value of the deepest colour. */
 export function heat(example, reach) {
-  const { tokens, values, at } = example;
+  const { tokens, values, said, at } = example;
   const { start, end } = shownPart(example);
   return h("li", {},
     h("span.n", { title: `value at the marked token` }, signed(values[at] ?? 0)),
-    h("pre.heat", {}, start ? "…" : "", tokens.slice(start, end).map((text, i) => piece(text, values[start + i], reach, start + i === at)), end < tokens.length ? "…" : ""),
+    h("pre.heat", {}, start ? "…" : "", tokens.slice(start, end).map((text, i) => piece(text, values[start + i], reach, start + i === at, said?.[start + i])), end < tokens.length ? "…" : ""),
     h("small", {}, [example.source, example.member].filter(Boolean).join(", ")));
 }
 
-/** A token on a ground of its value; deeper is stronger. */
-export function piece(text, value, reach, marked = false) {
+/** A token on a ground of its value; deeper is stronger. Underlined where it is said to fire (1, or -1 dotted). */
+export function piece(text, value, reach, marked = false, said = 0) {
   const strength = Math.min(Math.abs(value ?? 0) / reach, 1);
   const style = strength < 0.01 ? {} : { background: `color-mix(in srgb, var(--${value > 0 ? "plus" : "minus"}) ${Math.round(12 + 53 * strength)}%, transparent)` };
-  return h(marked ? "span.peak" : "span", { style, title: `${JSON.stringify(text)} ${number(value ?? 0)}` }, text.replace(/\n/g, "↵\n"));
+  const kinds = ["span", marked ? "peak" : "", said === 1 ? "said" : said === -1 ? "unsaid" : ""].filter(Boolean);
+  return h(kinds.join("."), { style, title: `${JSON.stringify(text)} ${number(value ?? 0)}${said === 1 ? ", said to fire" : said === -1 ? ", said to fire the other way" : ""}` }, text.replace(/\n/g, "↵\n"));
 }

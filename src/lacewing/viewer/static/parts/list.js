@@ -36,7 +36,7 @@ export function list(host, session) {
   function rows() {
     const { graph } = session;
     const made = kind === "nodes"
-      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), n.label, n.bias ?? "", session.effect(n.id) ?? "", ...(proven ? [n.slack ?? ""] : [])] }))
+      ? graph.nodes.filter((n) => n.text === undefined).map((n) => ({ id: n.id, node: n, cells: [n.id, place(n.key), [n.label, n.meaning?.good ? n.meaning.label : ""].filter(Boolean).join("; "), n.bias ?? "", session.effect(n.id) ?? "", ...(proven ? [n.slack ?? ""] : [])] }))
       : [...graph.edgeIndex.entries()].map(([id, i]) => {
           const [from, to] = [graph.nodes[graph.links.source[i]], graph.nodes[graph.links.destination[i]]];
           return { id, from, to, cells: [id, from.id, to.id, graph.links.weight[i], session.effect(id) ?? "", ...(proven ? [session.circuit.edges.slack?.[i] ?? ""] : [])] };

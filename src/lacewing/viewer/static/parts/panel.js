@@ -2,7 +2,8 @@
 
 import { get, readOnly } from "../api.js";
 import { fill, h, refill } from "../dom.js";
-import { kind, number, signed, token } from "../words.js";
+import { kind, signed, token } from "../words.js";
+import { meaning } from "./meaning.js";
 import { edgesAt, matters, toggle } from "./matters.js";
 import { nodeText } from "./names.js";
 import { notes } from "./notes.js";
@@ -75,6 +76,7 @@ export function panel(host, session) {
     fill(host,
       head(kind(node.key), node.id, session),
       h("p.row", {}, nodeText(node)),
+      meaning(node.meaning),
       own, words, facts,
       neighbours(node, "into", "Comes from"), neighbours(node, "out", "Goes to"),
       h("p.row", {}, h("a.button", { href: address(["circuit", session.id, "text"], { ...read().query, node: node.id }) }, "See it in text"),
@@ -94,7 +96,6 @@ export function panel(host, session) {
       detail?.mean === undefined ? null : fact("usual value", signed(detail.mean, 3)));
     if (!detail) return;
     fill(words,
-      detail.explanation ? h("blockquote", {}, detail.explanation.text, detail.explanation.score == null ? null : h("small", {}, ` (score ${number(detail.explanation.score, 2)})`)) : null,
       tokens("Switched on by, of all tokens", detail.reads), tokens("Pushes towards, of all tokens", detail.writes));
   }
 

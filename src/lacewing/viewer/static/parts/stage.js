@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { figure } from "../graph/figure.js";
 import { grouped } from "../graph/group.js";
-import { EDGE, edgeName, name } from "../graph/model.js";
+import { EDGE, edgeName, name, naming } from "../graph/model.js";
 import { GraphView } from "../graph/view.js";
 import { keys } from "../graph/keys.js";
 import { buttons } from "../save.js";
@@ -13,6 +13,7 @@ import { count, signed, title } from "../words.js";
 import { exporting } from "./exporting.js";
 import { find } from "./find.js";
 import { groups } from "./groups.js";
+import { brief, explained } from "./meaning.js";
 
 const ALL = 200;
 /** A circuit of up to so many edges is shown whole. */
@@ -46,10 +47,11 @@ export function stage(host, session) {
   const cut = () => view.set({ off: new Set(session.cut.now.off), values: session.cut.now.values });
   const effects = () => view.set({ effects: session.effects });
   const chosen = () => view.set({ chosen: view.found.byId.get(session.chosen)?.id ?? session.chosen });
+  if (query.names) naming(session.graph, query.names);
   const start = (query.view ?? "").split(",").map(Number);
   reopen(start.length === 3 && start.every(Number.isFinite) ? start : null);
   const menu = groups(session, () => reopen(null));
-  fill(tools, find(session, view), limits(session, view), menu.element);
+  fill(tools, find(session, view), limits(session, view), names(session, () => reopen(null)), menu.element);
   zoom(zooms, view);
   const off = [
     session.on("cut", cut),
@@ -105,6 +107,19 @@ function limits(session, view) {
   return h("div.limits", {}, h("label", { for: "limit" }, "Edges"), slider, measure, said, more);
 }
 
+/** Whether nodes are named after tokens or after what they mean; only where something is explained. */
+function names(session, redraw) {
+  if (!explained(session.circuit)) return null;
+  const pick = h("select", { id: "names", "aria-label": "what nodes are named after" }, h("option", { value: "" }, "named by token"), h("option", { value: "meaning" }, "named by meaning"));
+  pick.value = read().query.names === "meaning" ? "meaning" : "";
+  pick.addEventListener("change", () => {
+    update({ names: pick.value });
+    naming(session.graph, pick.value);
+    redraw();
+  });
+  return pick;
+}
+
 function zoom(host, view) {
   const button = (words, label, factor) => h("button", { type: "button", "aria-label": label, title: label, on: { click: () => view.scale(factor) } }, words);
   fill(host, button("+", "zoom in", 1.5), button("−", "zoom out", 1 / 1.5), button("⤢", "show everything", 0));
@@ -115,7 +130,7 @@ function hint(tip, session, found, node, link, x = 0, y = 0) {
   const shown = node ?? (link >= 0 ? link : null);
   tip.hidden = shown === null;
   if (shown === null) return;
-  if (node) fill(tip, h("b", {}, name(node)), node.label && node.text === undefined ? h("span.tokenchip", {}, node.label) : null, effect(session, node.id), node.text === undefined ? h("small", {}, "click for more") : null);
+  if (node) fill(tip, h("b", {}, name(node)), node.label && node.text === undefined ? h("span.tokenchip", {}, node.label) : null, brief(node.meaning), effect(session, node.id), node.text === undefined ? h("small", {}, "click for more") : null);
   else if (found.links.kind[link] === 0) fill(tip, h("b", {}, edgeName(found, link)), effect(session, found.idOf(link)), h("small", {}, "click for more"));
   else if (found.links.kind[link] === 3) fill(tip, "the same channel, read later");
   else fill(tip, `${found.links.kind[link] === 1 ? "embedding" : "unembedding"} weight ${signed(found.links.weight[link], 3)}`);
