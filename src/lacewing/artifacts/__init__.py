@@ -27,6 +27,7 @@ from lacewing.artifacts.manifest import (
 from lacewing.artifacts.tensors import (
     check_tensors,
     check_values,
+    parse_metadata,
     parse_tensors,
     read_metadata,
     read_tensors,
@@ -76,6 +77,7 @@ __all__ = [
     "parse",
     "parse_json",
     "parse_lines",
+    "parse_metadata",
     "parse_tensors",
     "place",
     "read",

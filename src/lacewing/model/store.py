@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing import artifacts
+from lacewing.data.corpus import Named
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
@@ -123,6 +124,7 @@ def model_id(
     means: Mapping[str, Float[Tensor, " channel"]],
     tokenizer: Tokenizer,
     weights: str = "",
+    more: str = "",
 ) -> str:
     """The id of a model, `WEIGHTS-REST`: hashes over all that its answers depend on.
 
@@ -133,10 +135,12 @@ def model_id(
         means: Its site means.
         tokenizer: Its tokenizer.
         weights: Its `weights_id`, where that is known.
+        more: What else its answers depend on, in a model of others.
     """
     shape = network.config
     config = shape.as_json() if isinstance(shape, ModelConfig) else dataclasses.asdict(shape)
     digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
+    digest.update(more.encode())
     for name, mean in sorted(means.items()):
         digest.update(name.encode())
         digest.update(mean.detach().cpu().float().contiguous().numpy().tobytes())
@@ -200,7 +204,7 @@ def load(source: str | Path) -> Model:
         means=means,
         id=model_id(network, means, tokenizer),
         source=str(source),
-        corpus=saved.corpus,
+        corpus=Named(saved.corpus),
         validation_loss=summary.validation_loss,
         training=saved.training,
     )

@@ -40,7 +40,7 @@ ROWS = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out")
 def beside(found: Found, name: str) -> Any:
     """A JSON file beside a circuit; None where there is none, or none that can be read."""
     try:
-        return artifacts.read_json(found.folder / name)
+        return artifacts.read_json(artifacts.own(found.folder, name))
     except (ArtifactError, OSError):
         return None
 

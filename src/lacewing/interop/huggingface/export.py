@@ -17,7 +17,7 @@ from lacewing.data.tokenizer import END_OF_TEXT
 from lacewing.errors import ArtifactError
 from lacewing.interop.huggingface.card import card
 from lacewing.interop.huggingface.modeling_lacewing import LacewingConfig, LacewingForCausalLM
-from lacewing.model.huggingface.load import MEANS, measured_on
+from lacewing.model.huggingface.load import MEANS, measured_on, write_means
 from lacewing.model.huggingface.own import names_of
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
@@ -70,8 +70,7 @@ def save_pretrained(model: Model, folder: str | Path) -> Path:
         # As it is: transformers would write another file of the same tokenizer.
         artifacts.write_bytes(part / "tokenizer.json", model.tokenizer.to_bytes())
         kept = measured_on(model.id.partition("-")[0], model.tokenizer, model.corpus)
-        said = kept | {"loss": repr(model.validation_loss)}
-        artifacts.write_tensors(part / MEANS, model.means, metadata=said)
+        write_means(part / MEANS, model.means, kept, model.validation_loss)
         artifacts.write_bytes(part / "README.md", card(model).encode())
         if folder.exists():
             folder.rmdir()

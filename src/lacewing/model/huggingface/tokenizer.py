@@ -47,10 +47,12 @@ class OpenTokenizer(Tokenizer):
         end = given.eos_token_id if end is None else end
         if end is None:
             raise ArtifactError("the tokenizer has no end-of-text token: set its eos_token")
-        if inner.get_vocab_size() > vocab_size:
+        highest = max(inner.get_vocab().values(), default=0)
+        if inner.get_vocab_size() > vocab_size or not 0 <= max(highest, int(end)) < vocab_size:
             raise MismatchError(
-                f"the tokenizer has {inner.get_vocab_size()} tokens but the model knows "
-                f"{vocab_size}: they do not belong together"
+                f"the tokenizer has {inner.get_vocab_size()} tokens, the highest "
+                f"{max(highest, int(end))}, but the model knows {vocab_size}: they do not belong "
+                "together"
             )
         marked = inner.encode("a", add_special_tokens=True).ids
         plain = inner.encode("a", add_special_tokens=False).ids
