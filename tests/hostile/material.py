@@ -230,6 +230,9 @@ def _site(root: Path, place: Path) -> None:
         circuit.save(folder)
         for file in ("verification.json", "annotations.json"):
             shutil.copy2(root / "circuit" / file, folder / file)
+    one = part / "run" / "circuits" / "one"
+    text = ["--corpus", str(root / "lines"), "--tokens", "3000", "--pairs", "8"]
+    say(["explain", "--circuit", str(one), "--model", str(root / "run"), *text])
     shutil.copytree(root / "comparison", part / "run" / "comparison")
     shutil.copy2(root / "sweep" / "frontier.json", part / "frontier.json")
     words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl"), "--pairs", "32"]
@@ -347,6 +350,7 @@ def _tokenizer(root: Path, place: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "text": _text,
+    "lines": strangers.lines,
     "letters.jsonl": _letters,
     "first.jsonl": _first,
     "run": _run,
@@ -370,5 +374,5 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     **strangers.MAKERS,
 }
 """What is made, in this order, by its name in the material's folder."""
-BASE = ("text", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
+BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
 """Of what the others are made; quick themselves."""

@@ -242,7 +242,6 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "pretrain": pretrain,
     "masks": masks,
     "circuits": circuits,
-    "lines": lines,
     "records": records,
 }
 """What is made, by its name in the material's folder."""

@@ -93,7 +93,7 @@ def formats(root: Path) -> dict[str, Format]:
 
     circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
     site = ("site/run/circuits/one/*",)
-    beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification"))
+    beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification", "explanations"))
     extras = ("site/frontier.json", "site/run/comparison/comparison.json")
     people = (*beside, *extras)
     table = {
@@ -311,11 +311,18 @@ VIEWED: dict[str, Any] = {}
 """What the viewer showed of the untouched, in the process that warmed it up."""
 
 
+def _node(viewer: Any, id: str) -> bytes:
+    from lacewing.viewer import replies
+
+    return replies.node_json(viewer, id, "0.attn_in.3")
+
+
 def _shown() -> dict[str, Any]:
     from lacewing.errors import LacewingError
     from lacewing.viewer import replies
     from lacewing.viewer.state import Viewer
 
+    asked = (replies.notes_json, replies.circuit_json, _node)
     viewer = Viewer(Path("site"))
     home = steady(json.loads(replies.home_json(viewer)))
     frontier = json.loads(replies.frontier_json(viewer))
@@ -323,10 +330,12 @@ def _shown() -> dict[str, Any]:
     one = next((row for id, row in rows.items() if id.endswith("-one")), None)
     told = [broken["error"] for broken in home["broken"]]
     told += [row["error"] for row in rows.values() if row["error"]]
-    try:
-        notes = json.loads(replies.notes_json(viewer, one["id"])) if one else None
-    except LacewingError as error:
-        notes, told = None, [*told, str(error)]
+    drawn = []
+    for answer in asked:
+        try:
+            drawn.append(json.loads(answer(viewer, one["id"])) if one else None)
+        except LacewingError as error:
+            told.append(str(error))
     viewer.close()
     return {
         "one": one,
@@ -335,7 +344,7 @@ def _shown() -> dict[str, Any]:
         "runs": [model for model in home["models"] if not model["id"].startswith("builtin")],
         "told": " ".join(" ".join(told).split()),
         "frontier": frontier,
-        "notes": notes,
+        "drawn": steady(drawn),
     }
 
 

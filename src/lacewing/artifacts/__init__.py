@@ -50,6 +50,7 @@ from lacewing.artifacts.values import (
     read_lines,
     read_summed,
     typed,
+    without_sum,
     write_json,
     write_summed,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "seal",
     "tensor_bytes",
     "typed",
+    "without_sum",
     "write_bytes",
     "write_folder",
     "write_json",

@@ -17,7 +17,7 @@ from lacewing.data.tokenizer import END_OF_TEXT
 from lacewing.errors import ArtifactError
 from lacewing.interop.huggingface.card import card
 from lacewing.interop.huggingface.modeling_lacewing import LacewingConfig, LacewingForCausalLM
-from lacewing.model.huggingface.load import MEANS, measured_on, write_means
+from lacewing.model.huggingface.load import MEANS, measured_on, quietly, write_means
 from lacewing.model.huggingface.own import names_of
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
@@ -65,8 +65,8 @@ def save_pretrained(model: Model, folder: str | Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
         part = Path(place) / folder.name
-        made.save_pretrained(part)
-        words_of(model).save_pretrained(part)
+        quietly(made.save_pretrained, part)
+        quietly(words_of(model).save_pretrained, part)
         # As it is: transformers would write another file of the same tokenizer.
         artifacts.write_bytes(part / "tokenizer.json", model.tokenizer.to_bytes())
         kept = measured_on(model.id.partition("-")[0], model.tokenizer, model.corpus)
@@ -85,14 +85,22 @@ def push_to_hub(model: Model, name: str, **more: Any) -> str:
         model: A model of ours.
         name: `USER/NAME`.
         more: As `huggingface_hub.HfApi.create_repo` takes them, such as `private`.
+
+    Raises:
+        ArtifactError: the Hub cannot be reached, or refuses it.
+        ConfigError: the model is none of ours.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     with tempfile.TemporaryDirectory() as place:
         folder = save_pretrained(model, Path(place) / "model")
-        address = api.create_repo(name, exist_ok=True, **more)
-        api.upload_folder(repo_id=name, folder_path=folder)
+        try:
+            address = api.create_repo(name, exist_ok=True, **more)
+            api.upload_folder(repo_id=name, folder_path=folder)
+        except Exception as error:  # of the Hub's library, of requests, of sockets
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise ArtifactError(f"the Hub did not take {name!r:.80}: {said:.300}") from error
     return str(address)
 
 

@@ -67,7 +67,7 @@ def load(source: str) -> Model:
     layout_of(found.architecture)
     inner = _inner(transformers, found)
     network = HuggingFaceNetwork(inner)
-    given = _quietly(transformers.AutoTokenizer.from_pretrained, found.path, **HERE)
+    given = quietly(transformers.AutoTokenizer.from_pretrained, found.path, **HERE)
     tokenizer = OpenTokenizer.of(given, network.config.vocab_size)
     about = About()
     if (found.path / ABOUT).exists():
@@ -111,16 +111,16 @@ def _own(source: str, found: Folder) -> Model:
 
 def _inner(transformers: Any, found: Folder) -> Any:
     """The model of transformers, in float32, after it was compared with its configuration."""
-    config = _quietly(transformers.AutoConfig.from_pretrained, found.path, **HERE)
+    config = quietly(transformers.AutoConfig.from_pretrained, found.path, **HERE)
     with torch.device("meta"):  # for its sizes alone
-        empty = _quietly(transformers.AutoModelForCausalLM.from_config, config)
+        empty = quietly(transformers.AutoModelForCausalLM.from_config, config)
     asked, there = sum(p.numel() for p in empty.parameters()), numbers_in(found.weights)
     if asked > there:
         raise ArtifactError(
             f"{found.path} has weights of {there:,} numbers, its config.json asks for {asked:,}: "
             "damaged or of another architecture"
         )
-    inner, report = _quietly(
+    inner, report = quietly(
         transformers.AutoModelForCausalLM.from_pretrained,
         found.path,
         dtype=torch.float32,
@@ -269,7 +269,7 @@ def _sum(means: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _quietly(what: Any, *given: Any, **more: Any) -> Any:
+def quietly(what: Any, *given: Any, **more: Any) -> Any:
     """Call transformers without its bars and warnings; its errors become ours."""
     from transformers.utils import logging as of_transformers
 
