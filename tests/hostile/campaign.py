@@ -144,7 +144,9 @@ def spread(
         until: When to stop, by `time.monotonic`.
     """
     wanted = {case.name for case in cases}
-    found = [row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed]
+    found = [
+        row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed
+    ]
     done = {row["case"] for row in found}
     left = [case for case in cases if case.name not in done]
     jobs = max(1, min(jobs, len(left)))
@@ -160,7 +162,9 @@ def spread(
                 return
 
     in_children([functools.partial(part, number) for number in range(jobs)], kept)
-    return [row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed]
+    return [
+        row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed
+    ]
 
 
 def rows_in(kept: Path) -> list[dict[str, Any]]:

@@ -6,8 +6,6 @@ VOLATILE = ("seconds", "folder", "page", "changed", "commands", "stamp", "jobs")
 """What figures say of times and places."""
 
 
-
-
 def steady(value: Any) -> Any:
     """Figures without what depends on times and places."""
     if isinstance(value, dict):

@@ -107,9 +107,7 @@ def _parts(output: Path) -> set[str]:
     return {path.name for path in (output / "verification").glob("[a-z]*.json")}
 
 
-def campaign(
-    name: str, job: Job, root: Path, kills: int, dice: random.Random
-) -> Iterator[Tally]:
+def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -> Iterator[Tally]:
     """Kill a command so many times, and compare what it ends with; a tally of every run."""
     if kills <= 0:
         return

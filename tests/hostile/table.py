@@ -93,7 +93,9 @@ def formats(root: Path) -> dict[str, Format]:
 
     circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
     site = ("site/run/circuits/one/*",)
-    beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification", "explanations"))
+    beside = (
+        f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification", "explanations")
+    )
     extras = ("site/frontier.json", "site/run/comparison/comparison.json")
     people = (*beside, *extras)
     table = {

@@ -25,6 +25,7 @@ from lacewing.errors import ArtifactError
 from lacewing.model import compact
 from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
+from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
 from lacewing.model.registry import loader_of
 from lacewing.model.saved import SavedConfig, Summary
@@ -185,7 +186,7 @@ def load(source: str | Path) -> Model:
     whole = artifacts.open_folder(folder, "run", links=str(source).startswith(BUILTIN))
     saved = whole.read("config.json", SavedConfig)
     summary = whole.read("summary.json", Summary)
-    with torch.device("meta"):  # nothing is drawn, and nothing of its size is made
+    with shapes_alone():  # nothing is drawn, and nothing of its size is made
         network = Transformer(saved.model)
     _fill(network, whole)
     network.eval().requires_grad_(False)

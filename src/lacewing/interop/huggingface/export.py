@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerFast
 
 from lacewing import artifacts
@@ -19,6 +18,7 @@ from lacewing.interop.huggingface.card import card
 from lacewing.interop.huggingface.modeling_lacewing import LacewingConfig, LacewingForCausalLM
 from lacewing.model.huggingface.load import MEANS, measured_on, quietly, write_means
 from lacewing.model.huggingface.own import names_of
+from lacewing.model.layers import shapes_alone
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
 
@@ -35,7 +35,7 @@ def to_huggingface(model: Model) -> LacewingForCausalLM:
     """
     network = own(model.network, "Export to Hugging Face")
     config = LacewingConfig(**network.config.as_json())
-    with torch.device("meta"):
+    with shapes_alone():
         made = LacewingForCausalLM(config)
     ours = network.state_dict()
     names = names_of(network.config, "transformer.", "transformer.h.{}.", sink="")

@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from lacewing import artifacts
@@ -25,6 +24,7 @@ from lacewing.interop.save import save_model
 from lacewing.interop.settings import Settings
 from lacewing.model.config import BLOCK_SITES, ModelConfig
 from lacewing.model.huggingface.own import names_of
+from lacewing.model.layers import shapes_alone
 from lacewing.model.transformer import Transformer
 
 CONFIG, MORE = "config.json", "training_config.yaml"
@@ -172,7 +172,7 @@ def read_network(folder: Path, model: ModelConfig, biases: bool) -> Transformer:
     found = {name: tensor for name, tensor in found.items() if name not in masks}
     if not biases:
         names = {name: ours for name, ours in names.items() if not name.endswith(".bias")}
-    with torch.device("meta"):
+    with shapes_alone():
         empty = Transformer(model).state_dict()
     shapes = {name: tuple(empty[ours].shape) for name, ours in names.items()}
     taken = checked(found, shapes, file)
@@ -193,4 +193,6 @@ def read_tokenizer(folder: Path, about: dict[str, Any]) -> Tokenizer:
     end = next((word for word in ENDS if json.dumps(word) in text), None)
     if end is None:
         raise ArtifactError(f"{file} has no end of a text, none of {', '.join(ENDS)}")
-    return Tokenizer.from_bytes(text.replace(json.dumps(end), json.dumps(END_OF_TEXT)).encode(), file)
+    return Tokenizer.from_bytes(
+        text.replace(json.dumps(end), json.dumps(END_OF_TEXT)).encode(), file
+    )

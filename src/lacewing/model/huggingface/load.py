@@ -28,6 +28,7 @@ from lacewing.model.huggingface.means import means_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.huggingface.own import ARCHITECTURE, read_own
 from lacewing.model.huggingface.tokenizer import OpenTokenizer
+from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
 from lacewing.model.registry import HUGGING_FACE
 from lacewing.model.sites import site_widths
@@ -76,7 +77,13 @@ def load(source: str) -> Model:
     # What the logits depend on beyond weights and sizes: epsilons, rotations, first tokens.
     meant = json.dumps([found.meant, tokenizer.begin, tokenizer.end_of_text], sort_keys=True)
     weights = weights_id(inner)
-    means, loss = _means(network, tokenizer, corpus, found.path, hashlib.sha256((weights + meant).encode()).hexdigest()[:16])
+    means, loss = _means(
+        network,
+        tokenizer,
+        corpus,
+        found.path,
+        hashlib.sha256((weights + meant).encode()).hexdigest()[:16],
+    )
     return Model(
         network=network,
         tokenizer=tokenizer,
@@ -112,7 +119,7 @@ def _own(source: str, found: Folder) -> Model:
 def _inner(transformers: Any, found: Folder) -> Any:
     """The model of transformers, in float32, after it was compared with its configuration."""
     config = quietly(transformers.AutoConfig.from_pretrained, found.path, **HERE)
-    with torch.device("meta"):  # for its sizes alone
+    with shapes_alone():  # for its sizes alone
         empty = quietly(transformers.AutoModelForCausalLM.from_config, config)
     asked, there = sum(p.numel() for p in empty.parameters()), numbers_in(found.weights)
     if asked > there:
@@ -135,9 +142,7 @@ def _inner(transformers: Any, found: Folder) -> Any:
         )
     for name, value in inner.state_dict().items():
         if not bool(value.isfinite().all()):
-            raise ArtifactError(
-                f"{found.path}: {name} holds numbers that are not finite: damaged"
-            )
+            raise ArtifactError(f"{found.path}: {name} holds numbers that are not finite: damaged")
     return inner
 
 
@@ -237,9 +242,7 @@ def _metadata(network: Network, place: Path) -> dict[str, str]:
 
 
 def _bytes(network: Network, place: Path) -> bytes:
-    content = artifacts.read_bytes(
-        place, 4 * sum(site_widths(network.config).values()) + HEADER
-    )
+    content = artifacts.read_bytes(place, 4 * sum(site_widths(network.config).values()) + HEADER)
     artifacts.parse_tensors(content, place)  # whole
     return content
 
@@ -287,7 +290,7 @@ def quietly(what: Any, *given: Any, **more: Any) -> Any:
             raise
         said = " ".join(str(error).split()) or type(error).__name__
         place = given[0] if isinstance(given[0], Path) else getattr(given[0], "name_or_path", "it")
-        raise ArtifactError(f"transformers cannot load {place}: {said:.300}") from error
+        raise ArtifactError(f"transformers refuses {place}: {said:.300}") from error
     finally:
         logging.set_verbosity(before)
         logging.enable_progress_bar()

@@ -12,6 +12,7 @@ import torch
 
 from lacewing import artifacts
 from lacewing.model.config import ModelConfig
+from lacewing.model.layers import shapes_alone
 from lacewing.model.transformer import Transformer
 
 ARCHITECTURE = "LacewingForCausalLM"
@@ -71,7 +72,7 @@ def read_own(saved: Mapping[str, Any], file: Path) -> Transformer:
     plain = {k: v for k, v in saved.items() if k in known}
     config = artifacts.typed(plain, ModelConfig, file.parent / "config.json")
     names = names_of(config, "transformer.", "transformer.h.{}.", sink="")
-    with torch.device("meta"):  # nothing is drawn
+    with shapes_alone():  # nothing is drawn
         network = Transformer(config)
     shapes = {name: tuple(network.state_dict()[ours].shape) for name, ours in names.items()}
     most = 8 * sum(map(prod, shapes.values())) + HEADER
