@@ -138,7 +138,10 @@ YAML = (
     "<<: *b",
     "!!set {a, b}",
     "\n  a: &a [x,x,x,x,x,x,x,x,x]\n"
-    + "".join(f"  {n}: &{n} [{','.join([f'*{m}'] * 9)}]\n" for m, n in zip("abcdefg", "bcdefgh")),
+    + "".join(
+        f"  {n}: &{n} [{','.join([f'*{m}'] * 9)}]\n"
+        for m, n in zip("abcdefg", "bcdefgh", strict=True)
+    ),
 )
 """What YAML has and JSON has not."""
 

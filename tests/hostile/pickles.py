@@ -1,4 +1,4 @@
-"""Changes to files of torch.save: tensors that lie, values that are none, pickles that would run."""
+"""Changes to files of torch.save: tensors that lie, odd values, pickles that would run."""
 
 import os
 import pickle
