@@ -33,7 +33,8 @@ def load(folder: Path) -> dict[str, Any]:
     found = artifacts.read_summed(artifacts.own(folder, FILE))
     if found.get("schema") != SCHEMA:
         raise ArtifactError(
-            f"{folder / FILE} has schema {found.get('schema')!r:.60}, this lacewing reads {SCHEMA}: explain again"
+            f"{folder / FILE} has schema {found.get('schema')!r:.60}, this lacewing reads "
+            f"{SCHEMA}: explain again"
         )
     rows = found.get("nodes")
     if not isinstance(rows, list) or not all(isinstance(r, dict) and "node" in r for r in rows):
