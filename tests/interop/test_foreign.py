@@ -175,5 +175,5 @@ def test_no_json(tmp_path: Path) -> None:
     """A pickle is refused unread."""
     file = tmp_path / "scores.pt"
     file.write_bytes(np.zeros(3).tobytes())
-    with pytest.raises(ArtifactError, match="no JSON file"):
+    with pytest.raises(ArtifactError, match="is not JSON"):
         read_parts(file, CONFIG)
