@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 
 from lacewing import artifacts
+from lacewing.artifacts.manifest import Manifest, describe
 from lacewing.errors import ArtifactError, DataError
 from lacewing.explain import calls
 from lacewing.explain.text import Text
@@ -120,8 +121,7 @@ def record(
         "documents": list(text.paths),
         "nodes": wanted,
     }
-    if (folder / artifacts.MANIFEST).exists():
-        artifacts.open_folder(folder, KIND).check()  # before it is sealed again
+    _check_kept(folder)  # before it is sealed again
     for inside in (INDEX, TEXT, LATENTS, *(f"{LATENTS}/{key}" for key in wanted)):
         artifacts.own(folder, inside)
     if (folder / INDEX).exists():
@@ -191,6 +191,22 @@ def _values(
         found[c] = np.zeros(len(text), dtype=np.float32)
         found[c][at[channel == c]] = levels[channel == c]
     return found
+
+
+def _check_kept(folder: Path) -> None:
+    """Refuse files of a finished recording that were changed since; missing ones are made anew.
+
+    Raises:
+        ArtifactError: naming the file.
+    """
+    if not (folder / artifacts.MANIFEST).exists():
+        return
+    place = artifacts.own(folder, artifacts.MANIFEST)
+    listed = artifacts.typed(artifacts.read_summed(place), Manifest, place)
+    for name, entry in listed.files.items():
+        file = artifacts.own(folder, name)
+        if file.exists() and describe(file)["sha256"] != entry.sha256:
+            raise ArtifactError(f"{file} is damaged or edited: delete it, and it is recorded anew")
 
 
 def _file(folder: Path, key: str, width: int) -> Path:
