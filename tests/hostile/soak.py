@@ -78,7 +78,7 @@ def served(root: Path) -> Iterator[Served]:
 
 
 def _port(process: "subprocess.Popen[str]", said: Path) -> int:
-    for _ in range(600):
+    for _ in range(3000):
         if found := re.search(r"http://127.0.0.1:(\d+)/", said.read_text()):
             return int(found[1])
         assert process.poll() is None, said.read_text()
