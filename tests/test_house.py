@@ -36,7 +36,7 @@ data/          source  paths  code  taught  hub  corpus  tokenizer  shards  batc
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
                weights  hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
-               huggingface/own  huggingface/means  huggingface/load
+               huggingface/folder  huggingface/own  huggingface/means  huggingface/load
 training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
                release  loop  twin
 tasks/         pair  source  text  task  templates  fit  selection  batch  scoring

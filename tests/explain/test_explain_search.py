@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import micro
+from lacewing import artifacts
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.explain.amplitude import fit_amplitude, isotonic
 from lacewing.explain.bits import overlaps, packed, unpacked
@@ -189,6 +190,45 @@ def test_records_lie_as_delphi_has_them(letters: Text, tmp_path: Path) -> None:
     index = json.loads((tmp_path / "index.json").read_text())
     assert index["nodes"] == {"0.attn_in": [1, 5]}
     assert sum(end - start for start, end in index["parts"].values()) == len(letters)
+
+
+def test_damaged_records_are_not_believed(letters: Text, tmp_path: Path) -> None:
+    """Not when they are read, and not when they are gone on with; nor sealed as if they were."""
+    model, folder = micro.micro(), tmp_path / "records"
+    record(model, letters, ["0.attn_in.1"], folder)
+    (file,) = (folder / "latents" / "0.attn_in").glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtifactError, match="another content than the manifest says"):
+        read(folder, letters)
+    with pytest.raises(ArtifactError, match="is damaged or edited"):
+        record(model, letters, ["0.attn_in.1"], folder)
+
+
+def test_records_of_tokens_that_are_not_there(letters: Text, tmp_path: Path) -> None:
+    """Sums that fit do not make them right."""
+    model, folder = micro.micro(), tmp_path / "records"
+    record(model, letters, ["0.attn_in.1"], folder)
+    (file,) = (folder / "latents" / "0.attn_in").glob("*.safetensors")
+    found = artifacts.read_tensors(file)
+    found["locations"][0, 0] = 10**6
+    artifacts.write_tensors(file, found)
+    names = ["index.json", "text.safetensors", file.relative_to(folder).as_posix()]
+    artifacts.seal(folder, "records", names)
+    with pytest.raises(ArtifactError, match="tokens that its text does not have"):
+        read(folder, letters)
+
+
+def test_records_are_not_written_through_a_link(letters: Text, tmp_path: Path) -> None:
+    """A site's folder that leads elsewhere is none."""
+    folder, elsewhere = tmp_path / "records", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "latents").mkdir(parents=True)
+    (folder / "latents" / "0.attn_in").symlink_to(elsewhere)
+    with pytest.raises(ArtifactError, match="a link out of its folder"):
+        record(micro.micro(), letters, ["0.attn_in.1"], folder)
+    assert not any(elsewhere.iterdir())
 
 
 def test_no_such_node(letters: Text) -> None:

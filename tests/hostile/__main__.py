@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import math
 import os
 import random
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from hostile import alone, kills, material, soak
-from hostile.campaign import Case, Target, dealt, in_children, spread, told
+from hostile.campaign import Case, Target, dealt, in_children, rows_in, spread, told
 from hostile.judge import FINE
 from hostile.table import formats
 from hostile.verbs import verbs
@@ -38,6 +39,10 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--case", help="FORMAT:NUMBER, one mutation again")
     parser.add_argument("--material", type=Path, help="a folder where the untouched are kept")
     parser.add_argument("--output", type=Path, help="a file for every outcome, as JSON")
+    parser.add_argument(
+        "--keep", type=Path, help="JSON lines of every outcome so far; the same goes on from there"
+    )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     words = sys.argv[1:]
     for at, word in enumerate(words[:-1]):  # verbs begin with two dashes
         if word in ("--case", "--only"):
@@ -59,6 +64,8 @@ def main() -> None:
         whole = not (flags.no_kills and flags.no_soak) and not flags.case
         needed = () if whole else tuple({n for name in names for n in table[name].needs})
         material.make(root, needed)
+        flags.keep = flags.keep or Path(made) / "rows.jsonl"
+        flags.until = begun + 60 * flags.minutes
         print(f"material: {time.monotonic() - begun:.0f} s", file=sys.stderr)
         report: dict[str, Any] = {"seed": flags.seed}
         bad = mutations(flags, names, table, root, report)
@@ -88,10 +95,13 @@ def mutations(
     if not cases:
         return 0
     begun = time.monotonic()
-    rows = spread(cases, table, root, min(flags.jobs, len(cases)))
+    rows = spread(cases, table, root, flags.jobs, flags.keep, flags.until)
     bad = sum(row["kind"] not in FINE for row in rows)
     print(told(rows))
-    print(f"{len(rows)} mutations, {bad} failures, {time.monotonic() - begun:.0f} s")
+    slowest = max((row["seconds"] for row in rows if row["kind"] != "long"), default=0)
+    largest = max((row["megabytes"] for row in rows), default=0)
+    print(f"slowest {slowest:.1f} s, largest {largest:,.0f} MB, {time.monotonic() - begun:.0f} s")
+    print(f"{_of(len(rows), len(cases))} mutations, {bad} failures")
     report["mutations"] = rows
     return bad
 
@@ -99,25 +109,52 @@ def mutations(
 def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
     """The kills, every verb in a child of its own; how many failures."""
 
-    def part(name: str, job: kills.Job) -> Iterator[dict[str, Any]]:
-        begun, dice = time.monotonic(), random.Random(f"{flags.seed}:{name}")
-        tally = kills.campaign(name, job, root, flags.kills, dice)
-        print(f"{tally.told()}, {time.monotonic() - begun:.0f} s", flush=True)
-        yield vars(tally)
+    def rows_of(name: str) -> list[dict[str, Any]]:
+        found = rows_in(flags.keep)
+        return [r for r in found if r.get("job") == name and r["seed"] == flags.seed]
 
-    parts = [functools.partial(part, *one) for one in kills.jobs(root).items()]
-    report["kills"] = in_children(parts)
+    def part(name: str, job: kills.Job) -> Iterator[dict[str, Any]]:
+        done = rows_of(name)
+        left = flags.kills - sum(row["kills"] for row in done)
+        dice = random.Random(f"{flags.seed}:{name}:{len(done)}")
+        for tally in kills.campaign(name, job, root, left, dice):
+            yield vars(tally) | {"seed": flags.seed}
+            if time.monotonic() > flags.until:
+                return
+
+    jobs = kills.jobs(root)
+    in_children([functools.partial(part, *one) for one in jobs.items()], flags.keep)
+    report["kills"] = [row for name in jobs for row in rows_of(name)]
+    for name in jobs:
+        tally = kills.together(name, rows_of(name))
+        whole = "" if tally.kills >= flags.kills else f", UNFINISHED: {flags.kills} were asked for"
+        print(tally.told() + whole)
     return sum(len(tally["failures"]) for tally in report["kills"])
 
 
 def crowded(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int:
     """The soak; how many failures."""
     part = flags.part
-    found = soak.soak(root, SECONDS * part, CLIENTS, round(SAVES * part), flags.seed)
-    for name, figures in found.items():
+    kept = [r for r in rows_in(flags.keep) if "viewer" in r and r["seed"] == flags.seed]
+    done = {row["viewer"]: row["figures"] for row in kept if row["part"] == part}
+    left = [name for name in soak.PARTS if name not in done]
+    with open(flags.keep, "a") as lines:
+        for name, figures in soak.soak(
+            root, left, SECONDS * part, CLIENTS, round(SAVES * part), flags.seed
+        ):
+            done[name] = figures
+            row = {"viewer": name, "part": part, "seed": flags.seed, "figures": figures}
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+    for name, figures in done.items():
         print(f"viewer, {name}: {json.dumps(figures)}")
-    report["viewer"] = found
-    return sum(len(figures["failures"]) for figures in found.values())
+    report["viewer"] = done
+    return sum(len(figures["failures"]) for figures in done.values())
+
+
+def _of(done: int, asked: int) -> str:
+    """How much was done of what was asked for."""
+    return f"{done:,}" if done == asked else f"UNFINISHED: {done:,} of {asked:,}"
 
 
 if __name__ == "__main__":

@@ -8,4 +8,5 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "RAYON_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
 }

@@ -1,12 +1,15 @@
 """Many cases over the tables, on several processes; the outcomes as a table and as rows."""
 
+import functools
 import gc
 import json
+import math
 import os
 import random
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +57,11 @@ class Case:
     def dice(self) -> random.Random:
         """What it draws from."""
         return random.Random(f"{self.seed}:{self.target}:{self.number}")
+
+    @property
+    def name(self) -> str:
+        """Target and number."""
+        return f"{self.target}:{self.number}"
 
     @property
     def command(self) -> str:
@@ -114,43 +122,78 @@ def rows(
         if outcome.kind not in FINE:
             lines = [f"{outcome.kind:10} {case.command}", words, outcome.detail]
             print("\n           ".join(lines), flush=True)
-        yield {"case": f"{case.target}:{case.number}", "change": words} | outcome.as_json()
+        yield {"case": case.name, "seed": case.seed, "change": words} | outcome.as_json()
 
 
 def spread(
-    cases: list[Case], table: Mapping[str, Target], root: Path, jobs: int
+    cases: list[Case],
+    table: Mapping[str, Target],
+    root: Path,
+    jobs: int,
+    kept: Path,
+    until: float = math.inf,
 ) -> list[dict[str, Any]]:
-    """The rows of all cases, from so many processes."""
-    targets = dict.fromkeys(case.target for case in cases)
+    """The rows of all cases, from so many processes.
+
+    Args:
+        cases: What to run.
+        table: The targets.
+        root: The material.
+        jobs: Processes.
+        kept: A file of rows: what is in it is not run again, and every new row is added at once.
+        until: When to stop, by `time.monotonic`.
+    """
+    wanted = {case.name for case in cases}
+    found = [
+        row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed
+    ]
+    done = {row["case"] for row in found}
+    left = [case for case in cases if case.name not in done]
+    jobs = max(1, min(jobs, len(left)))
+    targets = dict.fromkeys(case.target for case in left)
     figures = {name: untouched(table[name], root) for name in targets}
     gc.collect()
     gc.freeze()  # children would copy every page that a collection touches
-    parts = [lambda j=j: rows(cases[j::jobs], table, root, figures) for j in range(jobs)]
-    return in_children(parts)
+
+    def part(number: int) -> Iterator[dict[str, Any]]:
+        for row in rows(left[number::jobs], table, root, figures):
+            yield row
+            if time.monotonic() > until:
+                return
+
+    in_children([functools.partial(part, number) for number in range(jobs)], kept)
+    return [
+        row for row in rows_in(kept) if row.get("case") in wanted and row["seed"] == cases[0].seed
+    ]
 
 
-def in_children(parts: Sequence[Callable[[], Iterable[Any]]]) -> list[Any]:
-    """What each part yields, every part in a child of its own.
+def rows_in(kept: Path) -> list[dict[str, Any]]:
+    """What a file of rows holds; a last line that was cut short does not count."""
+    if not kept.exists():
+        return []
+    whole = kept.read_text().rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def in_children(parts: Sequence[Callable[[], Iterable[Any]]], kept: Path) -> None:
+    """Add what each part yields to a file, every part in a child of its own.
 
     Raises:
         RuntimeError: a child failed, not what it looked at.
     """
-    with tempfile.TemporaryDirectory(prefix="hostile.rows.") as folder:
-        files = [Path(folder) / f"{number}.jsonl" for number in range(len(parts))]
-        children = [_child(part, file) for part, file in zip(parts, files, strict=True)]
-        failed = [child for child in children if os.waitpid(child, 0)[1]]
-        if failed:
-            raise RuntimeError(f"{len(failed)} of {len(parts)} processes of the campaign failed")
-        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    children = [_child(part, kept) for part in parts]
+    failed = [child for child in children if os.waitpid(child, 0)[1]]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(parts)} processes of the campaign failed")
 
 
 def _child(part: Callable[[], Iterable[Any]], file: Path) -> int:
-    """Start a child that writes what a part yields, a line each."""
+    """Start a child that adds what a part yields to a file, a line each."""
     if child := os.fork():
         return child
     code = 1
     try:
-        with open(file, "w") as lines:
+        with open(file, "a") as lines:
             for row in part():
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()

@@ -36,13 +36,25 @@ READ: dict[str, str] = {
     "sweep.json": "sweep",
     "result.json": "sweep",
     "losses.safetensors": "sweep",
+    # Models and circuits of others.
+    "lacewing.json": "hf",
+    "lacewing.means.safetensors": "gpt2",
+    "model.safetensors.index.json": "llama",
+    "adapter_config.json": "hf",
+    "beeg_config.json": "released",
+    "encoder.json": "released",
+    "results.json": "masks",
+    "calibration.json": "masks",
+    # What explain and prune keep.
+    "text.safetensors": "records",
+    "explanations.json": "viewer",
+    "tried.jsonl": "tried",
     # blame
     "weights.json": "weights",
 }
 """File names, each with a format of the table."""
 WRITTEN: dict[str, str] = {
     "attacks.json": "for people; the viewer shows it as it shows a verification",
-    "explanations.json": "the viewer only asks whether it is there",
     "report.json": "for people",
     "dropped.jsonl": "for people",
     "correlation.json": "for people",
@@ -57,18 +69,3 @@ WRITTEN: dict[str, str] = {
     "run.jsonl": "an example in a docstring",
 }
 """File names that nothing reads, and why."""
-NOT_YET: dict[str, str] = {
-    "lacewing.json": "a model of Hugging Face",
-    "lacewing.means.safetensors": "a model of Hugging Face",
-    "model.safetensors.index.json": "a model of Hugging Face",
-    "beeg_config.json": "a model of OpenAI's release",
-    "encoder.json": "a model of OpenAI's release",
-    "calibration.json": "a circuit of sparse_pretrain",
-    "results.json": "a circuit of sparse_pretrain",
-    "text.safetensors": "records of explain",
-    "tried.jsonl": "a pruning of a model of Hugging Face",
-    "--explain": "the verb",
-    "--import": "the verb",
-    "--export": "the verb",
-}
-"""What is read or run, and not attacked yet, and what it belongs to: it gets a row of the table."""

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hostile.material import steady
+from hostile.figures import steady
 
 SECONDS, PATIENCE = 20.0, 60.0
 """Processor time that a case may take, and time by the clock, on machines that are busy."""

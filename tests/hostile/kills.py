@@ -107,9 +107,10 @@ def _parts(output: Path) -> set[str]:
     return {path.name for path in (output / "verification").glob("[a-z]*.json")}
 
 
-def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -> Tally:
-    """Kill a command so many times, and compare what it ends with."""
-    tally = Tally(name)
+def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -> Iterator[Tally]:
+    """Kill a command so many times, and compare what it ends with; a tally of every run."""
+    if kills <= 0:
+        return
     from lacewing.pruning import state
 
     state.EVERY = 0.05  # of a search of a second
@@ -121,11 +122,18 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
         begun = time.monotonic()
         assert _ran(folder, job, None) == 0
         length = time.monotonic() - begun
-    while tally.kills < kills:
+    while kills > 0:
+        tally = Tally(name, runs=1)
         with _laid(job, root) as folder:
             _one(folder, job, tally, length, dice, expected)
-        tally.runs += 1
-    return tally
+        yield tally
+        kills -= tally.kills
+
+
+def together(name: str, rows: list[dict[str, Any]]) -> Tally:
+    """The tally of many runs."""
+    added = [sum(row[key] for row in rows) for key in ("kills", "runs", "resumed")]
+    return Tally(name, *added, [failure for row in rows for failure in row["failures"]])
 
 
 def _one(

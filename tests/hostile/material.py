@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, logs
+from hostile import archives, logs, strangers
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -48,21 +48,12 @@ SEARCH = (
 )
 
 
-VOLATILE = ("seconds", "folder", "page", "changed", "commands", "stamp", "jobs")
-"""What figures say of times and places."""
 _place: list[Path] = []
 
 
 def place() -> Path:
     """Where the material is."""
     return _place[0]
-
-
-def steady(value: Any) -> Any:
-    """Figures without what depends on times and places."""
-    if isinstance(value, dict):
-        return {k: steady(v) for k, v in value.items() if k not in VOLATILE}
-    return [steady(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def flags(settings: dict[str, Any]) -> list[str]:
@@ -161,19 +152,24 @@ def _minimal(root: Path, place: Path) -> None:
 
 
 def _unfinished(root: Path, place: Path) -> None:
+    short = [*SEARCH[:3], "256", *SEARCH[4:]]
+    unfinished(place, [*_asked(root), *short])
+
+
+def unfinished(place: Path, words: list[str], kept_files: int = 2) -> None:
     """A pruning that was killed on its way, once it had kept something of its search."""
     from lacewing.pruning import state
 
     part = place.with_name(f".{place.name}")
-    short = [*SEARCH[:3], "256", *SEARCH[4:]]
     if (child := os.fork()) == 0:
         state.EVERY = 0.0
         with contextlib.suppress(BaseException):
-            say(["prune", *_asked(root), "--output", str(part / "new"), *short])
+            say(["prune", *words, "--output", str(part / "new")])
         os._exit(1)
     kept = part / "new.unfinished"
-    while len(list(kept.glob("[a-z]*"))) < 2:
+    while len(list(kept.glob("[a-z]*"))) < kept_files:
         time.sleep(0.001)
+        assert os.waitpid(child, os.WNOHANG)[0] == 0, "the pruning ended too early"
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     for rest in kept.glob(".*.*"):
@@ -234,6 +230,9 @@ def _site(root: Path, place: Path) -> None:
         circuit.save(folder)
         for file in ("verification.json", "annotations.json"):
             shutil.copy2(root / "circuit" / file, folder / file)
+    one = part / "run" / "circuits" / "one"
+    text = ["--corpus", str(root / "lines"), "--tokens", "3000", "--pairs", "8"]
+    say(["explain", "--circuit", str(one), "--model", str(root / "run"), *text])
     shutil.copytree(root / "comparison", part / "run" / "comparison")
     shutil.copy2(root / "sweep" / "frontier.json", part / "frontier.json")
     words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl"), "--pairs", "32"]
@@ -351,6 +350,7 @@ def _tokenizer(root: Path, place: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "text": _text,
+    "lines": strangers.lines,
     "letters.jsonl": _letters,
     "first.jsonl": _first,
     "run": _run,
@@ -371,7 +371,8 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "site": _site,
     "logs": _logs,
     "weights.json": _weights,
+    **strangers.MAKERS,
 }
 """What is made, in this order, by its name in the material's folder."""
-BASE = ("text", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
+BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
 """Of what the others are made; quick themselves."""

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostile import archives, tensors, values
+import yaml
+
+from hostile import archives, pickles, tensors, values
 from hostile.reseal import reseal
 
 CANARY = "canary"
@@ -65,6 +67,9 @@ def _changes(path: Path, dice: random.Random) -> tuple[Change, ...]:
         ".safetensors": (tensors.change,) * 4 + (tensors.change_header,),
         ".txt": (in_text,),
         ".whl": archives.CHANGES,
+        **dict.fromkeys((".pt", ".bin"), pickles.CHANGES),
+        ".yaml": (in_yaml,) * 4 + (in_text,),
+        ".bpe": (in_text,),
     }.get(path.suffix, BYTES)
     return dice.choices((inside, BYTES, PLACE), (12, 5, 3))[0]
 
@@ -102,6 +107,43 @@ def in_lines(path: Path, dice: random.Random) -> str:
             lines[at:at] = [lines[at]] * 3_000
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
     return f"line {at + 1}: {words}"
+
+
+def in_yaml(path: Path, dice: random.Random) -> str:
+    """Change one value of a YAML file, or put a bomb of names, a tag or an odd number into it."""
+    if dice.random() < 0.3:
+        text = dice.choice(YAML)
+        path.write_text(f"sparsity: {text}\nablation_type: {text}\n", encoding="utf-8")
+        return text[:40]
+    changed, words = values.changed(yaml.safe_load(path.read_text()), dice)
+    path.write_text(values.text(changed), encoding="utf-8", errors="surrogatepass")
+    return words
+
+
+YAML = (
+    "!!python/object/apply:os.system ['touch canary']",
+    "!!python/name:os.system",
+    "&a [*a]",
+    "2001-99-99",
+    "2001-12-14t21:59:43.10-05:00",
+    "1" + "0" * 4400,
+    "0b" + "1" * 9999,
+    "190:20:30:99999999",
+    "!!binary 'x'",
+    "!!int 'x'",
+    "!!float 'x'",
+    "!!timestamp 'x'",
+    "? [1]\n: 2",
+    "{[1]: 2}",
+    "<<: *b",
+    "!!set {a, b}",
+    "\n  a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(
+        f"  {n}: &{n} [{','.join([f'*{m}'] * 9)}]\n"
+        for m, n in zip("abcdefg", "bcdefgh", strict=True)
+    ),
+)
+"""What YAML has and JSON has not."""
 
 
 def in_text(path: Path, dice: random.Random) -> str:

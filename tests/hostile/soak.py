@@ -78,7 +78,7 @@ def served(root: Path) -> Iterator[Served]:
 
 
 def _port(process: "subprocess.Popen[str]", said: Path) -> int:
-    for _ in range(600):
+    for _ in range(3000):
         if found := re.search(r"http://127.0.0.1:(\d+)/", said.read_text()):
             return int(found[1])
         assert process.poll() is None, said.read_text()
@@ -273,20 +273,31 @@ def _together(work: Callable[[int], Any], count: int) -> list[Any]:
         return list(pool.map(work, range(count)))
 
 
-def soak(root: Path, seconds: float, clients: int, saves: int, seed: int) -> dict[str, Any]:
-    """All of it, one after the other, on one server.
+PARTS = ("mixed", "slow", "savers", "writers")
+
+
+def soak(
+    root: Path, parts: list[str], seconds: float, clients: int, saves: int, seed: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All of it, or some parts, one after the other, on one server.
 
     Args:
         root: The material.
+        parts: Of PARTS.
         seconds: Of mixed load.
         clients: Slow ones.
         saves: Of notes.
         seed: Draws the requests.
     """
+    if not parts:
+        return
     with served(root) as server:
-        found = {"mixed": mixed(server, seconds, seed)}
-        reset(server)
-        found["slow"] = slow(server, clients)
-        found["savers"] = savers(server, 5)
-        found["writers"] = writers(server, saves)
-    return found
+        if "mixed" in parts:
+            yield "mixed", mixed(server, seconds, seed)
+            reset(server)
+        if "slow" in parts:
+            yield "slow", slow(server, clients)
+        if "savers" in parts:
+            yield "savers", savers(server, 5)
+        if "writers" in parts:
+            yield "writers", writers(server, saves)

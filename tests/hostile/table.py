@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hostile import logs, material
+from hostile import logs, material, strangers
+from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
 
@@ -92,7 +93,9 @@ def formats(root: Path) -> dict[str, Format]:
 
     circuit = ("circuit/manifest.json", "circuit/circuit.json", "circuit/nodes*", "circuit/pairs*")
     site = ("site/run/circuits/one/*",)
-    beside = (f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification"))
+    beside = (
+        f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification", "explanations")
+    )
     extras = ("site/frontier.json", "site/run/comparison/comparison.json")
     people = (*beside, *extras)
     table = {
@@ -130,6 +133,7 @@ def formats(root: Path) -> dict[str, Format]:
         "weights": Format(("logs", "weights.json"), ("weights.json",), weighed, ("weights.json",)),
         "score": Format(("logs",), WHO, judged, WHO, share=0.5),
     }
+    table |= of_strangers(root)
     for name in logs.LOGS:
         file = (f"logs/{logs.file(name)}",)
         probe = functools.partial(blamed, file=file[0])
@@ -137,6 +141,38 @@ def formats(root: Path) -> dict[str, Format]:
     file = ("logs/inspect.eval",)
     table["eval"] = Format(("logs",), file, functools.partial(blamed, file=file[0]), file)
     return table
+
+
+def of_strangers(root: Path) -> dict[str, Format]:
+    """What others write, of which no sum says what it was; circuits know their models."""
+
+    def at(probe: Callable[[Path, Path], Any]) -> Probe:
+        return functools.partial(probe, root=root)
+
+    def named(needs: tuple[str, ...], probe: Probe, share: float = 1.0) -> Format:
+        files = (f"{needs[0]}/**",)
+        return Format(needs, files, probe, files, share=share)
+
+    task = "letters.jsonl"
+    return {
+        "gpt2": Format(("gpt2", "gpt2.circuit", "text"), ("gpt2/*",), strangers.on_gpt2),
+        "llama": Format(("llama", "llama.circuit", "text"), ("llama/*",), strangers.on_llama),
+        "hf": named(("gpt2", task, "text"), strangers.scored),
+        "exported": Format(("exported", "circuit"), ("exported/*",), strangers.on_exported),
+        "tried": Format(("tried",), ("tried/**",), at(strangers.went_on)),
+        "released": named(("openai",), at(strangers.imported)),
+        "viz": named(("viz",), at(strangers.imported_circuit)),
+        "pretrain": named(("pretrain",), at(strangers.imported_pretrain)),
+        "masks": named(("masks", "run"), strangers.imported_masks),
+        "others": named(("circuits", "run", task), strangers.of_other_tools),
+        "records": Format(
+            ("records",),
+            ("records/**",),
+            at(strangers.recorded),
+            ("records/neuron.json",),
+            share=0.5,
+        ),
+    }
 
 
 def verified(work: Path) -> Any:
@@ -277,22 +313,31 @@ VIEWED: dict[str, Any] = {}
 """What the viewer showed of the untouched, in the process that warmed it up."""
 
 
+def _node(viewer: Any, id: str) -> bytes:
+    from lacewing.viewer import replies
+
+    return replies.node_json(viewer, id, "0.attn_in.3")
+
+
 def _shown() -> dict[str, Any]:
     from lacewing.errors import LacewingError
     from lacewing.viewer import replies
     from lacewing.viewer.state import Viewer
 
+    asked = (replies.notes_json, replies.circuit_json, _node)
     viewer = Viewer(Path("site"))
-    home = material.steady(json.loads(replies.home_json(viewer)))
+    home = steady(json.loads(replies.home_json(viewer)))
     frontier = json.loads(replies.frontier_json(viewer))
     rows = {row["id"]: row for row in home["circuits"]}
     one = next((row for id, row in rows.items() if id.endswith("-one")), None)
     told = [broken["error"] for broken in home["broken"]]
     told += [row["error"] for row in rows.values() if row["error"]]
-    try:
-        notes = json.loads(replies.notes_json(viewer, one["id"])) if one else None
-    except LacewingError as error:
-        notes, told = None, [*told, str(error)]
+    drawn = []
+    for answer in asked:
+        try:
+            drawn.append(json.loads(answer(viewer, one["id"])) if one else None)
+        except LacewingError as error:
+            told.append(str(error))
     viewer.close()
     return {
         "one": one,
@@ -301,14 +346,14 @@ def _shown() -> dict[str, Any]:
         "runs": [model for model in home["models"] if not model["id"].startswith("builtin")],
         "told": " ".join(" ".join(told).split()),
         "frontier": frontier,
-        "notes": notes,
+        "drawn": steady(drawn),
     }
 
 
 def reported(work: Path) -> Any:
     """The report of a run with two circuits."""
     cli("report", "--run", "site/run", "--output", "report")
-    return material.steady(json.loads(Path("report/report.json").read_text()))
+    return steady(json.loads(Path("report/report.json").read_text()))
 
 
 def blamed(work: Path, file: str) -> Any:

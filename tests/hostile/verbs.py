@@ -131,6 +131,15 @@ def verbs(root: Path) -> dict[str, Verb]:
             1,
             starts=True,
         ),
+        "explain": Verb(
+            ("explain", *_NODES, "--corpus", str(root / "lines"), "--tokens", "3000"),
+            (*_CIRCUIT, "lines"),
+        ),
+        "import": Verb(
+            ("import", "openai", "openai/model", "--output", "new", "--corpus", text),
+            ("openai", "masks", "run"),
+        ),
+        "export": Verb(("export", "huggingface", "run", "--output", "new"), ("run",), starts=True),
         "report": Verb(("report", "--run", "site/run", "--output", "new"), ("site",)),
         "demo": Verb(("demo", "--output", "site"), ("site",), 0.1, waits=True),
         "view": Verb(
@@ -141,6 +150,7 @@ def verbs(root: Path) -> dict[str, Verb]:
     return {f"--{name}": verb for name, verb in made.items()}
 
 
+_NODES = ("--model", "run", "--nodes", "0.mlp_neuron.0")
 _TASK = ("run", "letters.jsonl")
 _CIRCUIT = ("run", "circuit", "letters.jsonl")
 _COMPARISON = ("run", "dense", "comparison", "letters.jsonl")

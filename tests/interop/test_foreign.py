@@ -1,6 +1,7 @@
 """Circuits of other tools: what each format's parts become, and that a random one fails."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,7 @@ def test_shared_keys_and_values() -> None:
         ({"edges": ["A0.1"]}, ArtifactError, "is no edge; write SOURCE->DESTINATION"),
         ({"edges": ["A0.1->X 3"]}, ArtifactError, "names no head or MLP"),
         ({"edges": {"A0.1->MLP 2": 1.0}}, ArtifactError, "threshold"),
+        ({"edges": {"A0.1->MLP 2": 10**400}, "threshold": 1}, ArtifactError, "no whole circuit"),
         ({"format": "lacewing-parts-1", "heads": ["9.1"]}, MismatchError, "head 9.1 is no part"),
         ({"format": "lacewing-parts-1", "heads": ["0.7"]}, MismatchError, "head 0.7 is no part"),
         ({"format": "lacewing-parts-1", "heads": ["x"]}, MismatchError, "names no head"),
@@ -171,9 +173,28 @@ def test_bad_files_are_one_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "1" + "0" * 5000])
+def test_depth_and_digits(tmp_path: Path, text: str) -> None:
+    """What Python would not come back from is one line."""
+    file = tmp_path / "circuit.json"
+    file.write_text(text)
+    with pytest.raises(ArtifactError, match="is not JSON") as raised:
+        read_parts(file, CONFIG)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
+    """Six gigabytes that hold nothing are not read."""
+    file = tmp_path / "circuit.json"
+    file.touch()
+    os.truncate(file, 6 * 2**30)
+    with pytest.raises(ArtifactError, match="bytes, where at most"):
+        read_parts(file, CONFIG)
+
+
 def test_no_json(tmp_path: Path) -> None:
     """A pickle is refused unread."""
     file = tmp_path / "scores.pt"
     file.write_bytes(np.zeros(3).tobytes())
-    with pytest.raises(ArtifactError, match="no JSON file"):
+    with pytest.raises(ArtifactError, match="is not JSON"):
         read_parts(file, CONFIG)

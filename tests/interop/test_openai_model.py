@@ -132,7 +132,9 @@ def test_a_configuration_that_could_be_another_model(
         ("lm_head.bias", torch.zeros(270), "'lm_head.bias', which its configuration does not"),
         ("transformer.wte.weight", torch.zeros(270, 17), r"is \(270, 17\), .* says \(270, 16\)"),
         ("transformer.wte.weight", torch.zeros(1, 1).expand(270, 16), "more values than the file"),
-        ("lm_head.weight", torch.zeros(270, 16).to_sparse(), "dense floats are wanted"),
+        ("lm_head.weight", torch.zeros(270, 16).to_sparse(), "dense numbers are wanted"),
+        ("lm_head.weight", torch.zeros(270, 16, device="meta"), "on meta: dense numbers"),
+        ("lm_head.weight", torch.zeros(270, 16, dtype=torch.complex64), "dense numbers"),
         ("lm_head.weight", torch.zeros(270, 16, dtype=torch.long), "dense floats are wanted"),
         ("lm_head.weight", torch.full((270, 16), torch.nan), "not finite"),
         ("step", 5, "entry 'step' is a int, not a tensor"),
@@ -155,6 +157,17 @@ def test_a_tie_that_is_none(tmp_path: Path) -> None:
     del other["lm_head.weight"]
     network = read(write_model(tmp_path / "alone", config, other))
     assert torch.equal(network.lm_head.weight, network.wte.weight)
+
+
+def test_a_loss_that_is_not_finite_is_not_written(tmp_path: Path, text: Path) -> None:
+    """Weights that are finite, and overflow when they are used."""
+    config, weights = made("sweep")
+    weights["transformer.ln_f.weight"][0] = 3e38
+    write_model(tmp_path / "model", config, weights)
+    write_tokenizer(tmp_path / "model")
+    with pytest.raises(ArtifactError, match="damaged or of another model; nothing was written"):
+        import_model(tmp_path / "model", tmp_path / "ours", corpus=str(text), quiet=True)
+    assert not (tmp_path / "ours").exists()
 
 
 class Bomb:

@@ -144,6 +144,20 @@ def test_yaml_runs_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["!!float x", "!!timestamp x", "2001-99-99", "1" + "0" * 5000, "{[1]: 2}", "[&a a, *a]"],
+)
+def test_odd_yaml_is_one_line(tmp_path: Path, value: str) -> None:
+    """Its constructors raise whatever they like."""
+    repository(tmp_path)
+    name = "activation_sparsity_locations"
+    (tmp_path / "training_config.yaml").write_text(f"sparsity:\n  {name}: {value}\n")
+    with pytest.raises(ArtifactError, match=r"is no YAML|no text of sites|is not known") as raised:
+        read_config(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_missing_bias_is_not_passed_over(tmp_path: Path) -> None:
     repository(tmp_path)
     found = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)

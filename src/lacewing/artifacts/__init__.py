@@ -27,6 +27,7 @@ from lacewing.artifacts.manifest import (
 from lacewing.artifacts.tensors import (
     check_tensors,
     check_values,
+    parse_metadata,
     parse_tensors,
     read_metadata,
     read_tensors,
@@ -49,6 +50,7 @@ from lacewing.artifacts.values import (
     read_lines,
     read_summed,
     typed,
+    without_sum,
     write_json,
     write_summed,
 )
@@ -76,6 +78,7 @@ __all__ = [
     "parse",
     "parse_json",
     "parse_lines",
+    "parse_metadata",
     "parse_tensors",
     "place",
     "read",
@@ -90,6 +93,7 @@ __all__ = [
     "seal",
     "tensor_bytes",
     "typed",
+    "without_sum",
     "write_bytes",
     "write_folder",
     "write_json",

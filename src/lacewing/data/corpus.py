@@ -66,6 +66,17 @@ class Document:
     split: Split = "train"
 
 
+class Named(str):
+    """A corpus as a file names it, such as a run's: nobody has asked for it yet.
+
+    What would have to be fetched is not, until somebody does.
+    """
+
+    def removeprefix(self, prefix: str, /) -> "Named":
+        """The same without its beginning."""
+        return Named(super().removeprefix(prefix))
+
+
 class Corpus:
     """Documents behind a short text, `spec`, that `Corpus.parse` turns back into the corpus.
 
@@ -137,6 +148,11 @@ class Corpus:
             >>> Corpus.parse("code:standard_library")
             Corpus.parse('code:standard_library')
         """
+        if isinstance(spec, Named) and any(n.startswith(HUB) for n in plain(spec).split("+")):
+            raise DataError(
+                f"the model says that its text is {spec:.80}, and nothing is fetched unless you "
+                f"ask: give it yourself with --corpus"
+            )
         return _named(spec) if set(plain(spec).split("+")) <= NAMED else cls._parsed(spec)
 
     @classmethod
@@ -261,7 +277,7 @@ def renamed(spec: str) -> str:
 def plain(spec: str) -> str:
     """The sources of a corpus, without what is to be done to their text."""
     names = paths.parts(renamed(spec).removeprefix(TAUGHT).removeprefix(CODE))
-    return "+".join(name.removeprefix(CODE) for name in names)
+    return type(spec)("+".join(name.removeprefix(CODE) for name in names))
 
 
 @functools.cache

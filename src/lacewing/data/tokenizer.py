@@ -104,7 +104,7 @@ class Tokenizer:
         """
         try:
             # Bounded in depth, digits and sizes, which Rust's is not.
-            _check_sizes(artifacts.parse_json(content, path), path)
+            check_sizes(artifacts.parse_json(content, path), path)
         except ArtifactError as error:
             raise ArtifactError(
                 f"{path} is no tokenizer.json ({error.__cause__ or error})"
@@ -181,7 +181,7 @@ class Tokenizer:
         return ids[0] if len(ids) == 1 else None
 
 
-def _check_sizes(saved: object, path: str | Path) -> None:
+def check_sizes(saved: object, path: str | Path) -> None:
     """Refuse numbers in a tokenizer's file for which memory is taken when it is read or used.
 
     Raises:

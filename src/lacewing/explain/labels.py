@@ -25,7 +25,7 @@ LONGEST = 40
 def save(folder: Path, result: Mapping[str, Any]) -> Path:
     """Write the file into a folder; an older one gives way."""
     path = folder / FILE
-    artifacts.write_json(path, dict(result))
+    artifacts.write_summed(path, dict(result))
     return path
 
 
@@ -35,11 +35,11 @@ def load(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: missing, damaged, or of another version.
     """
-    found = artifacts.read_json(folder / FILE)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        schema = found.get("schema") if isinstance(found, dict) else type(found).__name__
+    found = artifacts.read_summed(artifacts.own(folder, FILE))
+    if found.get("schema") != SCHEMA:
         raise ArtifactError(
-            f"{folder / FILE} has schema {schema!r}, this lacewing reads {SCHEMA}: explain again"
+            f"{folder / FILE} has schema {found.get('schema')!r:.60}, this lacewing reads "
+            f"{SCHEMA}: explain again"
         )
     rows = found.get("nodes")
     if not isinstance(rows, list) or not all(isinstance(r, dict) and "node" in r for r in rows):

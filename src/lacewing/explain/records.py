@@ -11,6 +11,7 @@ recording that was stopped goes on with the first site that is missing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import torch
 from jaxtyping import Float
 
 from lacewing import artifacts
-from lacewing.errors import DataError
+from lacewing.artifacts.manifest import Manifest, describe
+from lacewing.errors import ArtifactError, DataError
 from lacewing.explain import calls
 from lacewing.explain.text import Text
 from lacewing.model.sites import parse_node
@@ -32,6 +34,17 @@ AT_ONCE = 64 * 1024 * 1024
 
 Values = Mapping[str, Float[np.ndarray, " token"]]
 """The value of each node at every token of a text."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """index.json, as far as who reads it needs it."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    text: str
+    corpus: str
+    nodes: dict[str, tuple[int, ...]]
 
 
 def check_nodes(model: Model, nodes: Sequence[str]) -> dict[str, list[int]]:
@@ -108,8 +121,14 @@ def record(
         "documents": list(text.paths),
         "nodes": wanted,
     }
+    _check_kept(folder)  # before it is sealed again
+    for inside in (INDEX, TEXT, LATENTS, *(f"{LATENTS}/{key}" for key in wanted)):
+        artifacts.own(folder, inside)
     if (folder / INDEX).exists():
-        artifacts.check_same(folder, "records", artifacts.read_json(folder / INDEX), facts)
+        before = artifacts.read_json(folder / INDEX)
+        if not isinstance(before, dict):
+            raise ArtifactError(f"{folder / INDEX} holds no object: damaged")
+        artifacts.check_same(folder, "records", before, facts)
     artifacts.write_json(folder / INDEX, facts)
     arrays = {"ids": text.ids, "window": text.window, "document": text.document}
     artifacts.write_tensors(folder / TEXT, {k: torch.from_numpy(v) for k, v in arrays.items()})
@@ -131,26 +150,63 @@ def read(folder: Path, text: Text) -> dict[str, Float[np.ndarray, " token"]]:
         ArtifactError: no whole records.
         DataError: they are of another text.
     """
-    artifacts.read_manifest(folder, KIND)
-    facts = artifacts.read_json(folder / INDEX)
-    if facts["text"] != text.id:
+    whole = artifacts.open_folder(folder, KIND)
+    facts = whole.read(INDEX, Facts)
+    if facts.text != text.id:
         raise DataError(
-            f"{folder} holds records of text {facts['text']}, not of {text.id}: pass the corpus "
-            f"{facts['corpus']!r} and the number of tokens it was made with"
+            f"{folder} holds records of text {facts.text}, not of {text.id}: pass the corpus "
+            f"{facts.corpus!r} and the number of tokens it was made with"
         )
-    begins = np.flatnonzero(text.first)
     found = {}
-    for key, channels in facts["nodes"].items():
-        (file,) = (folder / LATENTS / key).glob("*.safetensors")
-        latents = artifacts.read_tensors(file)
-        row, position, channel = (c.numpy().astype(np.int64) for c in latents["locations"].T)
-        at = begins[row] + position
-        for c in channels:
-            values = np.zeros(len(text), dtype=np.float32)
-            mine = channel == c
-            values[at[mine]] = latents["activations"].numpy()[mine]
-            found[f"{key}.{c}"] = values
+    for key, channels in facts.nodes.items():
+        found |= {f"{key}.{c}": v for c, v in _values(whole, key, channels, text).items()}
     return found
+
+
+def _values(
+    whole: artifacts.Whole, key: str, channels: Sequence[int], text: Text
+) -> dict[int, Float[np.ndarray, " token"]]:
+    """The values of a site's channels, after its file was looked at.
+
+    Raises:
+        ArtifactError: it is not listed, or holds values of tokens that the text does not have.
+    """
+    named = [n for n in whole.manifest.files if n.startswith(f"{LATENTS}/{key}/0_")]
+    if len(named) != 1:
+        raise ArtifactError(f"{whole.folder} has {len(named)} files of site {key!r:.40}: damaged")
+    latents, file = whole.tensors(named[0]), whole.folder / named[0]
+    count = len(latents["activations"]) if "activations" in latents else 0
+    shapes = {"locations": (count, 3), "activations": (count,)}
+    rest = {name: tuple(t.shape) for name, t in latents.items() if name == "tokens"}
+    types = (torch.uint32, torch.float16, torch.int64)
+    artifacts.check_tensors(latents, file, shapes | rest, types)
+    begins = np.flatnonzero(text.first)
+    row, position, channel = (c.numpy().astype(np.int64) for c in latents["locations"].T)
+    lengths = np.diff(np.append(begins, len(text)))
+    if len(row) and (row.max() >= len(begins) or (position >= lengths[row]).any()):
+        raise ArtifactError(f"{file} has values of tokens that its text does not have: damaged")
+    at, levels = begins[row] + position, latents["activations"].numpy()
+    found = {}
+    for c in channels:
+        found[c] = np.zeros(len(text), dtype=np.float32)
+        found[c][at[channel == c]] = levels[channel == c]
+    return found
+
+
+def _check_kept(folder: Path) -> None:
+    """Refuse files of a finished recording that were changed since; missing ones are made anew.
+
+    Raises:
+        ArtifactError: naming the file.
+    """
+    if not (folder / artifacts.MANIFEST).exists():
+        return
+    place = artifacts.own(folder, artifacts.MANIFEST)
+    listed = artifacts.typed(artifacts.read_summed(place), Manifest, place)
+    for name, entry in listed.files.items():
+        file = artifacts.own(folder, name)
+        if file.exists() and describe(file)["sha256"] != entry.sha256:
+            raise ArtifactError(f"{file} is damaged or edited: delete it, and it is recorded anew")
 
 
 def _file(folder: Path, key: str, width: int) -> Path:

@@ -47,7 +47,8 @@ def foreign_circuit(
     config = config or PruneConfig()
     parts, _ = read_parts(file, model.network.config)
     nodes = nodes_of_parts(parts, model.network.config)
-    sets = prompt_sets(model, get(task), config, corpus)
+    asked = get(task)
+    sets = prompt_sets(model, asked, config, corpus)
     masks = masks_of(model.network, nodes)
     calibration = None
     if config.calibrate:
@@ -62,7 +63,7 @@ def foreign_circuit(
         model_id=model.id,
         model_source=model.source,
         tokenizer_id=model.tokenizer.id,
-        task=task,
+        task=asked.name,
         answers=tuple(sorted(set(sets.test.answer.tolist()))),
         ablation="mean",
         config=config,

@@ -11,12 +11,12 @@ circuit-tracer's features stand in transcoders, not in the model: the MLPs of th
 them, and all heads, whose patterns its graphs take as given.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lacewing import artifacts
 from lacewing.errors import ArtifactError
 from lacewing.interop.parts import Parts
 from lacewing.model.protocol import Shape
@@ -39,10 +39,7 @@ def read_parts(file: Path, config: Shape) -> tuple[Parts, str]:
     Raises:
         ArtifactError: it is no JSON, or of no known format, or names what is no part.
     """
-    try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{file} is no JSON file ({error})") from error
+    plain = artifacts.read_json(file)
     name = _format(plain)
     if name is None:
         raise ArtifactError(
@@ -51,8 +48,8 @@ def read_parts(file: Path, config: Shape) -> tuple[Parts, str]:
         )
     try:
         parts = READERS[name](plain, config)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{file} is no whole circuit of {name} ({error!r})") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"{file} is no whole circuit of {name} ({error!r:.200})") from error
     if not len(parts):
         raise ArtifactError(f"{file} holds no head, MLP, neuron or node: an empty circuit")
     return parts, name

@@ -7,7 +7,7 @@ size: a file may claim a tensor far larger than itself.
 
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def read_pickled(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles of other kinds, which are refused below
             # Mapped, so that a large file is in memory once; the old format cannot be.
-            return torch.load(
+            found = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
     except MemoryError as error:
@@ -45,6 +45,35 @@ def read_pickled(path: Path) -> Any:
             f"{path} cannot be read: it is damaged, no file of torch.save, or holds more than "
             "tensors and plain values; nothing in it was run"
         ) from error
+    for tensor in _tensors(found):
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
+            raise ArtifactError(
+                f"{path} holds a {tensor.layout} tensor of {tensor.dtype} on {tensor.device}: "
+                "dense numbers are wanted"
+            )
+        # An expanded tensor has many entries and few bytes: made whole, it could fill the memory.
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise ArtifactError(
+                f"{path}: a tensor of shape {tuple(tensor.shape)} claims more values than the file "
+                "holds: damaged"
+            )
+    return found
+
+
+def _tensors(found: object) -> Iterator[Tensor]:
+    """Every tensor in plain values, which may hold themselves."""
+    left, seen = [found], set[int]()
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            left += value
 
 
 def state_dict(path: Path, prefix: str = "") -> dict[str, Tensor]:
@@ -120,8 +149,5 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...], where: Path) -> No
         raise ArtifactError(
             f"{where}: {name} is {tensor.layout} of {tensor.dtype}: dense floats are wanted"
         )
-    # An expanded tensor has many entries and few bytes: made whole, it could fill the memory.
-    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-        raise ArtifactError(f"{where}: {name} claims more values than the file holds: damaged")
     if not bool(torch.isfinite(tensor).all()):
         raise ArtifactError(f"{where}: {name} has values that are not finite: damaged")

@@ -1,5 +1,6 @@
 """A network of others as a model folder of ours: with its means over text, and its loss there."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 
 from lacewing import artifacts
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import MismatchError
+from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.families import WRITERS
 from lacewing.model.huggingface.means import means_of
 from lacewing.model.store import MEANS, WHOLE, model_id, parameters
@@ -53,6 +54,7 @@ def save_model(
         )
     size = min(config.context, WINDOW)
     means, loss = means_of(network, tokenizer, corpus, size=size, quiet=quiet)
+    finite({"loss": loss} | {key: float(mean.sum()) for key, mean in means.items()}, output)
     identity = model_id(network, means, tokenizer)
     training = {"density": density(network), **about}
     saved = {
@@ -83,6 +85,20 @@ def save_model(
         "window": size,
         **training,
     }
+
+
+def finite(figures: dict[str, float], where: Path) -> dict[str, float]:
+    """Figures, where none is infinite or none at all.
+
+    Raises:
+        ArtifactError: one is: the weights are damaged.
+    """
+    if odd := [name for name, value in figures.items() if not math.isfinite(value)]:
+        raise ArtifactError(
+            f"{where}: {odd[0]} is {figures[odd[0]]}: the weights it was measured with are damaged "
+            "or of another model; nothing was written"
+        )
+    return figures
 
 
 def density(network: Transformer) -> float:

@@ -7,14 +7,32 @@ is an ordinary one, so a weight set by hand is never overlooked.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lacewing.kernels.crossover import crossover
 from lacewing.kernels.rms_norm import rms_norm
 from lacewing.kernels.sparse_linear import SparseWeight, sparse_linear
+
+
+class _Undrawn(TorchFunctionMode):
+    """Weights without values are not drawn: on the meta device torch loads a compiler for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return named["tensor"] if "tensor" in named else args[0]
+        return func(*args, **named)
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Networks made in the block have names and shapes, and nothing of their size in memory."""
+    with torch.device("meta"), _Undrawn():
+        yield
 
 
 @runtime_checkable

@@ -20,11 +20,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from lacewing import artifacts
+from lacewing.data.corpus import Named
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.model import compact
 from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
+from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
 from lacewing.model.registry import loader_of
 from lacewing.model.saved import SavedConfig, Summary
@@ -124,6 +126,7 @@ def model_id(
     means: Mapping[str, Float[Tensor, " channel"]],
     tokenizer: Tokenizer,
     weights: str = "",
+    more: str = "",
 ) -> str:
     """The id of a model, `WEIGHTS-REST`: hashes over all that its answers depend on.
 
@@ -134,10 +137,12 @@ def model_id(
         means: Its site means.
         tokenizer: Its tokenizer.
         weights: Its `weights_id`, where that is known.
+        more: What else its answers depend on, in a model of others.
     """
     shape: Any = network.config
     config = shape.as_json() if isinstance(shape, ModelConfig) else dataclasses.asdict(shape)
     digest = hashlib.sha256(json.dumps([config, tokenizer.id], sort_keys=True).encode())
+    digest.update(more.encode())
     for name, mean in sorted(means.items()):
         digest.update(name.encode())
         digest.update(mean.detach().cpu().float().contiguous().numpy().tobytes())
@@ -182,7 +187,7 @@ def load(source: str | Path) -> Model:
     whole = artifacts.open_folder(folder, "run", links=str(source).startswith(BUILTIN))
     saved = whole.read("config.json", SavedConfig)
     summary = whole.read("summary.json", Summary)
-    with torch.device("meta"):  # nothing is drawn, and nothing of its size is made
+    with shapes_alone():  # nothing is drawn, and nothing of its size is made
         network = Transformer(saved.model)
     _fill(network, whole)
     network.eval().requires_grad_(False)
@@ -201,7 +206,7 @@ def load(source: str | Path) -> Model:
         means=means,
         id=model_id(network, means, tokenizer),
         source=str(source),
-        corpus=saved.corpus,
+        corpus=Named(saved.corpus),
         validation_loss=summary.validation_loss,
         training=saved.training,
     )

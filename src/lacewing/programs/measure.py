@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from lacewing.errors import LacewingError
+from lacewing.errors import LacewingError, MismatchError
 from lacewing.tasks.batch import Prompts
 
 RUNNER = """
@@ -93,9 +93,19 @@ def run_file(text: str, ids: Sequence[Sequence[int]]) -> Float[np.ndarray, "sequ
 def margins(
     logits: Float[np.ndarray, "sequence wanted"], prompts: Prompts, answers: Sequence[int]
 ) -> Float[np.ndarray, " sequence"]:
-    """Logit of the right answer minus that of the wrong one, per prompt."""
+    """Logit of the right answer minus that of the wrong one, per prompt.
+
+    Raises:
+        MismatchError: a prompt has an answer that is none of those.
+    """
     place = {token: i for i, token in enumerate(answers)}
     row = np.arange(len(logits))
+    asked = {*prompts.answer.tolist(), *prompts.other.tolist()}
+    if odd := sorted(asked - place.keys()):
+        raise MismatchError(
+            f"the pairs ask for token {odd[0]}, which is none of the circuit's answers: damaged, "
+            "or pairs of another circuit"
+        )
     right = [place[token] for token in prompts.answer.tolist()]
     wrong = [place[token] for token in prompts.other.tolist()]
     return logits[row, right] - logits[row, wrong]

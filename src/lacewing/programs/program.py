@@ -29,7 +29,7 @@ from lacewing.programs.reference import Reference
 from lacewing.programs.simple import Sample, simple_plan
 from lacewing.tasks.batch import Prompts, encode, prompts
 from lacewing.tasks.pair import Pair
-from lacewing.tasks.registry import get
+from lacewing.tasks.registry import named
 
 EXAMPLES = 16
 """Test pairs that a file carries for its check."""
@@ -204,10 +204,13 @@ class _Writer:
 
 def _validation(model: Model, circuit: Circuit, corpus: str | None) -> Prompts | None:
     """Validation prompts of a circuit's task whose answers it knows; None where there are none."""
+    task = named(circuit.task)
+    if task is None:
+        return None
     try:
         longest = circuit.config.max_tokens
         made = prompts(
-            get(circuit.task),
+            task,
             Corpus.parse(corpus or model.corpus),
             model.tokenizer,
             "validation",

@@ -12,6 +12,7 @@ import torch
 
 from lacewing import artifacts
 from lacewing.ablation.masks import Masks
+from lacewing.errors import ArtifactError
 from lacewing.pruning.selection import Target
 
 
@@ -24,6 +25,19 @@ class Tried:
     selection: str
     """A hash of the nodes it keeps."""
     reaches: bool
+    sum: str
+    """A hash of both: no manifest lists a file that grows."""
+
+    @classmethod
+    def of(cls, selection: str, reaches: bool) -> "Tried":
+        """A line with its sum."""
+        both = f"{selection} {reaches}".encode()
+        return cls(selection, reaches, hashlib.sha256(both).hexdigest()[:16])
+
+    def __post_init__(self) -> None:
+        both = f"{self.selection} {self.reaches}".encode()
+        if self.sum != hashlib.sha256(both).hexdigest()[:16]:
+            raise ArtifactError("another content than was written: delete the folder")
 
 
 @dataclass
@@ -37,6 +51,7 @@ class Remembering:
     @classmethod
     def of(cls, target: Target, file: Path) -> "Remembering":
         """A target with what a file says of it; a last line that was cut short does not count."""
+        file = artifacts.own(file.parent, file.name)
         content = artifacts.read_bytes(file, artifacts.LARGEST) if file.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
@@ -50,7 +65,7 @@ class Remembering:
         name = hashlib.sha256(bits.tobytes()).hexdigest()[:24]
         if name not in self.known:
             self.known[name] = self.target.reaches(masks)
-            line = json.dumps(asdict(Tried(name, self.known[name])))
+            line = json.dumps(asdict(Tried.of(name, self.known[name])))
             with self.file.open("a", encoding="utf-8") as opened:
                 opened.write(line + "\n")
         return self.known[name]

@@ -82,7 +82,7 @@ def get(name_or_file: str | Path) -> Task:
         'single_double_quote'
     """
     text = str(name_or_file)
-    if task := _named().get(text) or _defined.get(text):
+    if task := named(text):
         return task
     if text.endswith(".jsonl") or Path(text).is_file():
         return read_pairs(Path(text))
@@ -91,6 +91,18 @@ def get(name_or_file: str | Path) -> Task:
         f"unknown task {text!r}; {did_you_mean(text, known)}choose a .jsonl file of pairs, or one "
         f"of: {', '.join(known)}"
     )
+
+
+def named(name: str) -> Task | None:
+    """The task of a name, never a file; none where there is none of it.
+
+    For names out of files: whoever wrote one must not choose what else is read.
+
+    Example:
+        >>> named("single_double_quote").name, named("/home/me/notes.jsonl")
+        ('single_double_quote', None)
+    """
+    return _named().get(name) or _defined.get(name)
 
 
 def define(

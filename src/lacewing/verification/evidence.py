@@ -13,7 +13,7 @@ from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.registry import get
+from lacewing.tasks.registry import get, named
 from lacewing.tasks.task import Task
 from lacewing.verification.kept import Kept
 
@@ -89,15 +89,15 @@ def task_of(circuit: Circuit, task: str | None = None) -> Task:
     Raises:
         DataError: its name is not known, or the file cannot be read.
     """
-    try:
-        return get(task or circuit.task)
-    except DataError as error:
-        if task:
-            raise
+    if task:
+        return get(task)
+    known = named(circuit.task)  # a circuit names no file: only the user does
+    if known is None:
         raise DataError(
             f"the circuit's task {circuit.task!r} is none that is known by name: pass its file of "
             "pairs with --task, or run the short test alone with --quick"
-        ) from error
+        )
+    return known
 
 
 def _without(prompts: Prompts, test: Prompts, name: str) -> Prompts:

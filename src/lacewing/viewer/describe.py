@@ -43,7 +43,8 @@ ROWS = ("attn_in", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out")
 def beside(found: Found, name: str) -> Any:
     """A JSON file beside a circuit; None where there is none, or none that can be read."""
     try:
-        return artifacts.read_json(found.folder / name)
+        plain = artifacts.read_json(artifacts.own(found.folder, name))
+        return artifacts.without_sum(plain, found.folder / name) if _is(plain) else plain
     except (ArtifactError, OSError):
         return None
 

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerFast
 
 from lacewing import artifacts
@@ -17,8 +16,9 @@ from lacewing.data.tokenizer import END_OF_TEXT
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.interop.huggingface.card import card
 from lacewing.interop.huggingface.modeling_lacewing import LacewingConfig, LacewingForCausalLM
-from lacewing.model.huggingface.load import MEANS, measured_on
+from lacewing.model.huggingface.load import MEANS, measured_on, quietly, write_means
 from lacewing.model.huggingface.own import names_of
+from lacewing.model.layers import shapes_alone
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
 
@@ -35,7 +35,7 @@ def to_huggingface(model: Model) -> LacewingForCausalLM:
     """
     network = own(model.network, "Export to Hugging Face")
     config = LacewingConfig(**network.config.as_json())
-    with torch.device("meta"):
+    with shapes_alone():
         made = LacewingForCausalLM(config)
     ours = network.state_dict()
     names = names_of(network.config, "transformer.", "transformer.h.{}.", sink="")
@@ -65,13 +65,12 @@ def save_pretrained(model: Model, folder: str | Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
         part = Path(place) / folder.name
-        made.save_pretrained(part)
-        words_of(model).save_pretrained(part)
+        quietly(made.save_pretrained, part)
+        quietly(words_of(model).save_pretrained, part)
         # As it is: transformers would write another file of the same tokenizer.
         artifacts.write_bytes(part / "tokenizer.json", model.tokenizer.to_bytes())
         kept = measured_on(model.id.partition("-")[0], model.tokenizer, model.corpus)
-        said = kept | {"loss": repr(model.validation_loss)}
-        artifacts.write_tensors(part / MEANS, model.means, metadata=said)
+        write_means(part / MEANS, model.means, kept, model.validation_loss)
         artifacts.write_bytes(part / "README.md", card(model).encode())
         if folder.exists():
             folder.rmdir()
@@ -88,9 +87,9 @@ def push_to_hub(model: Model, name: str, **more: Any) -> str:
         more: As `huggingface_hub.HfApi.create_repo` takes them, such as `private`.
 
     Raises:
-        ConfigError: the Hub did not take it: no such place, nobody logged in, no network.
+        ConfigError: the model is none of ours, or the Hub did not take it: no such place, nobody
+            logged in, no network.
     """
-    import httpx
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -99,7 +98,7 @@ def push_to_hub(model: Model, name: str, **more: Any) -> str:
         try:
             address = api.create_repo(name, exist_ok=True, **more)
             api.upload_folder(repo_id=name, folder_path=folder)
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except Exception as error:  # of the Hub's library, of requests, of sockets
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(
                 f"{api.endpoint} did not take {name}: {reason:.200}; log in with `hf auth login`, "

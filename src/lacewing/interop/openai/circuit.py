@@ -25,6 +25,7 @@ from lacewing.circuit.circuit import Circuit, circuit_of
 from lacewing.circuit.config import PruneConfig
 from lacewing.errors import ArtifactError, DataError, MismatchError
 from lacewing.interop.pickled import read_pickled
+from lacewing.interop.save import finite
 from lacewing.model.families import QKV
 from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
@@ -98,8 +99,8 @@ def import_circuit(
         tokenizer_id=model.tokenizer.id,
         pairs=prompts.pairs,
     )
-    measured = _measured(model, made, prompts)
-    made = replace(made, losses=measured | released)
+    measured = finite(_measured(model, made, prompts) | released, file)
+    made = replace(made, losses=measured)
     made.save(output)
     return {
         "circuit": str(output),

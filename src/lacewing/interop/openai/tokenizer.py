@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from lacewing import artifacts
-from lacewing.data.tokenizer import END_OF_TEXT, Tokenizer
+from lacewing.data.tokenizer import END_OF_TEXT, LARGEST, Tokenizer
 from lacewing.errors import ArtifactError
 
 MERGES, VOCABULARY = "vocab.bpe", "encoder.json"
@@ -19,6 +19,8 @@ PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\
 """How the release cuts text (`tiktoken_ext/tinypython.py`), sign by sign; lacewing's own pattern
 lacks the slash of `[\\r\\n/]`."""
 BYTES = 256
+LONGEST = 512
+"""Bytes of a token, every cut of which is looked at."""
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -58,6 +60,11 @@ def converted(merges_file: Path, vocabulary_file: Path) -> Tokenizer:
             f"{vocabulary_file} has {len(vocabulary)} tokens, {merges_file} makes "
             f"{BYTES + len(merged)}: of two tokenizers"
         )
+    if longest := [word for word in vocabulary if len(word) > LONGEST]:
+        raise ArtifactError(
+            f"{vocabulary_file} has a token of {len(longest[0]):,} bytes, at most {LONGEST} are "
+            "read: damaged or foreign"
+        )
     for place, (left, right) in enumerate(merged):
         if vocabulary.get(left + right) != BYTES + place:
             raise ArtifactError(
@@ -69,8 +76,8 @@ def converted(merges_file: Path, vocabulary_file: Path) -> Tokenizer:
 
 def _merges(file: Path) -> list[tuple[str, str]]:
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = artifacts.read_bytes(file, LARGEST).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
         raise ArtifactError(f"{file} cannot be read: no list of merges") from error
     merges = []
     for number, line in enumerate(lines[1:], 2):  # the first says the version

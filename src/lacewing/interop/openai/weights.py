@@ -23,6 +23,7 @@ from lacewing.interop.openai.config import Released
 from lacewing.interop.pickled import checked, state_dict
 from lacewing.model.config import ModelConfig
 from lacewing.model.huggingface.own import BIAS, names_of
+from lacewing.model.layers import shapes_alone
 from lacewing.model.transformer import Transformer
 
 WEIGHTS = "final_model.pt"
@@ -35,7 +36,7 @@ def read_network(path: Path, released: Released) -> Transformer:
         ArtifactError: the file is missing, damaged or foreign, or does not fit the configuration.
     """
     names = names_of(released.model, "transformer.", "transformer.h.{}.")
-    with torch.device("meta"):  # for shapes alone
+    with shapes_alone():  # for shapes alone
         empty = Transformer(released.model)
     shapes = {name: tuple(empty.state_dict()[ours].shape) for name, ours in names.items()}
     found = state_dict(path, "circuit_model.")
@@ -66,7 +67,7 @@ def fill(model: ModelConfig, tensors: Mapping[str, Tensor]) -> Transformer:
     if model.output_bias and not ("output_bias" in tensors and tensors["output_bias"].any()):
         changes["output_bias"] = False
         tensors.pop("output_bias", None)
-    with torch.device("meta"):  # nothing is drawn
+    with shapes_alone():  # nothing is drawn
         network = Transformer(dataclasses.replace(model, **changes))
     for name, tensor in network.state_dict().items():
         if name not in tensors:  # the bias of a map without

@@ -25,6 +25,7 @@ from lacewing.circuit.circuit import Ablation, circuit_of
 from lacewing.circuit.config import PruneConfig
 from lacewing.errors import ArtifactError, ConfigError, MismatchError
 from lacewing.interop.pickled import read_pickled
+from lacewing.interop.save import finite
 from lacewing.interop.sparse_pretrain.model import read_yaml
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -87,7 +88,8 @@ def import_circuit(
         masks = masks_of(network, nodes)
         loss = ablated_loss(model, prompts, masks, ablation, made.calibration).mean()
         full = float(ablated_loss(model, prompts, None).mean())
-        made = replace(made, losses={"full": full, "circuit": float(loss)})
+        losses = {"full": full, "circuit": float(loss)}
+        made = replace(made, losses=finite(losses, folder))
     made.save(output)
     stored = results.get("final_metrics")
     return {
@@ -96,7 +98,7 @@ def import_circuit(
         "nodes": made.n_nodes,
         "edges": made.n_edges,
         "pairs": len(found),
-        "stored": stored if isinstance(stored, dict) else {},
+        "stored": _numbers(stored),
         **{("circuit_loss" if k == "circuit" else k): v for k, v in made.losses.items()},
     }
 
@@ -113,9 +115,10 @@ def _ablation(settings: dict[str, Any], folder: Path) -> Ablation:
             "cannot say that: prune again"
         )
     kind = settings.get("ablation_type", "mean_pretrain")
-    if kind not in ABLATIONS:
+    if not isinstance(kind, str) or kind not in ABLATIONS:
+        said = f"{kind!r:.40}" if isinstance(kind, str) else f"a {type(kind).__name__}"
         raise ConfigError(
-            f"{folder} was found under ablation {kind!r:.40}: of those here, "
+            f"{folder} was found under ablation {said}: of those here, "
             f"{' and '.join(ABLATIONS)} are"
         )
     return ABLATIONS[kind]
@@ -160,6 +163,16 @@ def _calibration(file: Path) -> Calibration | None:
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
         raise ArtifactError(f"{file}: scale is {scale!r:.40}; a number above 0 is wanted")
     return Calibration(float(scale), {})
+
+
+def _numbers(stored: object) -> dict[str, float]:
+    """The finite numbers in an object."""
+    found = stored.items() if isinstance(stored, dict) else ()
+    return {
+        name: float(value)
+        for name, value in found
+        if isinstance(value, int | float) and abs(value) < 1e300
+    }
 
 
 def _object(file: Path) -> dict[str, Any]:

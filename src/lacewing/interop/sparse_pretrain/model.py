@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from lacewing.data.tokenizer import END_OF_TEXT, Tokenizer
+from lacewing import artifacts
+from lacewing.data.tokenizer import END_OF_TEXT, LARGEST, Tokenizer
 from lacewing.errors import ArtifactError
 from lacewing.interop.openai.weights import fill
 from lacewing.interop.pickled import checked, state_dict
@@ -24,6 +24,7 @@ from lacewing.interop.save import save_model
 from lacewing.interop.settings import Settings
 from lacewing.model.config import BLOCK_SITES, ModelConfig
 from lacewing.model.huggingface.own import names_of
+from lacewing.model.layers import shapes_alone
 from lacewing.model.transformer import Transformer
 
 CONFIG, MORE = "config.json", "training_config.yaml"
@@ -125,6 +126,8 @@ def _sites(sparsity: Settings, folder: Path, given: tuple[str, ...]) -> tuple[st
             f"{folder} does not say where AbsTopK acts: {MORE} is not there, and {CONFIG} "
             "leaves it out; fetch it too, or name the sites with --sites (eight or ten were used)"
         )
+    if not given and not isinstance(text, str):  # a list may be a bomb of names in YAML
+        raise ArtifactError(f"{folder}: {LOCATIONS} is no text of sites with commas: damaged")
     words = given or tuple(word.strip() for word in str(text).split(","))
     if unknown := [word for word in words if word not in SITES]:
         raise ArtifactError(
@@ -139,11 +142,10 @@ def read_yaml(file: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: it is none.
     """
-    if file.stat().st_size > MOST_YAML:
-        raise ArtifactError(f"{file} is too large for a configuration: damaged or foreign")
+    content = artifacts.read_bytes(file, MOST_YAML)
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        found = yaml.safe_load(content)
+    except Exception as error:  # its constructors raise whatever a value leads to
         raise ArtifactError(f"{file} is no YAML: damaged or foreign") from error
     if not isinstance(found, dict) or not isinstance(found.get("sparsity", {}), dict):
         raise ArtifactError(f"{file} holds no configuration of sparse_pretrain")
@@ -170,7 +172,7 @@ def read_network(folder: Path, model: ModelConfig, biases: bool) -> Transformer:
     found = {name: tensor for name, tensor in found.items() if name not in masks}
     if not biases:
         names = {name: ours for name, ours in names.items() if not name.endswith(".bias")}
-    with torch.device("meta"):
+    with shapes_alone():
         empty = Transformer(model).state_dict()
     shapes = {name: tuple(empty[ours].shape) for name, ours in names.items()}
     taken = checked(found, shapes, file)
@@ -187,8 +189,10 @@ def read_tokenizer(folder: Path, about: dict[str, Any]) -> Tokenizer:
     if not file.is_file():
         name = about.get("tokenizer_name", "the one it was trained with")
         raise ArtifactError(f"{folder} has no tokenizer.json: put that of {name} there")
-    text = file.read_text(encoding="utf-8", errors="replace")
+    text = artifacts.read_bytes(file, LARGEST).decode("utf-8", "replace")
     end = next((word for word in ENDS if json.dumps(word) in text), None)
     if end is None:
         raise ArtifactError(f"{file} has no end of a text, none of {', '.join(ENDS)}")
-    return Tokenizer.from_bytes(text.replace(json.dumps(end), json.dumps(END_OF_TEXT)).encode())
+    return Tokenizer.from_bytes(
+        text.replace(json.dumps(end), json.dumps(END_OF_TEXT)).encode(), file
+    )

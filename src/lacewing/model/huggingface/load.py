@@ -6,9 +6,12 @@ in the user's cache where that folder cannot be written. `lacewing.json`, where 
 what the model is to be called in tables (`name`) and which text stands for what it read (`corpus`).
 """
 
+import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +19,36 @@ import torch
 from torch import Tensor
 
 from lacewing import artifacts
+from lacewing.data.corpus import Named
 from lacewing.data.tokenizer import Tokenizer
-from lacewing.errors import ArtifactError, ConfigError, LacewingError
+from lacewing.errors import ArtifactError, ConfigError, LacewingError, MismatchError
+from lacewing.model.huggingface.folder import WHOLE, Folder, look, numbers_in
 from lacewing.model.huggingface.layouts import layout_of
 from lacewing.model.huggingface.means import means_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.huggingface.own import ARCHITECTURE, read_own
 from lacewing.model.huggingface.tokenizer import OpenTokenizer
+from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
 from lacewing.model.registry import HUGGING_FACE
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, model_id, weights_id
 
 ABOUT, MEANS = "lacewing.json", "lacewing.means.safetensors"
-INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 CORPUS = "standard_library"
 """The text that stands for what a model read, where nothing else is said."""
+HEADER = 2**20
+"""Bytes that names, shapes and metadata may take in a file of means."""
+
+
+@dataclass(frozen=True)
+class About:
+    """lacewing.json."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    name: str = ""
+    corpus: str = CORPUS
 
 
 def load(source: str) -> Model:
@@ -43,57 +60,94 @@ def load(source: str) -> Model:
         ConfigError: transformers is not installed, or the model would not fit into memory.
         MismatchError: the architecture is not supported, or the tokenizer is another model's.
     """
-    folder = _folder(source)
-    said = _json(folder / "config.json")
-    architecture = (said.get("architectures") or ["none"])[0]
-    if architecture == ARCHITECTURE:
-        return _own(source, folder, said)
+    found = look(_folder(source))
+    _check_memory(source, found)
+    if found.architecture == ARCHITECTURE:
+        return _own(source, found)
     transformers = _transformers()
-    layout_of(architecture)
-    _check_memory(source, _weights(folder))
-    inner, report = _quietly(
-        transformers.AutoModelForCausalLM.from_pretrained,
-        folder,
-        dtype=torch.float32,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    if report["missing_keys"]:
-        raise ArtifactError(
-            f"{folder} lacks weights, the first {sorted(report['missing_keys'])[0]}: damaged or of "
-            "another architecture"
-        )
+    layout_of(found.architecture)
+    inner = _inner(transformers, found)
     network = HuggingFaceNetwork(inner)
-    given = _quietly(transformers.AutoTokenizer.from_pretrained, folder, local_files_only=True)
+    given = quietly(transformers.AutoTokenizer.from_pretrained, found.path, **HERE)
     tokenizer = OpenTokenizer.of(given, network.config.vocab_size)
-    about = _json(folder / ABOUT) if (folder / ABOUT).exists() else {}
-    corpus = str(about.get("corpus", CORPUS))
+    about = About()
+    if (found.path / ABOUT).exists():
+        about = artifacts.read(found.path / ABOUT, About)
+    corpus = Named(about.corpus)
+    # What the logits depend on beyond weights and sizes: epsilons, rotations, first tokens.
+    meant = json.dumps([found.meant, tokenizer.begin, tokenizer.end_of_text], sort_keys=True)
     weights = weights_id(inner)
-    means, loss = _means(network, tokenizer, corpus, folder, weights)
+    means, loss = _means(
+        network,
+        tokenizer,
+        corpus,
+        found.path,
+        hashlib.sha256((weights + meant).encode()).hexdigest()[:16],
+    )
     return Model(
         network=network,
         tokenizer=tokenizer,
         means=means,
-        id=model_id(network, means, tokenizer, weights),
+        id=model_id(network, means, tokenizer, weights, meant),
         source=source,
         corpus=corpus,
         validation_loss=loss,
         training={},
-        name=str(about.get("name", "")),
+        name=about.name,
     )
 
 
-def _own(source: str, folder: Path, said: Mapping[str, Any]) -> Model:
+def _own(source: str, found: Folder) -> Model:
     """A model of lacewing's own that was saved for transformers."""
-    _check_memory(source, _weights(folder))
-    network = read_own(said, folder / WHOLE)
+    folder = found.path
+    network = read_own(found.config, folder / WHOLE)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    if tokenizer.highest >= network.config.vocab_size:
+        raise MismatchError(
+            f"{folder / 'tokenizer.json'} has token {tokenizer.highest}, the model knows "
+            f"{network.config.vocab_size}: the tokenizer of another model"
+        )
     weights = weights_id(network)
-    kept = artifacts.read_metadata(folder / MEANS) if (folder / MEANS).exists() else {}
-    corpus = kept.get("corpus", CORPUS)
-    means, loss = _means(network, tokenizer, corpus, folder, weights)
+    corpus = CORPUS
+    if (folder / MEANS).exists():
+        corpus = _metadata(network, folder / MEANS).get("corpus", CORPUS)
+    means, loss = _means(network, tokenizer, Named(corpus), folder, weights)
     identity = model_id(network, means, tokenizer, weights)
-    return Model(network, tokenizer, means, identity, source, corpus, loss, training={})
+    return Model(network, tokenizer, means, identity, source, Named(corpus), loss, training={})
+
+
+def _inner(transformers: Any, found: Folder) -> Any:
+    """The model of transformers, in float32, after it was compared with its configuration."""
+    config = quietly(transformers.AutoConfig.from_pretrained, found.path, **HERE)
+    with shapes_alone():  # for its sizes alone
+        empty = quietly(transformers.AutoModelForCausalLM.from_config, config)
+    asked, there = sum(p.numel() for p in empty.parameters()), numbers_in(found.weights)
+    if asked > there:
+        raise ArtifactError(
+            f"{found.path} has weights of {there:,} numbers, its config.json asks for {asked:,}: "
+            "damaged or of another architecture"
+        )
+    inner, report = quietly(
+        transformers.AutoModelForCausalLM.from_pretrained,
+        found.path,
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+        **HERE,
+    )
+    if report["missing_keys"]:
+        raise ArtifactError(
+            f"{found.path} lacks weights, the first {sorted(report['missing_keys'])[0]}: damaged "
+            "or of another architecture"
+        )
+    for name, value in inner.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise ArtifactError(f"{found.path}: {name} holds numbers that are not finite: damaged")
+    return inner
+
+
+HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""No network, and no code of a folder."""
 
 
 def _transformers() -> Any:
@@ -125,38 +179,9 @@ def _folder(source: str) -> Path:
         ) from error
 
 
-def _weights(folder: Path) -> list[Path]:
-    """The files of weights, all of them there."""
-    if (folder / INDEX).exists():
-        shards = sorted(set(_json(folder / INDEX)["weight_map"].values()))
-        missing = [name for name in shards if not (folder / name).is_file()]
-        if missing:
-            raise ArtifactError(
-                f"{folder} lacks {missing[0]}, {len(missing)} of {len(shards)} shards: fetch it "
-                "again"
-            )
-        return [folder / name for name in shards]
-    if not (folder / WHOLE).is_file():
-        raise ArtifactError(
-            f"{folder} has no {WHOLE}: pickled weights are not read, nor is GGUF; save the model "
-            "with save_pretrained (recipes/smollm2.py does it for a GGUF file)"
-        )
-    return [folder / WHOLE]
-
-
-def _check_memory(source: str, files: list[Path]) -> None:
+def _check_memory(source: str, found: Folder) -> None:
     """Refuse what would not fit: float32 weights, and a gigabyte to run them."""
-    from safetensors import safe_open
-
-    numbers = 0
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for key in opened.keys():  # noqa: SIM118  it is no mapping
-                    numbers += int(torch.Size(opened.get_slice(key).get_shape()).numel())
-        except Exception as error:  # the library has several errors of its own
-            raise ArtifactError(f"{file} is damaged or cut short ({error})") from error
-    needed, there = 4 * numbers + 1e9, available_memory()
+    needed, there = 4 * numbers_in(found.weights) + 1e9, available_memory()
     if there is not None and needed > there:
         raise ConfigError(
             f"{source} needs {needed / 1e9:.1f} GB in float32 and there are {there / 1e9:.1f} GB "
@@ -180,17 +205,19 @@ def _means(
     """The means that were measured before, or new ones, which are kept."""
     asked = measured_on(identity, tokenizer, corpus)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lacewing" / identity
-    for place in (folder / MEANS, cache / MEANS):
+    places = (folder / MEANS, cache / MEANS)
+    for place in places:
         if place.exists():
-            said = artifacts.read_metadata(place)
+            said = _metadata(network, place)
             if {key: said.get(key) for key in asked} == asked:
-                return _checked(network, place), float(said["loss"])
+                return _checked(network, place, said)
     means, loss = means_of(network, tokenizer, corpus)
-    said = asked | {"loss": repr(loss)}
-    for place in (folder / MEANS, cache / MEANS):
+    if not math.isfinite(loss) or not all(bool(mean.isfinite().all()) for mean in means.values()):
+        raise ArtifactError(f"{folder}: what the model computes is not finite: damaged")
+    for place in places:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            artifacts.write_tensors(place, means, metadata=said)
+            write_means(place, means, asked, loss)
             break
         except (OSError, LacewingError):
             continue
@@ -199,28 +226,53 @@ def _means(
 
 def measured_on(identity: str, tokenizer: Tokenizer, corpus: str) -> dict[str, str]:
     """What means were measured on, and how, as their file says it."""
-    return {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "1"}
+    return {"model": identity, "tokenizer": tokenizer.id, "corpus": corpus, "version": "2"}
 
 
-def _checked(network: Network, place: Path) -> Mapping[str, Tensor]:
-    means = artifacts.read_tensors(place)
-    for key, width in site_widths(network.config).items():
-        if key not in means or means[key].shape != (width,):
-            raise ArtifactError(f"{place} has no {width} means for site {key}: remove it")
-    return means
+def write_means(
+    place: Path, means: Mapping[str, Tensor], asked: Mapping[str, str], loss: float
+) -> None:
+    """Write the file of means, with a sum of all that it says."""
+    said = {**asked, "loss": repr(loss)}
+    artifacts.write_tensors(place, means, metadata=said | {SUM: _sum(means, said)})
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{file} cannot be read ({error})") from error
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{file} holds no JSON object")
-    return found
+def _metadata(network: Network, place: Path) -> dict[str, str]:
+    return artifacts.parse_metadata(_bytes(network, place), place)
 
 
-def _quietly(what: Any, *given: Any, **more: Any) -> Any:
+def _bytes(network: Network, place: Path) -> bytes:
+    content = artifacts.read_bytes(place, 4 * sum(site_widths(network.config).values()) + HEADER)
+    artifacts.parse_tensors(content, place)  # whole
+    return content
+
+
+def _checked(
+    network: Network, place: Path, said: Mapping[str, str]
+) -> tuple[Mapping[str, Tensor], float]:
+    """Means that were kept, and the loss beside them."""
+    means = artifacts.parse_tensors(_bytes(network, place), place)
+    widths = {key: (width,) for key, width in site_widths(network.config).items()}
+    artifacts.check_tensors(means, place, widths, (torch.float32,))
+    rest = {key: value for key, value in said.items() if key != SUM}
+    if said.get(SUM) != _sum(means, rest):
+        raise ArtifactError(
+            f"{place} has other means than were written: damaged or edited; remove it, and they "
+            "are measured anew"
+        )
+    return means, float(said["loss"])
+
+
+SUM = "sha256"
+
+
+def _sum(means: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
+    parts = [f"{key}={said[key]}".encode() for key in sorted(said)]
+    parts += [means[key].contiguous().numpy().tobytes() for key in sorted(means)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def quietly(what: Any, *given: Any, **more: Any) -> Any:
     """Call transformers without its bars and warnings; its errors become ours."""
     from transformers.utils import logging as of_transformers
 
@@ -230,9 +282,15 @@ def _quietly(what: Any, *given: Any, **more: Any) -> Any:
     logging.disable_progress_bar()
     try:
         return what(*given, **more)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        said = " ".join(str(error).split())
-        raise ArtifactError(f"transformers cannot load {given[0]}: {said:.300}") from error
+    except MemoryError:
+        raise
+    except BaseException as error:
+        # Whatever a hostile file leads to; where Rust panics, a BaseException of its own.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        place = given[0] if isinstance(given[0], Path) else getattr(given[0], "name_or_path", "it")
+        raise ArtifactError(f"transformers refuses {place}: {said:.300}") from error
     finally:
         logging.set_verbosity(before)
         logging.enable_progress_bar()

@@ -4,14 +4,15 @@ Their parameters have the names of the release of openai/circuit_sparsity, which
 """
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lacewing import artifacts
-from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.config import ModelConfig
+from lacewing.model.layers import shapes_alone
 from lacewing.model.transformer import Transformer
 
 ARCHITECTURE = "LacewingForCausalLM"
@@ -23,6 +24,9 @@ PARTS: Mapping[str, str] = {
     "mlp.c_proj": "mlp_proj",
 }
 """The linear maps of a block."""
+FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+HEADER = 2**24
+"""Bytes that names and shapes may take in a file of weights."""
 
 
 def names_of(model: ModelConfig, root: str, block: str, sink: str = "attn_imp.") -> dict[str, str]:
@@ -65,26 +69,15 @@ def read_own(saved: Mapping[str, Any], file: Path) -> Transformer:
         ArtifactError: the two do not fit each other.
     """
     known = ModelConfig.__dataclass_fields__
-    plain: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in saved.items() if k in known
-    }
-    try:
-        config = ModelConfig(**plain)
-    except (ConfigError, TypeError) as error:
-        raise ArtifactError(f"{file.parent / 'config.json'}: {error}") from error
+    plain = {k: v for k, v in saved.items() if k in known}
+    config = artifacts.typed(plain, ModelConfig, file.parent / "config.json")
     names = names_of(config, "transformer.", "transformer.h.{}.", sink="")
-    found = artifacts.read_tensors(file)
-    with torch.device("meta"):  # nothing is drawn
+    with shapes_alone():  # nothing is drawn
         network = Transformer(config)
-    shapes = {name: network.state_dict()[ours].shape for name, ours in names.items()}
-    if odd := sorted(found.keys() ^ shapes.keys()):
-        raise ArtifactError(f"{file}: {odd[0]} is in only one of file and config")
-    for name, shape in shapes.items():
-        if found[name].shape != shape or not found[name].is_floating_point():
-            raise ArtifactError(
-                f"{file}: {name} is {tuple(found[name].shape)} of {found[name].dtype}, "
-                f"{tuple(shape)} floats by config.json: weights of another model"
-            )
+    shapes = {name: tuple(network.state_dict()[ours].shape) for name, ours in names.items()}
+    most = 8 * sum(map(prod, shapes.values())) + HEADER
+    found = artifacts.parse_tensors(artifacts.read_bytes(file, most), file)
+    artifacts.check_tensors(found, file, shapes, FLOATS)
     tensors = {ours: found[name].to(torch.float32, copy=True) for name, ours in names.items()}
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)

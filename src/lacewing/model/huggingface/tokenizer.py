@@ -47,10 +47,12 @@ class OpenTokenizer(Tokenizer):
         end = given.eos_token_id if end is None else end
         if end is None:
             raise ArtifactError("the tokenizer has no end-of-text token: set its eos_token")
-        if inner.get_vocab_size() > vocab_size:
+        count, highest = inner.get_vocab_size(), max([int(end), *inner.get_vocab().values()])
+        if max(count, highest + 1) > vocab_size:
+            said = f"{count} tokens" if count > vocab_size else f"token {highest}"
             raise MismatchError(
-                f"the tokenizer has {inner.get_vocab_size()} tokens but the model knows "
-                f"{vocab_size}: they do not belong together"
+                f"the tokenizer has {said} but the model knows {vocab_size}: they do not belong "
+                "together"
             )
         marked = inner.encode("a", add_special_tokens=True).ids
         plain = inner.encode("a", add_special_tokens=False).ids
