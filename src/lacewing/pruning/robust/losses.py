@@ -20,13 +20,14 @@ from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.claims import log_odds
 from lacewing.ablation.node_mask import NodeMask, edits, steps
+from lacewing.ablation.prefix_run import Batch
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network, Shape, key_head
 from lacewing.pruning.learned_calibration import LearnedCalibration
-from lacewing.pruning.robust.ablations import Ablations, put_on
+from lacewing.pruning.robust.ablations import SHARING, Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
 from lacewing.pruning.robust.foreign_text import ForeignText
 from lacewing.tasks.batch import Prompts, joined
@@ -96,13 +97,12 @@ def losses(asked: Asked, turn: Turn) -> list[Tensor]:
 
 def _ablated(turn: Turn, ablation: Ablations) -> list[Tensor]:
     """Task losses with what is off ablated."""
-    together = turn.together
-    circuit = turn.whose(turn.counts)
+    batch = Batch.of(turn.network, turn.batches, sharing=ablation in SHARING)
     with ExitStack() as stack:
-        stack.enter_context(_precision(together.tokens.device))
-        put_on(stack, turn.network, turn.masks, circuit, together, ablation, turn.generator)
-        logits = turn.network(together.tokens, at=together.last).float()
-    return _task_losses(turn, logits, together)
+        stack.enter_context(_precision(batch.circuit.device))
+        put_on(stack, batch, turn.masks, ablation, turn.generator)
+        logits = batch.logits().float()
+    return _task_losses(turn, logits, batch.together)
 
 
 def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:
