@@ -43,7 +43,8 @@ def test_everything_from_a_donor_is_the_donor(model: Model, sets: PromptSets) ->
     lengths = sets.test.last
     assert (lengths[donors] < lengths).any()
     assert (lengths[donors] > lengths).any()
-    found = modes.interchanged(model.network, sets.test, donors, masks)
+    running = [modes.Running(model.network, masks)]
+    (found,) = modes.interchanged(sets.test, donors, running)
     assert torch.allclose(plain(model, sets.test)[donors], found, atol=1e-5)
 
 

@@ -5,7 +5,7 @@ beginning, as [prefix 1 channel], and after the last attention one for each prom
 to treat every token alike, wherever it stands, as those of masks do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.ablation.prefixes import UniquePrefixes
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
 from lacewing.kernels.prefix_attention import prefix_attention
 from lacewing.model.protocol import Network
 from lacewing.model.sites import FINAL_SITE
@@ -49,9 +49,7 @@ class Batch:
         """
         prefixes = None
         if sharing and runs_at_prefixes(network):
-            prefixes = UniquePrefixes.joined(
-                [UniquePrefixes.of(b.tokens, b.last) for b in batches]
-            )
+            prefixes = UniquePrefixes.joined([UniquePrefixes.of(b.tokens, b.last) for b in batches])
         counts = torch.tensor([2 * len(batch) for batch in batches])
         circuit = torch.arange(len(batches)).repeat_interleave(counts)
         together = joined(batches)
@@ -63,12 +61,28 @@ class Batch:
             return logits_at_ends(self.network, self.prefixes)
         return self.network(self.together.tokens, at=self.together.last)
 
+    def by_sequence(self, values: Tensor) -> Float[Tensor, "sequence token channel"]:
+        """What was recorded at a site up to the last attention, for every token of each prompt."""
+        if self.prefixes is None or self.prefixes.rows is None:
+            return values
+        rows = self.prefixes.rows
+        return values[:, 0].index_select(0, rows.flatten()).view(*rows.shape, -1)
+
     @property
     def owners(self) -> Owners:
         """Whose the rows of each site are."""
         if self.prefixes is not None and runs_at_prefixes(self.network):
             return owners(self.network, self.prefixes, self.circuit)
         return lambda key: self.circuit
+
+
+def whole_batches(network: Network, prompts: Prompts) -> Iterator[Batch]:
+    """The prompts of one circuit, as many at a time as are run at once."""
+    known = shared(prompts) if runs_at_prefixes(network) else None
+    for number, rows in enumerate(in_pieces(len(prompts))):
+        piece = prompts.take(rows)
+        whose = torch.zeros(len(piece.last), dtype=torch.long, device=piece.last.device)
+        yield Batch(network, piece, whose, known[number] if known else None)
 
 
 def runs_at_prefixes(network: Network) -> TypeGuard[Transformer]:
@@ -95,7 +109,10 @@ def logits_at_ends(
             x = block.through(x, positions, _attention(block, prefixes, None))
         else:
             x = block.through(
-                x, positions, _attention(block, prefixes, ends), lambda values: values.index_select(0, ends)
+                x,
+                positions,
+                _attention(block, prefixes, ends),
+                lambda values: values.index_select(0, ends),
             )
     return network.answered(x, prefixes.tokens[ends].unsqueeze(1)).squeeze(1)
 

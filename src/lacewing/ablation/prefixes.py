@@ -34,8 +34,8 @@ class UniquePrefixes:
 
     tokens: Int[Tensor, " prefix"]
     position: Int[Tensor, " prefix"]
-    ends: Int[Tensor, " sequence"]
-    """The prefix of each sequence whose next token is asked for: all of it."""
+    ends: Int[Tensor, " end"]
+    """The prefixes after which the next token is asked for: of each sequence all of it, mostly."""
     last: Int[Tensor, " sequence"]
     """Its position."""
     width: int
@@ -47,6 +47,15 @@ class UniquePrefixes:
     read: Float[Tensor, "prefix channel"] | None = None
     """What the first block reads, where it is kept, of `channels`."""
     channels: Int[Tensor, " channel"] | None = None
+    throughout: bool = False
+    """Whether the next token is asked for after every prefix, not at the ends of sequences."""
+
+    @classmethod
+    def all_of(cls, tokens: Int[Tensor, "sequence token"]) -> "UniquePrefixes":
+        """One for each token of each sequence, each with its own next token."""
+        last = torch.full((len(tokens),), tokens.shape[1] - 1)
+        every = cls.every(tokens, last)
+        return dataclasses.replace(every, ends=torch.arange(tokens.numel()), throughout=True)
 
     @classmethod
     def every(

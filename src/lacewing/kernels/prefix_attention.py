@@ -74,7 +74,9 @@ def prefix_attention_reference(
         if count:
             at = rows[: begin + count]
             own = F.pad(q[start : start + count], (0, 0, begin, 0))
-            split = (t.view(len(at), heads, size).transpose(0, 1)[None] for t in (own, k[at], v[at]))
+            split = (
+                t.view(len(at), heads, size).transpose(0, 1)[None] for t in (own, k[at], v[at])
+            )
             mixed = sink_attention_reference(*split, sink)[0, :, begin:]
             found.append(mixed.transpose(0, 1).flatten(1))
     return torch.cat(found)

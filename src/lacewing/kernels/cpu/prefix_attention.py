@@ -182,18 +182,17 @@ def forward_at_ends(
 
     `shares` [head, sequence, token] gets what each token has of the softmax.
     """
-    heads, wide = sink.shape[0], q.shape[1]
-    size = wide // heads
+    heads, size = sink.shape[0], q.shape[1] // sink.shape[0]
     for head in prange(heads):
-        own = head * size
+        first, end = head * size, head * size + size
         mixed = np.empty(size, np.float32)
         for sequence in range(rows.shape[0]):
             tokens, share = last[sequence] + 1, shares[head, sequence]
-            top = sink[head]
+            own, top = q[sequence, first:end], sink[head]
             for t in range(tokens):
-                at, score = rows[sequence, t], np.float32(0)
+                key, score = k[rows[sequence, t], first:end], np.float32(0)
                 for c in range(size):
-                    score += q[sequence, own + c] * k[at, own + c]
+                    score += own[c] * key[c]
                 share[t] = score * scale
                 top = max(top, share[t])
             whole = np.exp(sink[head] - top)
@@ -202,11 +201,11 @@ def forward_at_ends(
                 whole += share[t]
             mixed[:] = 0
             for t in range(tokens):
-                at = rows[sequence, t]
                 share[t] /= whole
+                value, part = v[rows[sequence, t], first:end], share[t]
                 for c in range(size):
-                    mixed[c] += share[t] * v[at, own + c]
-            out[sequence, own : own + size] = mixed
+                    mixed[c] += part * value[c]
+            out[sequence, first:end] = mixed
 
 
 def backward_at_ends(
@@ -227,18 +226,26 @@ def backward_at_ends(
 
     All are float32; those of queries, keys and values arrive zeroed.
     """
-    heads, wide = shares.shape[0], q.shape[1]
-    size = wide // heads
+    heads, size = shares.shape[0], q.shape[1] // shares.shape[0]
     for head in prange(heads):
-        own = head * size
+        first, end = head * size, head * size + size
+        query_slope = np.empty(size, np.float32)
         for sequence in range(rows.shape[0]):
-            share = shares[head, sequence]
+            share, move = shares[head, sequence], moved[head, sequence]
+            own, above = q[sequence, first:end].copy(), grad[sequence, first:end].copy()
+            query_slope[:] = 0
             for t in range(last[sequence] + 1):
-                at, given = rows[sequence, t], np.float32(0)
+                at = rows[sequence, t]
+                key, value, given = k[at, first:end], v[at, first:end], np.float32(0)
                 for c in range(size):
-                    given += grad[sequence, own + c] * v[at, own + c]
-                slope = share[t] * (given - moved[head, sequence]) * scale
+                    given += above[c] * value[c]
+                part = share[t]
+                slope = part * (given - move) * scale
                 for c in range(size):
-                    dq[sequence, own + c] += slope * k[at, own + c]
-                    dk[at, own + c] += slope * q[sequence, own + c]
-                    dv[at, own + c] += share[t] * grad[sequence, own + c]
+                    query_slope[c] += slope * key[c]
+                to_key, to_value = dk[at, first:end], dv[at, first:end]
+                for c in range(size):
+                    to_key[c] += slope * own[c]
+                for c in range(size):
+                    to_value[c] += part * above[c]
+            dq[sequence, first:end] = query_slope

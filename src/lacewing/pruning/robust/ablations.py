@@ -7,14 +7,14 @@ zero      what is off is zero
 frozen    mean, with every norm dividing by what it divides by in the full model
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lacewing.ablation.masks import resampling
+from lacewing.ablation.donors import donated
 from lacewing.ablation.modes import frozen_norms, measured_norms, sequences, some_donors
 from lacewing.ablation.node_mask import NodeMask, gates, steps
 from lacewing.ablation.prefix_run import Batch
@@ -90,20 +90,15 @@ def _resampled(
     """Hooks that put another prompt's values where a mask is off."""
     seed = int(torch.randint(2**31, (), generator=generator))
     donors = sequences(together, some_donors(together, seed))
-    nothing = {k: torch.zeros(w, dtype=torch.bool) for k, w in masks[0].widths.items()}
-    with torch.no_grad():
-        ablation_value = resampling(network, together, donors, nothing)
+    given = donated(network, together, donors, masks[0].widths)
     return {
-        key: _mixed(step[circuit].unsqueeze(1), ablation_value[key])
-        for key, step in steps(masks).items()
+        key: _mixed(step[circuit].unsqueeze(1), given[key]) for key, step in steps(masks).items()
     }
 
 
-def _mixed(rows: Tensor, ablation_value: Callable[[Tensor], Tensor]) -> SiteHook:
+def _mixed(rows: Tensor, given: Tensor) -> SiteHook:
     def hook(value: Tensor) -> Tensor:
-        other = ablation_value(value.detach()).to(
-            value.dtype
-        )  # all of it, since nothing is kept there
+        other = given.to(value.dtype)
         return other + rows.to(value.dtype) * (value - other)
 
     return hook
