@@ -32,7 +32,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                prefix_attention
                sparse_linear  crossover
-data/          source  paths  code  practice  hub  corpus  tokenizer  shards  batches
+data/          source  paths  code  cleaned  practice  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
                weights  hooks  generate  registry  store
