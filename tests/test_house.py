@@ -26,7 +26,7 @@ pages/         names  templating  svg  plots  guard
 kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cuda/  cuda/launch  cuda/select  cuda/abs_topk  cuda/keep_largest  cuda/adam
                cuda/attend  cuda/sink_attention  cuda/sparse_linear
-               jit  memory  precision
+               jit  memory  cores  precision
                cpu/keep_largest  cpu/adam  cpu/cross_entropy  cpu/gate  cpu/rms_norm
                cpu/sink_attention  cpu/prefix_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
