@@ -74,10 +74,10 @@ def prefix_attention_reference(
         if count:
             at = rows[: begin + count]
             own = F.pad(q[start : start + count], (0, 0, begin, 0))
-            split = (
+            query, key, value = (
                 t.view(len(at), heads, size).transpose(0, 1)[None] for t in (own, k[at], v[at])
             )
-            mixed = sink_attention_reference(*split, sink)[0, :, begin:]
+            mixed = sink_attention_reference(query, key, value, sink)[0, :, begin:]
             found.append(mixed.transpose(0, 1).flatten(1))
     return torch.cat(found)
 
