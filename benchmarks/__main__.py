@@ -15,6 +15,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Bench:
     """Interleaved pairs per stage; default 8, with --quick 5."""
     quick: bool = False
     """Smaller shapes, in less than a minute."""
+    processor: bool = False
+    """Count processor time instead of wall time, where others use the machine."""
     json: bool = False
     """End with one line of JSON."""
     output: Path | None = None
@@ -73,7 +76,13 @@ def fastest(run: Run, times: int = 8) -> float:
     return min(spent)
 
 
-def measure(stage: Stage, pairs: int, arithmetic: float, memory: float) -> dict[str, float]:
+def measure(
+    stage: Stage,
+    pairs: int,
+    arithmetic: float,
+    memory: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median times in ms, the ratio naive / ours with its range, and the share of the limit."""
     stage.agree()  # which also compiles and warms the memory
     times: list[tuple[float, float]] = []
@@ -81,9 +90,9 @@ def measure(stage: Stage, pairs: int, arithmetic: float, memory: float) -> dict[
     for i in range(pairs + 1):
         spent = [0.0, 0.0]
         for which in (0, 1) if i % 2 else (1, 0):
-            began = time.perf_counter()
+            began = clock()
             ways[which]()
-            spent[which] = 1e3 * (time.perf_counter() - began)
+            spent[which] = 1e3 * (clock() - began)
         if i:
             times.append((spent[0], spent[1]))
     ratios = statistics.quantiles([a / b for a, b in times], n=10, method="inclusive")
@@ -153,6 +162,7 @@ def main(bench: Bench) -> None:
     unknown = set(bench.stages) - set(known)
     if unknown:
         raise SystemExit(f"unknown stages {sorted(unknown)}; there are {', '.join(known)}")
+    clock = time.process_time if bench.processor else time.perf_counter
     arithmetic, memory = peaks()
     facts = (
         f"{datetime.date.today()}, {processor()}, {torch.get_num_threads()} threads, torch "
@@ -164,7 +174,7 @@ def main(bench: Bench) -> None:
     rows = {}
     for name in bench.stages or known:
         pairs = bench.pairs or (5 if bench.quick else 8)
-        row = rows[name] = measure(known[name](), pairs, arithmetic, memory)
+        row = rows[name] = measure(known[name](), pairs, arithmetic, memory, clock)
         share = f"{row['percent_of_limit']:.0f} % of the limit" if row["percent_of_limit"] else ""
         print(
             f"{name:15} naive {row['naive_ms']:8.1f} ms   ours {row['ours_ms']:8.1f} ms   "
