@@ -112,7 +112,7 @@ def variation(
 @torch.no_grad()
 def attended(network: Network, prompts: Prompts, heads: Sequence[Head]) -> list[Patterns]:
     """What the last token of every prompt attends to, and last what the sink takes, in pieces."""
-    found = []
+    found: list[Patterns] = []
     for batch in whole_batches(network, prompts):
         with record(network, read_by(heads)) as seen:
             batch.logits()
