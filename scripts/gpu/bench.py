@@ -42,8 +42,8 @@ OUT_OF_TIME = 75
 
 
 ASKED = {
-    "training step, width 512, against the authors' way without checkpointing": "step_512",
-    "the same against a plain dense step": "step_512_dense",
+    "training step, width 1024, against the authors' way without checkpointing": "step_1024",
+    "the same against a plain dense step": "step_1024_dense",
     "mask training, one task, against the published way": "prune_step",
 }
 """What is asked of every processor, and the stage that answers it here."""
