@@ -15,6 +15,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import tyro
 from benchmarks.stages import Stage, all_stages
 from benchmarks.steps import Run
 from lacewing.kernels.memory import keep_pages
+from lacewing.kernels.precision import half_pays
 
 COPIED = 2**25
 """Floats copied to find the bandwidth: 128 MB, more than any cache."""
@@ -40,36 +42,47 @@ class Bench:
     """Interleaved pairs per stage; default 8, with --quick 5."""
     quick: bool = False
     """Smaller shapes, in less than a minute."""
+    processor: bool = False
+    """Count processor time instead of wall time, where others use the machine."""
     json: bool = False
     """End with one line of JSON."""
     output: Path | None = None
     """Write a Markdown table there."""
 
 
-def peaks() -> tuple[float, float]:
-    """Measured peaks: bf16 products in flop/s, and copying in bytes/s (read and write)."""
-    a = torch.randn(4096, 2048).bfloat16()
-    b = torch.randn(2048, 2048).bfloat16()
-    return 2 * 4096 * 2048 * 2048 / fastest(lambda: a @ b), copying()
+def peaks(clock: Callable[[], float] = time.perf_counter) -> tuple[float, float]:
+    """Measured peaks: products in flop/s, and copying in bytes/s (read and write).
+
+    In bf16 where that pays, as all stages are.
+    """
+    kind = torch.bfloat16 if half_pays("cpu") else torch.float32
+    a, b = torch.randn(4096, 2048).to(kind), torch.randn(2048, 2048).to(kind)
+    return 2 * 4096 * 2048 * 2048 / fastest(lambda: a @ b, clock=clock), copying(clock)
 
 
-def copying() -> float:
+def copying(clock: Callable[[], float] = time.perf_counter) -> float:
     """Measured peak of copying, in bytes/s read and written."""
     source, target = torch.randn(COPIED), torch.empty(COPIED)
-    return 2 * 4 * COPIED / fastest(lambda: target.copy_(source))
+    return 2 * 4 * COPIED / fastest(lambda: target.copy_(source), clock=clock)
 
 
-def fastest(run: Run, times: int = 8) -> float:
+def fastest(run: Run, times: int = 8, clock: Callable[[], float] = time.perf_counter) -> float:
     """Least time of several, in seconds."""
     spent = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = clock()
         run()
-        spent.append(time.perf_counter() - began)
+        spent.append(clock() - began)
     return min(spent)
 
 
-def measure(stage: Stage, pairs: int, arithmetic: float, memory: float) -> dict[str, float]:
+def measure(
+    stage: Stage,
+    pairs: int,
+    arithmetic: float,
+    memory: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median times in ms, the ratio naive / ours with its range, and the share of the limit."""
     stage.agree()  # which also compiles and warms the memory
     times: list[tuple[float, float]] = []
@@ -77,9 +90,9 @@ def measure(stage: Stage, pairs: int, arithmetic: float, memory: float) -> dict[
     for i in range(pairs + 1):
         spent = [0.0, 0.0]
         for which in (0, 1) if i % 2 else (1, 0):
-            began = time.perf_counter()
+            began = clock()
             ways[which]()
-            spent[which] = 1e3 * (time.perf_counter() - began)
+            spent[which] = 1e3 * (clock() - began)
         if i:
             times.append((spent[0], spent[1]))
     ratios = statistics.quantiles([a / b for a, b in times], n=10, method="inclusive")
@@ -149,17 +162,19 @@ def main(bench: Bench) -> None:
     unknown = set(bench.stages) - set(known)
     if unknown:
         raise SystemExit(f"unknown stages {sorted(unknown)}; there are {', '.join(known)}")
-    arithmetic, memory = peaks()
+    clock = time.process_time if bench.processor else time.perf_counter
+    arithmetic, memory = peaks(clock)
     facts = (
         f"{datetime.date.today()}, {processor()}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}; peaks {arithmetic / 1e9:.0f} GFLOP/s in bf16, "
+        f"{torch.__version__}; peaks {arithmetic / 1e9:.0f} GFLOP/s in "
+        f"{'bf16' if half_pays('cpu') else 'float32'}, "
         f"{memory / 1e9:.0f} GB/s copying"
     )
     print(facts, flush=True)
     rows = {}
     for name in bench.stages or known:
         pairs = bench.pairs or (5 if bench.quick else 8)
-        row = rows[name] = measure(known[name](), pairs, arithmetic, memory)
+        row = rows[name] = measure(known[name](), pairs, arithmetic, memory, clock)
         share = f"{row['percent_of_limit']:.0f} % of the limit" if row["percent_of_limit"] else ""
         print(
             f"{name:15} naive {row['naive_ms']:8.1f} ms   ours {row['ours_ms']:8.1f} ms   "

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks import naive
 from lacewing.kernels.cross_entropy import cross_entropy
+from lacewing.kernels.precision import half_pays
 from lacewing.model.config import BLOCK_SITES
 from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
@@ -54,7 +55,8 @@ def _plain_loss(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
 
 
 def _loss(network: Transformer, tokens: torch.Tensor, loss: Loss = _plain_loss) -> torch.Tensor:
-    with torch.autocast(tokens.device.type, torch.bfloat16):
+    device = tokens.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=half_pays(device)):
         logits = network(tokens[:, :-1])
     return loss(logits.flatten(0, 1), tokens[:, 1:].flatten())
 

@@ -8,10 +8,11 @@ import micro
 from lacewing.ablation.attention import kept_heads, read_by
 from lacewing.ablation.calibration import fit, refitted_loss
 from lacewing.ablation.claims import claims, log_odds
-from lacewing.ablation.masks import masks_of
+from lacewing.ablation.masks import masks_of, replacing
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.config import ModelConfig
+from lacewing.model.hooks import ablate
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
@@ -47,6 +48,18 @@ def test_claims_of_a_circuit_are_calibrated(model: Model) -> None:
     assert float(plain.max() - plain.min()) < 1e-3
     assert float(moved.max() - moved.min()) < 1e-3
     assert float((moved - plain).abs().min()) > 0.1
+
+
+def test_claims_of_few_nodes_are_those_of_the_masked_model(busy: Model) -> None:
+    """A compiled circuit claims at every position what the model with all else replaced does."""
+    tokens = torch.randint(250, (5, 7), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    masks = {k: torch.rand(len(m), generator=generator) < 0.3 for k, m in busy.means.items()}
+    with torch.no_grad(), ablate(busy.network, replacing(masks, busy.means)):
+        logits = busy.network(tokens)
+    expected = torch.stack([log_odds(row, [80, 81]) for row in logits])
+    found = claims(busy.network, tokens, [80, 81], masks, ablation_values=busy.means)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_heads_that_are_kept() -> None:

@@ -36,6 +36,21 @@ def test_nothing_ablated_is_the_full_model(
     assert torch.allclose(plain(model, sets.test), found, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["mean", "zero", "resample", "frozen"])
+def test_circuits_that_share_passes_are_what_each_is_alone(
+    model: Model, sets: PromptSets, mode: modes.AblationMode
+) -> None:
+    """Donors and norms that are found once for all give what they give found again for each."""
+    few, network = sets.test.take(range(6)), model.network
+    masks = [
+        masks_of(network, micro.nodes_of(micro.PLANTED, network.config), c) for c in (False, True)
+    ]
+    running = [modes.Running(network, each) for each in masks]
+    together = modes.ablated_together(model, few, running, mode, 3, network)
+    for each, found in zip(masks, together, strict=True):
+        assert torch.equal(modes.ablated(model, few, each, mode, 3, network), found)
+
+
 def test_everything_from_a_donor_is_the_donor(model: Model, sets: PromptSets) -> None:
     """With no node free, each sequence answers as its donor, of whatever length."""
     donors = modes.some_donors(sets.test, 3)
@@ -43,7 +58,8 @@ def test_everything_from_a_donor_is_the_donor(model: Model, sets: PromptSets) ->
     lengths = sets.test.last
     assert (lengths[donors] < lengths).any()
     assert (lengths[donors] > lengths).any()
-    found = modes.interchanged(model.network, sets.test, donors, masks)
+    running = [modes.Running(model.network, masks)]
+    (found,) = modes.interchanged(sets.test, donors, running)
     assert torch.allclose(plain(model, sets.test)[donors], found, atol=1e-5)
 
 

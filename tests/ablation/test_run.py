@@ -151,7 +151,8 @@ def test_nothing_ablated_is_the_full_model(busy: Model) -> None:
     everything = masks_of(busy.network, some_nodes(busy, 0, 2.0))
     full = ablated_loss(busy, prompts, None)
     for ablation in ("mean", "zero", "resample"):
-        assert torch.equal(full, ablated_loss(busy, prompts, everything, ablation))
+        # Resampled prompts do not share their beginnings, so sums may be rounded otherwise.
+        torch.testing.assert_close(ablated_loss(busy, prompts, everything, ablation), full)
 
 
 def test_zero_ablation_is_deleted_weights(model: Model) -> None:

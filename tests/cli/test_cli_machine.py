@@ -27,8 +27,13 @@ def test_threads_sleep_and_what_the_user_set_stays(
     """Before torch is loaded, and only where the environment says nothing."""
     assert "['PASSIVE', '0']" in program(["-c", SHOWN])
     monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "ACTIVE"})
+    monkeypatch.setattr(machine, "cores", lambda: 3)
     machine.settle()
-    assert {"OMP_WAIT_POLICY": "ACTIVE", "KMP_BLOCKTIME": "0"} == os.environ
+    assert os.environ == {
+        "OMP_WAIT_POLICY": "ACTIVE",
+        "KMP_BLOCKTIME": "0",
+        "OMP_NUM_THREADS": "3",
+    }
 
 
 def test_the_library_leaves_the_process_alone() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, masks_of
+from lacewing.ablation.prefix_run import Batch
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
 from lacewing.model.hooks import ablate
@@ -84,7 +85,7 @@ def gated_rises(
     for start in range(0, len(prompts), at_once):
         part = prompts.take(range(start, min(start + at_once, len(prompts))))
         with torch.enable_grad(), ablate(network, {key: hook(key) for key in gates}):
-            logits = network(part.tokens, at=part.last)
+            logits = Batch.of(network, [part]).logits()
             loss = two_answer_loss(logits, part).mean() * (len(part) / len(prompts))
             loss.backward()  # type: ignore[no-untyped-call]
     return {

@@ -55,8 +55,17 @@ def refitted_loss(
         fitted_on: Prompts for the calibration.
         prompts: What the loss is of.
     """
-    calibration = fit(run(fitted_on), fitted_on)
-    return two_answer_loss(calibrated(run(prompts), calibration), prompts)
+    return refitted(run(fitted_on), fitted_on, run(prompts), prompts)
+
+
+def refitted(
+    fitted: Float[Tensor, "other vocab"],
+    fitted_on: Prompts,
+    logits: Float[Tensor, "sequence vocab"],
+    prompts: Prompts,
+) -> Float[Tensor, " sequence"]:
+    """The same of logits on both sets of prompts."""
+    return two_answer_loss(calibrated(logits, fit(fitted, fitted_on)), prompts)
 
 
 def fit(logits: Float[Tensor, "sequence vocab"], prompts: Prompts) -> Calibration:

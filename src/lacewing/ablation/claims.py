@@ -4,7 +4,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import Masks, replacing
+from lacewing.ablation.prefix_run import runs_at_prefixes
+from lacewing.ablation.prefixes import UniquePrefixes
+from lacewing.ablation.run import few_live
 from lacewing.ablation.values import AblationValues
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.model.hooks import ablate
@@ -43,9 +47,17 @@ def claims(
     """
     found = []
     edits = {} if masks is None else replacing(masks, ablation_values or {})
-    for rows in torch.split(tokens, TOGETHER):
+
+    def run(rows: Tensor) -> Tensor:
         with ablate(network, edits):
-            logits = network(rows).flatten(0, 1)
+            whole: Tensor = network(rows)
+        return whole.flatten(0, 1)
+
+    if masks is not None and few_live(masks) and runs_at_prefixes(network):
+        compiled = CompiledCircuit(network, masks, ablation_values or {})
+        run = lambda rows: compiled.logits(UniquePrefixes.all_of(rows))  # noqa: E731
+    for rows in torch.split(tokens, TOGETHER):
+        logits = run(rows)
         odds = log_odds(calibrated(logits, calibration), answers)
         found.append(odds.view(rows.shape))
     return torch.cat(found)

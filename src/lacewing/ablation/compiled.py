@@ -226,7 +226,12 @@ class CompiledBlock:
         if self.varies:
             known = first and prefixes.read is not None
             read = self._known(prefixes) if known else self._read(x, positions)
-            written = F.linear(self._mixed(read, prefixes, ends), self.attn_proj) + written
+            written = (
+                F.linear(
+                    self._mixed(read, prefixes, ends and not prefixes.throughout), self.attn_proj
+                )
+                + written
+            )
         return site.of_full(written)
 
     def __call__(self, x: Tensor, positions: Tensor | None, update: Tensor) -> Tensor:

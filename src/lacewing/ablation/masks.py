@@ -8,10 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from lacewing.circuit.edges import Nodes
-from lacewing.model.hooks import record
 from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.sites import site_widths
-from lacewing.tasks.batch import Prompts
 
 Masks = Mapping[str, Bool[Tensor, " channel"]]
 """Per site key, which channels run freely."""
@@ -39,33 +37,3 @@ def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, 
         return lambda value: torch.where(mask, value, ablation_value)
 
     return {key: hook(mask, ablation_values[key]) for key, mask in masks.items()}
-
-
-def resampling(
-    network: Network, prompts: Prompts, donors: Prompts, masks: Masks
-) -> dict[str, SiteHook]:
-    """Hooks that take other prompts' values, token by token counted from the answer backwards.
-
-    Args:
-        network: Where the hooks will be set.
-        prompts: What will run under them.
-        donors: For every sequence of it the one whose values stand for those of ablated nodes.
-        masks: Nodes that run freely.
-    """
-    with record(network, list(masks)) as seen:
-        network(donors.tokens, at=donors.last)
-    shift = (donors.last - prompts.last)[:, None]
-    token = (torch.arange(prompts.tokens.shape[1])[None] + shift).clamp(min=0)
-    token = torch.minimum(token, donors.last[:, None])
-    row = torch.arange(len(donors.last))[:, None]
-
-    def filler(key: str) -> SiteHook:
-        # A token axis of length 1: a site that ran at the answer only (see Transformer.forward).
-        other = seen[key] if seen[key].shape[1] == 1 else seen[key][row, token]
-
-        def hook(value: Tensor) -> Tensor:
-            return torch.where(masks[key], value, other)
-
-        return hook
-
-    return {key: filler(key) for key in masks}

@@ -7,8 +7,10 @@ frozen       mean, with every norm dividing by what it divides by in the full mo
              shrinks the residual stream, and a norm would make what is left louder
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,8 +19,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import Module
 
+from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import Masks, masks_of, replacing, resampling
+from lacewing.ablation.masks import Masks, masks_of, replacing
+from lacewing.ablation.prefix_run import whole_batches
 from lacewing.ablation.prefixes import in_pieces
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
@@ -27,6 +31,7 @@ from lacewing.circuit.edges import Nodes
 from lacewing.errors import DataError
 from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network, Norm
+from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
 
@@ -73,36 +78,74 @@ def ablated(
         seed: Draws the donors of `resample`.
         full: The model as it was trained, whose norms `frozen` borrows.
     """
+    return ablated_together(model, prompts, [Running(model.network, masks)], mode, seed, full)[0]
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs: some nodes of a model, or of a circuit's copy of it with edges cut."""
+
+    network: Network
+    masks: Masks
+
+
+def ablated_together(
+    model: Model,
+    prompts: Prompts,
+    running: Sequence[Running],
+    mode: AblationMode,
+    seed: int,
+    full: Network,
+) -> list[Float[Tensor, "sequence vocab"]]:
+    """The same of several circuits: what they share, donors' values or norms, is found once.
+
+    Args:
+        model: The model.
+        prompts: What to run.
+        running: The circuits.
+        mode: See the head of this file.
+        seed: Draws the donors of `resample`, the same ones for all.
+        full: The model as it was trained, whose norms `frozen` borrows.
+    """
     if mode == "resample":
-        return interchanged(model.network, prompts, some_donors(prompts, seed), masks)
+        return interchanged(prompts, some_donors(prompts, seed), running)
     if mode == "frozen":
-        return _frozen_logits(model, prompts, masks, full)
-    return ablated_logits(model, prompts, masks, mode)
+        return _frozen_logits(model, prompts, running, full)
+    models = [dataclasses.replace(model, network=one.network) for one in running]
+    pairs = zip(models, running, strict=True)
+    return [ablated_logits(own, prompts, one.masks, mode) for own, one in pairs]
 
 
 @torch.no_grad()
 def interchanged(
-    network: Network,
-    prompts: Prompts,
-    donors: Int64[Tensor, " sequence"],
-    masks: Masks,
-) -> Float[Tensor, "sequence vocab"]:
-    """Logits when every unmasked node has its value in another sequence of the prompts.
+    prompts: Prompts, donors: Int64[Tensor, " sequence"], running: Sequence[Running]
+) -> list[Float[Tensor, "sequence vocab"]]:
+    """Logits of each when every unmasked node has its value in another sequence of the prompts.
 
     Args:
-        network: The model.
         prompts: What to run.
         donors: For every sequence the index of the one whose values are taken, aligned from the
             last token backwards.
-        masks: Nodes that run freely.
+        running: What runs; values are taken from the same network.
     """
-    found = []
+    found: list[list[Tensor]] = [[] for _ in running]
     for rows in in_pieces(len(prompts)):
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
         given = sequences(prompts, giver)
-        with ablate(network, resampling(network, piece, given, masks)):
-            found.append(network(piece.tokens, at=piece.last))
-    return torch.cat(found)
+        for network, places in _by_network(running):
+            values = donated(network, piece, given, site_widths(network.config))
+            for place in places:
+                with ablate(network, resampling(running[place].masks, values)):
+                    found[place].append(network(piece.tokens, at=piece.last))
+    return [torch.cat(pieces) for pieces in found]
+
+
+def _by_network(running: Sequence[Running]) -> list[tuple[Network, list[int]]]:
+    """The networks, each once, with the places of what runs in them."""
+    found: dict[int, tuple[Network, list[int]]] = {}
+    for place, one in enumerate(running):
+        found.setdefault(id(one.network), (one.network, []))[1].append(place)
+    return list(found.values())
 
 
 def partners(prompts: Prompts) -> Int64[Tensor, " sequence"]:
@@ -157,15 +200,21 @@ def frozen_norms(network: Network, scales: Mapping[str, Tensor]) -> Iterator[Non
 
 
 @torch.no_grad()
-def _frozen_logits(model: Model, prompts: Prompts, masks: Masks, full: Network) -> Tensor:
-    found, mean = [], replacing(masks, model.means)
-    for rows in in_pieces(len(prompts)):
-        piece = prompts.take(rows)
+def _frozen_logits(
+    model: Model, prompts: Prompts, running: Sequence[Running], full: Network
+) -> list[Tensor]:
+    found: list[list[Tensor]] = [[] for _ in running]
+    for batch in whole_batches(full, prompts):
         with measured_norms(full) as scales:
-            full(piece.tokens, at=piece.last)
-        with frozen_norms(model.network, scales), ablate(model.network, mean):
-            found.append(model.network(piece.tokens, at=piece.last))
-    return torch.cat(found)
+            batch.logits()
+        for one, pieces in zip(running, found, strict=True):
+            cut, mean = (
+                dataclasses.replace(batch, network=one.network),
+                replacing(one.masks, model.means),
+            )
+            with frozen_norms(one.network, scales), ablate(one.network, mean):
+                pieces.append(cut.logits())
+    return [torch.cat(pieces) for pieces in found]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ A.5, method section 6). Masks of several circuits can run as one batch, each on 
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -110,9 +110,26 @@ def edits(masks: Sequence[NodeMask], circuit: Tensor | None) -> dict[str, SiteHo
         masks: All of one model and one temperature.
         circuit: Which mask every sequence of the batch has, as int64; none if there is only one.
     """
-    means = masks[0].means
+    return gates(masks, lambda key: circuit)
+
+
+def gates(
+    masks: Sequence[NodeMask],
+    circuit: Callable[[str], Tensor | None],
+    means: Mapping[str, Tensor] | None = None,
+) -> dict[str, SiteHook]:
+    """The same where rows of sites need be no sequences, and what is off need not have its mean.
+
+    Args:
+        masks: All of one model and one temperature.
+        circuit: By site key, which mask every row of its values has.
+        means: By site key, what stands for what is off; by default its mean.
+    """
+    means = masks[0].means if means is None else means
     return {
-        key: functools.partial(_gated, step, (step.detach() > 0).contiguous(), means[key], circuit)
+        key: functools.partial(
+            _gated, step, (step.detach() > 0).contiguous(), means[key], circuit(key)
+        )
         for key, step in steps(masks).items()
     }
 

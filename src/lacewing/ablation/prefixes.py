@@ -7,15 +7,19 @@ it can be kept for all circuits that run on the same prompts.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from lacewing.kernels.abs_topk import abs_topk
+from lacewing.kernels.prefix_attention import Layout
 from lacewing.model.protocol import Network
 from lacewing.model.transformer import Block, Transformer
 from lacewing.tasks.batch import Prompts
@@ -30,8 +34,8 @@ class UniquePrefixes:
 
     tokens: Int[Tensor, " prefix"]
     position: Int[Tensor, " prefix"]
-    ends: Int[Tensor, " sequence"]
-    """The prefix of each sequence whose next token is asked for: all of it."""
+    ends: Int[Tensor, " end"]
+    """The prefixes after which the next token is asked for: of each sequence all of it, mostly."""
     last: Int[Tensor, " sequence"]
     """Its position."""
     width: int
@@ -43,6 +47,15 @@ class UniquePrefixes:
     read: Float[Tensor, "prefix channel"] | None = None
     """What the first block reads, where it is kept, of `channels`."""
     channels: Int[Tensor, " channel"] | None = None
+    throughout: bool = False
+    """Whether the next token is asked for after every prefix, not at the ends of sequences."""
+
+    @classmethod
+    def all_of(cls, tokens: Int[Tensor, "sequence token"]) -> "UniquePrefixes":
+        """One for each token of each sequence, each with its own next token."""
+        last = torch.full((len(tokens),), tokens.shape[1] - 1)
+        every = cls.every(tokens, last)
+        return dataclasses.replace(every, ends=torch.arange(tokens.numel()), throughout=True)
 
     @classmethod
     def every(
@@ -59,26 +72,72 @@ class UniquePrefixes:
     ) -> "UniquePrefixes":
         """Each different beginning up to the last tokens once."""
         ids, ends = tokens.numpy(), last.numpy()
-        rows, first, count = np.zeros(ids.shape, dtype=np.int64), [], 0
-        for at in range(int(ends.max()) + 1):  # a beginning is its last token after a shorter one
-            on = np.flatnonzero(ends >= at)
-            before = rows[on, at - 1] if at else np.zeros(len(on), dtype=np.int64)
-            pairs = before * (int(ids.max()) + 1) + ids[on, at]
-            _, some, prefix = np.unique(pairs, return_index=True, return_inverse=True)
-            rows[on, at] = count + prefix
-            first.append(on[some] * ids.shape[1] + at)
-            count += len(some)
-        known = torch.from_numpy(np.concatenate(first))
-        placed = torch.from_numpy(rows)
+        token = np.arange(ids.shape[1])
+        ids = np.where(token <= ends[:, None], ids, -1)
+        order = np.lexsort(ids.T[::-1])  # what begins alike stands together, the shortest first
+        ids, length = ids[order], ends[order] + 1
+        alike = np.zeros(len(ids), dtype=np.int64)  # tokens that it shares with the one before
+        alike[1:] = np.logical_and.accumulate(ids[1:] == ids[:-1], axis=1).sum(1)
+        alike = np.minimum(alike, length)
+        # A sequence has the prefixes of its own in one run of rows, in the order of its tokens.
+        own = np.zeros(len(ids), dtype=np.int64)
+        own[order] = length - alike
+        start = (own.cumsum() - own)[order]
+        new = token >= alike[:, None]
+        origin = np.maximum.accumulate(np.where(new, np.arange(len(ids))[:, None], 0), axis=0)
+        rows = np.empty_like(ids)
+        rows[order] = start[origin] + token - alike[origin]
+        rows = np.where(token <= ends[:, None], rows, 0)
+        owner = np.repeat(np.arange(len(ids)), own)
+        position = np.arange(len(owner)) + np.repeat(ends + 1 - own.cumsum(), own)
+        placed, known = torch.from_numpy(rows), torch.from_numpy(owner * len(token) + position)
         return cls(
             tokens.flatten()[known],
-            known % ids.shape[1],
+            torch.from_numpy(position),
             placed.gather(1, last[:, None])[:, 0],
             last,
-            ids.shape[1],
+            len(token),
             placed,
             known,
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence["UniquePrefixes"]) -> "UniquePrefixes":
+        """Those of several sets of prompts, which share nothing: of several circuits, say."""
+        width, done, sequences = max(part.width for part in parts), 0, 0
+        ends, rows, first = [], [], []
+        for part in parts:
+            assert part.rows is not None
+            assert part.first is not None
+            ends.append(part.ends + done)
+            rows.append(F.pad(part.rows + done, (0, width - part.width)))
+            first.append((sequences + part.first // part.width) * width + part.position)
+            done, sequences = done + len(part.tokens), sequences + len(part.last)
+        return cls(
+            torch.cat([part.tokens for part in parts]),
+            torch.cat([part.position for part in parts]),
+            torch.cat(ends),
+            torch.cat([part.last for part in parts]),
+            width,
+            torch.cat(rows),
+            torch.cat(first),
+        )
+
+    @cached_property
+    def own(self) -> Layout:
+        """Of every sequence the queries that no sequence before it has."""
+        assert self.rows is not None
+        assert self.first is not None
+        count = torch.bincount(self.first // self.width, minlength=len(self.last))
+        start = count.cumsum(0) - count
+        return Layout(self.rows, torch.stack([start, self.last + 1 - count, count], 1))
+
+    @cached_property
+    def at_ends(self) -> Layout:
+        """Of every sequence the query of its last token, one row each."""
+        assert self.rows is not None
+        start = torch.arange(len(self.last))
+        return Layout(self.rows, torch.stack([start, self.last, torch.ones_like(start)], 1), True)
 
     def keeping(
         self, network: Transformer, channels: Int[Tensor, " channel"] | None = None
@@ -120,6 +179,20 @@ def in_pieces(count: int) -> Iterator[range]:
     return (range(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
 
 
+def shared(prompts: Prompts) -> list[UniquePrefixes]:
+    """The unique prefixes of some prompts in pieces, found once while the prompts live."""
+    found = _KNOWN.get(id(prompts))
+    if found is None:
+        pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
+        found = _KNOWN[id(prompts)] = [UniquePrefixes.of(p.tokens, p.last) for p in pieces]
+        weakref.finalize(prompts, _KNOWN.pop, id(prompts), None)
+    return found
+
+
+_KNOWN: dict[int, list[UniquePrefixes]] = {}
+"""Pieces by the identity of prompts that are still there."""
+
+
 def unique_prefixes(
     network: Network, prompts: Prompts, channels: Int[Tensor, " channel"] | None = None
 ) -> list[UniquePrefixes]:
@@ -130,9 +203,8 @@ def unique_prefixes(
         prompts: Prompts.
         channels: What of its first site will run freely; by default all of it is kept.
     """
-    pieces = [prompts.take(rows) for rows in in_pieces(len(prompts))]
-    shared = [UniquePrefixes.of(p.tokens, p.last) for p in pieces]
+    pieces = shared(prompts)
     if not isinstance(network, Transformer):  # nothing is compiled there, so no read is kept
-        return shared
+        return pieces
     with torch.no_grad():
-        return [piece.keeping(network, channels) for piece in shared]
+        return [piece.keeping(network, channels) for piece in pieces]

@@ -4,21 +4,24 @@ Masks act after AbsTopK and are the same at every token and prompt. For what is 
 mean over the pretraining text, zero, or its value in another prompt (paper A.5, method section 6).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lacewing.ablation.compiled import CompiledCircuit
-from lacewing.ablation.masks import Masks, replacing, resampling
-from lacewing.ablation.prefixes import UniquePrefixes, in_pieces
+from lacewing.ablation.donors import donated, resampling
+from lacewing.ablation.masks import Masks, replacing
+from lacewing.ablation.prefix_run import logits_at_ends, runs_at_prefixes
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.circuit import Ablation
 from lacewing.errors import DataError
 from lacewing.model.hooks import ablate
-from lacewing.model.protocol import Network
+from lacewing.model.protocol import Network, SiteHook
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
@@ -71,34 +74,59 @@ def logits_in_pieces(
     Raises:
         DataError: resampling with fewer than two pairs.
     """
-    count = len(prompts)
-    if ablation == "resample" and count < 2:
-        raise DataError("resampling takes values of another pair, but there is only one: add pairs")
-    run = _runner(model, prompts, masks, ablation)
+    network, count = model.network, len(prompts)
+    if ablation == "resample" and masks is not None:
+        if count < 2:
+            raise DataError(
+                "resampling takes values of another pair, but there is only one: add pairs"
+            )
+        for rows in in_pieces(count):
+            with torch.no_grad():
+                piece = _resampled(network, prompts, rows, masks)
+            yield piece
+        return
+    ablation_values = ablation_values_of(model, ablation)
+    if runs_at_prefixes(network):
+        yield from logits_at(network, shared(prompts), masks, ablation_values)
+        return
     for rows in in_pieces(count):
-        with torch.no_grad():
-            piece = run(rows)
+        with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
+            piece = _plain(network, prompts.take(rows))
         yield piece
 
 
-def _runner(
-    model: Model, prompts: Prompts, masks: Masks | None, ablation: Ablation
-) -> Callable[[range], Tensor]:
-    """How to get the logits of some pairs."""
-    network = model.network
-    if masks is None:
-        return lambda rows: _plain(network, prompts.take(rows))
-    if ablation == "resample":
-        return lambda rows: _resampled(network, prompts, rows, masks)
-    ablation_values = ablation_values_of(model, ablation)
-    whole = masks.keys() == site_widths(network.config).keys() and _few(masks)
-    if whole and isinstance(network, Transformer):  # others cannot be compiled
-        compiled = CompiledCircuit(network, masks, ablation_values)
-        return lambda rows: compiled.logits(_prefixes(prompts.take(rows)))
-    return lambda rows: _masked(network, prompts.take(rows), masks, ablation_values)
+def logits_at(
+    network: Transformer,
+    pieces: Sequence[UniquePrefixes],
+    masks: Masks | None,
+    ablation_values: Mapping[str, Tensor],
+    wanted: Int64[Tensor, " wanted"] | None = None,
+) -> Iterator[Float[Tensor, "sequence vocab"]]:
+    """Logits at the ends of prompts whose unique prefixes are known, piece by piece.
+
+    Args:
+        network: The model.
+        pieces: The prompts; what the first block reads there may be kept, of all channels.
+        masks: Nodes that run freely; none for the full model.
+        ablation_values: Per site key, what stands for the others.
+        wanted: The tokens whose logits are asked for; those of others may be NaN.
+    """
+    run: Callable[[UniquePrefixes], Tensor] = partial(logits_at_ends, network)
+    edits = _edits(masks, ablation_values)
+    if masks is not None and masks.keys() == site_widths(network.config).keys() and few_live(masks):
+        compiled, edits = CompiledCircuit(network, masks, ablation_values), {}
+        run = partial(compiled.logits, wanted=wanted)
+    for piece in pieces:
+        with torch.no_grad(), ablate(network, edits):
+            logits = run(piece)
+        yield logits
 
 
-def _few(masks: Masks) -> bool:
+def _edits(masks: Masks | None, ablation_values: Mapping[str, Tensor]) -> dict[str, SiteHook]:
+    return {} if masks is None else replacing(masks, ablation_values)
+
+
+def few_live(masks: Masks) -> bool:
     """Whether few enough nodes are live for a compiled circuit to be faster."""
     return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))
 
@@ -107,20 +135,9 @@ def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:
     return network(prompts.tokens, at=prompts.last)
 
 
-def _prefixes(prompts: Prompts) -> UniquePrefixes:
-    return UniquePrefixes.of(prompts.tokens, prompts.last)
-
-
-def _masked(
-    network: Network, prompts: Prompts, masks: Masks, ablation_values: Mapping[str, Tensor]
-) -> Tensor:
-    with ablate(network, replacing(masks, ablation_values)):
-        return _plain(network, prompts)
-
-
 def _resampled(network: Network, prompts: Prompts, rows: range, masks: Masks) -> Tensor:
     piece = prompts.take(rows)
     # Donors of the whole set, not of the piece.
     donors = prompts.take([(row + 1) % len(prompts) for row in rows])
-    with ablate(network, resampling(network, piece, donors, masks)):
+    with ablate(network, resampling(masks, donated(network, piece, donors, masks))):
         return _plain(network, piece)

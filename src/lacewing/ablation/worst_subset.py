@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lacewing.ablation.calibration import calibrated_loss, fit
 from lacewing.ablation.masks import Masks, masks_of
-from lacewing.ablation.node_mask import NodeMask
+from lacewing.ablation.node_mask import NodeMask, gates
+from lacewing.ablation.prefix_run import Batch
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.edges import Nodes
@@ -112,8 +113,9 @@ def _search(
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
-    with ablate(model.network, mask.edits()):
-        logits = model.network(batch.tokens, at=batch.last)
+    run = Batch.of(model.network, [batch])
+    with ablate(model.network, gates([mask], run.owners)):
+        logits = run.logits()
     best = calibrated(logits, fit(logits.detach(), batch))
     (-two_answer_loss(best, batch).mean()).backward()  # type: ignore[no-untyped-call]
 

@@ -5,6 +5,7 @@ Library functions change none of it: a notebook or a server that uses lacewing k
 
 import os
 
+from lacewing.kernels.cores import cores
 from lacewing.kernels.memory import keep_pages
 from lacewing.viewer.tie import end_with_parent
 
@@ -15,11 +16,11 @@ are then kept waiting themselves (benchmarks/busy.py)."""
 
 
 def settle() -> None:
-    """Keep memory, wait without spinning, end with the viewer whose job this is.
+    """Keep memory, wait without spinning, as many threads as cores, end with the viewer's tie.
 
     What the user has set in the environment stays.
     """
-    for name, value in PASSIVE.items():
+    for name, value in (PASSIVE | {"OMP_NUM_THREADS": str(cores())}).items():
         os.environ.setdefault(name, value)
     keep_pages()
     end_with_parent()

@@ -16,12 +16,13 @@ import re
 import site
 import sysconfig
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from lacewing import artifacts
 from lacewing.data import paths
-from lacewing.data.code import without_prose
+from lacewing.data.cleaned import Cleaner, cleaner
 from lacewing.data.source import CorpusSummary, Found, Line, Source, Split
 from lacewing.data.taught import with_taught_lines
 from lacewing.errors import DataError
@@ -227,10 +228,11 @@ class Corpus:
     def _read(self) -> list[Document]:
         if self._documents is None:
             self._summary = CorpusSummary()  # a read that failed half-way counted some files
-            self._documents = list(self._distinct())
+            with cleaner() if self._code_only else nullcontext() as clean:
+                self._documents = list(self._distinct(clean))
         return self._documents
 
-    def _distinct(self) -> Iterator[Document]:
+    def _distinct(self, clean: Cleaner | None) -> Iterator[Document]:
         seen: set[bytes] = set()
         summary = self._summary
         for source in self._sources:
@@ -240,8 +242,8 @@ class Corpus:
                 if text is None:
                     summary.not_utf8 += 1
                     continue
-                if self._code_only and not found.clean:
-                    text = without_prose(text)
+                if clean and not found.clean:
+                    text = clean(text)
                     if text is None:
                         summary.not_python += 1
                         continue

@@ -7,6 +7,7 @@ beside the source, or where NUMBA_CACHE_DIR says.
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 CHUNKS = 16
 """Pieces that sums over all tokens are cut into: as many on any number of threads, so that the same
 seed gives the same sums."""
+_THREADS = threading.local()
 prange = range  # plain Python runs the loops with this; `jitted` swaps in numba's parallel range
 
 
@@ -59,7 +61,10 @@ def jitted(
 
         config: Any = numba.config
         kernel = _compiled(function, parallel, reorder)
-        numba.set_num_threads(min(torch.get_num_threads(), config.NUMBA_NUM_THREADS))
+        wanted = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)
+        if getattr(_THREADS, "set", None) != wanted:  # each thread has a number of its own
+            numba.set_num_threads(wanted)
+            _THREADS.set = wanted
         kernel(*arguments)
 
     return call

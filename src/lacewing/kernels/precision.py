@@ -11,5 +11,7 @@ def half_pays(device: str) -> bool:
     """Whether a type of device ("cpu", "cuda", ...) multiplies bfloat16 faster than float32."""
     if device != "cpu":
         return True
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":  # has no more, or is held to it
+        return False
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return bool(supported and supported())

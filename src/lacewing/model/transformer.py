@@ -67,14 +67,36 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor | None, at: Tensor | None) -> Tensor:
         """Run the block; with `at`, everything after the attention pattern at one token only."""
+        if at is None:
+            return self.through(x, positions, self._attend)
+
+        def ended(values: Tensor) -> Tensor:
+            return pick(values.expand(len(at), *values.shape[-2:]), at)
+
+        return self.through(x, positions, lambda q, k, v: ended(self._attend(q, k, v)), ended)
+
+    def through(
+        self,
+        x: Tensor,
+        positions: Tensor | None,
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+        ended: Callable[[Tensor], Tensor] = lambda values: values,
+    ) -> Tensor:
+        """Run the block with another attention.
+
+        Args:
+            x: The residual stream, [batch token channel].
+            positions: The position channels of these tokens, if there are any.
+            attend: From queries, keys and values to what their heads see, after which only some
+                tokens need be left.
+            ended: Of values at all tokens, those that are left then.
+        """
         x = self.kept("resid_pre", x)
         read = self._site("attn_in", self.attn_read(x, positions))
         q, k, v = self.c_attn(read).split(self.config.d_model, dim=-1)
         q, k, v = self._site("attn_q", q), self._site("attn_k", k), self._site("attn_v", v)
-        mixed = self._attend(q, k, v)
-        if at is not None:
-            x, mixed = pick(x, at), pick(mixed, at)
-            positions = None if positions is None else positions[at].unsqueeze(1)
+        mixed, x = attend(q, k, v), ended(x)
+        positions = None if positions is None else ended(positions)
         x = self.kept("resid_mid", x + self._site("attn_out", self.attn_proj(mixed)))
         read = self._site("mlp_in", self.mlp_read(x, positions))
         neuron = self._site("mlp_neuron", self.activation(self.c_fc(read)))
@@ -165,14 +187,16 @@ class Transformer(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x, positions, None)
         x = self.blocks[-1](x, positions, at)
+        logits = self.answered(x, tokens if at is None else pick(tokens, at))
+        return logits if at is None else logits.squeeze(1)
+
+    def answered(self, x: Tensor, current: Tensor) -> Tensor:
+        """Next-token logits of the residual stream after the blocks, at some current tokens."""
         x = run_hooks(self.hooks, FINAL_SITE, x)
         logits: Tensor = self.lm_head(self.ln_f(x))
         if self.output_bias is not None:
             logits = logits + self.output_bias
-        current = tokens if at is None else pick(tokens, at)
-        if self.bigram is not None:
-            logits = logits + F.embedding(current, self.bigram)
-        return logits if at is None else logits.squeeze(1)
+        return logits if self.bigram is None else logits + F.embedding(current, self.bigram)
 
     def embedded(self, tokens: Tensor, position: Tensor | None = None) -> Tensor:
         """The residual stream before the first block.

@@ -1,13 +1,19 @@
 """Selections of a mask: how few of its highest-ranked nodes reach a target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
 
 from lacewing.ablation.limit import loss_within
 from lacewing.ablation.masks import Masks
 from lacewing.ablation.node_mask import NodeMask
-from lacewing.ablation.run import logits_in_pieces
+from lacewing.ablation.prefix_run import runs_at_prefixes
+from lacewing.ablation.prefixes import UniquePrefixes, unique_prefixes
+from lacewing.ablation.run import logits_at, logits_in_pieces
 from lacewing.model.store import Model
 from lacewing.pruning.reachability import reachable
 from lacewing.tasks.batch import Prompts
@@ -37,8 +43,23 @@ class TargetLoss:
 
     def reaches(self, masks: Masks) -> bool:
         """Whether the nodes that masks keep reach it."""
-        pieces = logits_in_pieces(self.model, self.prompts, masks)
+        pieces = self._logits(masks)
         return loss_within(self.nats, pieces, self.prompts, self.calibrate) is not None
+
+    def _logits(self, masks: Masks) -> Iterator[Tensor]:
+        network = self.model.network
+        if not runs_at_prefixes(network):
+            return logits_in_pieces(self.model, self.prompts, masks)
+        return logits_at(network, self._known, masks, self.model.means, self._answers)
+
+    @cached_property
+    def _known(self) -> Sequence[UniquePrefixes]:
+        """Where the prompts run, with what the first block reads there."""
+        return unique_prefixes(self.model.network, self.prompts)
+
+    @cached_property
+    def _answers(self) -> Tensor:
+        return torch.unique(torch.cat([self.prompts.answer, self.prompts.other]))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing.errors import ConfigError, LacewingError
+from lacewing.kernels.cores import cores
 from lacewing.sweep.config import SweepConfig
 from lacewing.sweep.work import Job, Outcome, forget, told, work
 
@@ -121,13 +122,6 @@ class Pool:
                 ) from error
         register: Any = register_ray  # untyped where Ray is installed, unknown where it is not
         register()
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cluster_cores() -> int:

@@ -12,14 +12,17 @@ no evidence.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.calibration import refitted_loss
-from lacewing.ablation.modes import AblationMode, alone, only, without
+from lacewing.ablation.calibration import refitted
+from lacewing.ablation.editor import cut_model
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.modes import AblationMode, Running, ablated_together
+from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.store import Model
@@ -88,12 +91,9 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 def _judged(
     model: Model, circuit: Circuit, evidence: Evidence, mode: AblationMode, controls: list[Nodes]
 ) -> Iterator[Finding]:
-    test, seed, fitted_on = evidence.test, evidence.seed, evidence.fitted_on
+    test, seed = evidence.test, evidence.seed
     few = test.first(CONTROL_PAIRS)
-
-    def loss(run: Callable[..., Tensor], of: Circuit | Nodes, on: Prompts) -> np.ndarray:
-        logits = functools.partial(run, model, of, mode=mode, seed=seed)
-        return pair_means(refitted_loss(logits, fitted_on, on))
+    (kept, lost), (alone, without) = _losses(model, circuit, evidence, mode, controls)
 
     def judged(
         name: str,
@@ -119,14 +119,49 @@ def _judged(
             meaning=f"{meaning} {SAID[mode]}",
         )
 
-    kept = loss(alone, circuit, test)
-    random = [loss(only, nodes, few) for nodes in controls]
     meaning = "loss of the circuit alone, all else"
-    yield judged("sufficient", kept, random, True, SUFFICIENT, meaning)
-    lost = loss(without, circuit.nodes, test)
-    random = [loss(without, nodes, few) for nodes in controls]
+    yield judged("sufficient", kept, alone, True, SUFFICIENT, meaning)
     meaning = "loss of the model with the circuit"
-    yield judged("necessary", lost, random, False, NECESSARY, meaning)
+    yield judged("necessary", lost, without, False, NECESSARY, meaning)
+
+
+Losses = list[Float[np.ndarray, " pair"]]
+
+
+def _losses(
+    model: Model, circuit: Circuit, evidence: Evidence, mode: AblationMode, controls: list[Nodes]
+) -> tuple[Losses, tuple[Losses, Losses]]:
+    """Of the circuit, alone and without it; of the random circuits alone, and without each.
+
+    All share their passes: what resampling takes from other prompts, and the full model's norms.
+    """
+    cut, network = cut_model(model, circuit, "zero" if mode == "zero" else "mean"), model.network
+    own = [
+        Running(cut.network, masks_of(network, circuit.nodes)),
+        Running(network, masks_of(network, circuit.nodes, complement=True)),
+    ]
+    others = [
+        Running(network, masks_of(network, nodes, complement))
+        for complement in (False, True)
+        for nodes in controls
+    ]
+    seed, fitted_on, few = evidence.seed, evidence.fitted_on, evidence.test.first(CONTROL_PAIRS)
+
+    def run(running: list[Running], prompts: Prompts) -> list[Tensor]:
+        return ablated_together(model, prompts, running, mode, seed, network)
+
+    fitted = run([*own, *others], fitted_on)
+    measured = [*run(own, evidence.test), *run(others, few)]
+    fitted[0], measured[0] = (
+        calibrated(logits[0], circuit.calibration) for logits in (fitted, measured)
+    )
+    on = [evidence.test] * len(own) + [few] * len(others)
+    losses = [
+        pair_means(refitted(before, fitted_on, logits, prompts))
+        for before, logits, prompts in zip(fitted, measured, on, strict=True)
+    ]
+    of_controls = losses[len(own) :]
+    return losses[: len(own)], (of_controls[: len(controls)], of_controls[len(controls) :])
 
 
 def _of_test(test: Test, name: str, meaning: str, pairs: int, at_most: bool) -> Finding:

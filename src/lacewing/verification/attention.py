@@ -16,7 +16,7 @@ from torch import Tensor
 from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of, replacing
-from lacewing.ablation.prefixes import in_pieces
+from lacewing.ablation.prefix_run import whole_batches
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
@@ -43,10 +43,10 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     test = prompts.test
     few = test.first(CONTROL_PAIRS)
     cut = cut_model(model, circuit, circuit.ablation)
-    worst = []
+    worst, full = [], attended(model.network, few, heads)
     with progress(f"attention {circuit.task}", CONTROLS, "controls", not quiet) as bar:
         for nodes in random_nodes(model, circuit, prompts.seed, CONTROLS):
-            moved = variation(model, model.network, nodes, circuit, few, heads)
+            moved = variation(model, model.network, nodes, circuit, few, heads, full)
             worst.append(max(float(values.mean()) for values in moved.values()))
             bar.update(len(worst))
     moved = variation(model, cut.network, circuit.nodes, circuit, test, heads)
@@ -74,7 +74,9 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     ]
 
 
-@torch.no_grad()
+Patterns = Mapping[Head, Float[Tensor, "sequence token"]]
+
+
 def variation(
     model: Model,
     network: Network,
@@ -82,6 +84,7 @@ def variation(
     circuit: Circuit,
     prompts: Prompts,
     heads: Sequence[Head],
+    full: Sequence[Patterns] | None = None,
 ) -> Mapping[Head, Float[Tensor, " sequence"]]:
     """Total variation between full model and circuit of what each head's last token attends to.
 
@@ -92,23 +95,27 @@ def variation(
         circuit: Says what all else is replaced by.
         prompts: What to run.
         heads: The heads to compare.
+        full: What the full model's heads attend to, where it is known (see `attended`).
     """
     masks = masks_of(model.network, nodes)
-    found: dict[Head, list[Tensor]] = {head: [] for head in heads}
-    for rows in in_pieces(len(prompts)):
-        piece = prompts.take(rows)
-        full = _patterns(model.network, piece, heads)
-        with ablate(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
-            alone = _patterns(network, piece, heads)
-        for head in heads:
-            found[head].append((full[head] - alone[head]).abs().sum(1) / 2)
-    return {head: torch.cat(values) for head, values in found.items()}
+    with ablate(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
+        alone = attended(network, prompts, heads)
+    whole = attended(model.network, prompts, heads) if full is None else full
+    return {
+        head: torch.cat(
+            [(a[head] - b[head]).abs().sum(1) / 2 for a, b in zip(whole, alone, strict=True)]
+        )
+        for head in heads
+    }
 
 
-def _patterns(
-    network: Network, prompts: Prompts, heads: Sequence[Head]
-) -> dict[Head, Float[Tensor, "sequence token"]]:
-    """What the last token of every prompt attends to, and last what the sink takes."""
-    with record(network, read_by(heads)) as seen:
-        network(prompts.tokens, at=prompts.last)
-    return patterns(network, seen, prompts.last, heads)
+@torch.no_grad()
+def attended(network: Network, prompts: Prompts, heads: Sequence[Head]) -> list[Patterns]:
+    """What the last token of every prompt attends to, and last what the sink takes, in pieces."""
+    found: list[Patterns] = []
+    for batch in whole_batches(network, prompts):
+        with record(network, read_by(heads)) as seen:
+            batch.logits()
+        rows = {key: batch.by_sequence(value) for key, value in seen.items()}
+        found.append(patterns(network, rows, batch.together.last, heads))
+    return found

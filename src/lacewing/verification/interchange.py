@@ -6,11 +6,12 @@ is made, the answer becomes the partner's. Only pairs count of which the full mo
 right: elsewhere there is no answer to carry.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from torch import Tensor
 
 from lacewing.ablation.masks import masks_of
-from lacewing.ablation.modes import interchanged, partners
+from lacewing.ablation.modes import Running, interchanged, partners
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
@@ -37,22 +38,27 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         return [_finding(np.array([np.nan]), 0, (None, None), None, nothing)]
     test = prompts.test.take(usable)
     few = test.first(CONTROL_PAIRS)
-    shares = []
-    with progress(f"interchange {circuit.task}", CONTROLS, "controls", not quiet) as bar:
-        for nodes in random_nodes(model, circuit, prompts.seed, CONTROLS):
-            shares.append(float(_flips(model, few, nodes).mean()))
-            bar.update(len(shares))
-    flips = _flips(model, test, circuit.nodes)
+    with progress(f"interchange {circuit.task}", 2, "sets", not quiet) as bar:
+        controls = _flips(model, few, random_nodes(model, circuit, prompts.seed, CONTROLS))
+        shares = [float(each.mean()) for each in controls]
+        bar.update(1)
+        (flips,) = _flips(model, test, [circuit.nodes])
+        bar.update(2)
     interval = bootstrap(flips, seed=prompts.seed)
     return [_finding(flips, 2 * len(test), interval, max(shares), said)]
 
 
-def _flips(model: Model, prompts: Prompts, nodes: Nodes) -> np.ndarray:
-    """Per pair, the share of its members that answer as their partner should."""
-    masks = masks_of(model.network, nodes, complement=True)
-    logits: Tensor = interchanged(model.network, prompts, partners(prompts), masks)
-    right = logits.gather(1, prompts.answer[:, None]) < logits.gather(1, prompts.other[:, None])
-    return pair_means(right[:, 0].float())
+def _flips(model: Model, prompts: Prompts, circuits: Sequence[Nodes]) -> list[np.ndarray]:
+    """Of each circuit, per pair, the share of its members that answer as their partner should."""
+    running = [
+        Running(model.network, masks_of(model.network, nodes, complement=True))
+        for nodes in circuits
+    ]
+    answer, other = prompts.answer[:, None], prompts.other[:, None]
+    return [
+        pair_means((logits.gather(1, answer) < logits.gather(1, other))[:, 0].float())
+        for logits in interchanged(prompts, partners(prompts), running)
+    ]
 
 
 def _finding(

@@ -13,14 +13,17 @@ constant added to every other logit changes nothing. A circuit that tells its pl
 text claims hardly any foreign position as strongly; one that does not claims half of them.
 """
 
+import dataclasses
+
 import numpy as np
-import torch
 from torch import Tensor
 
-from lacewing.ablation.claims import FOREIGN, ROUNDING, claims
+from lacewing.ablation.claims import FOREIGN, ROUNDING, claims, log_odds
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_logits
 from lacewing.ablation.values import ablation_values_of
+from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.protocol import Network
@@ -42,8 +45,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     full = claims(model.network, text, answers, None)
     foreign = (full.sigmoid() < FOREIGN).numpy()
     test = prompts.test
-    own = claims(model.network, test.tokens, answers, None)
-    full_claims = _as_strong(full, own, test).numpy()[foreign]
+    own = log_odds(ablated_logits(model, test, None), answers)
+    full_claims = _as_strong(full, own).numpy()[foreign]
     few = test.first(CONTROL_PAIRS)
     shares = []
     with progress(f"natural text {circuit.task}", CONTROLS, "controls", not quiet) as bar:
@@ -87,15 +90,18 @@ def _claimed(
     """Where a circuit claims text as strongly as its prompts, and where above one half."""
     masks, answers = masks_of(model.network, nodes), list(circuit.answers)
     ablation_values = ablation_values_of(model, circuit.ablation)
-    own = claims(network, prompts.tokens, answers, masks, circuit.calibration, ablation_values)
+    running = dataclasses.replace(model, network=network)
+    logits = ablated_logits(
+        running, prompts, masks, "zero" if circuit.ablation == "zero" else "mean"
+    )
+    own = log_odds(calibrated(logits, circuit.calibration), answers)
     odds = claims(network, text, answers, masks, circuit.calibration, ablation_values)
-    return _as_strong(odds, own, prompts).numpy(), (odds > 0).numpy()
+    return _as_strong(odds, own).numpy(), (odds > 0).numpy()
 
 
-def _as_strong(odds: Tensor, own: Tensor, prompts: Prompts) -> Tensor:
+def _as_strong(odds: Tensor, own: Tensor) -> Tensor:
     """Where claims are as strong as the median of those at the end of the prompts."""
-    threshold = own[torch.arange(len(own)), prompts.last].median()
-    return odds >= threshold - ROUNDING
+    return odds >= own.median() - ROUNDING
 
 
 def _interval(

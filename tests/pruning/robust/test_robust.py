@@ -11,12 +11,13 @@ import micro
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.modes import ablated, some_donors
 from lacewing.ablation.node_mask import NodeMask
+from lacewing.ablation.prefix_run import Batch
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.mask_learning import gradients
-from lacewing.pruning.robust.ablations import Ablations, put_on
+from lacewing.pruning.robust.ablations import SHARING, Ablations, put_on
 
 SEED = 5
 
@@ -40,11 +41,10 @@ def test_a_constraint_is_the_ablation_of_its_name(busy: Model, kind: Ablations) 
     sets = micro.prompt_sets(busy)
     mask, prompts = half_on(busy), sets.train.take(range(8))
     generator = torch.Generator().manual_seed(SEED)
+    batch = Batch.of(busy.network, [prompts], sharing=kind in SHARING)
     with ExitStack() as stack, torch.no_grad():
-        put_on(
-            stack, busy.network, [mask], torch.zeros(16, dtype=torch.long), prompts, kind, generator
-        )
-        found = busy.network(prompts.tokens, at=prompts.last)
+        put_on(stack, batch, [mask], kind, generator)
+        found = batch.logits()
     seed = int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(SEED)))
     wanted = ablated(busy, prompts, parts(mask), kind, seed, busy.network)  # type: ignore[arg-type]
     torch.testing.assert_close(wanted, found, rtol=1e-4, atol=1e-4)
@@ -55,18 +55,11 @@ def test_a_subset_lets_half_of_the_rest_run(busy: Model) -> None:
     prompts = micro.prompt_sets(busy).train.take(range(8))
     widths = site_widths(busy.network.config)
     mask = NodeMask(widths, busy.means, -torch.ones(sum(widths.values())), 1.0)
+    batch = Batch.of(busy.network, [prompts], sharing=False)
     with ExitStack() as stack, torch.no_grad():
-        put_on(
-            stack,
-            busy.network,
-            [mask],
-            torch.zeros(16, dtype=torch.long),
-            prompts,
-            "subset",
-            torch.Generator(),
-        )
+        put_on(stack, batch, [mask], "subset", torch.Generator())
         seen = stack.enter_context(record(busy.network, ["0.attn_in"]))
-        busy.network(prompts.tokens, at=prompts.last)
+        batch.logits()
     filled = (seen["0.attn_in"] == busy.means["0.attn_in"]).all(1)
     assert 0.3 < filled.float().mean() < 0.7
     assert 8 < len({tuple(row.tolist()) for row in filled})

@@ -7,16 +7,17 @@ zero      what is off is zero
 frozen    mean, with every norm dividing by what it divides by in the full model
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lacewing.ablation.masks import resampling
+from lacewing.ablation.donors import donated
 from lacewing.ablation.modes import frozen_norms, measured_norms, sequences, some_donors
-from lacewing.ablation.node_mask import NodeMask, edits, steps
+from lacewing.ablation.node_mask import NodeMask, gates, steps
+from lacewing.ablation.prefix_run import Batch
 from lacewing.kernels.gate import gate
 from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network, SiteHook
@@ -24,14 +25,14 @@ from lacewing.tasks.batch import Prompts
 
 Ablations = Literal["mean", "subset", "resample", "zero", "frozen"]
 """What stands for the nodes that a mask turns off."""
+SHARING: tuple[Ablations, ...] = ("mean", "zero", "frozen")
+"""Those that treat all tokens alike, so that prompts can share their beginnings."""
 
 
 def put_on(
     stack: ExitStack,
-    network: Network,
+    batch: Batch,
     masks: Sequence[NodeMask],
-    circuit: Tensor,
-    together: Prompts,
     ablation: Ablations,
     generator: torch.Generator,
 ) -> None:
@@ -39,42 +40,38 @@ def put_on(
 
     Args:
         stack: Gets what has to be undone.
-        network: The model.
+        batch: What will run; beginnings are shared only under ablations of SHARING.
         masks: One per circuit of the batch.
-        circuit: Which mask every sequence has.
-        together: The batch.
         ablation: What stands for the nodes that are off.
         generator: Draws the subsets.
     """
     if ablation == "frozen":
-        with torch.no_grad(), measured_norms(network) as scales:
-            network(together.tokens, at=together.last)
-        stack.enter_context(frozen_norms(network, scales))
+        with torch.no_grad(), measured_norms(batch.network) as scales:
+            batch.logits()
+        stack.enter_context(frozen_norms(batch.network, scales))
     if ablation in ("mean", "frozen"):
-        hooks = edits(masks, circuit)
+        hooks = gates(masks, batch.owners)
+    elif ablation == "zero":
+        nothing = {key: torch.zeros_like(mean) for key, mean in masks[0].means.items()}
+        hooks = gates(masks, batch.owners, nothing)
     elif ablation == "resample":
-        hooks = _resampled(network, masks, circuit, together, generator)
+        hooks = _resampled(batch.network, masks, batch.circuit, batch.together, generator)
     else:
-        hooks = _filled(masks, circuit, ablation, generator)
-    stack.enter_context(ablate(network, hooks))
+        hooks = _in_part(masks, batch.circuit, generator)
+    stack.enter_context(ablate(batch.network, hooks))
 
 
-def _filled(
-    masks: Sequence[NodeMask], circuit: Tensor, ablation: Ablations, generator: torch.Generator
+def _in_part(
+    masks: Sequence[NodeMask], circuit: Tensor, generator: torch.Generator
 ) -> dict[str, SiteHook]:
-    """Hooks that put zero where a mask is off, or let a random half of that run on."""
+    """Hooks that let a random half of what is off run on, another one in every sequence."""
     hooks: dict[str, SiteHook] = {}
     own = torch.arange(len(circuit))
     for key, step in steps(masks).items():
-        mean, rows = masks[0].means[key], step[circuit]
-        on = rows.detach() > 0
-        if ablation == "zero":
-            mean = torch.zeros_like(mean)
-        else:
-            free = torch.rand(rows.shape, generator=generator) < 0.5
-            # What runs on in any case does not hang on the mask, so no gradient reaches it.
-            rows, on = rows * ~free, on | free
-        hooks[key] = gated(rows, on, mean, own)
+        rows = step[circuit]
+        free = torch.rand(rows.shape, generator=generator) < 0.5
+        # What runs on in any case does not hang on the mask, so no gradient reaches it.
+        hooks[key] = gated(rows * ~free, (rows.detach() > 0) | free, masks[0].means[key], own)
     return hooks
 
 
@@ -93,20 +90,15 @@ def _resampled(
     """Hooks that put another prompt's values where a mask is off."""
     seed = int(torch.randint(2**31, (), generator=generator))
     donors = sequences(together, some_donors(together, seed))
-    nothing = {k: torch.zeros(w, dtype=torch.bool) for k, w in masks[0].widths.items()}
-    with torch.no_grad():
-        ablation_value = resampling(network, together, donors, nothing)
+    given = donated(network, together, donors, masks[0].widths)
     return {
-        key: _mixed(step[circuit].unsqueeze(1), ablation_value[key])
-        for key, step in steps(masks).items()
+        key: _mixed(step[circuit].unsqueeze(1), given[key]) for key, step in steps(masks).items()
     }
 
 
-def _mixed(rows: Tensor, ablation_value: Callable[[Tensor], Tensor]) -> SiteHook:
+def _mixed(rows: Tensor, given: Tensor) -> SiteHook:
     def hook(value: Tensor) -> Tensor:
-        other = ablation_value(value.detach()).to(
-            value.dtype
-        )  # all of it, since nothing is kept there
+        other = given.to(value.dtype)
         return other + rows.to(value.dtype) * (value - other)
 
     return hook

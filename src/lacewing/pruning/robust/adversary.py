@@ -10,10 +10,10 @@ when one is dropped. This is the search of `ablation.worst_subset`, against a ci
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from lacewing.ablation.masks import Masks
 from lacewing.ablation.node_mask import NodeMask, steps
+from lacewing.ablation.prefix_run import Owners
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
@@ -53,14 +53,14 @@ class Adversary:
 
 
 def opposed(
-    masks: Sequence[NodeMask], adversaries: Sequence[Adversary], circuit: Tensor
+    masks: Sequence[NodeMask], adversaries: Sequence[Adversary], circuit: Owners
 ) -> dict[str, SiteHook]:
     """Hooks that ablate what is off and chosen by the adversary; gradients reach both masks.
 
     Args:
         masks: One per circuit of the batch.
         adversaries: One each.
-        circuit: Which mask every sequence has.
+        circuit: Which mask every row of a site has.
     """
     hooks = {}
     chosen = steps([adversary.mask for adversary in adversaries])
@@ -68,5 +68,5 @@ def opposed(
         runs = chosen[key].detach() > 0
         on = ((own.detach() > 0) | runs).contiguous()
         # What runs in any case does not hang on the circuit's mask, so no gradient reaches it.
-        hooks[key] = gated(own * ~runs + chosen[key], on, masks[0].means[key], circuit)
+        hooks[key] = gated(own * ~runs + chosen[key], on, masks[0].means[key], circuit(key))
     return hooks

@@ -20,6 +20,7 @@ from lacewing.ablation.calibration import fit, loss_of
 from lacewing.ablation.claims import ROUNDING, claims, log_odds
 from lacewing.ablation.masks import Masks, nodes_of, replacing
 from lacewing.ablation.modes import AblationMode, ablated
+from lacewing.ablation.prefix_run import Batch
 from lacewing.ablation.run import ablated_logits
 from lacewing.ablation.worst_subset import worst_subset
 from lacewing.circuit.calibration import calibrated
@@ -108,6 +109,7 @@ class AttentionMoved:
     def __init__(self, model: Model, prompts: Prompts) -> None:
         config = model.network.config
         self.model, self.prompts = model, prompts
+        self.batch = Batch.of(model.network, [prompts])
         heads = [(i, n) for i in range(config.n_layer) for n in range(config.n_head)]
         self.full = self._patterns(heads)
 
@@ -137,10 +139,11 @@ class AttentionMoved:
 
     @torch.no_grad()
     def _patterns(self, heads: Sequence[Head]) -> dict[Head, Tensor]:
-        prompts, network = self.prompts, self.model.network
+        network = self.model.network
         with record(network, read_by(heads)) as seen:
-            network(prompts.tokens, at=prompts.last)
-        return patterns(network, seen, prompts.last, heads)
+            self.batch.logits()
+        rows = {key: self.batch.by_sequence(value) for key, value in seen.items()}
+        return patterns(network, rows, self.prompts.last, heads)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,18 @@ from torch.nn.functional import softplus
 from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.claims import log_odds
-from lacewing.ablation.node_mask import NodeMask, edits, steps
+from lacewing.ablation.node_mask import NodeMask, edits, gates, steps
+from lacewing.ablation.prefix_run import Batch
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network, Shape, key_head
 from lacewing.pruning.learned_calibration import LearnedCalibration
-from lacewing.pruning.robust.ablations import Ablations, put_on
+from lacewing.pruning.robust.ablations import SHARING, Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.tasks.batch import Prompts, joined
+from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import two_answer_loss
 
 Asked = Literal["mean", Constraint]
@@ -73,10 +74,9 @@ class Turn:
     generator: torch.Generator
     """Draws what a constraint leaves to chance."""
 
-    @property
-    def together(self) -> Prompts:
-        """All prompts as one batch."""
-        return joined(self.batches)
+    def batch(self, *, sharing: bool = True) -> Batch:
+        """All prompts as they run; `sharing` where what they share may run once."""
+        return Batch.of(self.network, self.batches, sharing=sharing)
 
     @property
     def counts(self) -> list[int]:
@@ -96,13 +96,12 @@ def losses(asked: Asked, turn: Turn) -> list[Tensor]:
 
 def _ablated(turn: Turn, ablation: Ablations) -> list[Tensor]:
     """Task losses with what is off ablated."""
-    together = turn.together
-    circuit = turn.whose(turn.counts)
+    batch = turn.batch(sharing=ablation in SHARING)
     with ExitStack() as stack:
-        stack.enter_context(_precision(together.tokens.device))
-        put_on(stack, turn.network, turn.masks, circuit, together, ablation, turn.generator)
-        logits = turn.network(together.tokens, at=together.last).float()
-    return _task_losses(turn, logits, together)
+        stack.enter_context(_precision(batch.circuit.device))
+        put_on(stack, batch, turn.masks, ablation, turn.generator)
+        logits = batch.logits().float()
+    return _task_losses(turn, logits, batch.together)
 
 
 def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:
@@ -118,24 +117,26 @@ def _attentive(turn: Turn) -> list[Tensor]:
 
     A head can look where it should, or go: the price is also felt by what is kept of it.
     """
-    network, together = turn.network, turn.together
+    network, batch = turn.network, turn.batch()
     config, on = network.config, steps(turn.masks)
     heads = [_heads(on, number, config) for number in range(len(turn.masks))]
     every = sorted({head for some in heads for head in some})
     with torch.no_grad(), record(network, read_by(every)) as full:
-        network(together.tokens, at=together.last)
+        batch.logits()
     with (
-        _precision(together.tokens.device),
-        ablate(network, edits(turn.masks, turn.whose(turn.counts))),
+        _precision(batch.circuit.device),
+        ablate(network, gates(turn.masks, batch.owners)),
         record(network, read_by(every)) as seen,
     ):
-        logits = network(together.tokens, at=together.last).float()
-    wanted = patterns(network, full, together.last, every)
-    seen = {key: value.float() for key, value in seen.items()}
-    found = patterns(network, seen, together.last, every)
+        logits = batch.logits().float()
+    last = batch.together.last
+    full = {key: batch.by_sequence(value) for key, value in full.items()}
+    wanted = patterns(network, full, last, every)
+    seen = {key: batch.by_sequence(value).float() for key, value in seen.items()}
+    found = patterns(network, seen, last, every)
     moved = {head: (wanted[head] - found[head]).abs().sum(1) / 2 for head in every}
     costs = []
-    for number, loss in enumerate(_task_losses(turn, logits, together)):
+    for number, loss in enumerate(_task_losses(turn, logits, batch.together)):
         for head in heads[number]:
             excess = torch.split(moved[head], turn.counts)[number].mean() - MOVED
             loss = loss + MOVED_COST * excess.clamp(min=0) * _presence(on, number, head, config)
@@ -168,16 +169,15 @@ def _opposed(turn: Turn) -> list[Tensor]:
     The calibration is the best for each batch, as where circuits are judged: one that is learned
     would lag behind, and the adversary would live off that.
     """
-    together = turn.together
-    circuit = turn.whose(turn.counts)
-    hooks = opposed(turn.masks, [inputs.adversary for inputs in turn.inputs], circuit)
-    with _precision(together.tokens.device), ablate(turn.network, hooks):
-        logits = turn.network(together.tokens, at=together.last).float()
+    batch = turn.batch()
+    hooks = opposed(turn.masks, [inputs.adversary for inputs in turn.inputs], batch.owners)
+    with _precision(batch.circuit.device), ablate(turn.network, hooks):
+        logits = batch.logits().float()
     found = []
     parts = torch.split(logits, turn.counts)
-    for learned, part, batch in zip(turn.calibrations, parts, turn.batches, strict=True):
-        best = calibrated(part, _best(part.detach(), batch)) if learned else part
-        found.append(two_answer_loss(best, batch).mean())
+    for learned, part, prompts in zip(turn.calibrations, parts, turn.batches, strict=True):
+        best = calibrated(part, _best(part.detach(), prompts)) if learned else part
+        found.append(two_answer_loss(best, prompts).mean())
     return found
 
 
@@ -188,13 +188,13 @@ def _best(logits: Tensor, batch: Prompts) -> Calibration:
 
 def _foreign(turn: Turn) -> list[Tensor]:
     """How far claims on foreign text reach up to those at the ends of the circuits' own prompts."""
-    together, network = turn.together, turn.network
+    network, batch = turn.network, turn.batch()
     texts = [inputs.text.draw(turn.generator) for inputs in turn.inputs if inputs.text]
     rows = torch.cat([text.tokens for text in texts])
     counts = [len(text.tokens) for text in texts]
     with _precision(rows.device):
-        with ablate(network, edits(turn.masks, turn.whose(turn.counts))):
-            own = network(together.tokens, at=together.last).float()
+        with ablate(network, gates(turn.masks, batch.owners)):
+            own = batch.logits().float()
         with ablate(network, edits(turn.masks, turn.whose(counts))):
             foreign = network(rows).float()
     found = []
