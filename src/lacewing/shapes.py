@@ -9,6 +9,8 @@ AXES = {
     "pair": "pairs of prompts",
     "token": "positions in a sequence",
     "prefix": "different beginnings of prompts, at whose last tokens a circuit is computed once",
+    "end": "prefixes after which the next token is asked for",
+    "query": "tokens that look at others, each of its own sequence",
     "channel": "coordinates at one site, or of one attention head",
     "varying": "channels whose value differs between rows",
     "fixed": "channels whose value is the same in every row",

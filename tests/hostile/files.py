@@ -32,6 +32,7 @@ READ: dict[str, str] = {
     # Comparisons and sweeps.
     "comparison.json": "viewer",
     "frontier.json": "viewer",
+    "emergence.json": "viewer",
     "tasks.json": "viewer",
     "sweep.json": "sweep",
     "result.json": "sweep",

@@ -96,7 +96,8 @@ def formats(root: Path) -> dict[str, Format]:
     beside = (
         f"{site[0][:-1]}{name}.json" for name in ("annotations", "verification", "explanations")
     )
-    extras = ("site/frontier.json", "site/run/comparison/comparison.json")
+    extras = ("site/frontier.json", "site/emergence.json")
+    extras += ("site/run/comparison/comparison.json",)
     people = (*beside, *extras)
     table = {
         "model": Format(("run", "circuit"), ("run/*",), verified, share=2),

@@ -120,6 +120,12 @@ def verbs(root: Path) -> dict[str, Verb]:
         "tasks": Verb(("tasks", "--model", "run", "--task", "letters.jsonl", "--run"), _TASK),
         "prune": Verb(("prune", "--model", "run", *search, "--output", "new"), _TASK, 2),
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
+        "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
+        "emerge": Verb(
+            ("emerge", "--model", "grown", *search, "--output", "new"),
+            ("grown", "letters.jsonl"),
+            0.5,
+        ),
         "program": Verb(
             ("program", *circuit, "--corpus", text, "--pairs", "2"), _CIRCUIT, starts=True
         ),

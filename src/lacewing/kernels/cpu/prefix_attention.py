@@ -100,10 +100,9 @@ def backward(
 
     `dk` and `dv` are float32 and arrive zeroed; `q`, `grad` and `dq` are LANES rows longer.
     """
-    heads, wide = level.shape[0], q.shape[1]
-    size = wide // heads
+    heads, wide, size = level.shape[0], q.shape[1], q.shape[1] // level.shape[0]
     for head in prange(heads):
-        own = head * size
+        own, line, piece = head * size, size * WORD, size // LANES
         keys = np.zeros((rows.shape[1] + LANES, size), np.float32)
         values = np.zeros((rows.shape[1] + LANES, size), np.float32)
         key_slope = np.empty((rows.shape[1] + LANES, size), np.float32)
@@ -116,7 +115,6 @@ def backward(
         query_slope = np.empty((size, LANES), np.float32)
         levels, moves = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
         weights, slope = strip[0].ctypes.data, strip[1].ctypes.data
-        line, piece = size * WORD, size // LANES
         for sequence in range(rows.shape[0]):
             start, begin, count = place[sequence]
             tokens = begin + count if count > 0 else 0
@@ -140,8 +138,7 @@ def backward(
                     load_block(grad, here + c, wide, table[1].ctypes.data + c * VECTOR, LANES)
                 table[0] *= scale
                 lines[0] *= scale
-                strip[0, :seen] = 0
-                strip[1, :seen] = 0
+                strip[:, :seen] = 0
                 query_slope[:] = 0
                 for c in range(0, size, LANES):
                     down, along = c * VECTOR, c * WORD
