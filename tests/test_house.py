@@ -77,8 +77,9 @@ comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
 report/        charts  saved  commands  gather  page  build
-viewer/        answers  bundle  connections  files  tie  jobs  notes  sample  turns
-               edits  folder  reading  session  ends  texts  meanings  describe  groups
+viewer/        turns  texts  meanings  answers  bundle  connections  files  tie  jobs  notes
+               sample
+               edits  folder  reading  session  ends  describe  groups
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  home  replies  server  serve  copies

@@ -49,7 +49,7 @@ def quickly(*models: Model) -> Iterator[None]:
         yield
 
 
-def begun(model: Model, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batch more"]:
+def begun(model: Model, tokens: Int[Tensor, "batch token"]) -> Int[Tensor, "batch t"]:
     """Sequences with the tokens before them that the model spares, where it spares any."""
     spared = model.network.spared
     if not spared:
