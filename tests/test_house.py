@@ -81,8 +81,9 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-viewer/        answers  rows  bundle  connections  files  tie  jobs  notes  sample  turns
-               edits  folder  reading  session  ends  texts  meanings  describe  groups
+viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
+               notes  sample
+               edits  folder  reading  session  ends  describe  groups
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/
                state  frontier  emergences  home  replies  server  serve  copies

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lacewing.viewer.meanings import Meaning
+
 MOST_EDITS, LONGEST_TEXT, LONGEST_NOTE = 2000, 4000, 10_000
 NoteId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 NodeName = Annotated[str, Field(max_length=40)]
@@ -123,25 +125,6 @@ class Tokens(BaseModel):
     how: str
     positive: list[TokenWeight]
     negative: list[TokenWeight]
-
-
-class Meaning(BaseModel):
-    """What a node is explained as; see `lacewing explain`."""
-
-    good: bool
-    """Whether the explanation is right of the node; else nothing but its scores is told."""
-    text: str
-    label: str
-    predicate: str
-    opposite: str
-    language: str
-    f1: float | None
-    interval: Interval | None
-    pearson: float | None
-    control: float | None
-    control_name: str
-    verdict: str
-    why_not: str
 
 
 class Node(BaseModel):

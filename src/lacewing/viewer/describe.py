@@ -22,7 +22,6 @@ from lacewing.viewer.answers import (
     Edges,
     Effect,
     Link,
-    Meaning,
     Node,
     NodeDetail,
     Notes,
@@ -31,7 +30,7 @@ from lacewing.viewer.answers import (
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.ends import ends
 from lacewing.viewer.folder import Found
-from lacewing.viewer.meanings import meanings
+from lacewing.viewer.meanings import Meaning, meanings
 from lacewing.viewer.session import Session
 
 CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")

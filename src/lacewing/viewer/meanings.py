@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
@@ -24,13 +24,31 @@ from lacewing.explain.labels import short
 from lacewing.explain.parse import parse
 from lacewing.explain.text import lexed, pieces_of
 from lacewing.model.store import Model
-from lacewing.viewer.answers import Meaning
 from lacewing.viewer.texts import Sequences
 
 LONGEST = 600
 """Characters shown of a sentence."""
 PREDICATE = 10_000
 """Characters of a predicate that is read."""
+
+
+class Meaning(BaseModel):
+    """What a node is explained as; see `lacewing explain`."""
+
+    good: bool
+    """Whether the explanation is right of the node; else nothing but its scores is told."""
+    text: str
+    label: str
+    predicate: str
+    opposite: str
+    language: str
+    f1: float | None
+    interval: tuple[float, float] | None
+    pearson: float | None
+    control: float | None
+    control_name: str
+    verdict: str
+    why_not: str
 
 
 def meanings(found: Any) -> dict[str, Meaning]:
