@@ -9,6 +9,7 @@ AXES = {
     "pair": "pairs of prompts",
     "token": "positions in a sequence",
     "prefix": "different beginnings of prompts, at whose last tokens a circuit is computed once",
+    "query": "queries of attention, where they are fewer than tokens",
     "channel": "coordinates at one site, or of one attention head",
     "varying": "channels whose value differs between rows",
     "fixed": "channels whose value is the same in every row",
