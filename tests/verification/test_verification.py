@@ -15,6 +15,7 @@ from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import record
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.tasks.pair import Pair
 from lacewing.tasks.task import Task
 from lacewing.verification import ablation_modes as ablations
 from lacewing.verification import agreement, attention, complement, interchange
@@ -198,14 +199,14 @@ def test_attention(model: Model, planted: Circuit, evidence: Evidence) -> None:
 
 def test_patterns_with_sinks(busy: Model) -> None:
     """The last token's pattern, sink last, of two heads in two layers, as written out."""
-    tokens = torch.randint(busy.network.config.vocab_size, (3, 7))
-    last = torch.tensor([6, 2, 4])
+    tokens = torch.randint(busy.network.config.vocab_size, (4, 7))
+    last = torch.tensor([6, 2, 4, 4])
     heads = [(0, 1), (1, 0)]
-    prompts = attention.Prompts(tokens, last, last, last, ())
-    found = attention._patterns(busy.network, prompts, heads)
+    prompts = attention.Prompts(tokens, last, last, last, (Pair("", "", "", "", ""),) * 2)
+    (found,) = attention.attended(busy.network, prompts, heads)
     for layer, head in heads:
         block = busy.network.blocks[layer]
-        for row in range(3):
+        for row in range(4):
             with torch.no_grad(), record(busy.network) as seen:
                 busy.network(tokens[row : row + 1])
             q, k = (seen[f"{layer}.{site}"][0] for site in ("attn_q", "attn_k"))

@@ -59,7 +59,7 @@ def refitted_loss(
 
 
 def refitted(
-    fitted: Float[Tensor, "row vocab"],
+    fitted: Float[Tensor, "batch vocab"],
     fitted_on: Prompts,
     logits: Float[Tensor, "sequence vocab"],
     prompts: Prompts,

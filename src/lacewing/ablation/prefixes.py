@@ -34,7 +34,7 @@ class UniquePrefixes:
 
     tokens: Int[Tensor, " prefix"]
     position: Int[Tensor, " prefix"]
-    ends: Int[Tensor, " end"]
+    ends: Int[Tensor, " wanted"]
     """The prefixes after which the next token is asked for: of each sequence all of it, mostly."""
     last: Int[Tensor, " sequence"]
     """Its position."""

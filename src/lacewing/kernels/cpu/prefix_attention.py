@@ -96,10 +96,7 @@ def backward(
     dk: np.ndarray,
     dv: np.ndarray,
 ) -> None:
-    """Gradients; `moved` [head, query] is the sum over channels of out x grad.
-
-    `dk` and `dv` are float32 and arrive zeroed; `q`, `grad` and `dq` are LANES rows longer.
-    """
+    """Gradients, into zeros; `moved` [head, query] is the sum over channels of out x grad."""
     heads, wide, size = level.shape[0], q.shape[1], q.shape[1] // level.shape[0]
     for head in prange(heads):
         own, line, piece = head * size, size * WORD, size // LANES
