@@ -157,7 +157,7 @@ def read(folder: Path, text: Text) -> dict[str, Float[np.ndarray, " token"]]:
             f"{folder} holds records of text {facts.text}, not of {text.id}: pass the corpus "
             f"{facts.corpus!r} and the number of tokens it was made with"
         )
-    found = {}
+    found: dict[str, Float[np.ndarray, " token"]] = {}
     for key, channels in facts.nodes.items():
         found |= {f"{key}.{c}": v for c, v in _values(whole, key, channels, text).items()}
     return found
