@@ -199,7 +199,7 @@ def _timeless(value: Any) -> Any:
     """A document without what depends on when, where and in which process it was made."""
     if isinstance(value, dict):
         gone = ("seconds", "time", "pid", "host", "began", "ended", "asked", "started", "resumed")
-        gone += ("sha256",)  # of a document with times
+        gone += ("sha256",)  # of files that tell times
         return {k: _timeless(v) for k, v in value.items() if k not in gone and "second" not in k}
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 

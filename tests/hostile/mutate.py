@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def _changes(path: Path, dice: random.Random) -> tuple[Change, ...]:
         ".safetensors": (tensors.change,) * 4 + (tensors.change_header,),
         ".txt": (in_text,),
         ".whl": archives.CHANGES,
-        **dict.fromkeys((".pt", ".bin"), pickles.CHANGES),
+        **(dict.fromkeys((".pt", ".bin"), pickles.CHANGES) if zipfile.is_zipfile(path) else {}),
         ".yaml": (in_yaml,) * 4 + (in_text,),
         ".bpe": (in_text,),
     }.get(path.suffix, BYTES)

@@ -26,7 +26,7 @@ def without_prose(text: str) -> str | None:
     try:
         docstrings = [(span, only) for span, only in _docstrings(text)]
         comments, inside = _comments(text)
-    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError):
+    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
         return None
     lines = text.split("\n")
     removals = [(span, "pass" if only else "") for span, only in docstrings]

@@ -61,7 +61,7 @@ def with_taught_lines(text: str, seed: str) -> str:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return text
     random = Random(f"{seed} {len(text)}")  # noqa: S311  no secret hangs on it
     lines = text.split("\n")

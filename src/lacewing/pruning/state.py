@@ -151,6 +151,13 @@ def set_moments(name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[st
     for place, parameter in enumerate(parameters):
         of = f"{name}/{place}/"
         found = {key.removeprefix(of): t for key, t in tensors.items() if key.startswith(of)}
+        for moment, value in found.items():
+            if value.shape not in (parameter.shape, torch.Size()) or (
+                moment.startswith("exp_avg") and value.shape != parameter.shape
+            ):
+                raise ArtifactError(
+                    f"{of}{moment} of a pruning on its way is damaged: delete its folder"
+                )
         if found:
             optimizer.state[parameter] = found
 

@@ -17,6 +17,8 @@ from lacewing.data.tokenizer import LARGEST, check_sizes
 from lacewing.errors import ArtifactError
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
+HEADER = 10**8
+"""Bytes of the largest header that safetensors reads."""
 TEXTS = (".json", ".txt", ".model", ".jinja")
 READ = (*TEXTS, ".safetensors")
 """What libraries open of such a folder."""
@@ -159,6 +161,25 @@ def _weights(path: Path, root: Path) -> tuple[Path, ...]:
     return (path / WHOLE,)
 
 
+def _check_size(file: Path) -> None:
+    """Refuse a file whose header and size do not belong together, before it is mapped.
+
+    Raises:
+        ArtifactError: they do not.
+    """
+    size = file.stat().st_size
+    with open(file, "rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if not 0 < length <= min(size - 8, HEADER):
+            raise ArtifactError(f"{file} is damaged or cut short: a header of {length:,} bytes")
+        header = artifacts.parse_json(opened.read(length), file)
+    rows = header.values() if isinstance(header, dict) else ()
+    offsets = [row.get("data_offsets") for row in rows if isinstance(row, dict)]
+    ends = [o[1] for o in offsets if isinstance(o, list) and len(o) == 2 and isinstance(o[1], int)]
+    if 8 + length + max(ends, default=0) != size:
+        raise ArtifactError(f"{file} is damaged or cut short: its header says another size")
+
+
 def numbers_in(files: tuple[Path, ...]) -> int:
     """How many numbers some files of weights hold.
 
@@ -171,6 +192,7 @@ def numbers_in(files: tuple[Path, ...]) -> int:
 
     numbers = 0
     for file in files:
+        _check_size(file)
         try:
             with safe_open(file, framework="pt") as opened:
                 for key in opened.keys():  # noqa: SIM118  it is no mapping
