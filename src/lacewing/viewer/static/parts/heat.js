@@ -24,7 +24,7 @@ export function heat(example, reach) {
 /** A token on a ground of its value; deeper is stronger. Underlined where it is said to fire (1, or -1 dotted). */
 export function piece(text, value, reach, marked = false, said = 0) {
   const strength = Math.min(Math.abs(value ?? 0) / reach, 1);
-  const style = strength < 0.01 ? {} : { background: `color-mix(in srgb, var(--${value > 0 ? "plus" : "minus"}) ${Math.round(12 + 53 * strength)}%, transparent)` };
+  const style = strength < 0.01 ? {} : { background: `color-mix(in srgb, var(--${value > 0 ? "plus" : "minus"}) ${Math.round(12 + 38 * strength)}%, transparent)` };
   const kinds = ["span", marked ? "peak" : "", said === 1 ? "said" : said === -1 ? "unsaid" : ""].filter(Boolean);
   return h(kinds.join("."), { style, title: `${JSON.stringify(text)} ${number(value ?? 0)}${said === 1 ? ", said to fire" : said === -1 ? ", said to fire the other way" : ""}` }, text.replace(/\n/g, "↵\n"));
 }
