@@ -38,7 +38,7 @@ function tokens(example, reach, parts, y) {
     const strength = Math.min(Math.abs(value) / reach, 1);
     const [x, width] = [LEFT + column * CELL, words.length * CELL];
     const edge = i === example.at ? ' stroke="var(--ink)"' : "";
-    if (strength >= 0.01 || edge) parts.push(`<rect x="${x.toFixed(1)}" y="${y - 14}" width="${width.toFixed(1)}" height="18" rx="3" fill="var(--${value > 0 ? "plus" : "minus"})" fill-opacity="${(strength < 0.01 ? 0 : 0.12 + 0.53 * strength).toFixed(2)}"${edge}/>`);
+    if (strength >= 0.01 || edge) parts.push(`<rect x="${x.toFixed(1)}" y="${y - 14}" width="${width.toFixed(1)}" height="18" rx="3" fill="var(--${value > 0 ? "plus" : "minus"})" fill-opacity="${(strength < 0.01 ? 0 : 0.12 + 0.38 * strength).toFixed(2)}"${edge}/>`);
     const said = example.said?.[i];
     if (said) parts.push(`<line x1="${x.toFixed(1)}" x2="${(x + width).toFixed(1)}" y1="${y + 5}" y2="${y + 5}" stroke="var(--ink)" stroke-width="1.5"${said < 0 ? ' stroke-dasharray="2 2"' : ""}/>`);
     parts.push(`<text x="${x.toFixed(1)}" y="${y}" textLength="${width.toFixed(1)}" lengthAdjust="spacingAndGlyphs">${escaped(words)}</text>`);
