@@ -276,7 +276,7 @@ def shown(browser: Any, tmp_path: Path) -> Iterator[Any]:
     def open_page(trace: Trace, found: Attribution, width: int = 1300, **settings: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         tab = context.new_page()
         tab.on("console", lambda message: complaints.append(message.text))
         tab.on("pageerror", lambda error: complaints.append(str(error)))

@@ -10,10 +10,13 @@ from lacewing.training import loop
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_asks_the_processor(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
-    """A CPU by what torch says of it; other devices always."""
+    """A CPU by what torch says of it; other devices always; never one that has AVX2 and no more."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
     assert half_pays("cpu") is supported
     assert half_pays("cuda")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not half_pays("cpu")
 
 
 @pytest.mark.parametrize(("pays", "made"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import micro
-from lacewing.data.corpus import Corpus, Named
+from lacewing.data.corpus import Corpus, Named, renamed
 from lacewing.errors import DataError
 from lacewing.model.store import Model, load
 
@@ -32,7 +32,7 @@ def test_a_corpus_that_a_file_names_is_not_fetched(spec: str) -> None:
         Corpus.parse(Named(spec))
     with pytest.raises(DataError):
         Corpus.parse(Named(spec).removeprefix("practice:"))
-    assert Corpus.parse(spec).spec == spec
+    assert Corpus.parse(spec).spec == renamed(spec)
 
 
 def test_a_run_names_its_corpus(model: Model, tmp_path: Path) -> None:

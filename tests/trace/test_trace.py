@@ -16,6 +16,7 @@ from lacewing.trace.graph import graph
 from lacewing.trace.held import Held, hold
 from lacewing.trace.trace import trace
 from lacewing.trace.views import attention, lens
+from test_docs import blocks
 
 SIZE: dict[str, Any] = {
     "n_layer": 2,
@@ -175,3 +176,13 @@ def test_the_verb(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert abs(result["sources"]["total"] - result["difference"]) < 1e-4
     assert result["completeness"] >= 0.9
     assert result["nodes"][0]["node"].count(".") >= 1
+
+
+def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/trace.md runs as it stands, and explains what it is asked to."""
+    (block,) = (b for b in blocks() if b.page == "docs/trace.md" and b.kind == "python")
+    exec(compile(block.text, block.page, "exec"), {})
+    difference, nodes, completeness = capsys.readouterr().out.split()
+    assert float(difference) > 1
+    assert int(nodes) < 1000
+    assert float(completeness) >= 0.9
