@@ -162,7 +162,7 @@ def of_strangers(root: Path) -> dict[str, Format]:
         "exported": Format(("exported", "circuit"), ("exported/*",), strangers.on_exported),
         "tried": Format(("tried",), ("tried/**",), at(strangers.went_on)),
         "released": named(("openai",), at(strangers.imported)),
-        "viz": named(("viz",), at(strangers.imported_circuit)),
+        "viz": named(("viz", "opened", "openai"), at(strangers.imported_circuit)),
         "pretrain": named(("pretrain",), at(strangers.imported_pretrain)),
         "masks": named(("masks", "run"), strangers.imported_masks),
         "others": named(("circuits", "run", task), strangers.of_other_tools),
