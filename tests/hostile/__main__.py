@@ -61,7 +61,7 @@ def main() -> None:
         names = flags.only.split(",") if flags.only else list(table)
         if flags.case:
             names = [flags.case.rpartition(":")[0]]
-        whole = not (flags.no_kills and flags.no_soak) and not flags.case
+        whole = bool(flags.case) or not (flags.no_kills and flags.no_soak)
         needed = () if whole else tuple({n for name in names for n in table[name].needs})
         material.make(root, needed)
         flags.keep = flags.keep or Path(made) / "rows.jsonl"
