@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, logs, strangers
+from hostile import archives, logs, states, strangers
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -210,34 +210,6 @@ def _trained(root: Path, place: Path) -> None:
     say(["train", "--output", str(place), "--corpus", str(root / "text"), *flags(TRAINING)])
 
 
-def _grown(root: Path, place: Path) -> None:
-    """A run with two states of its training, which are that same run."""
-    part = place.with_name(f".{place.name}")
-    shutil.copytree(root / "run", part)
-    for step in (1, 2):
-        state = part / "snapshots" / str(step)
-        shutil.copytree(root / "run", state)
-        summary = json.loads((state / "summary.json").read_text())
-        (state / "summary.json").write_text(json.dumps(summary | {"steps": step}))
-        reseal(state / "summary.json")
-    part.rename(place)
-
-
-STATE = {
-    "step": 3,
-    "tokens": 192,
-    "validation_loss": 1.5,
-    "full": 0.1,
-    "loss": 0.1,
-    "nodes": 15,
-    "edges": 8,
-    "shared": 15,
-    "by_chance": 0.5,
-    "reason": None,
-    "folder": "run/circuits/one",
-}
-
-
 def _dense(root: Path, place: Path) -> None:
     _written(micro.micro(dense=True), place)
 
@@ -263,7 +235,7 @@ def _site(root: Path, place: Path) -> None:
     say(["explain", "--circuit", str(one), "--model", str(root / "run"), *text])
     shutil.copytree(root / "comparison", part / "run" / "comparison")
     shutil.copy2(root / "sweep" / "frontier.json", part / "frontier.json")
-    emerged = {"task": "letters", "target_loss": 0.05, "states": [STATE]}
+    emerged = {"task": "letters", "target_loss": 0.05, "states": [states.STATE]}
     (part / "emergence.json").write_text(json.dumps(emerged))
     words = ["--model", str(root / "run"), "--task", str(root / "letters.jsonl"), "--pairs", "32"]
     (part / "run" / "tasks.json").write_text(json.dumps(printed(["tasks", "--run", *words])))
@@ -389,7 +361,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "circuit": _circuit,
     "minimal": _minimal,
     "unfinished": _unfinished,
-    "grown": _grown,
+    "grown": states.grown,
     "training": half_trained,
     "trained": _trained,
     "tokenizer.json": _tokenizer,

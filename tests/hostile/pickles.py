@@ -29,10 +29,10 @@ def change(path: Path, dice: random.Random) -> str:
     found = torch.load(path, weights_only=True)
     places = list(_places(found, ()))
     place = dice.choice(places)
-    old = _at(found, place)
+    old = values.at(found, place)
     new, words = _instead(old, dice)
     if place and dice.random() < 0.2:
-        parent, key = _at(found, place[:-1]), place[-1]
+        parent, key = values.at(found, place[:-1]), place[-1]
         if isinstance(parent, dict):
             value = parent.pop(key)
             name = dice.choice(("surplus", 7, None, f"{key}.x", *values.NAMES[:20]))
@@ -41,7 +41,7 @@ def change(path: Path, dice: random.Random) -> str:
                 parent[name] = value
             torch.save(found, path)
             return f"{place}: {'dropped' if drop else f'renamed {name!r:.30}'}"
-    torch.save(_put(found, place, new), path)
+    torch.save(values.put(found, place, new), path)
     return f"{'.'.join(map(str, place)) or 'the whole'} = {words}"
 
 
@@ -148,18 +148,3 @@ def _places(value: Any, path: tuple[Any, ...]) -> Any:
     elif isinstance(value, list | tuple):
         for number, inside in enumerate(value):
             yield from _places(inside, (*path, number))
-
-
-def _at(value: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
-
-
-def _put(document: Any, path: tuple[Any, ...], new: Any) -> Any:
-    if not path:
-        return new
-    key, *rest = path
-    copy = dict(document) if isinstance(document, dict) else list(document)
-    copy[key] = _put(document[key], tuple(rest), new)
-    return copy

@@ -95,9 +95,9 @@ def changed(document: Any, dice: random.Random) -> tuple[Any, str]:
     where = ".".join(map(str, path)) or "the whole"
     if path and dice.random() < 0.35:
         return _structure(document, path, dice, where)
-    old = _at(document, path)
+    old = at(document, path)
     new = _instead(old, dice)
-    return _put(document, path, new), f"{where} = {text(new)[:40]!r}"
+    return put(document, path, new), f"{where} = {text(new)[:40]!r}"
 
 
 def _instead(old: Any, dice: random.Random) -> Any:
@@ -119,7 +119,7 @@ def _structure(
 ) -> tuple[Any, str]:
     """Drop, add, rename, repeat or exchange a key."""
     *above, key = path
-    parent = _at(document, tuple(above))
+    parent = at(document, tuple(above))
     kind = dice.choice(("drop", "add", "rename", "twice", "exchange"))
     if isinstance(parent, list):
         kind = dice.choice(("drop", "repeat", "exchange"))
@@ -131,7 +131,7 @@ def _structure(
             new.insert(key, new[key])
         else:
             new[key], new[other] = new[other], new[key]
-        return _put(document, tuple(above), new), f"{where}: {kind}"
+        return put(document, tuple(above), new), f"{where}: {kind}"
     new = dict(parent)
     if kind == "drop":
         del new[key]
@@ -144,7 +144,7 @@ def _structure(
     else:
         other = dice.choice(list(new))
         new[key], new[other] = new[other], new[key]
-    return _put(document, tuple(above), new), f"{where}: {kind}"
+    return put(document, tuple(above), new), f"{where}: {kind}"
 
 
 def _places(value: Any, path: tuple[Any, ...]) -> Any:
@@ -157,17 +157,18 @@ def _places(value: Any, path: tuple[Any, ...]) -> Any:
             yield from _places(inside, (*path, number))
 
 
-def _at(value: Any, path: tuple[Any, ...]) -> Any:
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    """What stands at a place of a document."""
     for key in path:
         value = value[key]
     return value
 
 
-def _put(document: Any, path: tuple[Any, ...], new: Any) -> Any:
+def put(document: Any, path: tuple[Any, ...], new: Any) -> Any:
     """A copy of the document with another value at a place."""
     if not path:
         return new
     key, *rest = path
     copy = dict(document) if isinstance(document, dict) else list(document)
-    copy[key] = _put(document[key], tuple(rest), new)
+    copy[key] = put(document[key], tuple(rest), new)
     return copy

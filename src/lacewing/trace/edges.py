@@ -10,7 +10,7 @@ from torch import Tensor
 from lacewing.model.families import FAMILIES
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, writers
-from lacewing.trace.held import Held, Sources, slope_of
+from lacewing.trace.held import Held, Sources
 
 Add = Callable[[str, str, float], None]
 """Takes source, target and nats."""
@@ -71,7 +71,7 @@ def _inside(
     for family in ("attn_in-attn_v", "mlp_in-mlp_neuron", "mlp_neuron-mlp_out"):
         source, target = (f"{layer}.{site}" for site in family.split("-"))
         weight, bias = (part.double() for part in written[FAMILIES[family]])
-        slope = slope_of(held, layer) if target.endswith("mlp_neuron") else None
+        slope = held.slopes[layer] if target.endswith("mlp_neuron") else None
         for token, channel in masks[target].nonzero().tolist():
             unit = float(units[target][token, channel])
             unit *= 1.0 if slope is None else float(slope[token, channel])
@@ -110,7 +110,6 @@ def _heads(
 def _stream(held: Held, key: str, units: Tensor, masks: Mapping[str, Tensor], add: Add) -> None:
     """From the embedding and earlier writes to what is read of the residual stream."""
     width = held.network.config.d_model
-    embedded = held.network.embedded(torch.tensor(held.tokens)).double()
     layers = held.network.config.n_layer
     final = key == FINAL_SITE
     now = layers if final else int(key.partition(".")[0])
@@ -123,7 +122,7 @@ def _stream(held: Held, key: str, units: Tensor, masks: Mapping[str, Tensor], ad
             add(f"position@{token}", target, unit * float(held.values[key][token, channel]))
             continue
         unit *= 1.0 if scale is None else float(scale[token, channel])
-        add(f"token@{token}", target, unit * float(embedded[token, channel]))
+        add(f"token@{token}", target, unit * float(held.embedded[token, channel]))
         for write in writes:
             if masks[write][token, channel]:
                 part = unit * float(held.values[write][token, channel])

@@ -39,11 +39,6 @@ class TraceNode:
     rest: float
     """Nats of these that came from nodes that are not kept."""
 
-    @property
-    def name(self) -> str:
-        """As 0.mlp_neuron.7@12."""
-        return f"{self.key}.{self.channel}@{self.token}"
-
 
 @dataclass(frozen=True)
 class Graph:

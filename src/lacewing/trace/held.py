@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lacewing.model.families import QKV
 from lacewing.model.hooks import record
-from lacewing.model.layers import RMSNorm
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, Transformer, thirds
 
@@ -55,10 +54,14 @@ class Held:
     tokens: tuple[int, ...]
     values: Mapping[str, Float[Tensor, "token _"]]
     """Of every site, as the model computed them, in float64."""
+    embedded: Float[Tensor, "token _"]
+    """The residual stream before the first block."""
     scales: Mapping[str, Float[Tensor, "token _"]]
     """What each norm multiplied by, its gain included: ln_1 and ln_2 by layer, and ln_f."""
     patterns: Mapping[int, Float[Tensor, "head token token"]]
     """Where heads looked, by layer: [head, query, key]; the sink's share is missing to 1."""
+    slopes: Mapping[int, Float[Tensor, "token _"]]
+    """What each neuron multiplied by, by layer: its value over what it got."""
     stream: Mapping[str, Float[Tensor, "token _"]]
     """The residual stream at resid_pre, resid_mid and resid_post of each layer, after AbsTopK."""
     logits: Float[Tensor, " vocab"]
@@ -97,27 +100,30 @@ def hold(network: Transformer, tokens: tuple[int, ...]) -> Held:
     with record(network) as seen:
         logits = network(torch.tensor([tokens]))[0, -1]
     values = {key: value[0].double() for key, value in seen.items()}
-    x = network.embedded(torch.tensor(tokens)).double()
+    embedded = x = network.embedded(torch.tensor(tokens)).double()
     scales: dict[str, Tensor] = {}
     patterns: dict[int, Tensor] = {}
+    slopes: dict[int, Tensor] = {}
     stream: dict[str, Tensor] = {}
     for layer, part in enumerate(network.blocks):
         block = cast("Block", part)
         x = stream[f"{layer}.resid_pre"] = block.kept("resid_pre", x)
-        scales[f"{layer}.ln_1"] = _scale(x, block.ln_1)
+        scales[f"{layer}.ln_1"] = scale_of(x, block.ln_1)
         patterns[layer] = _patterns(block, values, layer)
+        slopes[layer] = _slopes(block, values, layer)
         x = x + values[f"{layer}.attn_out"]
         x = stream[f"{layer}.resid_mid"] = block.kept("resid_mid", x)
-        scales[f"{layer}.ln_2"] = _scale(x, block.ln_2)
+        scales[f"{layer}.ln_2"] = scale_of(x, block.ln_2)
         x = x + values[f"{layer}.mlp_out"]
         x = stream[f"{layer}.resid_post"] = block.kept("resid_post", x)
-    scales["ln_f"] = _scale(x, network.ln_f)
-    return Held(network, tokens, values, scales, patterns, stream, logits)
+    scales["ln_f"] = scale_of(x, network.ln_f)
+    return Held(network, tokens, values, embedded, scales, patterns, slopes, stream, logits)
 
 
-def _scale(x: Tensor, norm: RMSNorm) -> Tensor:
-    eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
-    return norm.weight.double() * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+def scale_of(x: Float[Tensor, "token _"], norm: torch.nn.RMSNorm) -> Float[Tensor, "token _"]:
+    """What a norm multiplies each channel by."""
+    eps = torch.finfo(norm.weight.dtype).eps if norm.eps is None else norm.eps
+    return norm.weight * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
 def _patterns(block: Block, values: Mapping[str, Tensor], layer: int) -> Tensor:
@@ -132,11 +138,10 @@ def _patterns(block: Block, values: Mapping[str, Tensor], layer: int) -> Tensor:
     return torch.cat([scores, sink], dim=2).softmax(2)[..., :-1]
 
 
-def slope_of(held: Held, layer: int) -> Float[Tensor, "token _"]:
-    """What each neuron multiplied by: its value over what it got."""
-    fc = cast("Block", held.network.blocks[layer]).c_fc
-    before = held.values[f"{layer}.mlp_in"] @ fc.weight.double().T + fc.bias.double()
-    after = held.values[f"{layer}.mlp_neuron"]
+def _slopes(block: Block, values: Mapping[str, Tensor], layer: int) -> Tensor:
+    fc = block.c_fc
+    before = values[f"{layer}.mlp_in"] @ fc.weight.double().T + fc.bias.double()
+    after = values[f"{layer}.mlp_neuron"]
     return torch.where(after != 0, after / torch.where(before == 0, 1.0, before), 0.0)
 
 
@@ -159,8 +164,7 @@ class _Walk:
         g = self.at(FINAL_SITE, g)
         for layer in reversed(range(network.config.n_layer)):
             g = self.block(layer, cast("Block", network.blocks[layer]), g)
-        embedded = network.embedded(torch.tensor(held.tokens)).double()
-        spread = (g * embedded).sum(1)
+        spread = (g * held.embedded).sum(1)
         if network.config.added_positions and network.wpe is not None:
             stands = network.wpe.weight[: last + 1].double()
             self.positions += (g * stands).sum(1)
@@ -190,7 +194,7 @@ class _Walk:
         g = g * (held.stream[site("resid_post")] != 0) if self.cuts(block, "resid_post") else g
         down = self.at(site("mlp_out"), g)
         down = self.through(site("mlp_out"), block.mlp_proj.weight, block.mlp_proj.bias, down)
-        down = self.at(site("mlp_neuron"), down) * slope_of(held, layer)
+        down = self.at(site("mlp_neuron"), down) * held.slopes[layer]
         down = self.through(site("mlp_neuron"), block.c_fc.weight, block.c_fc.bias, down)
         g = g + self.read(site("mlp_in"), down, held.scales[site("ln_2")], width)
         g = g * (held.stream[site("resid_mid")] != 0) if self.cuts(block, "resid_mid") else g

@@ -174,6 +174,7 @@ def _looks(held: Held, found: Graph) -> list[Look]:
     for layer, head, query in sorted(carried, key=lambda look: -carried[look])[:HEADS]:
         pattern, products = attention(held, layer, head, query)
         there = int(pattern.argmax())
-        told = tuple((channel, nats) for channel, _, nats in products[:PRODUCTS])
-        looks.append(Look(layer, head, query, there, float(pattern[there]), told))
+        looks.append(
+            Look(layer, head, query, there, float(pattern[there]), tuple(products[:PRODUCTS]))
+        )
     return looks

@@ -9,7 +9,7 @@ from lacewing.trace.held import Held
 
 def attention(
     held: Held, layer: int, head: int, query: int
-) -> tuple[Float[Tensor, " token"], list[tuple[int, int, float]]]:
+) -> tuple[Float[Tensor, " token"], list[tuple[int, float]]]:
     """Why a head looks where it looks from one token.
 
     Args:
@@ -19,8 +19,8 @@ def attention(
         query: The token it looks from.
 
     Returns:
-        Its pattern, and the products that made the largest score: query channel, key channel,
-        nats, largest first.
+        Its pattern, and the products that made the largest score: channel of
+        query and key, and nats, largest first.
     """
     size = held.network.config.d_head
     pattern = held.patterns[layer][head, query, : query + 1]
@@ -31,7 +31,7 @@ def attention(
     products = q * k * size**-0.5
     order = products.abs().sort(descending=True).indices.tolist()
     first = head * size
-    return pattern, [(first + c, first + c, float(products[c])) for c in order if products[c]]
+    return pattern, [(first + c, float(products[c])) for c in order if products[c]]
 
 
 def lens(held: Held, answer: int, rival: int) -> list[tuple[str, float]]:
@@ -43,7 +43,7 @@ def lens(held: Held, answer: int, rival: int) -> list[tuple[str, float]]:
     network, last = held.network, len(held.tokens) - 1
     row = (network.lm_head.weight[answer] - network.lm_head.weight[rival]).double()
     found = []
-    points = [("embedding", held.network.embedded(torch.tensor(held.tokens)).double())]
+    points = [("embedding", held.embedded)]
     for layer in range(network.config.n_layer):
         points.append((f"attention {layer}", held.stream[f"{layer}.resid_mid"]))
         points.append((f"MLP {layer}", held.stream[f"{layer}.resid_post"]))

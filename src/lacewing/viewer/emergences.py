@@ -5,7 +5,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
-from lacewing.viewer.folder import reason, shown
+from lacewing.viewer.folder import each
 from lacewing.viewer.rows import EmergenceRow, StateRow
 from lacewing.viewer.state import Viewer
 
@@ -14,26 +14,17 @@ MOST_STATES = 500
 
 def emergences(viewer: Viewer) -> dict[str, Any]:
     """Every emergence under the served folder; files that cannot be read are under `broken`."""
-    contents = viewer.library.contents()
-    ids = {f.folder: contents.copies.get(f.id, f.id) for f in contents.circuits.values()}
-    found, broken = [], []
-    for id, path in contents.emergences.items():
-        try:
-            found.append(_read(id, path, ids).model_dump())
-        except Exception as error:  # whatever is wrong with one file
-            where = f"{shown(viewer.library.root, path.parent)}/{path.name}"
-            broken.append({"folder": where, "error": reason(error)})
+    found, broken = each(viewer.library, viewer.library.contents().emergences, _read)
     return {"emergences": found, "broken": broken}
 
 
-def _read(id: str, path: Path, ids: dict[Path, str]) -> EmergenceRow:
+def _read(id: str, path: Path, ids: dict[Path, str]) -> dict[str, Any]:
     data = artifacts.read_json(artifacts.own(path.parent, path.name))
     if not isinstance(data, dict) or not isinstance(data.get("states"), list):
         raise ArtifactError(f"{path} holds no states: damaged or foreign")
     states = [_state(row, path.parent, ids) for row in data["states"][:MOST_STATES]]
-    return EmergenceRow.model_validate(
-        {"id": id, "task": data.get("task"), "states": states, "target_loss": data["target_loss"]}
-    )
+    row = {"id": id, "task": data.get("task"), "states": states, "target_loss": data["target_loss"]}
+    return EmergenceRow.model_validate(row).model_dump()
 
 
 def _state(row: Any, home: Path, ids: dict[Path, str]) -> StateRow:

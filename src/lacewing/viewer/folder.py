@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,6 +162,29 @@ def read(root: Path) -> Contents:
         files = [f / name for f in folders for name in names_of if os.path.isfile(f / name)]
         places.update((name, path) for path, name in _slugs(root, files).items())
     return contents
+
+
+def each(
+    library: Library, places: Mapping[str, Path], read: Callable[[str, Path, dict[Path, str]], Any]
+) -> tuple[list[Any], list[dict[str, str]]]:
+    """What some files hold, with the ids of the circuits they name; those that cannot be read.
+
+    Args:
+        library: The served folder.
+        places: Files by id.
+        read: Takes an id, its file, and circuits' ids by folder; None for nothing to show.
+    """
+    contents = library.contents()
+    ids = {f.folder: contents.copies.get(f.id, f.id) for f in contents.circuits.values()}
+    found, broken = [], []
+    for id, path in places.items():
+        try:
+            if (value := read(id, path, ids)) is not None:
+                found.append(value)
+        except Exception as error:  # whatever is wrong with one file
+            where = f"{shown(library.root, path.parent)}/{path.name}"
+            broken.append({"folder": where, "error": reason(error)})
+    return found, broken
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
-from lacewing.viewer.folder import reason, shown
+from lacewing.viewer.folder import each
 from lacewing.viewer.rows import PointRow
 from lacewing.viewer.state import Viewer
 
@@ -21,18 +21,9 @@ def frontier(viewer: Viewer) -> dict[str, Any]:
     A point without both numbers cannot be drawn and is told with its reason; so is a file that
     cannot be read, under `broken`.
     """
-    contents = viewer.library.contents()
-    ids = {f.folder: contents.copies.get(f.id, f.id) for f in contents.circuits.values()}
-    sweeps, broken = [], []
-    for id, path in contents.sweeps.items():
-        if _summary(path):
-            continue
-        try:
-            if drawn := _drawn(id, path, ids):
-                sweeps.append(drawn)
-        except Exception as error:  # whatever is wrong with one file
-            where = f"{shown(viewer.library.root, path.parent)}/{path.name}"
-            broken.append({"folder": where, "error": reason(error)})
+    places = viewer.library.contents().sweeps
+    files = {id: path for id, path in places.items() if not _summary(path)}
+    sweeps, broken = each(viewer.library, files, _drawn)
     return {"sweeps": sweeps, "broken": broken}
 
 

@@ -20,6 +20,7 @@ from lacewing.model.hooks import edit, record
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, Transformer
 from lacewing.model.weights import FAMILIES, QKV, writers
+from lacewing.trace.held import scale_of
 from lacewing.viewer.attention import attend
 from lacewing.viewer.edits import prepare
 from lacewing.viewer.session import NO_CHANGES, Session
@@ -106,7 +107,7 @@ class _Trace:
 
     def read(self, key: str, norm: torch.nn.RMSNorm) -> None:
         """Effects of the embedding and of earlier writes on what is read after a norm."""
-        scale = _scale(self.x, norm)
+        scale = scale_of(self.x, norm)
         for channel in self.kept[key]:
             if channel >= self.x.shape[1]:
                 for t in self.range:
@@ -201,7 +202,7 @@ class _Trace:
         """Effects on the logits after the prompt."""
         last, norm = len(self.tokens) - 1, self.network.ln_f
         held = self.values[FINAL_SITE][last]
-        scale = _scale(self.values[FINAL_SITE], norm)[last]
+        scale = scale_of(self.values[FINAL_SITE], norm)[last]
         for channel in self.kept[FINAL_SITE]:
             if self.present(FINAL_SITE, channel, last):
                 self.stream(name(FINAL_SITE, channel, last), channel, last, 1.0)
@@ -244,12 +245,6 @@ def layer_of(key: str, layers: int) -> int:
         return 1 + layers * len(BLOCK_SITES)
     layer, _, site = key.partition(".")
     return 1 + int(layer) * len(BLOCK_SITES) + BLOCK_SITES.index(site)
-
-
-def _scale(x: Tensor, norm: torch.nn.RMSNorm) -> Tensor:
-    """What a norm multiplies each channel by, [token, channel]."""
-    eps = torch.finfo(x.dtype).eps if norm.eps is None else norm.eps
-    return norm.weight * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
 def _by_destination(pairs: Any) -> dict[int, list[int]]:
