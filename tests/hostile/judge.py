@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile.figures import steady
+from hostile.hook import unwatch, watch
 
 SECONDS, PATIENCE = 20.0, 60.0
 """Processor time that a case may take, and time by the clock, on machines that are busy."""
@@ -36,8 +37,6 @@ no sum says what they were; long: a flag that asks for more work than a case may
 """
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MARKUP = ("<script>alert(1)", "<img src=x onerror")
-OPENED = ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link")
-STARTED = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pickle.find_class")
 
 Probe = Callable[[Path], Any]
 
@@ -347,14 +346,14 @@ def _child(folder: Path, probe: Probe, starts: bool) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         outside: list[str] = []
         started: list[str] = []
-        _watch(folder, outside, None if starts else started)
+        watch(folder, outside, None if starts else started)
         result = _result(probe, folder / "work")
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say at the end
         result |= {"outside": outside[:9], "started": started[:9]}
         result["injected"] = _injected(folder / "work")
-        _WATCHING.clear()
+        unwatch()
         (folder / "result.json").write_text(json.dumps(result))
         code = 0
     except BaseException:
@@ -397,50 +396,3 @@ def _injected(work: Path) -> str:
             if any(markup in text for markup in MARKUP):
                 return str(path.relative_to(work))
     return ""
-
-
-_WATCHING: list[bool] = []
-
-
-def _watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
-    """Note what is opened for writing outside, and what is started."""
-    allowed = tuple(f"{folder / name}{os.sep}" for name in ("work", "tmp"))
-    secret = str(folder / "outside") + os.sep
-    _WATCHING.append(True)
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if not _WATCHING:
-            return
-        if event in OPENED:
-            path = arguments[0]
-            if isinstance(path, int) or path is None:
-                return
-            writes = event != "open" or bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
-            follows = event == "open" and not (arguments[2] or 0) & os.O_NOFOLLOW
-            whole = os.path.realpath(os.fsdecode(path)) if follows else _parent(path)
-            if whole.startswith(secret):
-                outside.append(f"{event} {os.fsdecode(path)}")
-            elif writes and not (whole + os.sep).startswith(allowed) and not _cache(whole):
-                outside.append(f"{event} {whole}")
-        elif event == "socket.connect" and started is not None:
-            outside.append(f"connect {arguments[1]!r}")
-        elif started is not None and event in STARTED and not _own(event, arguments):
-            started.append(f"{event} {str(arguments[:2])[:100]}")
-
-    sys.addaudithook(hook)
-
-
-def _own(event: str, arguments: Any) -> bool:
-    """Whether a process is one of lacewing's modules, started as the viewer starts them."""
-    ours = [sys.executable, "-m", "lacewing.viewer.sample"]
-    return event == "subprocess.Popen" and list(arguments[1][:3]) == ours
-
-
-def _parent(path: Any) -> str:
-    """A path whose last part may be a link itself."""
-    head, name = os.path.split(os.path.abspath(os.fsdecode(path)))
-    return os.path.join(os.path.realpath(head), name)
-
-
-def _cache(path: str) -> bool:
-    return path.startswith(("/dev/", "/proc/")) or "__pycache__" in path or "/.cache/" in path

@@ -139,3 +139,14 @@ def test_seconds_are_those_of_all_runs(tmp_path: Path, model: Model, sets: Promp
     first.put("search", {}, {})
     again = State.open(tmp_path / "s", model, {"config": PruneConfig().as_json()}, sets)
     assert 100 <= again.seconds < 160
+
+
+def test_a_link_out_of_it_is_not_followed(tmp_path: Path, model: Model, sets: PromptSets) -> None:
+    """What stands elsewhere is neither read nor written over."""
+    State.open(tmp_path / "other", model, {}, sets).put("search", {"step": 1}, {})
+    state = State.open(tmp_path / "state", model, {}, sets)
+    (tmp_path / "state" / "search").symlink_to(tmp_path / "other" / "search")
+    with pytest.raises(ArtifactError, match="link out of its folder"):
+        state.get("search")
+    with pytest.raises(ArtifactError, match="link out of its folder"):
+        state.put("search", {"step": 2}, {})

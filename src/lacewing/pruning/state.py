@@ -90,11 +90,11 @@ class State:
         """What was kept under a name; none where nothing was.
 
         Raises:
-            ArtifactError: it is damaged.
+            ArtifactError: it is damaged, or a link that leads out of the folder.
         """
         if self.folder is None or not (self.folder / name).exists():
             return None
-        whole = artifacts.open_folder(self.folder / name, KIND)
+        whole = artifacts.open_folder(artifacts.own(self.folder, name), KIND)
         tensors = whole.tensors(TENSORS) if TENSORS in whole else {}
         values = whole.json(VALUES)
         if not isinstance(values, dict):
@@ -107,7 +107,7 @@ class State:
         # Copied, because safetensors refuses tensors that share memory.
         whole = {key: tensor.detach().clone() for key, tensor in tensors.items()}
         artifacts.write_folder(
-            self.folder / name,
+            artifacts.own(self.folder, name),
             KIND,
             json={VALUES: {**values, "seconds": round(self.seconds, 2)}},
             tensors={TENSORS: whole} if whole else None,
