@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import first_calls
 import micro
 from lacewing.circuit.prompts import PromptSets
 from lacewing.data.corpus import Corpus
@@ -57,6 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and str(item.path.relative_to(TESTS)).startswith(LONG):
             item.add_marker(pytest.mark.long)
+
+
+def pytest_runtest_setup() -> None:
+    """Check the types of every function's first calls anew."""
+    first_calls.begin()
 
 
 def module(number: int) -> str:
