@@ -121,6 +121,7 @@ def verbs(root: Path) -> dict[str, Verb]:
         "prune": Verb(("prune", "--model", "run", *search, "--output", "new"), _TASK, 2),
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
+        "watch": Verb(("watch", *circuit, "--after", "run", "--no-anew"), _CIRCUIT),
         "emerge": Verb(
             ("emerge", "--model", "grown", *search, "--output", "new"),
             ("grown", "letters.jsonl"),

@@ -5,8 +5,9 @@ does the work and returns what `--json` prints. Progress goes to standard error,
 output. torch is imported only by a verb that runs.
 
 Exit status: 0; 1 for standard output that cannot be written, or a fault of lacewing's own; 2 for a
-mistake of the user's; 130 for an interruption. Each is one line on standard error. Of a fault of
-its own, the traceback is kept in a file that the line names; `lacewing --debug VERB` shows it.
+mistake of the user's; 3 where `watch` finds that a mechanism has not survived; 130 for an
+interruption. Each but 3 is one line on standard error. Of a fault of its own, the traceback is kept
+in a file that the line names; `lacewing --debug VERB` shows it.
 """
 
 import json
@@ -38,6 +39,7 @@ from lacewing.cli.trace import Trace
 from lacewing.cli.train import Train
 from lacewing.cli.verify import Verify
 from lacewing.cli.view import View
+from lacewing.cli.watch import Watch
 from lacewing.errors import LacewingError
 
 VERBS: dict[str, Any] = {
@@ -54,6 +56,7 @@ VERBS: dict[str, Any] = {
     "compare": Compare,
     "sweep": Sweep,
     "emerge": Emerge,
+    "watch": Watch,
     "report": Report,
     "import": Import,
     "export": Export,
@@ -108,6 +111,8 @@ def _run(words: list[str], mistakes: list[type[BaseException]]) -> None:
         tell(shown)
     if verb.json:
         tell(json.dumps(result))
+    if hasattr(verb, "status") and (status := verb.status(result)):
+        raise SystemExit(status)
 
 
 def _end(line: str, status: int, cause: BaseException) -> None:

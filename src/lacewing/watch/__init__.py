@@ -1,0 +1,1 @@
+"""Watching mechanisms: are they still those that were verified?"""
