@@ -121,6 +121,10 @@ def verbs(root: Path) -> dict[str, Verb]:
         "prune": Verb(("prune", "--model", "run", *search, "--output", "new"), _TASK, 2),
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
+        "repair": Verb(
+            ("repair", "Xkfm=", "--model", "run", "--answer", "Q", "--corpus", text, *_REPAIR),
+            _TASK,
+        ),
         "emerge": Verb(
             ("emerge", "--model", "grown", *search, "--output", "new"),
             ("grown", "letters.jsonl"),

@@ -121,11 +121,8 @@ def trace(
     network = own(model.network, "tracing an answer")
     if not 0 < share <= 1:
         raise ConfigError(f"--share must be in (0, 1], not {share:g}")
-    ids = model.tokenizer.encode(prompt)
-    most = network.config.context
-    if not 0 < len(ids) <= most:
-        raise DataError(f"the prompt has {len(ids)} tokens; this model takes 1 to {most}")
-    held = hold(network, tuple(ids))
+    ids = prompt_ids(model, prompt)
+    held = hold(network, ids)
     chosen, other = _pair(model, held, answer, rival)
     found = graph(model, held, chosen, other, share)
     return Trace(
@@ -138,6 +135,29 @@ def trace(
         looks=tuple(_looks(held, found)),
         lens=tuple(lens(held, chosen, other)),
     )
+
+
+def prompt_ids(model: Model, prompt: str) -> tuple[int, ...]:
+    """A prompt as tokens.
+
+    Raises:
+        DataError: there are none, or too many.
+    """
+    ids, most = model.tokenizer.encode(prompt), model.network.config.context
+    if not 0 < len(ids) <= most:
+        raise DataError(f"the prompt has {len(ids)} tokens; this model takes 1 to {most}")
+    return tuple(ids)
+
+
+def answer_ids(
+    model: Model, prompt: str, answer: str, rival: str
+) -> tuple[tuple[int, ...], int, int]:
+    """A prompt and its two answers as tokens.
+
+    Raises:
+        DataError: the prompt is empty or too long, or an answer is not one token.
+    """
+    return prompt_ids(model, prompt), _single(model, answer), _single(model, rival)
 
 
 def _pair(model: Model, held: Held, answer: str | None, rival: str | None) -> tuple[int, int]:
