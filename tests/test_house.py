@@ -74,7 +74,7 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
-trace/         held  edges  graph  views  trace
+trace/         held  edges  graph  partner  views  trace  attributed  open
                passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome  repair  mended
                mistakes
 attacks/       material  state  edits  search  attack
@@ -87,7 +87,8 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                notes  sample
                edits  folder  reading  session  ends  describe  groups
                attention  effects
-               exports/rules  exports/text  exports/trace  exports/graph  exports/
+               exports/rules  exports/text  exports/trace  exports/graph  exports/answer
+               exports/
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models

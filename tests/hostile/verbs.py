@@ -164,6 +164,7 @@ _NODES = ("--model", "run", "--nodes", "0.mlp_neuron.0")
 _TASK = ("run", "letters.jsonl")
 _CIRCUIT = ("run", "circuit", "letters.jsonl")
 _COMPARISON = ("run", "dense", "comparison", "letters.jsonl")
+_REPAIR = ("--tasks", "letters.jsonl", "--tokens", "1000", "--pairs", "2", "--tries", "4")
 _LITTLE = ("--budget", "40", "--tests", "4")
 
 

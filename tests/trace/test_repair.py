@@ -144,7 +144,7 @@ def test_the_planted_fault_is_mended(shop: Workshop) -> None:
     assert found.outcome.kin.wrong == 20
     assert found.outcome.kin.mended >= 10
     words = [one.edit.words(one.strength) for one in (found.chosen, *found.others)]
-    assert any("0.attn_v.0 -> 0.attn_out.4" in line for line in words)
+    assert any("0.attn_v.0" in line or "0.attn_q.0" in line for line in words)
     assert found.outcome.damage.kl < found.fine_tuning.damage.kl
     assert found.ratio is not None
     low, high = found.outcome.damage.kl_interval
