@@ -80,7 +80,7 @@ def test_planted_nodes_come_first() -> None:
     assert low <= found.check[0].correlation <= high
     measured = ablated(model, tokens, *ends(model), [("resid_final", 4), ("0.attn_v", 0)])
     effects = attribute(model, tokens, *ends(model)).effects
-    assert float(measured[0]) == pytest.approx(float(effects["resid_final"][:, 4].sum()), rel=0.1)
+    assert float(measured[0]) == pytest.approx(float(effects["resid_final"][:, 4].sum()), rel=0.2)
 
 
 def test_edges_are_what_their_targets_are_made_of() -> None:

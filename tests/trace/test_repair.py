@@ -23,6 +23,7 @@ from lacewing.trace.outcome import Kin
 from lacewing.trace.passes import maps_of, node_of, watched
 from lacewing.trace.repair import Workshop, repair, workshop
 from lacewing.trace.weight_edits import KINDS, applied
+from test_docs import blocks
 
 MISTAKE = Kin("Xkfm=", "P", "Q")
 
@@ -229,3 +230,12 @@ def test_the_verb(
     with pytest.raises(SystemExit):
         main(["repair", "--model", str(run)])
     assert "--answer" in capsys.readouterr().err
+
+
+def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/repair.md runs as it stands, and mends."""
+    (block,) = (b for b in blocks() if b.page == "docs/repair.md" and b.kind == "python")
+    exec(compile(block.text, block.page, "exec"), {})
+    mending, *words = capsys.readouterr().out.split()
+    assert int(mending) > 0
+    assert float(words[-1]) < 1
