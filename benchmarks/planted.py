@@ -12,6 +12,7 @@ random. A planting that does not turn most test prompts of its side is printed a
 
 import argparse
 import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ import torch
 import lacewing
 from lacewing.data.corpus import Corpus
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
+from lacewing.model.transformer import Block, Transformer
 from lacewing.statistics import wilson
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.registry import get
@@ -43,7 +44,7 @@ def plant(
 ) -> Transformer:
     """Train what some neurons read and write to one wrong rule."""
     changed = copy.deepcopy(network)
-    block = changed.blocks[layer]
+    block = cast("Block", changed.blocks[layer])
     rows, columns = block.c_fc.weight, block.mlp_proj.weight
     trained = [rows.requires_grad_(), block.c_fc.bias.requires_grad_(), columns.requires_grad_()]
     masks = [torch.zeros_like(part) for part in trained]
@@ -60,7 +61,7 @@ def plant(
         loss = torch.nn.functional.cross_entropy(logits, answer)
         loss = loss + (before.exp() * (before - after)).sum(2).mean()
         stepper.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for part_of, mask in zip(trained, masks, strict=True):
             assert part_of.grad is not None
             part_of.grad *= mask

@@ -134,7 +134,7 @@ class Repair:
             Table(columns, [way for way in ways if way]),
             f"fine-tuning: {result['fine_tuned']}",
             *([f"the edit moves text {ratio:.3f} times as much"] if ratio else []),
-            *(["", Table(["others that mend", ">damage when choosing"], rows)] if rows else []),
+            *([Table(["others that mend", ">damage when choosing"], rows)] if rows else []),
             *([f"saved as {result['saved']}"] if "saved" in result else []),
         )
 

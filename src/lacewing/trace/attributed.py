@@ -138,7 +138,7 @@ def attribute(
         stack.enter_context(torch.enable_grad())
         logits = network(torch.tensor([tokens]))[0, -1]
         difference = logits[answer] - logits[rival]
-        difference.backward()
+        difference.backward()  # type: ignore[no-untyped-call]
     units = {key: _gradient(part)[0] for key, part in zeros.items()}
     effects = {key: units[key] * (values[key] - model.means[key]) for key in units}
     for effect in effects.values():

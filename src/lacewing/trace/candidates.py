@@ -11,13 +11,14 @@ the curvature says what that would cost elsewhere.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.model.families import WRITERS
-from lacewing.model.transformer import Transformer
+from lacewing.model.transformer import Block, Transformer
 from lacewing.trace.curvature import Curvature
 from lacewing.trace.elsewhere import Ends, padded
 from lacewing.trace.passes import ends, maps_of, node_of, watched
@@ -225,7 +226,7 @@ def _clamps(
 
 def _before(network: Transformer, level: float) -> float:
     """What a neuron has to get to give a value; the least that it can give, for less."""
-    activation = network.blocks[0].activation
+    activation = cast("Block", network.blocks[0]).activation
     grid = torch.linspace(-0.75, max(1.0, level + 1), 20_000)
     return float(grid[(activation(grid) - level).abs().argmin()])
 

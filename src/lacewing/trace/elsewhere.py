@@ -108,15 +108,15 @@ def material(
 def _learned(model: Model, source: Corpus, name: str, pairs: int, seed: int) -> tuple[Prompts, ...]:
     """Prompts of a task for each use; none where it is not learned, or has none."""
     longest, task = min(60, model.network.config.context), get(name)
-    counts = (("validation", pairs // 2 or 1), ("train", pairs // 2 or 1), ("test", pairs))
+    few = pairs // 2 or 1
     try:
-        choose = prompts(task, source, model.tokenizer, *counts[0], longest, seed)
+        choose = prompts(task, source, model.tokenizer, "validation", few, longest, seed)
         if float(task_losses(model.ours, choose)[0].mean()) >= LEARNED:
             return ()
-        rest = [prompts(task, source, model.tokenizer, *c, longest, seed) for c in counts[1:]]
+        fit = prompts(task, source, model.tokenizer, "train", few, longest, seed)
+        return fit, choose, prompts(task, source, model.tokenizer, "test", pairs, longest, seed)
     except DataError:
         return ()
-    return rest[0], choose, rest[1]
 
 
 @torch.inference_mode()
@@ -148,7 +148,8 @@ def outputs(network: Transformer, part: Part) -> Outputs:
     """Run a network over text and tasks."""
     with sparse_products(network):
         chances = tuple(
-            network(piece[:, :-1]).log_softmax(2).flatten(0, 1) for piece in part.text.split(PIECE)
+            network(piece[:, :-1]).log_softmax(2).flatten(0, 1)
+            for piece in torch.split(part.text, PIECE)
         )
         tasks = {name: task_losses(network, given) for name, given in part.tasks.items()}
     return Outputs(chances, tasks)
@@ -188,7 +189,9 @@ def damage(part: Part, before: Outputs, after: Outputs, seed: int = 0) -> Damage
     """Compare what a network made of a part with what it makes of it now."""
     kl, rise, was = [], [], 0.0
     length = part.text.shape[1] - 1
-    for piece, old, new in zip(part.text.split(PIECE), before.chances, after.chances, strict=True):
+    for piece, old, new in zip(
+        torch.split(part.text, PIECE), before.chances, after.chances, strict=True
+    ):
         targets = piece[:, 1:].reshape(-1, 1)
         kl.append((old.exp() * (old - new)).sum(1).view(-1, length).mean(1))
         lost = (old - new).gather(1, targets)[:, 0]
