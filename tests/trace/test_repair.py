@@ -192,6 +192,10 @@ def test_mistakes_are_one_line(shop: Workshop, tmp_path: Path, text: Path) -> No
         of_attack(tmp_path)
     write_json(tmp_path / "attacks.json", told | {"attacks": [row | {"hit": True}]})
     assert of_attack(tmp_path) == ("letters", [MISTAKE])
+    for damaged in (told | {"attacks": [1]}, told | {"attacks": [{"prompt": 3}]}, [told], {}):
+        write_json(tmp_path / "attacks.json", damaged)
+        with pytest.raises(ArtifactError, match=r"attacks\.json"):
+            of_attack(tmp_path)
     with pytest.raises(DataError, match="windows of 16 tokens"):
         material(shop.model, str(text), tasks=["for_while"], tokens=48, quiet=True)
 
