@@ -75,8 +75,8 @@ explain/       calls  language  python_loop  python_source  english  text  predi
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 trace/         held  edges  graph  partner  views  trace  attributed  open
-               passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome  repair  mended
-               mistakes
+               passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
+               repair  mended  mistakes
 attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
@@ -92,8 +92,8 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  trace  repair  program  attack  compare  sweep  emerge  report
-               importing  exporting  demo  view  app
+               tasks  prune  verify  explain  trace  repair  program  attack  compare  sweep
+               emerge  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.
