@@ -74,7 +74,9 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
-trace/         held  edges  graph  views  trace
+trace/         held  edges  graph  partner  views  trace  attributed  open
+               passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
+               repair  mended  mistakes
 attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
@@ -86,12 +88,13 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                notes  sample
                edits  folder  reading  session  ends  describe  groups
                attention  effects
-               exports/rules  exports/text  exports/trace  exports/graph  exports/
+               exports/rules  exports/text  exports/trace  exports/graph  exports/answer
+               exports/
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  trace  program  attack  compare  sweep  emerge  report
-               watch  importing  exporting  demo  view  app
+               tasks  prune  verify  explain  trace  repair  program  attack  compare  sweep
+               emerge  watch  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

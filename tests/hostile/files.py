@@ -55,7 +55,8 @@ READ: dict[str, str] = {
 }
 """File names, each with a format of the table."""
 WRITTEN: dict[str, str] = {
-    "attacks.json": "for people; the viewer shows it as it shows a verification",
+    "attacks.json": "for people, and damaged for repair in tests/trace/test_repair.py",
+    "repair.json": "for people",
     "report.json": "for people",
     "dropped.jsonl": "for people",
     "correlation.json": "for people",

@@ -122,6 +122,10 @@ def verbs(root: Path) -> dict[str, Verb]:
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
         "watch": Verb(("watch", *circuit, "--after", "run", "--no-anew"), _CIRCUIT),
+        "repair": Verb(
+            ("repair", "Xkfm=", "--model", "run", "--answer", "Q", "--corpus", text, *_REPAIR),
+            _TASK,
+        ),
         "emerge": Verb(
             ("emerge", "--model", "grown", *search, "--output", "new"),
             ("grown", "letters.jsonl"),
@@ -161,6 +165,7 @@ _NODES = ("--model", "run", "--nodes", "0.mlp_neuron.0")
 _TASK = ("run", "letters.jsonl")
 _CIRCUIT = ("run", "circuit", "letters.jsonl")
 _COMPARISON = ("run", "dense", "comparison", "letters.jsonl")
+_REPAIR = ("--tasks", "letters.jsonl", "--tokens", "1000", "--pairs", "2", "--tries", "4")
 _LITTLE = ("--budget", "40", "--tests", "4")
 
 

@@ -31,6 +31,7 @@ from lacewing.cli.models import Models
 from lacewing.cli.parsing import parsed
 from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
+from lacewing.cli.repair import Repair
 from lacewing.cli.report import Report
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
@@ -51,6 +52,7 @@ VERBS: dict[str, Any] = {
     "verify": Verify,
     "explain": Explain,
     "trace": Trace,
+    "repair": Repair,
     "program": Program,
     "attack": Attack,
     "compare": Compare,

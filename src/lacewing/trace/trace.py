@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
 from lacewing.trace.graph import Graph, graph
 from lacewing.trace.held import Held, hold
+from lacewing.trace.partner import interchange, plain_nodes
 from lacewing.trace.views import attention, lens
 
 HEADS = 8
@@ -49,6 +52,8 @@ class Trace:
     """Of the heads whose values carried most."""
     lens: tuple[tuple[str, float], ...]
     """The logit difference after each part of the model, nats."""
+    interchange: tuple[float, ...] | None = None
+    """Of each node, what it would take away if it had its value on the partner prompt, nats."""
 
     @property
     def completeness(self) -> float:
@@ -77,16 +82,7 @@ class Trace:
                 "output": sources.output,
                 "total": sources.total,
             },
-            "nodes": [
-                {
-                    "node": f"{n.key}.{n.channel}",
-                    "token": n.token,
-                    "value": n.value,
-                    "effect": n.effect,
-                    "rest": n.rest,
-                }
-                for n in found.nodes
-            ],
+            "nodes": plain_nodes(found.nodes, self.interchange),
             "edges": [{"source": s, "target": t, "weight": w} for (s, t), w in found.edges.items()],
             "looks": [vars(look) for look in self.looks],
             "lens": [{"after": name, "difference": value} for name, value in self.lens],
@@ -99,6 +95,7 @@ def trace(
     answer: str | None = None,
     rival: str | None = None,
     share: float = 0.9,
+    partner: str | None = None,
 ) -> Trace:
     r"""Say which nodes at which tokens carried an answer against its rival.
 
@@ -108,6 +105,7 @@ def trace(
         answer: One token; by default the likeliest.
         rival: One token; by default the likeliest other.
         share: Of the logit difference that the kept nodes have to explain, in (0, 1].
+        partner: A prompt of as many tokens, for interchange.
 
     Raises:
         ConfigError: the model is another's, or answer and rival are the same.
@@ -121,12 +119,9 @@ def trace(
     network = own(model.network, "tracing an answer")
     if not 0 < share <= 1:
         raise ConfigError(f"--share must be in (0, 1], not {share:g}")
-    ids = model.tokenizer.encode(prompt)
-    most = network.config.context
-    if not 0 < len(ids) <= most:
-        raise DataError(f"the prompt has {len(ids)} tokens; this model takes 1 to {most}")
-    held = hold(network, tuple(ids))
-    chosen, other = _pair(model, held, answer, rival)
+    ids = prompt_ids(model, prompt)
+    held = hold(network, ids)
+    chosen, other = pair_ids(model, held.logits, answer, rival)
     found = graph(model, held, chosen, other, share)
     return Trace(
         model=model.name or model.source,
@@ -137,12 +132,46 @@ def trace(
         graph=found,
         looks=tuple(_looks(held, found)),
         lens=tuple(lens(held, chosen, other)),
+        interchange=None
+        if partner is None
+        else interchange(
+            model,
+            found.nodes,
+            held.effects(chosen, other)[0],
+            ids,
+            prompt_ids(model, partner),
+        ),
     )
 
 
-def _pair(model: Model, held: Held, answer: str | None, rival: str | None) -> tuple[int, int]:
-    """Token ids of the answer and its rival."""
-    likely = held.logits.topk(2).indices.tolist()
+def prompt_ids(model: Model, prompt: str) -> tuple[int, ...]:
+    """A prompt as tokens.
+
+    Raises:
+        DataError: there are none, or too many.
+    """
+    ids, most = model.tokenizer.encode(prompt), model.network.config.context
+    if not 0 < len(ids) <= most:
+        raise DataError(f"the prompt has {len(ids)} tokens; this model takes 1 to {most}")
+    return tuple(ids)
+
+
+def answer_ids(
+    model: Model, prompt: str, answer: str, rival: str
+) -> tuple[tuple[int, ...], int, int]:
+    """A prompt and its two answers as tokens.
+
+    Raises:
+        DataError: the prompt is empty or too long, or an answer is not one token.
+    """
+    return prompt_ids(model, prompt), _single(model, answer), _single(model, rival)
+
+
+def pair_ids(
+    model: Model, logits: Tensor, answer: str | None, rival: str | None
+) -> tuple[int, int]:
+    """Token ids of the answer and its rival; the likeliest where none is named."""
+    likely = logits.topk(2).indices.tolist()
     named = [None if text is None else _single(model, text) for text in (answer, rival)]
     chosen = named[0] if named[0] is not None else next(t for t in likely if t != named[1])
     other = named[1] if named[1] is not None else next(t for t in likely if t != chosen)

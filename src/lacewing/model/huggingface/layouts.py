@@ -55,6 +55,10 @@ class Layout:
     """A norm's output for an input and a given scale."""
     rotary: bool
     """Whether queries and keys are rotated by their positions."""
+    activation: str
+    """Path of what a block's neurons go through."""
+    gated: bool
+    """Whether they are then multiplied by another map of the same input."""
 
 
 def _llama_scale(norm: Any, x: Tensor) -> Tensor:
@@ -100,6 +104,8 @@ LLAMA = Layout(
     scale=_llama_scale,
     apply=_llama_apply,
     rotary=True,
+    activation="mlp.act_fn",
+    gated=True,
 )
 GPT2 = Layout(
     blocks="h",
@@ -126,6 +132,8 @@ GPT2 = Layout(
     scale=_layer_scale,
     apply=_layer_apply,
     rotary=False,
+    activation="mlp.act",
+    gated=False,
 )
 LAYOUTS: Mapping[str, Layout] = {
     "GPT2LMHeadModel": GPT2,

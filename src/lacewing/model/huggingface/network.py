@@ -211,6 +211,15 @@ class HuggingFaceNetwork(nn.Module):
                 found[layer, number] = torch.cat([weights, torch.zeros(len(last), 1)], dim=1)
         return found
 
+    def activations(self) -> list[nn.Module]:
+        """What the neurons of each block go through."""
+        return [self._part(layer, self.layout.activation) for layer in range(self.config.n_layer)]
+
+    @property
+    def gated(self) -> bool:
+        """Whether neurons are products of an activation and another map."""
+        return self.layout.gated
+
     @property
     def _attention(self) -> str:
         return self.layout.taps["attn_out"].module.rpartition(".")[0]

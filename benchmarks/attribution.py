@@ -1,0 +1,67 @@
+"""Predicted against measured effects of random nodes, in any model.
+
+    python -m benchmarks.attribution --model hf:FOLDER [--nodes 200] [--prompt TEXT]
+
+Each node is set to its mean over text at every token, alone; what that takes away is measured once
+and compared with what each set of rules predicts (see lacewing/trace/attributed.py; none is plain
+attribution patching, all are those of RelP). The answer is the likeliest token, its rival the
+second.
+"""
+
+import argparse
+import time
+
+import torch
+
+import lacewing
+from lacewing.trace.attributed import RULES, Rule, attribute, check
+from lacewing.trace.trace import prompt_ids
+
+SETS: tuple[tuple[Rule, ...], ...] = (
+    (),
+    ("norms",),
+    ("attention",),
+    ("norms", "activations"),
+    ("norms", "activations", "products"),
+    RULES,
+)
+PROMPT = (
+    "def read(path, encoding='utf-8'):\n    with open(path, encoding=encoding) as file:\n"
+    "        for line in file:\n            if not line.startswith('#'):\n                yield"
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--model", default="builtin:sparse")
+    parser.add_argument("--nodes", type=int, default=200)
+    parser.add_argument("--prompt", nargs="*", default=[PROMPT])
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    model = lacewing.load(given.model)
+    print("| held | correlation | error |")
+    print("| --- | --- | --- |")
+    for prompt in given.prompt:
+        tokens = prompt_ids(model, prompt)
+        with torch.inference_mode():
+            ends = model.network(torch.tensor([tokens]))[0, -1].topk(2).indices.tolist()
+        began = time.monotonic()
+        attribute(model, tokens, *ends)
+        middle = time.monotonic()
+        for one in check(model, tokens, *ends, given.nodes, sets=SETS):
+            low, high = one.interval
+            print(
+                f"| {', '.join(one.rules) or 'nothing (plain)'} | {one.correlation:.3f} "
+                f"[{low:.3f}, {high:.3f}] | {one.error:.2f} |"
+            )
+        words = ", ".join(repr(model.tokenizer.token(id)) for id in ends)
+        print(
+            f"{len(tokens)} tokens, {words}, {given.nodes} nodes; attribution "
+            f"{middle - began:.1f} s, check {time.monotonic() - middle:.0f} s\n",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Attribution-graph JSON of one traced answer, for circuit-tracer's page and Neuronpedia's.
+
+As `graph.py`, which writes that of a circuit: the layer of a node is the place of its site in the
+order of computing, from 1. What comes from nodes that are not kept, and from biases, is an error
+node of each layer and token.
+"""
+
+import re
+from typing import Any
+
+from lacewing import __version__
+from lacewing.model.sites import FINAL_SITE, parse_node
+from lacewing.model.store import Model
+from lacewing.viewer.exports.graph import ERROR, FEATURE, THRESHOLD, cantor
+from lacewing.viewer.exports.trace import layer_of
+
+
+def answer_graph(result: dict[str, Any], model: Model) -> dict[str, Any]:
+    """The graph.
+
+    Args:
+        result: A trace, as plain values.
+        model: The model it is of.
+    """
+    layers, words = model.network.config.n_layer, result["tokens"]
+    last, top = len(words) - 1, layer_of(FINAL_SITE, layers) + 1
+    answer, rival = (model.tokenizer.single(result[end]) for end in ("answer", "rival"))
+    target = f"{top}_{answer}_{last}"
+    total = sum(abs(n["effect"]) for n in result["nodes"]) or 1.0
+    ids, nodes, running = {"answer": target}, [], 0.0
+    said = f"{result['answer']!r} against {result['rival']!r} (p={result['chance']:.3f})"
+    nodes.append(
+        _node(target, last, "logit", str(top), answer or 0, said, 0.0)
+        | {"token_prob": result["chance"], "is_target_logit": True, "rival": rival}
+    )
+    for n in sorted(result["nodes"], key=lambda n: -abs(n["effect"])):
+        key, channel = parse_node(n["node"])
+        layer, token = layer_of(key, layers), n["token"]
+        running += abs(n["effect"]) / total
+        name = ids[f"{n['node']}@{token}"] = f"{layer}_{channel}_{token}"
+        feature = cantor(layer, channel)
+        made = _node(name, token, FEATURE, str(layer), feature, n["node"], min(1.0, running))
+        more = {"node": n["node"], "effect": n["effect"]}
+        nodes.append(made | {"activation": n["value"], "sparse": more})
+    links: dict[tuple[str, str], float] = {}
+    others: dict[str, dict[str, Any]] = {}
+    for edge in result["edges"]:
+        source, to = edge["source"], ids.get(edge["target"])
+        if to is None:
+            continue
+        begin = ids.get(source)
+        if begin is None:
+            begin = _source(source, to, words, others)
+        links[begin, to] = links.get((begin, to), 0.0) + edge["weight"]
+    return {
+        "metadata": {
+            "slug": _slug(f"trace-{result['model']}-{len(words)}-{answer}"),
+            "scan": _slug(f"lacewing-{result['model']}"),
+            "prompt_tokens": words,
+            "prompt": "".join(words),
+            "transcoder_list": [],
+            "schema_version": 1,
+            "node_threshold": THRESHOLD,
+            "info": {
+                "description": "One answer of a language model against its rival",
+                "generator": {"name": "lacewing", "version": __version__},
+            },
+            "generation_settings": {"model": result["model"], "difference": result["difference"]},
+        },
+        "qParams": {
+            "pinnedIds": [],
+            "supernodes": [],
+            "linkType": "both",
+            "clickedId": "",
+            "sg_pos": "",
+        },
+        "nodes": nodes + list(others.values()),
+        "links": [{"source": s, "target": t, "weight": w} for (s, t), w in links.items()],
+    }
+
+
+def _source(name: str, to: str, words: list[str], others: dict[str, dict[str, Any]]) -> str:
+    """The id of what is no node: a token, or what positions, biases and nodes left out gave."""
+    if name.startswith("token@"):
+        token = int(name.partition("@")[2])
+        made = f"E_{token}_{token}"
+        node = _node(made, token, "embedding", "E", token, f"Emb: {words[token]}", 1.0)
+    else:
+        layer, _, token_text = to.split("_")
+        token = int(token_text)
+        made = f"0_{layer}_{token}"
+        node = _node(made, token, ERROR, str(int(layer) - 1), -1, "positions, biases", 1.0)
+    others.setdefault(made, node)
+    return made
+
+
+def _node(
+    name: str, token: int, kind: str, layer: str, feature: int, clerp: str, influence: float
+) -> dict[str, Any]:
+    return {
+        "node_id": name,
+        "feature_type": kind,
+        "layer": layer,
+        "feature": feature,
+        "jsNodeId": f"{name}-0",
+        "clerp": clerp,
+        "ctx_idx": token,
+        "reverse_ctx_idx": 0,
+        "run_idx": 0,
+        "influence": round(influence, 6),
+        "activation": None,
+        "token_prob": 0.0,
+        "is_target_logit": False,
+    }
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
