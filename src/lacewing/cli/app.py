@@ -31,6 +31,7 @@ from lacewing.cli.parsing import parsed
 from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
 from lacewing.cli.report import Report
+from lacewing.cli.sae import Sae
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
@@ -55,12 +56,13 @@ VERBS: dict[str, Any] = {
     "sweep": Sweep,
     "emerge": Emerge,
     "report": Report,
+    "sae": Sae,
     "import": Import,
     "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "verify", "compare", "sweep", "emerge", "demo")
+GOES_ON = ("corpus", "train", "prune", "sae", "verify", "compare", "sweep", "emerge", "demo")
 """Verbs whose work is kept as it goes."""
 
 

@@ -18,7 +18,12 @@ FINAL_SITE = "resid_final"
 
 
 def site_widths(config: "Shape") -> dict[str, int]:
-    """Channels at every site key, from the first block to the final residual."""
+    """Channels at every site key, from the first block to the final residual.
+
+    Where nodes are latents (`lacewing.sae`), the configuration says how many there are.
+    """
+    if (latents := getattr(config, "latents", None)) is not None:
+        return dict(latents)
     heads = config.n_head * config.d_head, config.n_key_head * config.d_head
     width = {
         "attn_in": config.d_read,
