@@ -37,7 +37,8 @@ class SaeConfig:
     learning_rate: Positive = 1e-3
     """Of Adam; it falls to zero over the last fifth."""
     dead_after: Count = 100_000
-    """Tokens without being used, after which a latent is dead and learns from what others miss."""
+    """Tokens without being used, after which a latent is dead and learns from what others miss; a
+    tenth of all tokens where that is less."""
     revival: NotNegative = 1 / 32
     """Weight of the loss by which dead latents learn; 0 for none."""
     held_out: Count = 8192
@@ -49,6 +50,11 @@ class SaeConfig:
 
     def __post_init__(self) -> None:
         bounds.check(self)
+
+    @property
+    def patience(self) -> int:
+        """Tokens after which a latent is dead."""
+        return min(self.dead_after, max(1, self.tokens // 10))
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

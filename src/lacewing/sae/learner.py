@@ -4,7 +4,7 @@
 
 Values are scaled so that their mean square is one per channel, and given back in the model's own
 scale. Decoder rows have length one: after each step they are brought back to it, and the gradient
-along them is left out. A latent that nothing used for `dead_after` tokens is dead; the dead together
+along them is left out. A latent that nothing used for some time is dead; the dead together
 learn to say what the others leave over (Gao et al., arXiv 2406.04093, appendix A).
 """
 
@@ -85,7 +85,7 @@ class Learner:
     @property
     def dead(self) -> Tensor:
         """Which latents are dead."""
-        return self.unused >= self.config.dead_after
+        return self.unused >= self.config.patience
 
     def step(
         self, x: Float[Tensor, "token channel"], y: Float[Tensor, "token wanted"], done: float

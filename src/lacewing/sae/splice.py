@@ -4,10 +4,10 @@ At every site that has an autoencoder, the value is written as
 
     value = decode(latents) + error
 
-and both are nodes: each latent is one, and the error term is one, the last of the site. It is on or
-off as a whole: its value is 1, and 0 puts its mean in place of it. With everything on, the model is
-the model, to the bit; with everything ablated, the sites have their means. Sites without an
-autoencoder have no nodes and run freely, so that a circuit says nothing of them.
+Each latent is a node, and so is each channel of the error term: those come after the latents, and a
+circuit that needs them says by their number what the autoencoder misses. With everything on, the
+model is the model, to the bit; with everything ablated, the sites have their means. Sites without
+an autoencoder have no nodes and run freely, so that a circuit says nothing of them.
 
 Nothing else changes: the model's own network runs, with edits at its sites.
 """
@@ -51,64 +51,48 @@ class LatentShape:
     vocab_size: int
     context: int
     latents: dict[str, int]
-    """By site key: latents and the error term where there is an autoencoder, elsewhere 0."""
+    """By site key: latents and error channels where there is an autoencoder, elsewhere 0."""
 
 
 class _Spliced(nn.Module):
-    """One autoencoder's numbers at their site, with the means that the error term is taken from."""
+    """One autoencoder's numbers at their site."""
 
-    def __init__(self, sae: Autoencoder, latents: Tensor, mean: Tensor) -> None:
+    def __init__(self, sae: Autoencoder) -> None:
         super().__init__()
         self.sae = sae
         for name, tensor in sae.tensors().items():
             self.register_buffer(name, tensor)
-        self.ground: Tensor
-        # decode(latents) + error has the site's mean where both have theirs
-        self.register_buffer("ground", mean - latents @ sae.decoder)
 
-    def nodes(self, read: Tensor) -> Tensor:
-        """Latents and the error term's 1, of what is read."""
+    def nodes(self, read: Tensor, value: Tensor) -> Tensor:
+        """Latents and error term, of what is read and what is there."""
         latents = self.sae.encode(read)
-        return torch.cat([latents, torch.ones_like(latents[..., :1])], dim=-1)
+        return torch.cat([latents, value - self.sae.decode(latents)], dim=-1)
 
-    def put(self, value: Tensor, nodes: Tensor, changed: Tensor) -> Tensor:
-        """The site's value with nodes changed."""
-        latents, on = changed[..., :-1], changed[..., -1:]
-        left = latents - on * nodes[..., :-1]
-        return on * (value - self.ground) + left @ self.sae.decoder + self.ground
+    def value(self, nodes: Tensor) -> Tensor:
+        """What the site has when its nodes have these values."""
+        count = self.sae.latents
+        return self.sae.decode(nodes[..., :count]) + nodes[..., count:]
 
 
 class SplicedNetwork(nn.Module):
     """A network with autoencoders at some sites; see `protocol.Network`."""
 
-    def __init__(
-        self,
-        inner: Network,
-        saes: Sequence[Autoencoder],
-        latents: Mapping[str, Tensor],
-        means: Mapping[str, Tensor],
-    ) -> None:
+    def __init__(self, inner: Network, saes: Sequence[Autoencoder]) -> None:
         """Put autoencoders over a network, which is not changed.
 
         Args:
             inner: It.
             saes: One for each site.
-            latents: The mean of every latent, by site key.
-            means: The means of the network's sites.
         """
         super().__init__()
         self.inner: Any = inner
         self.hooks: dict[str, list[SiteHook]] = {}
-        self.places = nn.ModuleDict(
-            {
-                sae.site.replace(".", "/"): _Spliced(sae, latents[sae.site], means[sae.site])
-                for sae in saes
-            }
-        )
-        self._at = {sae.site: self.places[sae.site.replace(".", "/")] for sae in saes}
+        self._at = {sae.site: _Spliced(sae) for sae in saes}
+        self.places = nn.ModuleList(self._at.values())
+        channels = site_widths(inner.config)
         widths = {
-            key: self._at[key].sae.latents + 1 if key in self._at else 0
-            for key in site_widths(inner.config)
+            key: self._at[key].sae.latents + width if key in self._at else 0
+            for key, width in channels.items()
         }
         sizes = {name: getattr(inner.config, name) for name in SIZES}
         self.config = LatentShape(**sizes, context=inner.config.context, latents=widths)
@@ -150,11 +134,11 @@ class SplicedNetwork(nn.Module):
             return value
         place = self._at[key]
         reads = place.sae.reads
-        nodes = place.nodes(value if reads == key else seen[reads])
+        nodes = place.nodes(value if reads == key else seen[reads], value)
         changed = nodes
         for hook in self.hooks[key]:
             changed = hook(changed)
-        return value if changed is nodes else place.put(value, nodes, changed)
+        return value if changed is nodes else place.value(changed)
 
     @property
     def spared(self) -> int:
@@ -247,12 +231,13 @@ def spliced(model: Model, saes: saved.Autoencoders, source: str) -> Model:
         saes: Its autoencoders.
         source: What opens it, such as sae:FOLDER.
     """
-    network = SplicedNetwork(model.network, saes.saes, saes.means, model.means)
+    network = SplicedNetwork(model.network, saes.saes)
     network.eval().requires_grad_(False)
-    means = {
-        key: torch.cat([saes.means[key], torch.zeros(1)]) if width else torch.zeros(0)
-        for key, width in network.config.latents.items()
-    }
+    means = {key: torch.zeros(0) for key in network.config.latents}
+    for sae in saes.saes:
+        latents = saes.means[sae.site]
+        error = model.means[sae.site] - sae.decode(latents)
+        means[sae.site] = torch.cat([latents, error])
     return dataclasses.replace(
         model,
         network=network,

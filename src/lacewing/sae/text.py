@@ -1,7 +1,7 @@
 """The text that autoencoders are trained and measured on, as token ids that lie in one folder.
 
-Documents are drawn in an order that follows from the seed until there are enough tokens, once; a
-training that goes on finds the same ones.
+Documents are drawn in an order that follows from the seed, a piece of each where that is enough, so
+that little text is of many documents. It is done once; a training that goes on finds the same.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ KIND, KEY = "text of autoencoders", "of.json"
 SPLITS: tuple[Split, ...] = ("train", "validation")
 TOGETHER = 64
 """Documents encoded at once."""
+SIGNS, WINDOWS = 4, 4
+"""Characters of a token, about, and windows that a piece of a document has, at least."""
 SLACK = 2
 """Windows more than asked for, so that each epoch may begin elsewhere."""
 
@@ -97,20 +99,45 @@ def _there(folder: Path, asked: dict[str, object]) -> bool:
 
 
 def _drawn(model: Model, corpus: Corpus, split: Split, tokens: int, seed: int) -> np.ndarray:
+    """Tokens of many documents rather than of a few long ones: a piece of each where that does."""
     documents = [document.text for document in corpus.documents(split)]
-    order = np.random.default_rng(seed).permutation(len(documents)).tolist()
-    parts, count = [np.zeros(0, dtype=np.uint32)], 0
-    for start in range(0, len(order), TOGETHER):
-        if count >= tokens:
-            break
-        texts = [documents[n] for n in order[start : start + TOGETHER]]
-        for ids in model.tokenizer.encode_batch(texts):
-            parts.append(np.array([*ids, model.tokenizer.end_of_text], dtype=np.uint32))
-            count += len(parts[-1])
-    found = np.concatenate(parts)[:tokens]
+    longest = max(map(len, documents))
+    piece = max(SIGNS * WINDOWS * model.network.config.context, SIGNS * tokens // len(documents))
+    found = _pieces(model, documents, tokens, piece, seed)
+    while len(found) < tokens and piece < longest:
+        piece *= 4
+        found = _pieces(model, documents, tokens, piece, seed)
     if len(found) and int(found.max()) >= model.network.config.vocab_size:
         raise DataError(
             f"the text has token {found.max()}, the model knows "
             f"{model.network.config.vocab_size}: the tokenizer of another model"
         )
     return found
+
+
+def _pieces(
+    model: Model, documents: list[str], tokens: int, piece: int, seed: int
+) -> np.ndarray:
+    """So many tokens, of at most one piece of each document."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(documents)).tolist()
+    starts = generator.random(len(documents))
+    parts, count = [np.zeros(0, dtype=np.uint32)], 0
+    for first in range(0, len(order), TOGETHER):
+        if count >= tokens:
+            break
+        chosen = order[first : first + TOGETHER]
+        texts = [_piece(documents[n], piece, float(starts[n])) for n in chosen]
+        for ids in model.tokenizer.encode_batch(texts):
+            parts.append(np.array([*ids, model.tokenizer.end_of_text], dtype=np.uint32))
+            count += len(parts[-1])
+    return np.concatenate(parts)[:tokens]
+
+
+def _piece(text: str, size: int, start: float) -> str:
+    """So many characters of a text, from the beginning of a line."""
+    if len(text) <= size:
+        return text
+    at = int(start * (len(text) - size))
+    line = text.rfind("\n", 0, at) + 1
+    return text[line if at - line < size else at :][:size]
