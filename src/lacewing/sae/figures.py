@@ -181,7 +181,8 @@ def _ratio(above: np.ndarray, below: np.ndarray, seed: int) -> Figure:
     """A ratio of two means over the same windows."""
     chosen = np.random.default_rng(seed).integers(len(above), size=(RESAMPLES, len(above)))
     drawn = _divided(above[chosen].mean(1), below[chosen].mean(1))
-    return Figure(float(_divided(above.mean(), below.mean())), interval(drawn))
+    (value,) = _divided(above.mean(keepdims=True), below.mean(keepdims=True))
+    return Figure(float(value), interval(drawn))
 
 
 def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
