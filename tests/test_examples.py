@@ -280,8 +280,10 @@ def test_other_pages_have_no_python() -> None:
     """A page that gets a block of Python needs a test that runs it.
 
     tests/interop/test_tutorials.py runs those of huggingface.md and lenses.md as they are; that of
-    open_models.md is one call, which the tests of tests/model make; tests/trace runs trace.md.
+    open_models.md is one call, which the tests of tests/model make; tests/trace runs trace.md,
+    tests/sae sae.md.
     """
     pages = {block.page for block in blocks() if block.kind == "python"}
-    others = {f"docs/{name}.md" for name in ("huggingface", "lenses", "open_models", "trace")}
+    names = ("huggingface", "lenses", "open_models", "sae", "trace")
+    others = {f"docs/{name}.md" for name in names}
     assert pages == {"README.md", *others}

@@ -68,7 +68,8 @@ verification/  finding  kept  evidence  random_circuits  short
                natural_text  rewrites  off_target  baselines  attention  two_valued  controls
                alternatives  stability
                suite  verify
-sae/           config  autoencoder  formats  folder  text  activations  figures  learner  train  splice
+sae/           config  autoencoder  formats  folder  text  activations  figures  learner
+               train  splice
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -91,6 +92,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  program  attack  compare  sweep  emerge  report
+               sae
                importing  exporting  demo  view  app
 __main__
 """

@@ -1,6 +1,6 @@
 """Files of SAELens: written for it, read as it writes them, and opened by the library itself.
 
-The last test needs sae-lens (`make doors DOORS=saelens`); the others check the format as its version
+The last test needs sae-lens (`make doors DOORS=saelens`); the others check the format as version
 6.54 has it.
 """
 

@@ -1,4 +1,4 @@
-"""A model whose nodes are latents: the model itself while all run, pruned and tested like any other."""
+"""A model whose nodes are latents: itself while all run, pruned and tested like any other."""
 
 import dataclasses
 import json
@@ -100,7 +100,10 @@ def test_with_everything_ablated_sites_have_their_means(run: Path, latent: Model
     kept = {key: torch.zeros(len(m), dtype=torch.bool) for key, m in own.means.items()}
     kept = {key: mask if key in SITES else ~mask for key, mask in kept.items()}
     torch.testing.assert_close(
-        ablated_logits(latent, prompts, none), ablated_logits(own, prompts, kept), atol=1e-4, rtol=1e-4
+        ablated_logits(latent, prompts, none),
+        ablated_logits(own, prompts, kept),
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -137,14 +140,14 @@ def test_another_model(run: Path, tmp_path: Path) -> None:
     """Autoencoders of another model, tokenizer or width are refused in one line."""
     model = store.load(run / "run")
     other = dataclasses.replace(model, id="0000000000000000-00000000")
-    with pytest.raises(LacewingError, match="are of model .* but .* is model 0000000000000000"):
+    with pytest.raises(LacewingError, match=r"are of model .* but .* is model 0000000000000000"):
         saved.read(run / "saes", other)
     foreign = dataclasses.replace(model, tokenizer=micro.Tokenizer.train(["other"], vocab_size=260))
     with pytest.raises(LacewingError, match="were trained with tokenizer"):
         saved.read(run / "saes", foreign)
     wide = autoencoders("0.mlp_out", 0, width=7)
     saved.save(tmp_path / "saes", model, [wide], {"0.mlp_out": torch.zeros(14)}, corpus="x")
-    with pytest.raises(LacewingError, match="is for 7 channels, site 0.mlp_out"):
+    with pytest.raises(LacewingError, match=r"is for 7 channels, site 0\.mlp_out"):
         store.load(f"sae:{tmp_path / 'saes'}")
 
 

@@ -1,8 +1,11 @@
-"""Autoencoders trained, measured and saved; killed and gone on with; refused where they do not fit."""
+"""Autoencoders trained, measured and saved, killed and gone on with, refused where none fits."""
 
+import contextlib
+import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +18,7 @@ import pytest
 import torch
 
 import micro
+from lacewing.cli.app import main
 from lacewing.errors import LacewingError
 from lacewing.model.store import Model, load
 from lacewing.sae import folder as saved
@@ -250,3 +254,34 @@ def test_adopted(trained: Path, model: Model, letters: Path, tmp_path: Path) -> 
         assert mine["losses"]["spliced"]["value"] == pytest.approx(
             own["losses"]["spliced"]["value"], abs=1e-5
         )
+
+
+def test_the_page(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/sae.md runs as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "sae.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
+    (tmp_path / "text").symlink_to(text)
+    with contextlib.chdir(tmp_path):
+        names: dict[str, Any] = {}
+        exec(compile(block, "sae.md", "exec"), names)  # the block itself
+    assert "interval" in capsys.readouterr().out
+    assert names["latents"].is_open
+
+
+def test_the_command(run: Path, letters: Path, tmp_path: Path) -> None:
+    """Shows the four figures with their intervals, and the controls; folders fit sites."""
+    output = tmp_path / "saes"
+    words = ["--model", str(run), "--corpus", str(letters), "--output", str(output)]
+    quick = [f"--{n.replace('_', '-')}={v}" for n, v in QUICK.items()]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        main(["sae", "--site", "0.mlp_out", *words, *quick])
+    told = said.getvalue()
+    for part in ("loss recovered [95 %]", "L0", "dead", "explained variance", "at zero", "at its"):
+        assert part in told
+    assert "256 tokens in 16 windows, seed 0" in told
+    error = io.StringIO()
+    words = [*words[:-1], str(tmp_path / "new"), "--adopt", str(output)]
+    with pytest.raises(SystemExit), contextlib.redirect_stderr(error):
+        main(["sae", "--site", "0.mlp_out", "--site", "0.attn_out", *words])
+    assert "1 folders for 2 sites" in error.getvalue()

@@ -78,7 +78,9 @@ class Sae:
         columns = ["site", ">latents", ">loss recovered [95 %]", ">from mean [95 %]"]
         columns += [">L0", ">dead", ">explained variance"]
         first = result["figures"][0]
-        learned = f"{result['tokens']:,} tokens, {result['seconds']:.0f} s; " * bool(result["tokens"])
+        learned = f"{result['tokens']:,} tokens, {result['seconds']:.0f} s; " * bool(
+            result["tokens"]
+        )
         return under(
             Table(columns, rows),
             *controls,

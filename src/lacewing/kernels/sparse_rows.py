@@ -139,4 +139,3 @@ def _fast(x: Tensor) -> bool:
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
-

@@ -95,7 +95,7 @@ def measured(
         for number, sae in enumerate(saes):
             before = len(pieces) * (1 + 4 * number)
             parts = [_parts(model, sae, piece) for piece in pieces]
-            edits = {
+            edits: dict[str, dict[str, SiteHook]] = {
                 "spliced": _spliced(sae),
                 "zero": {sae.site: torch.zeros_like},
                 "mean": {sae.site: _constant(model.means[sae.site])},

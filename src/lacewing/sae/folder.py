@@ -1,8 +1,8 @@
 """Autoencoders of one model in a folder: each site's in SAELens' files, and what belongs to all.
 
-    sae.json             the model they are of, how they were trained, their figures
-    means.safetensors    the mean of every latent over training text
-    SITE/cfg.json, SITE/sae_weights.safetensors
+sae.json             the model they are of, how they were trained, their figures
+means.safetensors    the mean of every latent over training text
+SITE/cfg.json, SITE/sae_weights.safetensors
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,11 @@ class Autoencoders:
 
 
 def save(
-    folder: Path, model: Model, saes: Sequence[Autoencoder], means: Mapping[str, Tensor], **more: Any
+    folder: Path,
+    model: Model,
+    saes: Sequence[Autoencoder],
+    means: Mapping[str, Tensor],
+    **more: Any,
 ) -> None:
     """Write a folder of autoencoders.
 

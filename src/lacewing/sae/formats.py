@@ -1,8 +1,8 @@
 """SAELens' files: `cfg.json` and `sae_weights.safetensors` of one autoencoder in a folder.
 
 Written in the layout of version 6, so that `SAE.load_from_disk(FOLDER)` opens it there. Read are
-its topk, abstopk, jumprelu and standard autoencoders and its transcoders. It has no topk transcoder:
-ours are written as `topk_transcoder`, which it refuses by name rather than misreads.
+its topk, abstopk, jumprelu and standard autoencoders and its transcoders. It has no topk
+transcoder: ours are written as `topk_transcoder`, which it refuses by name rather than misreads.
 """
 
 import json
@@ -145,9 +145,7 @@ def read_folder(folder: Path, site: str, reads: str, widths: Mapping[str, int]) 
     return parsed(config, artifacts.parse_tensors(content, folder / WEIGHTS), folder, site, reads)
 
 
-def check(
-    config: Config, file: Path, site: str, reads: str, widths: Mapping[str, int]
-) -> None:
+def check(config: Config, file: Path, site: str, reads: str, widths: Mapping[str, int]) -> None:
     """Refuse a configuration that is not read, or that is of another width."""
     if config.architecture not in ACTIVATIONS:
         raise ArtifactError(

@@ -19,7 +19,7 @@ from lacewing.data.source import Split
 from lacewing.errors import ArtifactError, DataError
 from lacewing.model.store import Model
 
-KIND, KEY = "text of autoencoders", "of.json"
+KIND, KEY = "text of autoencoders", "index.json"
 SPLITS: tuple[Split, ...] = ("train", "validation")
 TOGETHER = 64
 """Documents encoded at once."""
@@ -72,7 +72,7 @@ def text_of(
         more = SLACK * (size + 1)
         files = {
             f"{split}.bin": _drawn(model, corpus, split, count + more, seed).tobytes()
-            for split, count in (("train", tokens), ("validation", held_out))
+            for split, count in zip(SPLITS, (tokens, held_out), strict=True)
         }
         artifacts.write_folder(folder, KIND, files=files, json={KEY: asked}, replace=True)
     whole = artifacts.open_folder(folder, KIND)
@@ -115,9 +115,7 @@ def _drawn(model: Model, corpus: Corpus, split: Split, tokens: int, seed: int) -
     return found
 
 
-def _pieces(
-    model: Model, documents: list[str], tokens: int, piece: int, seed: int
-) -> np.ndarray:
+def _pieces(model: Model, documents: list[str], tokens: int, piece: int, seed: int) -> np.ndarray:
     """So many tokens, of at most one piece of each document."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(documents)).tolist()

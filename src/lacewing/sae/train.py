@@ -95,9 +95,7 @@ def train(
         raise ArtifactError(f"{output} exists already: choose another --output")
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy), _on_device(model) as device:
-        text = text_of(
-            model, source, state / "tokens", config.tokens, config.held_out, config.seed
-        )
+        text = text_of(model, source, state / "tokens", config.tokens, config.held_out, config.seed)
         trainer = _Trainer(model, reads, text, state, config, source, device, quiet)
         saes, seconds = trainer.run(), trainer.seconds
         finish(model, saes, text, output, config, source, quiet=quiet, seconds=seconds)
