@@ -46,6 +46,10 @@ DOORS = {
             *("-k", "test_transformer_lens or transformer_lens-"),
         ),
     ),
+    "saelens": Door(
+        ("sae-lens==6.54.12",),
+        ("tests/sae/test_sae_formats.py", "-k", "library"),
+    ),
     "nnsight": Door(
         ("nnsight==0.8.1",),
         ("tests/interop/test_nnsight.py", TUTORIAL, "-k", "test_nnsight or nnsight-"),

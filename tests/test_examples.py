@@ -281,10 +281,9 @@ def test_other_pages_have_no_python() -> None:
 
     tests/interop/test_tutorials.py runs those of huggingface.md and lenses.md as they are; that of
     open_models.md is one call, which the tests of tests/model make; tests/trace runs trace.md and
-    repair.md.
+    repair.md, tests/sae sae.md, tests/watch watch.md.
     """
     pages = {block.page for block in blocks() if block.kind == "python"}
-    others = {
-        f"docs/{name}.md" for name in ("huggingface", "lenses", "open_models", "repair", "trace")
-    }
+    names = ("huggingface", "lenses", "open_models", "repair", "sae", "trace", "watch")
+    others = {f"docs/{name}.md" for name in names}
     assert pages == {"README.md", *others}

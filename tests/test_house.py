@@ -31,7 +31,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cpu/sink_attention  cpu/prefix_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                prefix_attention
-               sparse_linear  crossover
+               sparse_linear  cpu/sparse_rows  sparse_rows  crossover
 data/          source  paths  code  cleaned  taught  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
@@ -68,6 +68,8 @@ verification/  finding  kept  evidence  random_circuits  short
                natural_text  rewrites  off_target  baselines  attention  two_valued  controls
                alternatives  stability
                suite  verify
+sae/           config  autoencoder  formats  folder  text  activations  figures  learner
+               train  splice
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -93,7 +95,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                state  frontier  emergences  home  replies  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  trace  repair  program  attack  compare  sweep
+               tasks  prune  verify  explain  trace  repair  sae  program  attack  compare  sweep
                emerge  watch  report  importing  exporting  demo  view  app
 __main__
 """

@@ -15,6 +15,8 @@ AXES = {
     "fixed": "channels whose value is the same in every row",
     "wanted": "channels asked for",
     "head": "attention heads",
+    "latent": "latents of a sparse autoencoder",
+    "kept": "entries of a row that are not zero",
     "vocab": "token ids",
     "circuit": "circuits of a batch",
     "row": "outputs of a weight matrix, or any leading axes taken together",

@@ -46,6 +46,10 @@ READ: dict[str, str] = {
     "encoder.json": "released",
     "results.json": "masks",
     "calibration.json": "masks",
+    # Autoencoders, and those of SAELens.
+    "sae.json": "sae",
+    "cfg.json": "lens",
+    "sae_weights.safetensors": "lens",
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",

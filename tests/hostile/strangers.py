@@ -229,6 +229,25 @@ def text_of(root: Path) -> Any:
     return read_text(source, model.tokenizer, calls.context(model), 4000, "python")
 
 
+LATENTS = ("--tokens", "512", "--batch", "4", "--expansion", "2", "--k", "4", "--held-out", "128")
+
+
+def saes(root: Path, place: Path) -> None:
+    """Autoencoders of the micro model."""
+    _quietly("sae", *asked_latents(root), *LATENTS, "--output", str(place))
+
+
+def lens(root: Path, place: Path) -> None:
+    """One of them as SAELens has it: two files."""
+    shutil.copytree(root / "saes" / "0.mlp_out", place)
+
+
+def asked_latents(root: Path) -> list[str]:
+    """The flags that they are made with."""
+    words = ["--model", str(root / "run"), "--site", "0.mlp_out"]
+    return [*words, "--corpus", str(root / "lines")]
+
+
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "gpt2": gpt2,
     "gpt2.circuit": found_in("gpt2"),
@@ -243,6 +262,8 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "masks": masks,
     "circuits": circuits,
     "records": records,
+    "saes": saes,
+    "lens": lens,
 }
 """What is made, by its name in the material's folder."""
 
@@ -302,6 +323,23 @@ def of_other_tools(work: Path) -> Any:
     more = ("--model", "run", "--task", "letters.jsonl", "--quick")
     names = ("own", "eap", "auto", "tracer")
     return [cli("verify", "--circuit", f"circuits/{name}.json", *more) for name in names]
+
+
+def on_latents(work: Path) -> Any:
+    """The task's loss in a model whose nodes are latents, with one of them looked at."""
+    import lacewing
+
+    scored = cli("tasks", "--run", "sae:saes", "--task", "letters.jsonl", "--pairs", 32)
+    model = lacewing.load("sae:saes")
+    with lacewing.record(model.network, ["0.mlp_out"]) as seen:
+        model.network(torch.arange(8)[None])
+    return [scored, model.id, float(seen["0.mlp_out"].abs().sum())]
+
+
+def adopted(work: Path, root: Path) -> Any:
+    """An autoencoder of SAELens, measured."""
+    words = ["--model", "run", "--site", "0.mlp_out", "--adopt", "lens", "--corpus", root / "lines"]
+    return cli("sae", *words, *LATENTS, "--output", "new")["figures"]
 
 
 def recorded(work: Path, root: Path) -> Any:

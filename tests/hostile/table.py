@@ -166,6 +166,8 @@ def of_strangers(root: Path) -> dict[str, Format]:
         "pretrain": named(("pretrain",), at(strangers.imported_pretrain)),
         "masks": named(("masks", "run"), strangers.imported_masks),
         "others": named(("circuits", "run", task), strangers.of_other_tools),
+        "sae": Format(("saes", "run", task), ("saes/**",), strangers.on_latents),
+        "lens": named(("lens", "run"), at(strangers.adopted), 0.5),
         "records": Format(
             ("records",),
             ("records/**",),

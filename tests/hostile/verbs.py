@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostile import material
+from hostile import material, strangers
 from hostile.judge import Probe, cli
 from hostile.table import Attack
 
@@ -146,6 +146,10 @@ def verbs(root: Path) -> dict[str, Verb]:
             ("explain", *_NODES, "--corpus", str(root / "lines"), "--tokens", "3000"),
             (*_CIRCUIT, "lines"),
         ),
+        "sae": Verb(
+            ("sae", *_SITE, "--corpus", str(root / "lines"), *strangers.LATENTS),
+            ("run", "lens"),
+        ),
         "import": Verb(
             ("import", "openai", "openai/model", "--output", "new", "--corpus", text),
             ("openai", "masks", "run"),
@@ -161,6 +165,7 @@ def verbs(root: Path) -> dict[str, Verb]:
     return {f"--{name}": verb for name, verb in made.items()}
 
 
+_SITE = ("--model", "run", "--site", "0.mlp_out", "--output", "new")
 _NODES = ("--model", "run", "--nodes", "0.mlp_neuron.0")
 _TASK = ("run", "letters.jsonl")
 _CIRCUIT = ("run", "circuit", "letters.jsonl")

@@ -1,6 +1,8 @@
 """Two versions of the model made by hand: what was cut out of the second is known."""
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 import micro
 from lacewing.cli.app import main
-from lacewing.errors import MismatchError
+from lacewing.errors import DataError, MismatchError
 from lacewing.model.store import Model, model_id
 from lacewing.watch.compare import Comparison, compare_versions
 
@@ -111,3 +113,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "moved" in told
     assert "pruned anew" in told
     assert "lm_head.weight" in told
+
+
+def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/watch.md runs as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "watch.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
+    before = micro.micro()
+    micro.write_run(before, tmp_path / "runs" / "mine")
+    micro.write_run(changed(doubled), tmp_path / "runs" / "tuned")
+    circuit = micro.make(before, micro.PLANTED, pairs=tuple(micro._pairs(24, 9)))
+    circuit.save(tmp_path / "runs" / "quote")
+    with contextlib.chdir(tmp_path), pytest.raises(DataError, match="first_letter"):
+        exec(compile(block, "watch.md", "exec"), {})  # its task is no name of the catalogue

@@ -19,7 +19,7 @@ import numpy as np
 
 from lacewing.model.families import FAMILIES
 from lacewing.model.protocol import Network
-from lacewing.model.sites import FINAL_SITE
+from lacewing.model.sites import FINAL_SITE, has_latents
 
 Nodes = Mapping[str, np.ndarray]
 """Kept channels (sorted) of every site key."""
@@ -53,6 +53,8 @@ def count_all(
 ) -> int:
     """Edges of a circuit in full: the paper's, embedding, unembedding and biases."""
     paper = sum(len(pairs) for pairs in edges.values())
+    if has_latents(network.config):
+        return paper
     return (
         paper
         + _embedding(network, nodes)

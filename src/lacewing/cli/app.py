@@ -33,6 +33,7 @@ from lacewing.cli.program import Program
 from lacewing.cli.prune import Prune
 from lacewing.cli.repair import Repair
 from lacewing.cli.report import Report
+from lacewing.cli.sae import Sae
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
@@ -60,12 +61,13 @@ VERBS: dict[str, Any] = {
     "emerge": Emerge,
     "watch": Watch,
     "report": Report,
+    "sae": Sae,
     "import": Import,
     "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "verify", "compare", "sweep", "emerge", "demo")
+GOES_ON = ("corpus", "train", "prune", "sae", "verify", "compare", "sweep", "emerge", "demo")
 """Verbs whose work is kept as it goes."""
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lacewing.model.hooks import edit, record
 from lacewing.model.layers import sparse_products
-from lacewing.model.sites import site_widths
+from lacewing.model.sites import has_latents, site_widths
 from lacewing.model.store import Model, model_id
 from lacewing.model.transformer import SiteHook
 from lacewing.model.weights import WRITERS, writer
@@ -121,6 +121,8 @@ def incoming(model: Model, key: str, channel: int) -> list[tuple[str, float]]:
     In models of others every node writes every other, so what is written there has none.
     """
     layer, _, site = key.partition(".")
+    if has_latents(model.network.config):
+        return []
     if site in WRITERS:
         if model.is_open:
             return []
@@ -137,6 +139,8 @@ def embedding(model: Model, key: str, channel: int) -> Float[Tensor, " vocab"] |
     """What every token puts into the residual channel that a node reads; none for other nodes."""
     site = key.rpartition(".")[2]
     reads = site in ("attn_in", "mlp_in", "resid_final")
+    if has_latents(model.network.config):
+        return None
     if not reads or channel >= model.network.config.d_model:
         return None
     return model.network.embedding()[:, channel].detach().float()

@@ -29,6 +29,8 @@ def gate(
         mean: What dropped channels are replaced by.
         circuit: Which circuit every sequence belongs to.
     """
+    if not x.shape[-1]:  # a site without nodes
+        return x
     out: Tensor = _Gate.apply(x, slope, on, mean, circuit)  # type: ignore[no-untyped-call]
     return out
 

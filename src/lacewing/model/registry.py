@@ -2,6 +2,7 @@
 
     builtin:small, runs/mine      lacewing's own (`store`)
     hf:FOLDER_OR_NAME             a Hugging Face causal language model (`huggingface.load`)
+    sae:FOLDER                    a model with its sparse autoencoders (`lacewing.sae.splice`)
 
 A loader of your own opens `mine:ANYTHING` everywhere, `Circuit.load` and the command line included:
 
@@ -18,7 +19,11 @@ from lacewing.errors import ConfigError
 HUGGING_FACE = "hf:"
 Loader = Callable[[str], Any]
 """From the whole name to a `store.Model`."""
-_HOME = {HUGGING_FACE: "lacewing.model.huggingface.load"}
+SPLICED = "sae:"
+_HOME = {
+    HUGGING_FACE: "lacewing.model.huggingface.load",
+    SPLICED: "lacewing.sae.splice",
+}
 """Modules with a function `load`, imported when they are needed: their libraries are extras."""
 _registered: dict[str, Loader] = {}
 

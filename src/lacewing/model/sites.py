@@ -18,7 +18,13 @@ FINAL_SITE = "resid_final"
 
 
 def site_widths(config: "Shape") -> dict[str, int]:
-    """Channels at every site key, from the first block to the final residual."""
+    """Channels at every site key, from the first block to the final residual.
+
+    Where nodes are latents (`lacewing.sae`), the configuration says how many there are.
+    """
+    if has_latents(config):
+        latents: dict[str, int] = vars(config)["latents"]
+        return dict(latents)
     heads = config.n_head * config.d_head, config.n_key_head * config.d_head
     width = {
         "attn_in": config.d_read,
@@ -32,6 +38,11 @@ def site_widths(config: "Shape") -> dict[str, int]:
         for site in BLOCK_SITES
     }
     return keys | {FINAL_SITE: config.d_model}
+
+
+def has_latents(config: "Shape") -> bool:
+    """Whether nodes are latents rather than channels: then no weight joins two of them."""
+    return hasattr(config, "latents")
 
 
 def parse_node(node: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
 from lacewing.model.families import FAMILIES
 from lacewing.model.protocol import Network, Shape, key_head
-from lacewing.model.sites import FINAL_SITE
+from lacewing.model.sites import FINAL_SITE, has_latents
 
 
 def reachable(
@@ -29,6 +29,8 @@ def reachable(
     weights between kept nodes are edges; `edges` names them by family, as source and destination.
     """
     alive = {key: mask.clone() for key, mask in masks.items()}
+    if has_latents(network.config):  # what lies between them runs freely
+        return alive
     width = network.config.d_model
     read = alive[FINAL_SITE].clone()
     for layer in reversed(range(network.config.n_layer)):

@@ -1,0 +1,1 @@
+"""Sparse autoencoders and transcoders: trained, measured, saved, and spliced in as nodes."""
