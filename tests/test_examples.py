@@ -51,6 +51,7 @@ NOT_RUN = {
     r"lacewing models .*\|": "a pipe; without it the line runs",
     r"lacewing verify --circuit (brackets|runs)": "needs a circuit of minutes; another runs",
     r"lacewing emerge": "needs a training with snapshots; tests/sweep has one of seconds",
+    r"lacewing (repair .*--attacks|watch)": "needs circuits and attacks; tests/trace, tests/watch",
     r"lacewing sweep": "hours; tests/sweep has one of seconds",
     r"lacewing blame .*--endpoint": "asks a language model; blame/tests has a scripted one",
     r"lacewing prune": "half a minute and more; the README's runs with the long tests",

@@ -67,11 +67,6 @@ def curvature(
         text: Windows of text; each predicted token counts once.
         prompts: Of tasks the model has learned; all prompts together count as the text does.
         seed: Draws the answers.
-
-    Example:
-        >>> found = curvature(model.ours, windows, [])  # doctest: +SKIP
-        >>> found.maps["0.c_fc"].weight.shape == model.ours.blocks[0].c_fc.weight.shape
-        True
     """
     dice = torch.Generator().manual_seed(seed)
     total = _empty(network)

@@ -61,13 +61,7 @@ def node_of(network: Transformer, name: str, row: int) -> str:
 
 @contextmanager
 def watched(network: Transformer) -> Iterator[Seen]:
-    """Collect a pass over the network so that it can be differentiated.
-
-    Example:
-        >>> with watched(network) as seen:
-        ...     network(tokens)[0, -1, 5].backward()
-        >>> seen.at_maps["0.c_fc"].grad  # [batch token destination]
-    """
+    """Collect a pass over the network so that it can be differentiated."""
     seen = Seen({}, {}, {}, {})
     handles = []
 

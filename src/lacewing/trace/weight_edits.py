@@ -45,12 +45,7 @@ class WeightEdit:
         return self.kind not in ("cut", "clamp")
 
     def words(self, strength: float) -> str:
-        """What is done, in a few words.
-
-        Example:
-            >>> edit.words(1.0)
-            'weight 0.mlp_in.3 -> 0.mlp_neuron.7 scaled by 1.62'
-        """
+        """What is done, in a few words."""
         if self.kind == "cut":
             return f"weight {self.where} cut"
         if self.kind == "scale":

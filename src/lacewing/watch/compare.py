@@ -139,14 +139,17 @@ def compare_versions(
         0
     """
     _check(before, after)
-    controls = {"seed": seed, "random_circuits": random_circuits, "quiet": quiet}
     found = []
     for circuit in circuits:
         circuit.check(before)
         prompts = test_prompts(before, circuit)
         there = replace(circuit, model_id=after.id, model_source=after.source)
-        first = short_test(before, circuit, prompts, **controls)
-        second = short_test(after, there, prompts, **controls)
+        first, second = (
+            short_test(
+                model, same, prompts, seed=seed, random_circuits=random_circuits, quiet=quiet
+            )
+            for model, same in ((before, circuit), (after, there))
+        )
         state, reason = _state(circuit, first, second)
         mechanism = Mechanism(circuit.task, circuit.n_nodes, state, reason, first, second)
         if state == "moved" and anew:
@@ -214,8 +217,14 @@ def _pruned(
 
 def _changes(before: Model, after: Model) -> list[Change]:
     """How far every tensor of weights moved; one that the other lacks has moved by all of it."""
-    old, new = (dict(model.network.named_parameters()) for model in (before, after))
+    old, new = (_weights(model) for model in (before, after))
     return [Change(name, _moved(name, old, new)) for name in sorted(old.keys() | new.keys())]
+
+
+def _weights(model: Model) -> dict[str, torch.Tensor]:
+    """Every tensor of numbers that a model computes with."""
+    state = model.network.state_dict()
+    return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
 def _moved(name: str, old: Mapping[str, torch.Tensor], new: Mapping[str, torch.Tensor]) -> float:
