@@ -137,7 +137,7 @@ def task_losses(
 class Outputs:
     """What a network makes of a part."""
 
-    chances: tuple[Float[Tensor, "row vocab"], ...]
+    chances: tuple[Tensor, ...]
     """Log-probabilities over the text, piece by piece."""
     tasks: Mapping[str, tuple[Float[Tensor, " sequence"], Float[Tensor, " sequence"]]]
     """Loss and rightness of every prompt."""
