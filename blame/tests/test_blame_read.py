@@ -185,7 +185,7 @@ def test_ten_thousand_events(tmp_path: Path, program: Callable[[Sequence[str]], 
     path = tmp_path / "long.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for step in range(10_000):
-            text = f"Step {step}: the search found {step * 7} results, so I proceed. " * 8
+            text = f"Step {step}: the search found {step * 7} results, so I proceed. " * 3
             file.write(json.dumps({"agent": f"agent{step % 4}", "text": text}) + "\n")
     count, total, peak = program(["-c", RANKED, str(path)]).split()
 

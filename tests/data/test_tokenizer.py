@@ -9,7 +9,7 @@ from tokenizers import models
 
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import END_OF_TEXT, Tokenizer
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, DataError
 
 HARD = [
     "",
@@ -38,6 +38,12 @@ def test_size_and_end_of_text(tokenizer: Tokenizer) -> None:
 def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     """Decoding gives the very text that was encoded, whatever it holds."""
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_half_a_character_is_refused(tokenizer: Tokenizer) -> None:
+    """As Python makes of arguments that are no UTF-8."""
+    with pytest.raises(DataError, match="is no text: write it in UTF-8"):
+        tokenizer.encode("\udcff")
 
 
 def test_batches_encode_alike(tokenizer: Tokenizer) -> None:

@@ -107,8 +107,8 @@ def test_with_everything_ablated_sites_have_their_means(run: Path, latent: Model
     )
 
 
-def test_pruned_verified_and_explained(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The three verbs on the command line, over latents."""
+def test_pruned_and_verified(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the command line, over latents."""
     circuit = run / "circuit"
     words = ["prune", "--model", f"sae:{run / 'saes'}", "--task", str(run / "letters.jsonl")]
     search = ["--target-loss", str(micro.TARGET), "--prompts", "1024", "--batch", "16"]

@@ -126,7 +126,7 @@ def test_kill_and_resume_ends_with_the_same_bytes(
     text: Path, flags: Flags, program: Program, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Killed (-9) at a bad moment and started again, a run ends with an undisturbed one's bytes."""
-    long = flags(tokens=8 * 32 * 300, evaluate_every=50, checkpoint_seconds=0.2)
+    long = flags(tokens=8 * 32 * 200, evaluate_every=50, checkpoint_seconds=0.2)
     verb = ["-m", "lacewing", "train", "--corpus", str(text), *long]
     folder = tmp_path / "killed"
     with subprocess.Popen(
@@ -145,10 +145,10 @@ def test_kill_and_resume_ends_with_the_same_bytes(
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "manifest.json").exists(), "it was killed too late to show anything"
     artifacts.recover(folder / "checkpoint")
-    assert 0 < artifacts.read_json(folder / "checkpoint" / "state.json")["step"] < 300
+    assert 0 < artifacts.read_json(folder / "checkpoint" / "state.json")["step"] < 200
     os.replace(folder / "checkpoint", folder / ".checkpoint.old")  # as if between two renames
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-        file.write('{"step": 299, "lo')  # as if in the middle of a line
+        file.write('{"step": 199, "lo')  # as if in the middle of a line
     program([*verb, "--output", str(folder)])
     program([*verb, "--output", str(tmp_path / "whole")])
     for name in ("model.safetensors", "means.safetensors", "tokenizer.json"):
@@ -190,7 +190,7 @@ def test_a_checkpoint_of_another_model_is_refused(
 
 def test_the_twin_stops_at_the_sparse_models_loss(run: Path, tmp_path: Path) -> None:
     """A dense twin with ten times the tokens stops early, within 0.02 nats of its run."""
-    changes = {"tokens": 8 * 32 * 300, "learning_rate": 0.003}
+    changes = {"tokens": 8 * 32 * 200, "learning_rate": 0.003}
     twin = train_twin(run, tmp_path / "twin", changes, quiet=True)
     sparse, dense = load(run), load(twin.folder)
     assert twin.steps < 300

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from lacewing import artifacts
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, DataError
 
 PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """How text is cut before merging: as `tiktoken_ext/tinypython.py` of openai/circuit_sparsity does,
@@ -144,8 +144,15 @@ class Tokenizer:
         return max(self._inner.get_vocab().values())
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text."""
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        """Token ids of a text.
+
+        Raises:
+            DataError: it holds halves of characters, as arguments that are no UTF-8 do.
+        """
+        try:
+            return list(self._inner.encode(text, add_special_tokens=False).ids)
+        except TypeError as error:
+            raise DataError(f"{text!r:.80} is no text: write it in UTF-8") from error
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts, in parallel."""
