@@ -9,6 +9,7 @@
 Windows of text are the units that intervals resample. Tokens that a model spares are never touched.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.errors import DataError
 from lacewing.model.hooks import ablate
 from lacewing.model.layers import sparse_products
 from lacewing.model.protocol import SiteHook
@@ -83,6 +85,9 @@ def measured(
         windows: Held-out text, with one token more than a window has.
         seed: Seeds the intervals.
         quiet: Report no progress.
+
+    Raises:
+        DataError: what one says is not finite.
     """
     pieces = torch.split(windows, TOGETHER)
     total = len(pieces) * (1 + 4 * len(saes))
@@ -104,7 +109,13 @@ def measured(
             for place, (name, hooks) in enumerate(edits.items()):
                 losses[name] = torch.cat([_losses(model, piece, hooks) for piece in pieces])
                 bar.update(before + len(pieces) * (place + 2))
-            found.append(_figures(model, sae, parts, losses, windows, seed))
+            figures = _figures(model, sae, parts, losses, windows, seed)
+            if not math.isfinite(figures.explained_variance.value + figures.loss_recovered.value):
+                raise DataError(
+                    f"what the autoencoder of {sae.site} says of this text is not finite: its "
+                    "weights are damaged, or of another model"
+                )
+            found.append(figures)
             bar.update(before + 4 * len(pieces))
     return found
 
