@@ -241,7 +241,7 @@ def _walk(root: Path, broken: dict[str, str]) -> Iterator[Path]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), depth + 1))
-            elif entry.is_symlink() and entry.is_dir():
+            elif entry.is_symlink() and os.path.isdir(entry.path):  # false of a link to itself
                 place = shown(root, Path(entry.path))
                 broken[place] = "a link, which is not followed: serve the folder it leads to"
 
