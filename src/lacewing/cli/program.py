@@ -40,7 +40,7 @@ class Program:
         from lacewing.programs.program import exact_program, simple_program
 
         exact_file = self.output or self.circuit / "program.py"
-        simple_file = exact_file.with_name(f"{exact_file.stem}_simple{exact_file.suffix}")
+        simple_file = exact_file.parent / f"{exact_file.stem}_simple{exact_file.suffix}"
         for file in (exact_file, simple_file):
             if self.output is not None and file.exists():
                 raise ArtifactError(

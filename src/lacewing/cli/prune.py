@@ -40,7 +40,7 @@ class Prune:
         from lacewing.model.store import load
         from lacewing.pruning.prune import prune
 
-        state = self.output.with_name(f"{self.output.name}.unfinished")
+        state = self.output.parent / f"{self.output.name}.unfinished"
         if self.output.exists() and not state.exists():
             raise ArtifactError(
                 f"{self.output} exists already: choose another --output; nothing was overwritten"

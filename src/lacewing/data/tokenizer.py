@@ -201,7 +201,7 @@ def check_sizes(saved: object, path: str | Path) -> None:
     numbers += [*_object(padding.get("strategy")).values(), padding.get("pad_to_multiple_of")]
     for number in numbers:
         if isinstance(number, int | float) and not 0 <= number <= MOST:
-            raise ArtifactError(f"{path} has a token or length {number:.15g}, at most {MOST:,}")
+            raise ArtifactError(f"{path} has a token or length {number!s:.40}, at most {MOST:,}")
 
 
 def _object(value: object) -> dict[str, Any]:
