@@ -5,13 +5,20 @@ order of computing, from 1. What comes from nodes that are not kept, and from bi
 node of each layer and token.
 """
 
-import re
 from typing import Any
 
-from lacewing import __version__
 from lacewing.model.sites import FINAL_SITE, parse_node
 from lacewing.model.store import Model
-from lacewing.viewer.exports.graph import ERROR, FEATURE, THRESHOLD, cantor
+from lacewing.viewer.exports.graph import (
+    ERROR,
+    FEATURE,
+    THRESHOLD,
+    cantor,
+    metadata,
+    parameters,
+    plain_node,
+    typed,
+)
 from lacewing.viewer.exports.trace import layer_of
 
 
@@ -53,27 +60,16 @@ def answer_graph(result: dict[str, Any], model: Model) -> dict[str, Any]:
             begin = _source(source, to, words, others)
         links[begin, to] = links.get((begin, to), 0.0) + edge["weight"]
     return {
-        "metadata": {
-            "slug": _slug(f"trace-{result['model']}-{len(words)}-{answer}"),
-            "scan": _slug(f"lacewing-{result['model']}"),
-            "prompt_tokens": words,
-            "prompt": "".join(words),
-            "transcoder_list": [],
-            "schema_version": 1,
-            "node_threshold": THRESHOLD,
-            "info": {
-                "description": "One answer of a language model against its rival",
-                "generator": {"name": "lacewing", "version": __version__},
-            },
-            "generation_settings": {"model": result["model"], "difference": result["difference"]},
-        },
-        "qParams": {
-            "pinnedIds": [],
-            "supernodes": [],
-            "linkType": "both",
-            "clickedId": "",
-            "sg_pos": "",
-        },
+        "metadata": metadata(
+            f"trace-{result['model']}-{len(words)}-{answer}",
+            result["model"],
+            words,
+            "".join(words),
+            "One answer of a language model against its rival",
+            {"model": result["model"], "difference": result["difference"]},
+        )
+        | {"node_threshold": THRESHOLD},
+        "qParams": parameters([]),
         "nodes": nodes + list(others.values()),
         "links": [{"source": s, "target": t, "weight": w} for (s, t), w in links.items()],
     }
@@ -97,22 +93,5 @@ def _source(name: str, to: str, words: list[str], others: dict[str, dict[str, An
 def _node(
     name: str, token: int, kind: str, layer: str, feature: int, clerp: str, influence: float
 ) -> dict[str, Any]:
-    return {
-        "node_id": name,
-        "feature_type": kind,
-        "layer": layer,
-        "feature": feature,
-        "jsNodeId": f"{name}-0",
-        "clerp": clerp,
-        "ctx_idx": token,
-        "reverse_ctx_idx": 0,
-        "run_idx": 0,
-        "influence": round(influence, 6),
-        "activation": None,
-        "token_prob": 0.0,
-        "is_target_logit": False,
-    }
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)
+    more = typed(kind, layer, feature, f"{name}-0", clerp)
+    return plain_node(more, name, token, round(influence, 6))

@@ -23,6 +23,8 @@ from lacewing.viewer.reading import label
 from lacewing.viewer.session import Session
 
 FEATURE, ERROR = "cross layer transcoder", "mlp reconstruction error"
+NO_SLUG = r"[^A-Za-z0-9_.-]+"
+"""What the readers do not take in a name."""
 MOST_LINKS = 20_000
 MOST_EDGES = 3000
 THRESHOLD = 0.9
@@ -59,7 +61,7 @@ def prompt_graph(session: Session, pair: int, member: str) -> dict[str, Any]:
                 "links_left_out": len(found.links) - len(links),
             },
         },
-        "qParams": _parameters(graph.groups(kept)),
+        "qParams": parameters(graph.groups(kept)),
         "nodes": nodes,
         "links": [
             {"source": graph.id(s), "target": graph.id(t), "weight": weight}
@@ -135,25 +137,15 @@ class _Graph:
     def node(self, name: str) -> dict[str, Any]:
         """A node."""
         token, layer = _token(name), _layer(name, self.layers)
-        node: dict[str, Any] = {
-            "node_id": self.id(name),
-            "ctx_idx": token,
-            "reverse_ctx_idx": 0,
-            "run_idx": 0,
-            "influence": self.cumulative.get(name, 1.0),
-            "activation": self.found.values.get(name),
-            "token_prob": 0.0,
-            "is_target_logit": False,
-        }
         if name.startswith("E@"):
             id = self.tokens[token]
-            more = _typed("embedding", "E", token, f"E_{id}-{token}", f"Emb: {self.words[token]}")
+            more = typed("embedding", "E", token, f"E_{id}-{token}", f"Emb: {self.words[token]}")
         elif name.startswith("error@"):
-            more = _typed(ERROR, str(layer), -1, f"{layer}_{token}-0", "ablated, and biases")
+            more = typed(ERROR, str(layer), -1, f"{layer}_{token}-0", "ablated, and biases")
         elif name.startswith("logit."):
             id = _channel(name)
             said = f'Output "{self.session.model.tokenizer.token(id)}" (p={self.p[id]:.3f})'
-            more = _typed("logit", str(layer), id, f"L_{id}-{token}", said)
+            more = typed("logit", str(layer), id, f"L_{id}-{token}", said)
             more |= {
                 "token_prob": self.p[id],
                 "is_target_logit": id in self.session.circuit.answers,
@@ -161,7 +153,8 @@ class _Graph:
         else:
             more = _feature(self.session, name.partition("@")[0], layer)
             more |= self._products(name)
-        return node | more
+        more = {"activation": self.found.values.get(name)} | more
+        return plain_node(more, self.id(name), token, self.cumulative.get(name, 1.0))
 
     def _products(self, name: str) -> dict[str, Any]:
         rows = [(self.id(q), self.id(k), w) for q, k, w in self.found.products.get(name, ())]
@@ -207,11 +200,11 @@ def wiring(session: Session) -> dict[str, Any]:
         key, channel = parse_node(node)
         return f"{layer_of(key, layers)}_{channel}_0"
 
-    nodes = [_plain(_typed("embedding", "E", 0, "E_0-0", "Emb: any token"), "E_0_0")]
+    nodes = [plain_node(typed("embedding", "E", 0, "E_0-0", "Emb: any token"), "E_0_0")]
     links: list[dict[str, Any]] = []
     for node in names:
         key, channel = parse_node(node)
-        nodes.append(_plain(_feature(session, node, layer_of(key, layers)), id(node)))
+        nodes.append(plain_node(_feature(session, node, layer_of(key, layers)), id(node)))
         if key.endswith(("attn_in", "mlp_in")) and channel < model.network.config.d_model:
             links.append({"source": "E_0_0", "target": id(node), "weight": 1.0})
     for family, pairs in circuit.edges.items():
@@ -228,7 +221,7 @@ def wiring(session: Session) -> dict[str, Any]:
     for token in circuit.answers:
         said = f'Output "{model.tokenizer.token(token)}" (p={chance:.3f})'
         nodes.append(
-            _plain(_typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
+            plain_node(typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
         )
         for channel in circuit.nodes["resid_final"].tolist():
             value = float(model.ours.lm_head.weight[token, channel])
@@ -236,23 +229,27 @@ def wiring(session: Session) -> dict[str, Any]:
             if value:
                 links.append({"source": source, "target": f"{top}_{token}_0", "weight": value})
     metadata = _metadata(session, f"{session.found.id}-wiring", ["(any)"], "(any prompt)")
-    return {"metadata": metadata, "qParams": _parameters([]), "nodes": nodes, "links": links}
+    return {"metadata": metadata, "qParams": parameters([]), "nodes": nodes, "links": links}
 
 
-def _plain(more: dict[str, Any], id: str) -> dict[str, Any]:
+def plain_node(
+    more: dict[str, Any], id: str, token: int = 0, influence: float = 0.5
+) -> dict[str, Any]:
+    """What the readers want of every node, with what is known of this one."""
     return {
         "node_id": id,
-        "ctx_idx": 0,
+        "ctx_idx": token,
         "reverse_ctx_idx": 0,
         "run_idx": 0,
-        "influence": 0.5,
+        "influence": influence,
         "activation": None,
         "token_prob": 0.0,
         "is_target_logit": False,
     } | more
 
 
-def _typed(kind: str, layer: str, feature: int, js: str, clerp: str) -> dict[str, Any]:
+def typed(kind: str, layer: str, feature: int, js: str, clerp: str) -> dict[str, Any]:
+    """What kind of node it is, and what is said of it."""
     return {
         "feature_type": kind,
         "layer": layer,
@@ -268,40 +265,47 @@ def _feature(session: Session, node: str, layer: int) -> dict[str, Any]:
     head = channel // size if site in ("attn_q", "attn_k", "attn_v") else None
     said = label(session.model, key, channel, session.tokens)
     clerp = node + (f" (head {head})" if head is not None else "") + (f": {said}" if said else "")
-    more = _typed(FEATURE, str(layer), cantor(layer, channel), f"{layer}_{channel}-0", clerp)
+    more = typed(FEATURE, str(layer), cantor(layer, channel), f"{layer}_{channel}-0", clerp)
     return more | {"sparse": {"node": node, "site": site, "head": head, "channel": channel}}
 
 
 def _metadata(session: Session, slug: str, words: list[str], prompt: str) -> dict[str, Any]:
-    circuit = session.circuit
-    run = session.found.run
+    circuit, run = session.circuit, session.found.run
+    settings = {
+        "task": circuit.task,
+        "model_id": circuit.model_id,
+        "ablation": circuit.ablation,
+        "nodes": circuit.n_nodes,
+        "edges": circuit.n_edges,
+        "target_loss": circuit.target_loss,
+        "losses": dict(circuit.losses),
+        "seed": circuit.seed,
+    }
+    said = f"Circuit of {circuit.task} in a weight-sparse transformer"
+    return metadata(slug, run.name if run else circuit.model_id, words, prompt, said, settings)
+
+
+def metadata(
+    slug: str, model: str, words: list[str], prompt: str, said: str, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What a graph is of, under names that the readers take."""
     return {
-        "slug": re.sub(r"[^A-Za-z0-9_.-]+", "-", slug),
-        "scan": re.sub(
-            r"[^A-Za-z0-9_.-]+", "-", f"lacewing-{run.name if run else circuit.model_id}"
-        ),
+        "slug": re.sub(NO_SLUG, "-", slug),
+        "scan": re.sub(NO_SLUG, "-", f"lacewing-{model}"),
         "prompt_tokens": words,
         "prompt": prompt,
         "transcoder_list": [],
         "schema_version": 1,
         "info": {
-            "description": f"Circuit of {circuit.task} in a weight-sparse transformer",
+            "description": said,
             "generator": {"name": "lacewing", "version": __version__},
         },
-        "generation_settings": {
-            "task": circuit.task,
-            "model_id": circuit.model_id,
-            "ablation": circuit.ablation,
-            "nodes": circuit.n_nodes,
-            "edges": circuit.n_edges,
-            "target_loss": circuit.target_loss,
-            "losses": dict(circuit.losses),
-            "seed": circuit.seed,
-        },
+        "generation_settings": settings,
     }
 
 
-def _parameters(supernodes: list[list[str]]) -> dict[str, Any]:
+def parameters(supernodes: list[list[str]]) -> dict[str, Any]:
+    """What the readers' page shows at first."""
     return {
         "pinnedIds": [],
         "supernodes": supernodes,
