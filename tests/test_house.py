@@ -76,7 +76,7 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
-trace/         held  edges  graph  partner  views  trace  attributed  open
+trace/         held  edges  graph  answered  partner  views  trace  attributed  open
                passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
                repair  mended  mistakes
 attacks/       material  state  edits  search  attack

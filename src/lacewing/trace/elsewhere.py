@@ -21,7 +21,7 @@ from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.progress import progress
-from lacewing.statistics import bootstrap, wilson
+from lacewing.statistics import bootstrap, interval, wilson
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.registry import get, names
 from lacewing.tasks.scoring import LEARNED, is_right, two_answer_loss
@@ -231,8 +231,7 @@ def _over_tasks(changes: Sequence[np.ndarray], seed: int) -> tuple[float, float]
         return 0.0, 0.0
     dice = np.random.default_rng(seed)
     means = [c[dice.integers(len(c), size=(1000, len(c)))].mean(1) for c in changes]
-    low, high = np.quantile(np.mean(means, axis=0), (0.025, 0.975))
-    return float(low), float(high)
+    return interval(np.mean(means, axis=0))
 
 
 def padded(prompts: Sequence[Ends]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

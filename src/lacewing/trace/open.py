@@ -18,23 +18,19 @@ from lacewing.errors import ConfigError
 from lacewing.model.hooks import edit
 from lacewing.model.protocol import SiteHook
 from lacewing.model.store import Model
+from lacewing.trace.answered import Answered, answered, plain_graph
 from lacewing.trace.attributed import DEFAULT, Attribution, Check, attribute, check, held_rules
 from lacewing.trace.graph import TraceNode
-from lacewing.trace.partner import interchange, plain_nodes
+from lacewing.trace.partner import interchange
 
 Place = tuple[str, int, int]
 """Site key, channel and token."""
 
 
 @dataclass(frozen=True)
-class OpenTrace:
+class OpenTrace(Answered):
     """One answer, attributed."""
 
-    model: str
-    words: tuple[str, ...]
-    answer: str
-    rival: str
-    chance: float
     difference: float
     nodes: tuple[TraceNode, ...]
     live: int
@@ -48,15 +44,10 @@ class OpenTrace:
     def as_json(self) -> dict[str, Any]:
         """Plain values for a file or a terminal."""
         return {
-            "model": self.model,
-            "tokens": list(self.words),
-            "answer": self.answer,
-            "rival": self.rival,
-            "chance": self.chance,
+            **self.said(),
             "difference": self.difference,
             "live": self.live,
-            "nodes": plain_nodes(self.nodes, self.interchange),
-            "edges": [{"source": s, "target": t, "weight": w} for (s, t), w in self.edges.items()],
+            **plain_graph(self.nodes, self.edges, self.interchange),
             "check": [asdict(one) for one in self.check],
         }
 
@@ -100,11 +91,7 @@ def open_trace(
         rest = effect - given.get(_name((key, channel, token)), 0.0)
         made.append(TraceNode(key, channel, token, value, effect, rest))
     return OpenTrace(
-        model=model.name or model.source,
-        words=tuple(model.tokenizer.token(id) for id in tokens),
-        answer=model.tokenizer.token(answer),
-        rival=model.tokenizer.token(rival),
-        chance=float(found.logits.softmax(0)[answer]),
+        **answered(model, tokens, answer, rival, found.logits),
         difference=found.difference,
         nodes=tuple(made),
         live=sum(int((effect != 0).sum()) for effect in found.effects.values()),

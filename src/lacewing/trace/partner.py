@@ -1,7 +1,6 @@
 """A partner prompt: what each node would take away if it had the value it has there."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,22 +44,3 @@ def interchange(
         * (n.value - float(seen[n.key][0, n.token, n.channel]))
         for n in nodes
     )
-
-
-def plain_nodes(
-    nodes: Sequence[TraceNode], exchanged: Sequence[float] | None
-) -> list[dict[str, Any]]:
-    """Nodes as plain values."""
-    rows: list[dict[str, Any]] = [
-        {
-            "node": f"{n.key}.{n.channel}",
-            "token": n.token,
-            "value": n.value,
-            "effect": n.effect,
-            "rest": n.rest,
-        }
-        for n in nodes
-    ]
-    for row, nats in zip(rows, exchanged or (), strict=False):
-        row["interchange"] = nats
-    return rows

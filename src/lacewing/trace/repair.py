@@ -30,7 +30,7 @@ from lacewing.trace.elsewhere import (
 )
 from lacewing.trace.held import hold
 from lacewing.trace.outcome import Kin, OnKin, Outcome, Repair, Tested
-from lacewing.trace.trace import answer_ids
+from lacewing.trace.trace import answer_ids, pair_ids, prompt_ids
 from lacewing.trace.tuning import RATES, Enough, Tuned, tuned
 from lacewing.trace.weight_edits import KINDS, WeightEdit, applied, apply
 
@@ -98,7 +98,7 @@ def repair(
 
     Example:
         >>> shop = workshop(model, material(model))  # doctest: +SKIP
-        >>> repair(shop, Kin("x = 'a", "'", '"')).edit.words(1.0)  # doctest: +SKIP
+        >>> repair(shop, Kin("x = 'a", "'", '"')).chosen.edit.words(1.0)  # doctest: +SKIP
     """
     model, network = shop.model, shop.model.ours
     every = [ids for one in (mistake, *siblings[:SIBLINGS]) if (ids := _ids(model, one))]
@@ -125,7 +125,10 @@ def repair(
     if measured:
         mended = copy.deepcopy(network)
         apply(mended, measured[0].edit, measured[0].strength)
-    ends = (tokens, answer, rival, margin, kin, seed)
+    known = [
+        (ids, difference(network, *ids) > 0) for one in kin if (ids := _ids(model, one)) is not None
+    ]
+    ends = (tokens, answer, rival, margin, known, seed)
     return Repair(
         model=model.name or model.source,
         model_id=model.id,
@@ -153,10 +156,8 @@ def likeliest(model: Model, prompt: str, answer: str) -> str:
     Raises:
         DataError: the prompt is empty or too long, or the answer is not one token.
     """
-    tokens, right, _ = answer_ids(model, prompt, answer, answer)
-    held = hold(model.ours, tokens)
-    best = held.logits.topk(2).indices.tolist()
-    return model.tokenizer.token(next(token for token in best if token != right))
+    logits = hold(model.ours, prompt_ids(model, prompt)).logits
+    return model.tokenizer.token(pair_ids(model, logits, answer, None)[1])
 
 
 def _queue(shop: Workshop, every: Sequence[Ends], need: float) -> list[tuple[WeightEdit, bool]]:
@@ -259,7 +260,7 @@ def _outcome(
     answer: int,
     rival: int,
     margin: float,
-    kin: Sequence[Kin],
+    kin: Sequence[tuple[Ends, bool]],
     seed: int,
 ) -> Outcome:
     part = shop.material.report
@@ -267,19 +268,16 @@ def _outcome(
     return Outcome(
         mended=reached >= margin - 1e-3,
         difference=reached,
-        kin=_on_kin(shop, network, kin),
+        kin=_on_kin(network, kin),
         damage=damage(part, shop.report, outputs(network, part), seed),
     )
 
 
-def _on_kin(shop: Workshop, network: Transformer, kin: Sequence[Kin]) -> OnKin:
+def _on_kin(network: Transformer, kin: Sequence[tuple[Ends, bool]]) -> OnKin:
+    """How an edited model does on prompts that the model was right on, or not."""
     counts = {(False, True): 0, (False, False): 0, (True, True): 0, (True, False): 0}
-    for one in kin:
-        ends = _ids(shop.model, one)
-        if ends is None:
-            continue
-        was, now = (difference(n, *ends) > 0 for n in (shop.model.ours, network))
-        counts[was, now] += 1
+    for ends, was in kin:
+        counts[was, difference(network, *ends) > 0] += 1
     wrong, right = (counts[was, True] + counts[was, False] for was in (False, True))
     return OnKin(
         counts[False, True],

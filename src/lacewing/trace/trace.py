@@ -9,9 +9,10 @@ from torch import Tensor
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.model.transformer import own
+from lacewing.trace.answered import Answered, answered, plain_graph
 from lacewing.trace.graph import Graph, graph
 from lacewing.trace.held import Held, hold
-from lacewing.trace.partner import interchange, plain_nodes
+from lacewing.trace.partner import interchange
 from lacewing.trace.views import attention, lens
 
 HEADS = 8
@@ -37,16 +38,9 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Answered):
     """One answer, traced."""
 
-    model: str
-    words: tuple[str, ...]
-    """The prompt's tokens."""
-    answer: str
-    rival: str
-    chance: float
-    """Of the answer among all tokens."""
     graph: Graph
     looks: tuple[Look, ...]
     """Of the heads whose values carried most."""
@@ -64,11 +58,7 @@ class Trace:
         """Plain values for a file or a terminal."""
         found, sources = self.graph, self.graph.sources
         return {
-            "model": self.model,
-            "tokens": list(self.words),
-            "answer": self.answer,
-            "rival": self.rival,
-            "chance": self.chance,
+            **self.said(),
             "difference": found.difference,
             "explained": found.explained,
             "completeness": self.completeness,
@@ -82,8 +72,7 @@ class Trace:
                 "output": sources.output,
                 "total": sources.total,
             },
-            "nodes": plain_nodes(found.nodes, self.interchange),
-            "edges": [{"source": s, "target": t, "weight": w} for (s, t), w in found.edges.items()],
+            **plain_graph(found.nodes, found.edges, self.interchange),
             "looks": [vars(look) for look in self.looks],
             "lens": [{"after": name, "difference": value} for name, value in self.lens],
         }
@@ -124,11 +113,7 @@ def trace(
     chosen, other = pair_ids(model, held.logits, answer, rival)
     found = graph(model, held, chosen, other, share)
     return Trace(
-        model=model.name or model.source,
-        words=tuple(model.tokenizer.token(id) for id in ids),
-        answer=model.tokenizer.token(chosen),
-        rival=model.tokenizer.token(other),
-        chance=float(held.logits.softmax(0)[chosen]),
+        **answered(model, ids, chosen, other, held.logits),
         graph=found,
         looks=tuple(_looks(held, found)),
         lens=tuple(lens(held, chosen, other)),
