@@ -32,19 +32,19 @@ from lacewing.training.release import release
 from lacewing.training.twin import train_twin
 
 PAIR = TrainConfig(
-    tokens=150_000_000,
+    tokens=40_000_000,
     expansion=2.0,
     density=1 / 32,
     learning_rate=0.02,
     context=128,
     batch=16,
     zeros_from_every=4,
-    evaluate_every=1000,
+    evaluate_every=500,
     checkpoint_seconds=300,
     snapshots=16,
     keep=(0.5, 0.7),
 )
-TWIN: dict[str, Any] = {"d_model": 192, "learning_rate": 0.002, "tokens": 60_000_000, "keep": ()}
+TWIN: dict[str, Any] = {"d_model": 192, "learning_rate": 0.002, "tokens": 40_000_000, "keep": ()}
 """A dense model of the same loss: narrower, so that it reads enough text on the way there."""
 WARM = Path(__file__).parent / "warm" / "sparse"
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
