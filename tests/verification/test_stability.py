@@ -93,7 +93,7 @@ def test_more_seeds_go_on_from_those_that_were_kept(
     for seeds in (2, 3, 3):
         kept = Kept(tmp_path / "circuit", {})  # read anew, as by the next command
         some = dataclasses.replace(evidence(model, sets), seeds=seeds, kept=kept)
-        found.append(stability._other_seeds(model, circuit, some, True))
+        found.append(stability._other_seeds(model, circuit, some, seeds, True))
     assert [1, 2, 3] == asked
     assert [[1, 2], [1, 2, 3], [1, 2, 3]] == [list(nodes) for nodes in found]
     for key, channels in found[1][3].items():
@@ -111,7 +111,7 @@ def test_a_seed_without_a_circuit_is_not_asked_again(
     )
     for seed, nodes in ((1, circuit.nodes), (2, stability.NONE)):
         stability._write(prompts.kept, seed, nodes)
-    found = stability._other_seeds(model, circuit, prompts, True)
+    found = stability._other_seeds(model, circuit, prompts, 2, True)
     assert [1] == list(found)
     assert micro.PLANTED == {key: some.tolist() for key, some in found[1].items() if len(some)}
 
@@ -134,6 +134,52 @@ def test_the_interval_holds_the_overlap_and_narrows() -> None:
     for count, (low, high) in ((6, wide), (40, narrow)):
         assert low < stability._between(overlaps, np.arange(count)) < high
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
+
+
+@pytest.mark.parametrize(
+    ("keeps", "asked"), [(0.95, 7), (0.05, 7), (0.66, 10)], ids=["alike", "unlike", "between"]
+)
+def test_seven_seeds_are_enough_where_they_settle_it(
+    model: Model, sets: PromptSets, keeps: float, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten are searched only where the overlap of seven may lie on either side of the threshold."""
+    dice, counts = np.random.default_rng(5), []
+    rows = dice.random((10, 300)) < keeps
+
+    def drawn(model: Model, circuit: Any, prompts: Any, count: int, quiet: bool) -> dict[int, Any]:
+        counts.append(count)
+        return dict.fromkeys(range(count), stability.NONE)
+
+    monkeypatch.setattr(stability, "_other_seeds", drawn)
+    monkeypatch.setattr(stability, "_matrix", lambda model, found: rows[: len(found)])
+    circuit = make(model, micro.PLANTED, config=SETTINGS)
+    prompts = dataclasses.replace(evidence(model, sets), seeds=10)
+    ten = stability._enough_seeds(model, circuit, prompts, True)
+    assert asked == len(ten[0]) == max(counts)
+    assert (ten[1][0] >= 0.5) == (keeps > 0.7)
+
+
+def test_an_early_look_seldom_errs() -> None:
+    """Where the mean overlap is the threshold, seven seeds say a side at most twice in a hundred.
+
+    Of seeds that vary by themselves, and of seeds that fall into one of two circuits.
+    """
+    dice = np.random.default_rng(2)
+    one, two = (
+        np.r_[np.full(20, 0.95), np.full(20, 0.05)],
+        np.r_[np.full(10, 0.9), np.full(40, 0.1)],
+    )
+
+    def alone(n: int) -> np.ndarray:
+        return dice.random((n, 50)) < two
+
+    def either(n: int) -> np.ndarray:
+        return dice.random((n, 40)) < np.where(dice.random((n, 1)) < 0.5, one, one[::-1])
+
+    for draw in (alone, either):
+        true = stability._between(stability._jaccard(draw(1000)), np.arange(1000))
+        ends = [stability._early_interval(stability._jaccard(draw(7))) for _ in range(500)]
+        assert sum(not low <= true <= high for low, high in ends) <= 0.02 * len(ends) + 6
 
 
 def test_one_circuit_is_no_comparison(model: Model) -> None:
