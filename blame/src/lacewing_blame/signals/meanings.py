@@ -31,6 +31,7 @@ SIGNALS: dict[str, Signal] = {
     "first_change": Signal(1, "is the first that changes something"),
     "changes_rare": Signal(1, "changes something, which few steps of this run do"),
     "acts_rare": Signal(1, "acts, which few steps of this run do"),
+    "talk_rare": Signal(1, "says something, which few steps of this run do"),
     "role_rare": Signal(
         1, "is by an agent that seldom acts here", "is by an agent that often acts"
     ),
@@ -51,6 +52,8 @@ SIGNALS: dict[str, Signal] = {
     # Rules, instructions, claims.
     "touches_rule": Signal(1, "changes something that a rule speaks of"),
     "departs": Signal(1, "does something else than it was told"),
+    "no_change": Signal(1, "acts and leaves everything as it was"),
+    "asked_again": Signal(1, "was to do what is asked for once more after it"),
     "claims_against": Signal(1, "claims success right after a failure"),
     "declares_end": Signal(1, "declares the task done"),
     "ends_hollow": Signal(1, "declares the task done, and the answer then names unsourced values"),
@@ -58,6 +61,7 @@ SIGNALS: dict[str, Signal] = {
     "is_repeated": Signal(1, "the same is tried again later"),
     "taken_back": Signal(1, "is taken back later"),
     "complained_next": Signal(1, "the next step complains"),
+    "act_complained": Signal(1, "is what the next agent complains of"),
     "complained_later": Signal(1, "a later step complains of what it brought in"),
     # Place.
     "acts": Signal(0, "acts"),
@@ -78,7 +82,7 @@ GENERAL = tuple(name for name in SIGNALS if name not in PLACE)
 
 LATER = (
     *("unsourced_used", "unsourced_final", "chooses", "failure_series", "ends_hollow"),
-    *("declares_end", "is_repeated", "taken_back", "complained_next", "complained_later"),
-    *("role_rare", "changes_rare", "acts_rare"),
+    *("declares_end", "is_repeated", "taken_back", "complained_next", "act_complained", "complained_later", "asked_again"),
+    *("role_rare", "changes_rare", "acts_rare", "talk_rare"),
 )
 """Signals that look at the rest of the run, so that a watcher must do without them."""

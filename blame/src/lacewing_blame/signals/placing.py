@@ -25,6 +25,8 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     led = float(any(e.kind == "handoff" for e in events))  # else agents take turns, or are alone
     rare_act = rarity(sum(scene.acts[at] for at in suspects) / len(suspects))
     calls = [scene.calls[at] for at in suspects]
+    talks = [_talks(scene, at) for at in suspects]
+    rare_talk = rarity(sum(talks) / len(suspects))
     rare_change = rarity(sum(c is not None and c.writes for c in calls) / len(suspects))
     long = float(len(suspects) > LONG)
     final = final_event(scene.trace)
@@ -33,7 +35,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         for name in (
             *("person", "steers", "bookkeeping", "acts", "changes", "first_change", "hands_over"),
             *("worker_early", "early_short", "early_long", "late_long", "final", "short", "length"),
-            *("acts_rare", "changes_rare", "role_rare"),
+            *("acts_rare", "talk_rare", "changes_rare", "role_rare"),
         )
     }
     acted = 0
@@ -48,7 +50,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         values = {
             "person": float(not event.blamable),
             "steers": float(steers),
-            "bookkeeping": float(event.kind in ("ledger", "plan") or _routine(text)),
+            "bookkeeping": float(event.kind in ("ledger", "plan") or _routine(text) or scene.routine[at]),
             "acts": float(scene.acts[at]),
             "changes": float(changes),
             "first_change": float(changes and not changed),
@@ -61,6 +63,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
             "short": float(len(text) < SHORT),
             "length": math.log1p(len(text)) / 3,
             "acts_rare": scene.acts[at] * rare_act,
+            "talk_rare": talks[k] * rare_talk,
             "changes_rare": changes * rare_change,
             "role_rare": led * rarity(often[event.agent] / len(suspects)),
         }
@@ -78,6 +81,18 @@ def rarity(share: float) -> float:
     (0.0, 2.3)
     """
     return min(3.0, math.log(1 / max(share, 1e-3)))
+
+
+def _talks(scene: Scene, at: int) -> bool:
+    """Whether an agent says something of its own, rather than acting or handing over."""
+    event = scene.events[at]
+    return (
+        event.blamable
+        and event.kind in ("message", "final")
+        and not scene.acts[at]
+        and not scene.routine[at]
+        and len(scene.run.texts[at]) >= SHORT
+    )
 
 
 def _routine(text: str) -> bool:

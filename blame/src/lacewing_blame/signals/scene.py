@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,6 +49,10 @@ _NOTHING = re.compile(
 )
 BRIEF = 300
 """Characters up to which a result may amount to nothing found; longer ones hold something."""
+OFTEN = 3
+"""Steps with one opening from which it is the framework's."""
+OPENING = 100
+"""Characters that an opening is."""
 BAD = ("error", "empty", "nothing")
 
 
@@ -101,14 +106,13 @@ class Scene:
         return [values(e.text) for e in self.events]
 
     @cached_property
-    def answers(self) -> list[str]:
-        """Per position, what its call gave: error, empty, nothing, ok; empty text for no call."""
-        found = [""] * len(self.events)
+    def results(self) -> dict[int, int]:
+        """Positions of results, each with that of the call that it answers."""
+        found: dict[int, int] = {}
         waiting: list[int] = []
         place = {e.index: at for at, e in enumerate(self.events)}
         for at, event in enumerate(self.events):
             if event.kind == "tool_result":
-                result = result_of(event)
                 parent = place.get(event.parent) if event.parent is not None else None
                 if parent is None and waiting:
                     parent = self._asked(event, waiting)
@@ -117,9 +121,26 @@ class Scene:
                 if parent is not None:
                     if parent in waiting:
                         waiting.remove(parent)
-                    found[parent] = _worse(found[parent], result)
+                    found[at] = parent
             elif event.kind == "tool_call":
                 waiting = [*waiting[-20:], at]
+        return found
+
+    @cached_property
+    def given(self) -> dict[int, int]:
+        """Positions of calls, each with that of its last result."""
+        return {call: result for result, call in self.results.items()}
+
+    @cached_property
+    def answers(self) -> list[str]:
+        """Per position, what its call gave: error, empty, nothing, ok; empty text for no call."""
+        found = [""] * len(self.events)
+        for at, event in enumerate(self.events):
+            if at in self.results:
+                parent = self.results[at]
+                found[parent] = _worse(found[parent], result_of(event))
+            elif event.kind in ("tool_result", "tool_call"):
+                continue
             elif event.status == "error" or event.text.startswith("Web surfing error"):
                 found[at] = "error"
         return found
@@ -142,9 +163,22 @@ class Scene:
             for at, e in enumerate(self.events)
         ]
 
+    @cached_property
+    def routine(self) -> list[bool]:
+        """Whether each position is what the framework says each time, rather than the agent."""
+        openings = [_opening(e) if not self.acts[at] else "" for at, e in enumerate(self.events)]
+        often = Counter(one for one in openings if one)
+        return [bool(one) and often[one] >= OFTEN for one in openings]
+
     def column(self, found: dict[int, float]) -> list[float]:
         """Numbers by position as a column over the suspects."""
         return [found.get(at, 0.0) for at in self.suspects]
+
+
+def _opening(event: Event) -> str:
+    """Who speaks and how the text begins, whatever its numbers; empty where it is brief."""
+    start = re.sub(r"\d+", "0", " ".join(event.text[: 2 * OPENING].split())[:OPENING])
+    return f"{event.agent}: {start}" if event.blamable and len(start) >= 30 else ""
 
 
 def result_of(event: Event) -> str:
