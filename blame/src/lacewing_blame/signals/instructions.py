@@ -35,16 +35,16 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     for at in scene.suspects:
         if not scene.acts[at]:
             continue
-        order = told(scene, at)
-        if not order:
+        told = _told(scene, at)
+        if not told:
             continue
         did = scene.run.texts[at][:300]
-        wanted = {verb for verb, pattern in _VERBS.items() if pattern.search(order)}
+        wanted = {verb for verb, pattern in _VERBS.items() if pattern.search(told)}
         done = {verb for verb, pattern in _DID.items() if pattern.search(did)}
         if wanted and done and not wanted & done:
             departs[at] = 1.0
             continue
-        targets = {(a or b).strip().casefold() for a, b in _TARGET.findall(order)}
+        targets = {(a or b).strip().casefold() for a, b in _TARGET.findall(told)}
         short = {t for t in targets if len(t) <= 60}
         named = {(a or b).strip().casefold() for a, b in _TARGET.findall(did)}
         if short and named and not any(n in t or t in n for n in named for t in short):
@@ -54,8 +54,8 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     return {"departs": scene.column(departs)}
 
 
-def told(scene: Scene, at: int) -> str:
-    """The newest instruction by another agent shortly before a step; empty where there is none."""
+def _told(scene: Scene, at: int) -> str:
+    """The newest instruction by another agent shortly before a step."""
     mine = scene.events[at].agent
     for before in range(at - 1, max(-1, at - 1 - BACK), -1):
         event = scene.events[before]

@@ -21,7 +21,7 @@ class Signal:
 
 SIGNALS: dict[str, Signal] = {
     # Role, as far as the run's own shape lets it tell.
-    "person": Signal(-1, "is a person's, not an agent's"),
+    "person": Signal(0, "is a person's, not an agent's"),
     "bookkeeping": Signal(-1, "is bookkeeping"),
     "short": Signal(-1, "says next to nothing"),
     "repeats": Signal(-1, "repeats an earlier step"),
@@ -31,7 +31,6 @@ SIGNALS: dict[str, Signal] = {
     "first_change": Signal(1, "is the first that changes something"),
     "changes_rare": Signal(1, "changes something, which few steps of this run do"),
     "acts_rare": Signal(1, "acts, which few steps of this run do"),
-    "talk_rare": Signal(1, "says something, which few steps of this run do"),
     "role_rare": Signal(
         1, "is by an agent that seldom acts here", "is by an agent that often acts"
     ),
@@ -52,10 +51,9 @@ SIGNALS: dict[str, Signal] = {
     # Rules, instructions, claims.
     "touches_rule": Signal(1, "changes something that a rule speaks of"),
     "departs": Signal(1, "does something else than it was told"),
-    "no_change": Signal(1, "acts and leaves everything as it was"),
-    "asked_again": Signal(1, "was to do what is asked for once more after it"),
     "claims_against": Signal(1, "claims success right after a failure"),
     "declares_end": Signal(1, "declares the task done"),
+    "holes": Signal(1, "gives an answer with empty fields"),
     "ends_hollow": Signal(1, "declares the task done, and the answer then names unsourced values"),
     # What becomes of it.
     "is_repeated": Signal(1, "the same is tried again later"),
@@ -81,8 +79,8 @@ GENERAL = tuple(name for name in SIGNALS if name not in PLACE)
 """Signals that mean the same in every system."""
 
 LATER = (
-    *("unsourced_used", "unsourced_final", "chooses", "failure_series", "ends_hollow"),
-    *("declares_end", "is_repeated", "taken_back", "complained_next", "act_complained", "complained_later", "asked_again"),
-    *("role_rare", "changes_rare", "acts_rare", "talk_rare"),
+    *("unsourced_used", "unsourced_final", "chooses", "failure_series", "ends_hollow", "holes"),
+    *("declares_end", "is_repeated", "taken_back", "complained_next", "complained_later"),
+    *("act_complained", "role_rare", "changes_rare", "acts_rare"),
 )
 """Signals that look at the rest of the run, so that a watcher must do without them."""

@@ -25,17 +25,16 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     led = float(any(e.kind == "handoff" for e in events))  # else agents take turns, or are alone
     rare_act = rarity(sum(scene.acts[at] for at in suspects) / len(suspects))
     calls = [scene.calls[at] for at in suspects]
-    talks = [_talks(scene, at) for at in suspects]
-    rare_talk = rarity(sum(talks) / len(suspects))
     rare_change = rarity(sum(c is not None and c.writes for c in calls) / len(suspects))
     long = float(len(suspects) > LONG)
     final = final_event(scene.trace)
+    declared = set(scene.declared)
     columns: dict[str, list[float]] = {
         name: []
         for name in (
             *("person", "steers", "bookkeeping", "acts", "changes", "first_change", "hands_over"),
             *("worker_early", "early_short", "early_long", "late_long", "final", "short", "length"),
-            *("acts_rare", "talk_rare", "changes_rare", "role_rare"),
+            *("acts_rare", "changes_rare", "role_rare"),
         )
     }
     acted = 0
@@ -50,7 +49,9 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         values = {
             "person": float(not event.blamable),
             "steers": float(steers),
-            "bookkeeping": float(event.kind in ("ledger", "plan") or _routine(text) or scene.routine[at]),
+            "bookkeeping": float(
+                at not in declared and (event.kind in ("ledger", "plan") or _routine(text))
+            ),
             "acts": float(scene.acts[at]),
             "changes": float(changes),
             "first_change": float(changes and not changed),
@@ -60,10 +61,9 @@ def signals(scene: Scene) -> dict[str, list[float]]:
             "early_long": long * math.exp(-k / 20),
             "late_long": long * place,
             "final": float(event is final),
-            "short": float(len(text) < SHORT),
+            "short": float(len(text) < SHORT and at not in declared),
             "length": math.log1p(len(text)) / 3,
             "acts_rare": scene.acts[at] * rare_act,
-            "talk_rare": talks[k] * rare_talk,
             "changes_rare": changes * rare_change,
             "role_rare": led * rarity(often[event.agent] / len(suspects)),
         }
@@ -81,18 +81,6 @@ def rarity(share: float) -> float:
     (0.0, 2.3)
     """
     return min(3.0, math.log(1 / max(share, 1e-3)))
-
-
-def _talks(scene: Scene, at: int) -> bool:
-    """Whether an agent says something of its own, rather than acting or handing over."""
-    event = scene.events[at]
-    return (
-        event.blamable
-        and event.kind in ("message", "final")
-        and not scene.acts[at]
-        and not scene.routine[at]
-        and len(scene.run.texts[at]) >= SHORT
-    )
 
 
 def _routine(text: str) -> bool:

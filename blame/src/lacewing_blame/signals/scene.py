@@ -49,8 +49,13 @@ _NOTHING = re.compile(
 )
 BRIEF = 300
 """Characters up to which a result may amount to nothing found; longer ones hold something."""
+_END = re.compile(
+    r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE
+)
+ECHO = 3
+"""Steps within which declarations of the end are one."""
 OFTEN = 3
-"""Steps with one opening from which it is the framework's."""
+"""Steps with one opening from which it counts as the framework's."""
 OPENING = 100
 """Characters that an opening is."""
 BAD = ("error", "empty", "nothing")
@@ -106,13 +111,14 @@ class Scene:
         return [values(e.text) for e in self.events]
 
     @cached_property
-    def results(self) -> dict[int, int]:
-        """Positions of results, each with that of the call that it answers."""
-        found: dict[int, int] = {}
+    def answers(self) -> list[str]:
+        """Per position, what its call gave: error, empty, nothing, ok; empty text for no call."""
+        found = [""] * len(self.events)
         waiting: list[int] = []
         place = {e.index: at for at, e in enumerate(self.events)}
         for at, event in enumerate(self.events):
             if event.kind == "tool_result":
+                result = result_of(event)
                 parent = place.get(event.parent) if event.parent is not None else None
                 if parent is None and waiting:
                     parent = self._asked(event, waiting)
@@ -121,26 +127,9 @@ class Scene:
                 if parent is not None:
                     if parent in waiting:
                         waiting.remove(parent)
-                    found[at] = parent
+                    found[parent] = _worse(found[parent], result)
             elif event.kind == "tool_call":
                 waiting = [*waiting[-20:], at]
-        return found
-
-    @cached_property
-    def given(self) -> dict[int, int]:
-        """Positions of calls, each with that of its last result."""
-        return {call: result for result, call in self.results.items()}
-
-    @cached_property
-    def answers(self) -> list[str]:
-        """Per position, what its call gave: error, empty, nothing, ok; empty text for no call."""
-        found = [""] * len(self.events)
-        for at, event in enumerate(self.events):
-            if at in self.results:
-                parent = self.results[at]
-                found[parent] = _worse(found[parent], result_of(event))
-            elif event.kind in ("tool_result", "tool_call"):
-                continue
             elif event.status == "error" or event.text.startswith("Web surfing error"):
                 found[at] = "error"
         return found
@@ -164,11 +153,35 @@ class Scene:
         ]
 
     @cached_property
+    def declared(self) -> list[int]:
+        """Positions where an agent declares the task done."""
+        return [
+            at
+            for at, e in enumerate(self.events)
+            if at > 2
+            and e.blamable
+            and self.calls[at] is None
+            and _END.search(self.run.texts[at][-300:])
+            and not e.text.startswith("Run finished")
+        ]
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The last of these after which nobody acts any more, with its echoes before it."""
+        acted = max((at for at, act in enumerate(self.acts) if act), default=-1)
+        last: list[int] = []
+        for at in reversed(self.declared):
+            if at < acted or (last and last[-1] - at > ECHO):
+                break
+            last.append(at)
+        return last[::-1]
+
+    @cached_property
     def routine(self) -> list[bool]:
-        """Whether each position is what the framework says each time, rather than the agent."""
-        openings = [_opening(e) if not self.acts[at] else "" for at, e in enumerate(self.events)]
+        """Whether each position begins as several others do: the framework's words."""
+        openings = ["" if self.acts[at] else _opening(e) for at, e in enumerate(self.events)]
         often = Counter(one for one in openings if one)
-        return [bool(one) and often[one] >= OFTEN for one in openings]
+        return [often[one] >= OFTEN for one in openings]
 
     def column(self, found: dict[int, float]) -> list[float]:
         """Numbers by position as a column over the suspects."""

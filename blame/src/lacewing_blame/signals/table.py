@@ -7,7 +7,6 @@ from lacewing_blame.signals import (
     aftermath,
     claiming,
     contradiction,
-    effects,
     failing,
     grounding,
     instructions,
@@ -20,7 +19,7 @@ from lacewing_blame.signals.scene import Scene
 
 MODULES = (
     *(placing, failing, grounding, contradiction, policy),
-    *(repeating, claiming, sums, instructions, effects, aftermath),
+    *(repeating, claiming, sums, instructions, aftermath),
 )
 
 
