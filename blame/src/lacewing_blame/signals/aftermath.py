@@ -18,9 +18,7 @@ NEAR = 120
 
 
 def signals(scene: Scene) -> dict[str, list[float]]:
-    """Complaints after each suspect, by the next step or about the last act, and later ones
-    about values that it brought in.
-
+    """Complaints after each suspect: at once, by the next agent to speak, about values it brought.
 
     >>> from lacewing_blame.events import conversation
     >>> said = ("A", "Take flight F3960389."), ("B", "The price of F3960389 is wrong.")
@@ -39,10 +37,10 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         spots = [m.start() for _, m in zip(range(12), _COMPLAINT.finditer(text), strict=False)]
         if event.kind != "tool_result" and previous is not None and spots:
             following[previous] = min(1.0, len(spots) / 3)
-            if acted is not None and event.agent != scene.events[acted].agent:
-                if not scene.routine[at]:
-                    failed[acted] = min(1.0, len(spots) / 3)
-                    acted = None
+            other = acted is not None and event.agent != scene.events[acted].agent
+            if acted is not None and other and not scene.routine[at]:
+                failed[acted] = min(1.0, len(spots) / 3)
+                acted = None
         if spots and scene.values[at]:
             blamed = {
                 owner[v]
