@@ -12,7 +12,7 @@ DONE = re.compile(
     r"fully|confirmed|verdict: pass|is ready|ready for)\b|\u5df2\u5b8c\u6210|\u6210\u529f|\u2705",
     re.IGNORECASE,
 )
-_HOLE = re.compile(
+HOLE = re.compile(
     r"[:=]\s*[\"']?(?:-|null|none|n/a|tbd|unknown|not available|not found)[\"']?\s*(?:[,;}\n]|$)",
     re.IGNORECASE,
 )
@@ -53,7 +53,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     holes = {
         at: 1.0
         for at in {final, *rest} - set(scene.ends)
-        if scene.events[at].blamable and len(_HOLE.findall(scene.run.texts[at])) >= HOLES
+        if scene.events[at].blamable and len(HOLE.findall(scene.run.texts[at])) >= HOLES
     }
     return {
         "claims_against": scene.column(against),

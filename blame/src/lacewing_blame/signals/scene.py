@@ -49,7 +49,7 @@ _NOTHING = re.compile(
 )
 BRIEF = 300
 """Characters up to which a result may amount to nothing found; longer ones hold something."""
-_END = re.compile(
+END = re.compile(
     r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE
 )
 ECHO = 3
@@ -161,7 +161,7 @@ class Scene:
             if at > 2
             and e.blamable
             and self.calls[at] is None
-            and _END.search(self.run.texts[at][-300:])
+            and END.search(self.run.texts[at][-300:])
             and not e.text.startswith("Run finished")
         ]
 
