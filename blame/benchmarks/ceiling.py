@@ -1,4 +1,4 @@
-"""What bounds any ranker on these runs: how far labels, rules and signals themselves go.
+"""How far rules and signals go on these runs when they may look at the labels.
 
     python blame/benchmarks/ceiling.py --data DIR [DIR ...]
 
@@ -9,7 +9,7 @@ step is among the first three:
   when the labels are dealt at random among the steps, which is the luck of choosing;
 * the best single signal of the ranker, also by the system's own labels, ties shared out;
 * weights for all signals and places learned from the system's own labels and tested on the very
-  same runs: no use of these signals by weights of that system can be told to do better;
+  same runs, the best of three ridges: too good by far where runs are few;
 * the same with every run left out in turn: what knowing the system's labels is worth.
 """
 
@@ -24,7 +24,7 @@ import tyro
 
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker import logit
-from lacewing_blame.ranker.train import MEANT, Example, example, system_of
+from lacewing_blame.ranker.train import MEANT, NARROW, Example, example, system_of
 from lacewing_blame.reading.read import read_folder
 from lacewing_blame.rules import hits, rules
 from lacewing_blame.signals.meanings import GENERAL, PLACE, SIGNALS
@@ -117,7 +117,12 @@ def _learned(runs: Sequence[Example | None]) -> tuple[float, float]:
 
     def right(places: Sequence[int], tested: int, ridge: float) -> bool:
         learned = logit.fit(
-            [rows[at] for at in places], [chosen[at] for at in places], signs, ridge, meant
+            [rows[at] for at in places],
+            [chosen[at] for at in places],
+            signs,
+            ridge,
+            meant,
+            narrow=NARROW["general"],
         )
         scores = np.asarray(rows[tested]) @ np.asarray(learned)
         return int((scores > scores[chosen[tested]]).sum()) < TOP

@@ -8,7 +8,7 @@ best of all rules of place and role, chosen in hindsight with this system's own 
 set against it); the rule best on the system's other runs, run by run, which is the same without the
 luck of choosing among so many; and the rule that was best on the other systems, which is what one
 would have known. Intervals are bootstrapped over the runs of each system, its rules fixed.
-`--weights FILE` also learns from all systems. What bounds the goal: `ceiling.py`.
+`--weights FILE` also learns from all systems. How far labels themselves go: `ceiling.py`.
 """
 
 import hashlib
