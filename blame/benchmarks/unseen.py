@@ -4,9 +4,11 @@
 
 Every folder of logs below a DIR is a system. For each the ranker is learned from all others and
 asked about this one; nothing of it is seen before, its temperature included. Beside it stand the
-best of all rules of place and role, chosen in hindsight with this system's own labels, and the rule
-that was best on the other systems, which is what one would have known. Intervals are bootstrapped
-over the runs of each system, its rules fixed. `--weights FILE` also learns from all systems.
+best of all rules of place and role, chosen in hindsight with this system's own labels (the goal is
+set against it); the rule best on the system's other runs, run by run, which is the same without the
+luck of choosing among so many; and the rule that was best on the other systems, which is what one
+would have known. Intervals are bootstrapped over the runs of each system, its rules fixed.
+`--weights FILE` also learns from all systems. How far labels themselves go: `ceiling.py`.
 """
 
 import hashlib
@@ -26,6 +28,7 @@ from lacewing_blame.attribution import Attribution
 from lacewing_blame.events import Trace
 from lacewing_blame.ranker.calibrate import expected_calibration_error
 from lacewing_blame.ranker.ranking import rank_seen
+from lacewing_blame.ranker.shape import kind_of
 from lacewing_blame.ranker.train import (
     ANSWERS_FROM,
     MEANT,
@@ -88,6 +91,24 @@ class System:
         """The same for a rule."""
         return hits(self.rankings[name], self.traces, top)
 
+    def crossed(self, top: int) -> list[float]:
+        """Run by run, how often the rules hit that are best on the other runs."""
+        flags = np.array([self.rule(name, top) for name in self.rankings], float)
+        found = []
+        for at in range(len(self.traces)):
+            others = flags.sum(1) - flags[:, at]
+            found.append(float(flags[others == others.max(), at].mean()))
+        return found
+
+    def hindsight(self, top: int) -> list[bool]:
+        """The same for the best rule of this system, by its own labels."""
+        return self.rule(_best([self], top), top)
+
+    @property
+    def long(self) -> bool:
+        """Whether its runs are none of Who&When's kinds."""
+        return all(kind_of(trace) == "general" for trace in self.traces)
+
     def agents(self) -> list[bool]:
         """Whether the agent of the first suspect is the labelled one, or has its role."""
         pairs = [
@@ -110,7 +131,8 @@ def main() -> None:
     print(f"{COMMAND}\n{len(traces)} runs of {len(systems)} systems, each left out in turn\n")
     _systems(systems)
     _ratios(systems)
-    _sure(systems)
+    _sure(systems, "all systems")
+    _sure([system for system in systems if system.long], "systems of long runs")
     _online(systems, known)
     print(f"\nhuman ceiling: {CEILING}")
     if bench.weights is not None:
@@ -130,7 +152,7 @@ def _left_out(name: str, traces: Sequence[Trace], known: Sequence[Example | None
     return System(name, own, answers, {rule: [one[rule] for one in found] for rule in found[0]})
 
 
-def _share(flags: Sequence[bool]) -> float:
+def _share(flags: Sequence[float]) -> float:
     return sum(flags) / len(flags)
 
 
@@ -152,12 +174,14 @@ def _systems(systems: Sequence[System]) -> None:
             flags = system.first(top)
             low, high = _bootstrap([flags], lambda drawn: _share(drawn[0]))
             hindsight = _best([system], top)
+            crossed = _share(system.crossed(top))
             elsewhere = _best([s for s in systems if s is not system], top)
             print(
                 f"  {system.name} (n {len(flags)}): {100 * _share(flags):.0f} "
                 f"[{100 * low:.0f}, {100 * high:.0f}]; chance {100 * _chance(system, top):.0f}; "
                 f"best rule in hindsight {100 * _share(system.rule(hindsight, top)):.0f} "
-                f"({hindsight}); rule best elsewhere "
+                f"({hindsight}); rule best on its other runs {100 * crossed:.0f}; rule best "
+                f"elsewhere "
                 f"{100 * _share(system.rule(elsewhere, top)):.0f} ({elsewhere})"
             )
     print("agent of the first suspect, roles counted as the data's README says, per cent")
@@ -170,11 +194,14 @@ def _ratios(systems: Sequence[System]) -> None:
     for top in (1, TOP):
         own = [system.first(top) for system in systems]
         print(f"\nmean over systems, first {top}: {100 * np.mean([_share(f) for f in own]):.1f}")
-        for name, choose in (
-            ("the best rule of each system, in hindsight", lambda s: [s]),
-            ("the rule best on the other systems", lambda s: [o for o in systems if o is not s]),
+        elsewhere = [
+            s.rule(_best([other for other in systems if other is not s], top), top) for s in systems
+        ]
+        for name, ruled in (
+            ("the best rule of each system, in hindsight", [s.hindsight(top) for s in systems]),
+            ("the rule best on the system's other runs", [s.crossed(top) for s in systems]),
+            ("the rule best on the other systems", elsewhere),
         ):
-            ruled = [s.rule(_best(choose(s), top), top) for s in systems]
             pairs = [list(zip(a, b, strict=True)) for a, b in zip(own, ruled, strict=True)]
 
             def ratio(drawn: Sequence[Sequence[Any]]) -> float:
@@ -183,13 +210,16 @@ def _ratios(systems: Sequence[System]) -> None:
                 return ours / max(theirs, 1e-9)
 
             low, high = _bootstrap(pairs, ratio)
-            mean = 100 * np.mean([_share(flags) for flags in ruled])
+            shares = [(_share(a), _share(b)) for a, b in zip(own, ruled, strict=True)]
+            each = np.mean([a / b for a, b in shares if b]) if all(b for _, b in shares) else None
             print(
-                f"  against {name} ({mean:.1f}): {ratio(pairs):.2f} times [{low:.2f}, {high:.2f}]"
+                f"  against {name} ({100 * np.mean([b for _, b in shares]):.1f}): "
+                f"{ratio(pairs):.2f} times [{low:.2f}, {high:.2f}]"
+                + (f"; mean of the systems' ratios {each:.2f}" if each is not None else "")
             )
 
 
-def _sure(systems: Sequence[System]) -> None:
+def _sure(systems: Sequence[System], which: str) -> None:
     """Calibration of the first suspect on systems not seen, and what abstention leaves."""
     sure = [confidence(a) for s in systems for a in s.answers]
     right = [flag for s in systems for flag in s.first(1)]
@@ -199,7 +229,7 @@ def _sure(systems: Sequence[System]) -> None:
         expected_calibration_error(sure, [deal.random() < p for p in sure]) for _ in range(200)
     ]
     print(
-        f"\ncalibration error over all runs: {expected_calibration_error(sure, right):.3f}; a "
+        f"\n{which}: calibration error {expected_calibration_error(sure, right):.3f}; a "
         f"perfectly calibrated ranker on so few runs shows {np.mean(ideal):.3f}"
     )
     print("  by system, promised and right:")
@@ -248,7 +278,10 @@ def _online(systems: Sequence[System], known: Sequence[Example | None]) -> None:
             f"before it {100 * early / n:.0f} %, later {100 * late / n:.0f} %"
         )
     early, near = (100 * float(np.mean(column)) for column in zip(*totals, strict=True))
-    print(f"  mean over systems: up to {WITHIN} steps after {near:.0f} %, before {early:.0f} %")
+    print(
+        f"  mean over systems: up to {WITHIN} steps after {near:.0f} %, before {early:.0f} %; "
+        f"at or before {WITHIN} steps after, false alarms included: {near + early:.0f} %"
+    )
     print(f"  threshold from all systems: {_threshold(list(seen.values())):.2f} deviations")
 
 

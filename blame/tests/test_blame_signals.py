@@ -126,6 +126,37 @@ def test_claims() -> None:
     assert [3] == list(signal("ends_hollow", *run))
 
 
+def test_ends() -> None:
+    """An end counts with its echo; not where agents act after it, and its brevity is no excuse."""
+    work = call(0, "find", name="Ann"), back(1, "ok"), say(2, "Found."), say(3, "TASK_COMPLETE")
+    echo = say(4, "Text 'TASK_COMPLETE' mentioned", "boss")
+    assert {3: 1.0, 4: 1.0} == signal("declares_end", *work, echo, say(5, "The plan: none."))
+    assert {} == signal("declares_end", *work, echo, call(5, "pay", order="o1"))
+    assert [0, 2] == list(signal("short", *work))
+
+
+def test_holes() -> None:
+    """Empty fields of the answer, and of what comes after the end; elsewhere they are no matter."""
+    empty = '{"hotel": "-", "lunch": null, "price": 120}'
+    done = say(3, "TASK_COMPLETE")
+    run = say(0, "Start."), say(1, empty), say(2, "Go on."), done, say(4, empty), say(5, empty)
+    assert {4: 1.0, 5: 1.0} == signal("holes", *run)
+    assert {1: 1.0} == signal("holes", *run[:2])
+    assert {} == signal("holes", say(0, '{"hotel": "Grand", "lunch": null}'))
+
+
+def test_complaint_about_the_last_act() -> None:
+    """It is passed on over what the framework says each time, and not to one's own act."""
+    form = "Hand-over to the critic. Say so if the task failed or is blocked. Use the packet below."
+    rounds = [
+        (say(4 * at, f"I clicked '{at}'.", "web"), say(4 * at + 1, form, "boss")) for at in range(3)
+    ]
+    quiet = say(2, "Fine.", "critic"), say(3, "Go on.", "boss")
+    wrong = say(10, "That click failed, and the page is wrong.", "critic")
+    assert [8] == list(signal("act_complained", *rounds[0], *quiet, *rounds[1], *rounds[2], wrong))
+    assert {} == signal("act_complained", rounds[0][0], say(1, "That failed.", "web"))
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [

@@ -23,6 +23,9 @@ def read_label(
     Raises:
         DataError: half a label, or one outside of the log.
 
+    >>> hand_over = Event(0, "Boss", "Go.", role="Boss (-> Web)")
+    >>> read_label("a.json", {"label": {"agent": "Boss (-> Web)", "step": 0}}, (hand_over,))
+    (Label(agent='Boss', step=0, reason=''), ())
     >>> read_label("a.json", {"label": {"agent": "B", "step": 0}}, (Event(0, "A", "Hi."),))[1]
     ('label: step 0 was made by A, not by B', 'label: no agent of this log is called B')
     """
@@ -46,8 +49,16 @@ def read_label(
             f"(steps {min(acting)} to {max(acting)})"
         )
     reason = str(fields.get("reason", header.get("mistake_reason")) or "")
-    label = Label(str(agent).strip(), at, reason)
+    label = Label(_named(str(agent).strip(), events), at, reason)
     return label, tuple(_oddities(label, acting))
+
+
+def _named(agent: str, events: tuple[Event, ...]) -> str:
+    """The agent that a label means, which may stand in it as the speaker does in the log."""
+    if any(event.agent.casefold() == agent.casefold() for event in events):
+        return agent
+    spoke = (event.agent for event in events if event.role.casefold() == agent.casefold())
+    return next(spoke, agent)
 
 
 def _oddities(label: Label, acting: Mapping[int, str]) -> Iterator[str]:

@@ -18,7 +18,7 @@ NEAR = 120
 
 
 def signals(scene: Scene) -> dict[str, list[float]]:
-    """Complaints right after each suspect, and later ones about values that it brought in.
+    """Complaints after each suspect: at once, by the next agent to speak, about values it brought.
 
     >>> from lacewing_blame.events import conversation
     >>> said = ("A", "Take flight F3960389."), ("B", "The price of F3960389 is wrong.")
@@ -29,12 +29,18 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     owner = {value: at for at, found in fresh.items() for value in found}
     later: dict[int, int] = {}
     following: dict[int, float] = {}
+    failed: dict[int, float] = {}
     previous: int | None = None
+    acted: int | None = None
     for at, event in enumerate(scene.events):
         text = scene.run.texts[at]
         spots = [m.start() for _, m in zip(range(12), _COMPLAINT.finditer(text), strict=False)]
         if event.kind != "tool_result" and previous is not None and spots:
             following[previous] = min(1.0, len(spots) / 3)
+            other = acted is not None and event.agent != scene.events[acted].agent
+            if acted is not None and other and not scene.routine[at]:
+                failed[acted] = min(1.0, len(spots) / 3)
+                acted = None
         if spots and scene.values[at]:
             blamed = {
                 owner[v]
@@ -45,8 +51,11 @@ def signals(scene: Scene) -> dict[str, list[float]]:
                 later[one] = later.get(one, 0) + 1
         if event.blamable:
             previous = at
+            if scene.acts[at]:
+                acted = at
     return {
         "complained_next": scene.column(following),
+        "act_complained": scene.column(failed),
         "complained_later": scene.column({at: math.log1p(n) for at, n in later.items()}),
     }
 

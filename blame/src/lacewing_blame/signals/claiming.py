@@ -3,6 +3,7 @@
 import math
 import re
 
+from lacewing_blame.ranker.flow import final_event
 from lacewing_blame.signals.grounding import first_named
 from lacewing_blame.signals.scene import BAD, Scene
 
@@ -11,9 +12,12 @@ DONE = re.compile(
     r"fully|confirmed|verdict: pass|is ready|ready for)\b|\u5df2\u5b8c\u6210|\u6210\u529f|\u2705",
     re.IGNORECASE,
 )
-END = re.compile(
-    r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE
+HOLE = re.compile(
+    r"[:=]\s*[\"']?(?:-|null|none|n/a|tbd|unknown|not available|not found)[\"']?\s*(?:[,;}\n]|$)",
+    re.IGNORECASE,
 )
+HOLES = 2
+"""Empty fields from which an answer has holes."""
 
 
 def signals(scene: Scene) -> dict[str, list[float]]:
@@ -27,8 +31,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     [0.0, 1.0]
     """
     against: dict[int, float] = {}
-    ends: dict[int, float] = {}
-    bad_since, last_end = 0, None
+    bad_since = 0
     fresh, _ = first_named(scene)
     for at, event in enumerate(scene.events):
         if scene.answers[at] in BAD:
@@ -40,15 +43,21 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         text = scene.run.texts[at]
         if bad_since and (DONE.search(text[-1500:]) or DONE.search(text[:500])):
             against[at] = 1.0
-        if at > 2 and END.search(text[-300:]) and not text.startswith("Run finished"):
-            last_end = at
-    hollow: dict[int, float] = {}
-    if last_end is not None:
-        ends[last_end] = 1.0
-        after = [len(fresh.get(at, ())) for at in range(last_end + 1, len(scene.events))]
-        hollow[last_end] = math.log1p(sum(after))
+    answer = final_event(scene.trace)
+    final = next(at for at, event in enumerate(scene.events) if event is answer)
+    last = max(scene.ends, default=final)
+    rest = range(last + 1, len(scene.events))
+    new = math.log1p(sum(len(fresh.get(at, ())) for at in rest))
+    ends = dict.fromkeys(scene.ends, 1.0)
+    hollow = dict.fromkeys(scene.ends, new)
+    holes = {
+        at: 1.0
+        for at in {final, *rest} - set(scene.ends)
+        if scene.events[at].blamable and len(HOLE.findall(scene.run.texts[at])) >= HOLES
+    }
     return {
         "claims_against": scene.column(against),
         "declares_end": scene.column(ends),
+        "holes": scene.column(holes),
         "ends_hollow": scene.column(hollow),
     }

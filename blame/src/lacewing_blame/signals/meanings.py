@@ -21,7 +21,7 @@ class Signal:
 
 SIGNALS: dict[str, Signal] = {
     # Role, as far as the run's own shape lets it tell.
-    "person": Signal(-1, "is a person's, not an agent's"),
+    "person": Signal(0, "is a person's, not an agent's"),
     "bookkeeping": Signal(-1, "is bookkeeping"),
     "short": Signal(-1, "says next to nothing"),
     "repeats": Signal(-1, "repeats an earlier step"),
@@ -53,11 +53,13 @@ SIGNALS: dict[str, Signal] = {
     "departs": Signal(1, "does something else than it was told"),
     "claims_against": Signal(1, "claims success right after a failure"),
     "declares_end": Signal(1, "declares the task done"),
+    "holes": Signal(1, "gives an answer with empty fields"),
     "ends_hollow": Signal(1, "declares the task done, and the answer then names unsourced values"),
     # What becomes of it.
     "is_repeated": Signal(1, "the same is tried again later"),
     "taken_back": Signal(1, "is taken back later"),
     "complained_next": Signal(1, "the next step complains"),
+    "act_complained": Signal(1, "is what the next agent complains of"),
     "complained_later": Signal(1, "a later step complains of what it brought in"),
     # Place.
     "acts": Signal(0, "acts"),
@@ -77,8 +79,8 @@ GENERAL = tuple(name for name in SIGNALS if name not in PLACE)
 """Signals that mean the same in every system."""
 
 LATER = (
-    *("unsourced_used", "unsourced_final", "chooses", "failure_series", "ends_hollow"),
+    *("unsourced_used", "unsourced_final", "chooses", "failure_series", "ends_hollow", "holes"),
     *("declares_end", "is_repeated", "taken_back", "complained_next", "complained_later"),
-    *("role_rare", "changes_rare", "acts_rare"),
+    *("act_complained", "role_rare", "changes_rare", "acts_rare"),
 )
 """Signals that look at the rest of the run, so that a watcher must do without them."""

@@ -28,6 +28,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
     rare_change = rarity(sum(c is not None and c.writes for c in calls) / len(suspects))
     long = float(len(suspects) > LONG)
     final = final_event(scene.trace)
+    declared = set(scene.declared)
     columns: dict[str, list[float]] = {
         name: []
         for name in (
@@ -48,7 +49,9 @@ def signals(scene: Scene) -> dict[str, list[float]]:
         values = {
             "person": float(not event.blamable),
             "steers": float(steers),
-            "bookkeeping": float(event.kind in ("ledger", "plan") or _routine(text)),
+            "bookkeeping": float(
+                at not in declared and (event.kind in ("ledger", "plan") or _routine(text))
+            ),
             "acts": float(scene.acts[at]),
             "changes": float(changes),
             "first_change": float(changes and not changed),
@@ -58,7 +61,7 @@ def signals(scene: Scene) -> dict[str, list[float]]:
             "early_long": long * math.exp(-k / 20),
             "late_long": long * place,
             "final": float(event is final),
-            "short": float(len(text) < SHORT),
+            "short": float(len(text) < SHORT and at not in declared),
             "length": math.log1p(len(text)) / 3,
             "acts_rare": scene.acts[at] * rare_act,
             "changes_rare": changes * rare_change,

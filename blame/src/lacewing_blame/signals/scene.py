@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -48,6 +49,15 @@ _NOTHING = re.compile(
 )
 BRIEF = 300
 """Characters up to which a result may amount to nothing found; longer ones hold something."""
+END = re.compile(
+    r"TASK_COMPLETE|\bTERMINATE\b|request satisfied|###STOP###|\bfinish\(", re.IGNORECASE
+)
+ECHO = 3
+"""Steps within which declarations of the end are one."""
+OFTEN = 3
+"""Steps with one opening from which it counts as the framework's."""
+OPENING = 100
+"""Characters that an opening is."""
 BAD = ("error", "empty", "nothing")
 
 
@@ -142,9 +152,46 @@ class Scene:
             for at, e in enumerate(self.events)
         ]
 
+    @cached_property
+    def declared(self) -> list[int]:
+        """Positions where an agent declares the task done."""
+        return [
+            at
+            for at, e in enumerate(self.events)
+            if at > 2
+            and e.blamable
+            and self.calls[at] is None
+            and END.search(self.run.texts[at][-300:])
+            and not e.text.startswith("Run finished")
+        ]
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The last of these after which nobody acts any more, with its echoes before it."""
+        acted = max((at for at, act in enumerate(self.acts) if act), default=-1)
+        last: list[int] = []
+        for at in reversed(self.declared):
+            if at < acted or (last and last[-1] - at > ECHO):
+                break
+            last.append(at)
+        return last[::-1]
+
+    @cached_property
+    def routine(self) -> list[bool]:
+        """Whether each position begins as several others do: the framework's words."""
+        openings = ["" if self.acts[at] else _opening(e) for at, e in enumerate(self.events)]
+        often = Counter(one for one in openings if one)
+        return [often[one] >= OFTEN for one in openings]
+
     def column(self, found: dict[int, float]) -> list[float]:
         """Numbers by position as a column over the suspects."""
         return [found.get(at, 0.0) for at in self.suspects]
+
+
+def _opening(event: Event) -> str:
+    """Who speaks and how the text begins, whatever its numbers; empty where it is brief."""
+    start = re.sub(r"\d+", "0", " ".join(event.text[: 2 * OPENING].split())[:OPENING])
+    return f"{event.agent}: {start}" if event.blamable and len(start) >= 30 else ""
 
 
 def result_of(event: Event) -> str:

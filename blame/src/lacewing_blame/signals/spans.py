@@ -4,7 +4,7 @@ from functools import cached_property
 
 from lacewing_blame.events import Trace
 from lacewing_blame.signals import claiming, grounding, sums
-from lacewing_blame.signals.scene import Scene
+from lacewing_blame.signals.scene import END, Scene
 
 MOST = 3
 """Spans given per signal and step."""
@@ -37,8 +37,9 @@ class Spans:
         patterns = {
             "estimates": grounding.ESTIMATE,
             "claims_against": claiming.DONE,
-            "declares_end": claiming.END,
-            "ends_hollow": claiming.END,
+            "declares_end": END,
+            "ends_hollow": END,
+            "holes": claiming.HOLE,
         }
         if name in patterns:
             found = [m.span() for m in patterns[name].finditer(text[:24_000])]
