@@ -1,4 +1,4 @@
-"""`lacewing audit`: what is known of a model and its circuits, in a folder that anyone can check."""
+"""`lacewing audit`: a model and its circuits in a folder that anyone can check."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +61,14 @@ class Audit:
 
     def _one_of_two(self) -> None:
         """Refuse flags of the one together with the other."""
-        making = {
+        making: dict[str, object] = {
             "--output": self.output,
             "--sign": self.sign,
             "--purpose": self.purpose,
             "--provider": self.provider,
             "--licence": self.licence,
         }
-        checking = {"--key": self.key, "--whole": self.whole or None}
+        checking: dict[str, object] = {"--key": self.key, "--whole": self.whole or None}
         if self.check is not None:
             wrong, whose = making, "makes an audit, and --check only looks at one"
         else:
@@ -87,7 +87,8 @@ class Audit:
             raise ConfigError(
                 "audit takes a model, --circuits DIR ... and --output DIR; or --check DIR"
             )
-        words = {"purpose": self.purpose, "provider": self.provider, "licence": self.licence}
+        words: dict[str, Any] = {"purpose": self.purpose, "provider": self.provider}
+        words["licence"] = self.licence
         seed = self.seed or 0
         made = audit(
             load(self.model),

@@ -1,5 +1,4 @@
-"""Check an audit: nothing in it, in the model or in the circuits has changed, and it says the truth
-as far as that can be measured again.
+"""Check an audit: nothing has changed, and it says the truth as far as can be measured again.
 
     the folder     its files are those of its manifest, byte by byte, and no others are there
     signature      where a public key is given

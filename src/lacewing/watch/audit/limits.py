@@ -7,8 +7,8 @@ ALWAYS = (
     "else the model does, nor of text of other kinds than these prompts.",
     "The short test is measured by the audit: whether the circuit alone keeps the task's loss, and "
     "whether the model without it loses the task, beside random circuits of the same size.",
-    "A circuit that passes may not be the only one: another mechanism beside it may show only under "
-    "other tests of the suite, or none.",
+    "A circuit that passes may not be the only one: another mechanism beside it may show only "
+    "under other tests of the suite, or none.",
     "Fairness, safety, security, misuse and the rights of the text's authors were not tested.",
     "`lacewing audit --check` compares the sums of every file with these, and measures some pairs "
     "again, drawn anew each time. It follows the means, intervals and verdicts from the losses of "

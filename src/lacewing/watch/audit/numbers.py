@@ -1,4 +1,4 @@
-"""Whether the numbers of an audited circuit follow from the losses of its pairs, and from its files.
+"""Whether the numbers of an audited circuit follow from its pairs' losses and from its files.
 
 Only the random circuits' numbers follow from nothing that is kept.
 """

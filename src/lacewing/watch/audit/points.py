@@ -23,11 +23,9 @@ ABOUT = (
 
 def points(audit: Audit) -> tuple[Point, ...]:
     """Every point with its answer, in the order of the annexes."""
-    return tuple(
-        Point(annex, number, heading, *_said(answer, audit))
-        for annex, rows in (("IV", ANNEX_IV), ("XI", ANNEX_XI))
-        for number, heading, answer in rows
-    )
+    first = [Point("IV", *row[:2], *_said(row[2], audit)) for row in ANNEX_IV]
+    second = [Point("XI", *row[:2], *_said(row[2], audit)) for row in ANNEX_XI]
+    return (*first, *second)
 
 
 def _said(answer: "Callable[[Audit], Said] | str", audit: Audit) -> Said:
@@ -82,8 +80,8 @@ def _design(audit: Audit) -> Said:
     model = audit.model
     return "yes", (
         f"A transformer of {model.layers} layers, width {model.width}, that gives the likelihood "
-        f"of the next token and was trained for nothing else. Of its block matrices {model.density:.3g} "
-        f"of the weights are not zero. Kept in the circuits: {_sizes(audit.circuits)}."
+        "of the next token and was trained for nothing else. Nonzero share of its block "
+        f"matrices: {model.density:.3g}. Kept in the circuits: {_sizes(audit.circuits)}."
     )
 
 
@@ -127,8 +125,8 @@ def _changes(audit: Audit) -> Said:
 def _testing(audit: Audit) -> Said:
     pairs = ", ".join(f"{circuit.name} {circuit.pairs}" for circuit in audit.circuits)
     return "in part", (
-        f"Outcome {result(audit)}. Each circuit was tested on its saved test pairs ({pairs}), which "
-        "nothing was chosen on; the metric is the task's cross-entropy between two answers, in "
+        f"Outcome {result(audit)}. Each circuit was tested on its saved test pairs ({pairs}), on "
+        "which nothing was chosen; the metric is the task's cross-entropy between two answers, in "
         "nats, with 95 % bootstrap intervals over pairs and random circuits as a control, seed "
         f"{audit.seed}, on {audit.made}. Robustness as far as the suite goes; discrimination was "
         "not tested. Signed only where signature.json stands beside this page."
@@ -164,8 +162,8 @@ def _lifecycle(audit: Audit) -> Said:
 
 def _post_market(audit: Audit) -> Said:
     return "in part", (
-        "No plan. `lacewing watch` can be run on every new version, with an exit status for scripts "
-        "(docs/watch.md), and this audit can be checked again at any time."
+        "No plan. `lacewing watch` can be run on every new version, with an exit status for "
+        "scripts (docs/watch.md), and this audit can be checked again at any time."
     )
 
 

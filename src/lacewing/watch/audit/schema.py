@@ -12,7 +12,7 @@ from lacewing.artifacts import EXACT
 from lacewing.bounds import Seed
 from lacewing.circuit.facts import Ablation
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Version of audit.json."""
 KIND = "audit"
 AUDIT, PAGE, STATEMENT, SIGNATURE = "audit.json", "index.html", "statement.json", "signature.json"
