@@ -81,7 +81,7 @@ class Audit:
         from lacewing.circuit.circuit import Circuit
         from lacewing.model.store import load
         from lacewing.watch.audit.build import Asked, audit, command
-        from lacewing.watch.audit.statement import result, tests
+        from lacewing.watch.audit.statement import outcomes, result
 
         if self.model is None or self.output is None:
             raise ConfigError(
@@ -105,7 +105,7 @@ class Audit:
             "audit": str(self.output),
             "result": result(made),
             "signed": self.sign is not None,
-            "tests": [{"test": name, "passed": passed} for name, passed in tests(made)],
+            "tests": [{"test": name, "passed": passed} for name, passed in outcomes(made)],
         }
 
     def _checked(self, folder: Path) -> dict[str, Any]:

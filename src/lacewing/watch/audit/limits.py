@@ -12,13 +12,14 @@ ALWAYS = (
     "Fairness, safety, security, misuse and the rights of the text's authors were not tested.",
     "`lacewing audit --check` compares the sums of every file with these, and measures some pairs "
     "again, drawn anew each time. It follows the means, intervals and verdicts from the losses of "
-    "the pairs; the random circuits are measured again only with --whole.",
+    "the pairs; the random circuits are measured again only with `--whole`.",
     "Notes and explanations beside a circuit are no part of the audit.",
 )
 UNSIGNED = (
     "Whoever can write the folder can make another audit in its place, of another model, with "
-    "purpose, provider, licence and day of their choice: without a signature nothing can tell. "
-    "Sign it (--sign KEY), and check it with the public key (--check DIR --key PUBLIC)."
+    "purpose, provider, licence, commands and day of their choice: without a signature nothing "
+    "can tell. Sign it (`--sign KEY`), and check it with the public key (`--check DIR --key "
+    "PUBLIC`)."
 )
 SUITE = (
     "The suite's findings were saved by `lacewing verify` beside the circuit; the audit repeats "

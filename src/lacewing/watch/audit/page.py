@@ -13,7 +13,7 @@ from lacewing.report.page import script, style
 from lacewing.verification.finding import YES
 from lacewing.watch.audit.points import ABOUT
 from lacewing.watch.audit.schema import Audit, Audited
-from lacewing.watch.audit.statement import result, short_verdict, tests
+from lacewing.watch.audit.statement import result, short_verdict, outcomes
 
 HERE = Path(__file__).parent
 WORDED = ("templates/audit.html", "page.py", "points.py", "limits.py", "statement.py")
@@ -55,7 +55,7 @@ def wording() -> str:
 
 
 def _facts(audit: Audit) -> list[tuple[str, str]]:
-    each = [passed for _, passed in tests(audit)]
+    each = [passed for _, passed in outcomes(audit)]
     both = sum(c.sufficient.verdict is c.necessary.verdict is True for c in audit.circuits)
     return [
         (result(audit), f"{sum(one is True for one in each)} of {len(each)} tests passed"),

@@ -7,7 +7,7 @@ here says that an obligation applies, or that it is met.
 
 from collections.abc import Callable, Sequence
 
-from lacewing.watch.audit.schema import Answered, Audit, Audited, Point
+from lacewing.watch.audit.schema import Answered, Audit, Audited, Card, Point
 from lacewing.watch.audit.statement import result
 
 Said = tuple[Answered, str]
@@ -79,7 +79,7 @@ def _methods(audit: Audit) -> Said:
 def _design(audit: Audit) -> Said:
     model = audit.model
     return "yes", (
-        f"A transformer of {model.layers} layers, width {model.width}, that gives the likelihood "
+        f"A transformer of {_layers(model)}, width {model.width}, that gives the likelihood "
         "of the next token and was trained for nothing else. Nonzero share of its block "
         f"matrices: {model.density:.3g}. Kept in the circuits: {_sizes(audit.circuits)}."
     )
@@ -88,7 +88,7 @@ def _design(audit: Audit) -> Said:
 def _architecture(audit: Audit) -> Said:
     model = audit.model
     return "in part", (
-        f"{model.layers} layers of attention ({model.heads} heads of {model.head_width}) and MLP "
+        f"{_layers(model)} of attention ({model.heads} heads of {model.head_width}) and MLP "
         f"({model.neurons} neurons); {model.parameters:,} parameters, {model.nonzero:,} of them "
         f"not zero; {model.vocabulary:,} tokens, context {model.context}. {_compute(audit)}"
     )
@@ -108,7 +108,7 @@ def _data(audit: Audit) -> Said:
 
 def _oversight(audit: Audit) -> Said:
     return "in part", (
-        "What helps to interpret an output: the circuits below, which can be looked at and cut "
+        "What helps to interpret an output: the circuits above, which can be looked at and cut "
         "(`lacewing view`), told in words (`lacewing explain`), written as a program (`lacewing "
         "program`), and traced for one answer (`lacewing trace`). Which oversight is needed is not "
         "lacewing's to say."
@@ -141,7 +141,7 @@ def _functioning(audit: Audit) -> Said:
     return "in part", (
         f"Loss of the whole model on the tasks (chance is 0.693): {told}. Input is text of at most "
         f"{audit.model.context} tokens. Accuracy for groups of persons, risks and unintended "
-        "outcomes were not looked at; the limits are listed below."
+        "outcomes were not looked at; what else was not stands under Limits."
     )
 
 
@@ -176,7 +176,7 @@ def _tasks(audit: Audit) -> Said:
 def _size(audit: Audit) -> Said:
     model = audit.model
     return "yes", (
-        f"A decoder-only transformer of {model.layers} layers, width {model.width}; "
+        f"A decoder-only transformer of {_layers(model)}, width {model.width}; "
         f"{model.parameters:,} parameters, {model.nonzero:,} not zero."
     )
 
@@ -208,15 +208,19 @@ def _resources(audit: Audit) -> Said:
 
 
 def _evaluation(audit: Audit) -> Said:
-    held = sum(bool(c.suite and c.suite.verdict == "holds") for c in audit.circuits)
+    ran = [circuit.suite for circuit in audit.circuits if circuit.suite]
+    held = sum(suite.verdict == "holds" for suite in ran)
     return "in part", (
         f"Criteria, metric and results stand under What was tested; outcome {result(audit)}. The "
-        f"suite of docs/verify.md holds for {held} of {len(audit.circuits)} circuits. Limits were "
-        "found by tests that a circuit can fail, and are listed. No public benchmark was run."
+        f"suite of docs/verify.md was run on {len(ran)} of {len(audit.circuits)} circuits and "
+        f"holds for {held}. Limits were found by tests that a circuit can fail, and are listed. "
+        "No public benchmark was run."
     )
 
 
 def _adversarial(audit: Audit) -> Said:
+    if not any(circuit.suite for circuit in audit.circuits):
+        return "no", NOTHING.format("nothing of it was done")
     return "in part", (
         "Of circuits alone: the suite looks for the worst subset of what is ablated, and `lacewing "
         "attack` for inputs a circuit says the model errs on. No red team, no alignment."
@@ -236,6 +240,10 @@ def _compute(audit: Audit) -> str:
         f"Training: {tokens:,} tokens{took}; about {flops:.1e} floating-point operations, by six "
         f"a parameter and token, an upper estimate where most weights are zero{more}."
     )
+
+
+def _layers(model: Card) -> str:
+    return f"{model.layers} layer" + ("s" if model.layers != 1 else "")
 
 
 def _sizes(circuits: Sequence[Audited]) -> str:

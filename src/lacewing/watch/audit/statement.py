@@ -32,7 +32,7 @@ def statement(audit: Audit, content: bytes) -> bytes:
         for file in files
     ]
     results: dict[str, Any] = {name: [] for name in PLACES.values()}
-    for name, passed in tests(audit):
+    for name, passed in outcomes(audit):
         results[PLACES[passed]].append(name)
     predicate = {
         "result": result(audit),
@@ -51,16 +51,18 @@ def statement(audit: Audit, content: bytes) -> bytes:
 
 def result(audit: Audit) -> str:
     """PASSED, WARNED where a test is unresolved, FAILED where one failed."""
-    passed = [one for _, one in tests(audit)]
+    passed = [one for _, one in outcomes(audit)]
     return "FAILED" if False in passed else "WARNED" if None in passed else "PASSED"
 
 
-def tests(audit: Audit) -> list[tuple[str, bool | None]]:
+def outcomes(audit: Audit) -> list[tuple[str, bool | None]]:
     """Every test of every circuit, by `CIRCUIT: TEST`."""
-    return [(f"{c.name}: {name}", passed) for c in audit.circuits for name, passed in tests_of(c)]
+    return [
+        (f"{c.name}: {name}", passed) for c in audit.circuits for name, passed in outcomes_of(c)
+    ]
 
 
-def tests_of(circuit: Audited) -> list[tuple[str, bool | None]]:
+def outcomes_of(circuit: Audited) -> list[tuple[str, bool | None]]:
     """Those of one circuit: the short test, measured by the audit, and the suite as saved."""
     found = [
         ("sufficient", circuit.sufficient.verdict),
