@@ -58,7 +58,8 @@ def copies(root: Path, count: int, seed: int) -> Iterator[tuple[str, bool, str]]
 def mutate(path: Path, dice: random.Random) -> str:
     """Change one byte of a file, add one, or take one away; what was done."""
     content = bytearray(path.read_bytes())
-    at, kind = dice.randrange(len(content)), dice.choice(("bit", "bit", "byte", "more", "less"))
+    kind = dice.choice(("bit", "bit", "byte", "more", "less")) if content else "more"
+    at = dice.randrange(len(content) or 1)
     if kind == "bit":
         content[at] ^= 1 << dice.randrange(8)
     elif kind == "byte":

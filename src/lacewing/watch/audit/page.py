@@ -13,7 +13,7 @@ from lacewing.report.page import script, style
 from lacewing.verification.finding import YES
 from lacewing.watch.audit.points import ABOUT
 from lacewing.watch.audit.schema import Audit, Audited
-from lacewing.watch.audit.statement import result, short_verdict, outcomes
+from lacewing.watch.audit.statement import outcomes, result, short_verdict
 
 HERE = Path(__file__).parent
 WORDED = ("templates/audit.html", "page.py", "points.py", "limits.py", "statement.py")
