@@ -31,6 +31,10 @@ from lacewing.watch.audit.check import How, check
 from lacewing.watch.audit.schema import AUDIT, Audit, Audited
 
 
+APART = ("annotations.json", "explanations.json")
+"""Beside circuits, and no part of the audit."""
+
+
 def make(root: Path, random_circuits: int = 20) -> None:
     """The audit of ROOT/model and ROOT/circuits/*, in ROOT/audit."""
     folders = sorted((root / "circuits").iterdir())
@@ -39,18 +43,21 @@ def make(root: Path, random_circuits: int = 20) -> None:
     audit(load(root / "model"), circuits, root / "audit", asked)
 
 
-def copies(root: Path, count: int, seed: int) -> Iterator[tuple[str, bool, str]]:
+def copies(
+    root: Path, count: int, seed: int, key: Path | None = None
+) -> Iterator[tuple[str, bool, str]]:
     """What was changed in each copy, whether the check saw it, and what it said."""
     for number in range(count):
         dice = random.Random(f"{seed}:{number}")
         with tempfile.TemporaryDirectory() as place:
             copy = Path(place) / "copy"
             shutil.copytree(root, copy)
-            files = sorted(path for path in copy.rglob("*") if path.is_file())
-            path = dice.choice([file for file in files if "verification" not in file.parent.name])
+            sides = [(copy / side).rglob("*") for side in ("audit", "circuits", "model")]
+            files = sorted(path for side in sides for path in side if path.is_file())
+            path = dice.choice([file for file in files if file.name not in APART])
             words = mutate(path, dice)
             sealed = dice.random() < 0.5 and reseal(path)
-            found = check(copy / "audit", How(seed=number, quiet=True))
+            found = check(copy / "audit", How(key=key, seed=number, quiet=True))
             name = f"{path.relative_to(copy)}: {words}{', resealed' if sealed else ''}"
             yield name, not found.fine, found.differs or ""
 
