@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from lacewing.pages.names import safe_name
 from lacewing.report.commands import line, of_circuit
 from lacewing.verification.random_circuits import RANDOM_CIRCUITS
 from lacewing.verification.short import ShortTest, Test, short_test
+from lacewing.verification.suite import LEFT_OUT
 from lacewing.verification.verify import Verification, saved_verification, test_prompts
 from lacewing.watch.audit.card import card
 from lacewing.watch.audit.files import of_circuit as files_of_circuit
@@ -91,9 +93,7 @@ def audit(
         circuit.check(model)
     names = _names([folder for folder, _ in circuits])
     commands = [
-        command
-        for folder, circuit in circuits
-        for command in of_circuit(model.source, _as_reported(folder, circuit))
+        command for folder, circuit in circuits for command in _commands(model, folder, circuit)
     ]
     facts = Audit(
         format=FORMAT,
@@ -147,7 +147,8 @@ def write(made: Audit, output: Path, key: Path | None = None) -> None:
 def command(model: str, circuits: Sequence[Path], output: Path, **flags: Any) -> str:
     """The command that makes an audit."""
     given = {name: value for name, value in flags.items() if value}
-    return line("audit", model, circuits=list(circuits), output=output, **given)
+    rest = line("audit", circuits=list(circuits), output=output, **given)
+    return rest.replace("audit", f"audit {shlex.quote(model)}", 1)
 
 
 def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
@@ -172,16 +173,21 @@ def _names(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _as_reported(folder: Path, circuit: Circuit) -> dict[str, Any]:
-    """What the commands of a circuit are made of."""
+def _commands(model: Model, folder: Path, circuit: Circuit) -> list[str]:
+    """The pruning of a circuit and its verification, with the parts that were left out."""
     found = saved_verification(folder)
-    return {
+    reported = {
         "folder": str(folder),
         "task": circuit.task,
         "config": circuit.config.as_json(),
         "edited_from": circuit.edited_from,
         "verification": found.as_json() if found else None,
     }
+    made = list(of_circuit(model.source, reported))
+    skipped = [left.name for left in found.left_out if left.reason == LEFT_OUT] if found else []
+    if skipped:
+        made[-1] += " --skip " + shlex.join(skipped)
+    return made
 
 
 def _audited(
