@@ -12,7 +12,7 @@ from typing import Any
 from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import seen_from
-from lacewing.errors import ConfigError, DataError
+from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
 from lacewing.report.commands import line, of_circuit
@@ -132,10 +132,12 @@ def write(made: Audit, output: Path, key: Path | None = None) -> None:
     """Write the folder, signed where there is a key.
 
     Raises:
-        ArtifactError: it exists, or cannot be written.
+        ArtifactError: it exists, or cannot be written; a number is not finite.
         ConfigError: the key cannot sign.
     """
     files = contents(made)
+    if artifacts.parse(files[AUDIT], Audit, output / AUDIT) != made:  # nobody could check it
+        raise ArtifactError(f"{output / AUDIT} would not be read as it was meant; nothing written")
     if key is not None:
         with tempfile.TemporaryDirectory() as place:
             for name, content in files.items():
