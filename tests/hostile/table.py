@@ -192,7 +192,7 @@ def certified(work: Path) -> Any:
 
 def audited(work: Path) -> Any:
     """The check of an audit; of the same pairs each time."""
-    return cli("audit", "--check", "audit", "--seed", 0)
+    return cli("audit", "--check", "audit", "--seed", 1)
 
 
 def compact(work: Path) -> Any:

@@ -49,8 +49,8 @@ class Audit:
     """Pairs of each circuit that a check measures again."""
     whole: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Measure all pairs again, and the random circuits."""
-    seed: Seed | None = None
-    """Seeds intervals and random circuits (0); of a check, which pairs (drawn anew each time)."""
+    seed: Seed = 0
+    """Seeds intervals and random circuits; of a check, which pairs: 0 draws them anew each time."""
     json: Json = False
     """End with one JSON object on standard output."""
 
@@ -89,15 +89,16 @@ class Audit:
             )
         words: dict[str, Any] = {"purpose": self.purpose, "provider": self.provider}
         words["licence"] = self.licence
-        seed = self.seed or 0
         made = audit(
             load(self.model),
             [(folder, Circuit.load(folder)) for folder in self.circuits],
             self.output,
             Asked(
-                seed=seed,
+                seed=self.seed,
                 **words,
-                commands=(command(self.model, self.circuits, self.output, **words, seed=seed),),
+                commands=(
+                    command(self.model, self.circuits, self.output, **words, seed=self.seed),
+                ),
             ),
             self.sign,
         )
@@ -116,7 +117,7 @@ class Audit:
             model=self.model,
             circuits=self.circuits,
             sample=self.sample,
-            seed=self.seed,
+            seed=self.seed or None,
             whole=self.whole,
         )
         return check(folder, how).as_json()
