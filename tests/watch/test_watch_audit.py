@@ -11,6 +11,7 @@ import pytest
 
 import audits
 import micro
+from hostile import material
 from hostile.reseal import reseal
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
@@ -152,6 +153,23 @@ def test_a_hundred_changed_copies(site: Path) -> None:
     every = list(audits.copies(site, 100, seed=1))
     assert [name for name, seen, _ in every if not seen] == []
     assert all(said for _, _, said in every)
+
+
+@pytest.mark.long
+def test_a_model_of_hugging_face(tmp_path: Path) -> None:
+    """All that a library opens is in it; what is not known of its training is said."""
+    pytest.importorskip("transformers")
+    material.make(tmp_path, ("gpt2", "gpt2.circuit"))
+    folder = tmp_path / "gpt2.circuit"
+    model = load(f"hf:{tmp_path / 'gpt2'}")
+    asked = Asked(random_circuits=4, quiet=True)
+    made = audit(model, [(folder, Circuit.load(folder))], tmp_path / "audit", asked)
+    assert {"model.safetensors", "tokenizer.json"} <= {file.name for file in made.model.files}
+    assert ("no", "Not known.") in {(point.answered, point.answer) for point in made.points}
+    found = check(tmp_path / "audit", How(whole=True, quiet=True))
+    assert found.fine, found.differs
+    (tmp_path / "gpt2" / "more.json").write_text("{}")
+    assert "more.json is not in the audit" in str(check(tmp_path / "audit").differs)
 
 
 def test_every_byte_of_the_manifest(copy: Path) -> None:

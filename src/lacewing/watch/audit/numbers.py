@@ -61,7 +61,8 @@ def numbers_follow(audited: Audited, seed: int) -> None:
         _mean(audited, name, test.loss, test.interval, losses, seed)
         if (test.threshold, test.at_most) != (threshold, at_most):
             raise _differs(audited, f"{name}.threshold", threshold, test.threshold)
-        if not test.random.lowest <= test.random.mean <= test.random.highest:
+        lowest, highest = test.random.lowest - ROUNDING, test.random.highest + ROUNDING
+        if not lowest <= test.random.mean <= highest:
             raise _differs(audited, f"{name}.random", "a mean between its ends", test.random.mean)
         if (follows := _verdict(audited, test)) is not test.verdict:
             raise _differs(audited, f"{name}.verdict", follows, test.verdict)
