@@ -77,7 +77,7 @@ def _numbers(model: Model) -> list[tuple[int, int]]:
     return [(value.numel(), int((value != 0).sum())) for value in kept.values()]
 
 
-def _density(model: Model) -> float:
+def _density(model: Model) -> float | None:
     """Nonzero share of all block matrices; several sites may share one."""
     joined = [
         mask
@@ -85,7 +85,7 @@ def _density(model: Model) -> float:
         for mask in model.network.joined(layer).values()
     ]
     every = sum(mask.numel() for mask in joined)
-    return sum(int(mask.sum()) for mask in joined) / every if every else 1.0
+    return sum(int(mask.sum()) for mask in joined) / every if every else None
 
 
 def _trained(source: str) -> tuple[str | None, float | None]:

@@ -81,7 +81,7 @@ def _design(audit: Audit) -> Said:
     return "yes", (
         f"A transformer of {_layers(model)}, width {model.width}, that gives the likelihood "
         "of the next token and was trained for nothing else. Nonzero share of its block "
-        f"matrices: {model.density:.3g}. Kept in the circuits: {_sizes(audit.circuits)}."
+        f"matrices: {_share(model.density)}. Kept in the circuits: {_sizes(audit.circuits)}."
     )
 
 
@@ -240,6 +240,10 @@ def _compute(audit: Audit) -> str:
         f"Training: {tokens:,} tokens{took}; about {flops:.1e} floating-point operations, by six "
         f"a parameter and token, an upper estimate where most weights are zero{more}."
     )
+
+
+def _share(density: float | None) -> str:
+    return "not known" if density is None else f"{density:.3g}"
 
 
 def _layers(model: Card) -> str:

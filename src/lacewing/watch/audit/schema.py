@@ -61,8 +61,8 @@ class Card:
     """The whole configuration of its network."""
     parameters: Count
     nonzero: Count
-    density: float
-    """Nonzero share of the block matrices."""
+    density: float | None
+    """Nonzero share of the block matrices; none where nodes are latents, which no matrix joins."""
     tokenizer_id: str
     text: str
     """What it was trained on, as a corpus is named; of a model of others, what stands for it."""
