@@ -86,6 +86,9 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 watch/         compare
+               audit/schema  audit/files  audit/measure  audit/card  audit/statement
+               audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
+               audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
                edits  folder  reading  session  ends  describe  groups
@@ -96,7 +99,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  program  attack  compare  sweep
-               emerge  watch  report  importing  exporting  demo  view  app
+               emerge  watch  audit  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -29,6 +29,9 @@ READ: dict[str, str] = {
     "files.jsonl": "parts",
     "facts.json": "parts",
     "signatures.safetensors": "parts",
+    # An audit.
+    "audit.json": "audit",
+    "statement.json": "audit",
     # Comparisons and sweeps.
     "comparison.json": "viewer",
     "frontier.json": "viewer",
@@ -68,6 +71,7 @@ WRITTEN: dict[str, str] = {
     "failed.json": "for people",
     "graph.json": "an export",
     "wiring.json": "an export",
+    "signature.json": "read by model-signing, and damaged in tests/watch/test_watch_audit_sign.py",
     "standard_library.safetensors": "ships with the package",
     "a.json": "an example in a docstring",
     "missing.json": "an example in a docstring",

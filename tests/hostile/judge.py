@@ -199,8 +199,8 @@ def _refusal(code: int, err: str) -> tuple[str, str]:
         return "memory", lines[-1]
     if code == 0:  # help was asked for
         return "clean", "help"
-    if code == 3:  # what `watch` ends with where a mechanism has not survived
-        return "other", "a mechanism has not survived"
+    if code == 3:  # what `watch` ends with where a mechanism has not survived, `audit` likewise
+        return "other", "a mechanism has not survived, or an audit differs"
     if code != 2:
         return "unclear", f"exit code {code}: {lines[-1]}"
     if "╭" in err:  # what the parser of flags draws

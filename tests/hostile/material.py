@@ -146,6 +146,12 @@ def _circuit(root: Path, place: Path) -> None:
     (place / "annotations.json").write_text(json.dumps(NOTES))
 
 
+def _audit(root: Path, place: Path) -> None:
+    """The audit of a circuit and its model."""
+    words = [str(root / "run"), "--circuits", str(root / "circuit")]
+    say(["audit", *words, "--output", str(place)])
+
+
 def _minimal(root: Path, place: Path) -> None:
     """A minimal circuit with its certificate."""
     say(["prune", *_asked(root), "--output", str(place), *SEARCH, "--minimal"])
@@ -359,6 +365,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "dense": _dense,
     "compact": _compact,
     "circuit": _circuit,
+    "audit": _audit,
     "minimal": _minimal,
     "unfinished": _unfinished,
     "grown": states.grown,

@@ -51,5 +51,6 @@ def resum(path: Path) -> bool:
         plain = json.dumps(rest, sort_keys=True)
     except (ValueError, RecursionError):
         return False
-    path.write_text(json.dumps(rest | {SUM: hashlib.sha256(plain.encode()).hexdigest()}, indent=1))
+    whole = rest | {SUM: hashlib.sha256(plain.encode()).hexdigest()}
+    path.write_text(json.dumps(whole, indent=1) + "\n")
     return True

@@ -104,6 +104,8 @@ def formats(root: Path) -> dict[str, Format]:
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
         "circuit": Format(("run", "circuit"), circuit, verified, share=2),
         "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
+        "audit": Format(("run", "circuit", "audit"), ("audit/*",), audited, share=2),
+        "audited": Format(("run", "circuit", "audit"), ("run/*", *circuit), audited, share=0.5),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
         "pruning": Format(
@@ -186,6 +188,11 @@ def verified(work: Path) -> Any:
 def certified(work: Path) -> Any:
     """The certificate, checked."""
     return cli("verify", "--circuit", "minimal", "--minimality")
+
+
+def audited(work: Path) -> Any:
+    """The check of an audit; of the same pairs each time."""
+    return cli("audit", "--check", "audit", "--seed", 1)
 
 
 def compact(work: Path) -> Any:

@@ -122,6 +122,7 @@ def verbs(root: Path) -> dict[str, Verb]:
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
         "watch": Verb(("watch", *circuit, "--after", "run", "--no-anew"), _CIRCUIT),
+        "audit": Verb(("audit", "run", "--circuits", "circuit", "--output", "new"), _CIRCUIT),
         "repair": Verb(
             ("repair", "Xkfm=", "--model", "run", "--answer", "Q", "--corpus", text, *_REPAIR),
             _TASK,

@@ -5,9 +5,10 @@ does the work and returns what `--json` prints. Progress goes to standard error,
 output. torch is imported only by a verb that runs.
 
 Exit status: 0; 1 for standard output that cannot be written, or a fault of lacewing's own; 2 for a
-mistake of the user's; 3 where `watch` finds that a mechanism has not survived; 130 for an
-interruption. Each but 3 is one line on standard error. Of a fault of its own, the traceback is kept
-in a file that the line names; `lacewing --debug VERB` shows it.
+mistake of the user's; 3 where `watch` finds that a mechanism has not survived, or `audit --check`
+that something differs; 130 for an interruption. Each but 3 is one line on standard error. Of a
+fault of its own, the traceback is kept in a file that the line names; `lacewing --debug VERB`
+shows it.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 from lacewing import __version__
 from lacewing.cli import plugins
 from lacewing.cli.attack import Attack
+from lacewing.cli.audit import Audit
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
@@ -60,6 +62,7 @@ VERBS: dict[str, Any] = {
     "sweep": Sweep,
     "emerge": Emerge,
     "watch": Watch,
+    "audit": Audit,
     "report": Report,
     "sae": Sae,
     "import": Import,

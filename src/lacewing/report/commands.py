@@ -35,14 +35,14 @@ def commands(run: Path, output: Path, data: Mapping[str, Any]) -> list[str]:
     if comparison:
         made += _compare(run / "comparison", comparison)
     for circuit in data["circuits"]:
-        made += _circuit(run, circuit)
-    made.append(_line("report", run=run, output=output))
+        made += of_circuit(run, circuit)
+    made.append(line("report", run=run, output=output))
     return made
 
 
 def _train(run: Path, config: Mapping[str, Any]) -> str:
     changed = _changes(config["training"], TrainConfig())
-    return _line("train", output=run, corpus=config["corpus"], **changed)
+    return line("train", output=run, corpus=config["corpus"], **changed)
 
 
 def _twin(run: Path, dense: Path) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _twin(run: Path, dense: Path) -> Iterator[str]:
     except (ArtifactError, KeyError, TypeError):
         return
     if saved["corpus"] == artifacts.read_json(run / "config.json")["corpus"]:
-        yield _line("train", output=dense, twin_of=run, **changed)
+        yield line("train", output=dense, twin_of=run, **changed)
 
 
 def _tasks(run: Path, corpus: str) -> str:
@@ -62,7 +62,7 @@ def _tasks(run: Path, corpus: str) -> str:
     text = renamed(str(asked["corpus"]))
     other = {} if text == corpus else {"corpus": text}
     fewer = {} if pairs == 256 else {"pairs": pairs}
-    return _line("tasks", "--run", model=run, **other, **fewer)
+    return line("tasks", "--run", model=run, **other, **fewer)
 
 
 def _compare(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
@@ -75,21 +75,22 @@ def _compare(folder: Path, found: Mapping[str, Any]) -> Iterator[str]:
     tried = [*found["tasks"], *(left["task"] for left in found["skipped"])]
     seeds = {} if found["seeds"] == [0] else {"seeds": found["seeds"]}
     models = {"sparse": found["sparse"], "dense": found["dense"]}
-    yield _line("compare", **models, output=folder, task=tried, **seeds, **changed)
+    yield line("compare", **models, output=folder, task=tried, **seeds, **changed)
 
 
-def _circuit(run: Path, circuit: Mapping[str, Any]) -> Iterator[str]:
+def of_circuit(run: Path | str, circuit: Mapping[str, Any]) -> Iterator[str]:
+    """The pruning of a circuit, and its verification."""
     folder = circuit["folder"]
     if circuit["edited_from"]:
         yield f"# {folder} is {circuit['edited_from']}, edited in the viewer"
     else:
         changed = _changes(circuit["config"], PruneConfig())
-        yield _line("prune", model=run, task=circuit["task"], output=folder, **changed)
+        yield line("prune", model=run, task=circuit["task"], output=folder, **changed)
     verified = circuit["verification"]
     if verified:
         seed = {"seed": verified["seed"]} if verified["seed"] else {}
         quick = () if "tests" in verified else ("--quick",)
-        yield _line("verify", *quick, circuit=folder, **seed)
+        yield line("verify", *quick, circuit=folder, **seed)
 
 
 def _changes(saved: Mapping[str, Any], default: Any) -> dict[str, Any]:
@@ -103,7 +104,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _line(verb: str, *switches: str, **flags: Any) -> str:
+def line(verb: str, *switches: str, **flags: Any) -> str:
+    """A command, as a shell takes it."""
     words = ["lacewing", verb]
     for name, value in flags.items():
         flag = name.replace("_", "-")

@@ -41,8 +41,8 @@ def page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
         .get_template("report.html")
         .render(
             title=f"lacewing: {data['run']}",
-            style=asset(_style()),
-            script=asset(_file("page.js")),
+            style=asset(style()),
+            script=asset(script()),
             data=data,
             model=data["config"]["model"],
             training=training,
@@ -135,11 +135,17 @@ def _tail(prompt: str) -> str:
     return "\n".join(prompt.split("\n")[-3:])
 
 
+def script() -> str:
+    """The page's own script: it switches the theme."""
+    return _file("page.js")
+
+
 def _file(name: str) -> str:
     return (HERE / "assets" / name).read_text(encoding="utf-8")
 
 
-def _style() -> str:
+def style() -> str:
+    """The style sheet of a page, in the reader's theme."""
     light = ";".join(f"--{name}:{value}" for name, value in svg.LIGHT.items())
     dark = ";".join(f"--{name}:{value}" for name, value in svg.DARK.items())
     figures = svg.rules({name: f"var(--{name})" for name in svg.LIGHT})

@@ -60,7 +60,7 @@ def load(source: str) -> Model:
         ConfigError: transformers is not installed, or the model would not fit into memory.
         MismatchError: the architecture is not supported, or the tokenizer is another model's.
     """
-    found = look(_folder(source))
+    found = look(place_of(source))
     _check_memory(source, found)
     if found.architecture == ARCHITECTURE:
         return _own(source, found)
@@ -160,7 +160,7 @@ def _transformers() -> Any:
     return transformers
 
 
-def _folder(source: str) -> Path:
+def place_of(source: str) -> Path:
     """The folder of a model: itself, or its place in the Hub's local cache."""
     name = source.removeprefix(HUGGING_FACE)
     if Path(name).is_dir():
