@@ -3,12 +3,12 @@
 Drives    one backward pass from the node's value: each earlier node's distance from its mean over
           text, times what one unit of it adds to the value. Attribution, in the node's own units.
 Driven    the model run with the node at its mean: how far every later node moves, times what one
-          unit of that adds to the logit difference, nats. The move is measured, the rest attributed.
+          unit of that adds to the logit difference, nats. The move is measured, its worth attributed.
 
 Both name nodes that hand on to each other, so the numbers of a list do not add up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -71,9 +71,7 @@ def near(model: Model, tokens: tuple[int, ...], answer: int, rival: int, switch:
     with record(model.network) as seen:
         changed = next_logits(model, tokens, (place,))
     whole = attribute(model, tokens, answer, rival)
-    on = {
-        key: (whole.values[key] - seen[key][0]) * unit for key, unit in whole.units.items()
-    }
+    on = {key: (whole.values[key] - seen[key][0]) * unit for key, unit in whole.units.items()}
     for moved in (back, on):
         moved[place.key][token, place.channel] = 0
     after = float(changed[answer] - changed[rival])

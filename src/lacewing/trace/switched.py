@@ -30,9 +30,7 @@ class Switch:
     """What it is held at; none for its mean over text: off."""
 
 
-def switch_of(
-    model: Model, tokens: Sequence[int], name: str, value: float | None = None
-) -> Switch:
+def switch_of(model: Model, tokens: Sequence[int], name: str, value: float | None = None) -> Switch:
     """A switch from a node's name, `0.mlp_neuron.7`, or with a token, `0.mlp_neuron.7@3`.
 
     Raises:
