@@ -3,7 +3,7 @@
 Drives    one backward pass from the node's value: each earlier node's distance from its mean over
           text, times what one unit of it adds to the value. Attribution, in the node's own units.
 Driven    the model run with the node at its mean: how far every later node moves, times what one
-          unit of that adds to the logit difference, nats. The move is measured, its worth attributed.
+          unit of that adds to the logit difference, nats. The move is measured, its worth is not.
 
 Both name nodes that hand on to each other, so the numbers of a list do not add up.
 """
