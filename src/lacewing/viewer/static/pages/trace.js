@@ -6,7 +6,7 @@ import { address, go, read } from "../state.js";
 import { count, number, percent, signed, token } from "../words.js";
 import { card, seen } from "../trace/card.js";
 import { grid } from "../trace/grid.js";
-import { graph, name } from "../trace/model.js";
+import { graph, name, over } from "../trace/model.js";
 import { lens, now } from "../trace/now.js";
 import { both, list } from "../trace/table.js";
 import { Tracer, wanted } from "../trace/tracer.js";
@@ -80,7 +80,7 @@ function work(host, tracer, models, many) {
   const side = h("aside.panel", { "aria-label": "details" });
   const tools = h("div.tools");
   const below = { both: h("section.sidebyside"), looks: h("section"), lens: h("section"), all: h("details.all") };
-  fill(host, tools, h(`div.work${many > 1 ? ".two" : ""}`, {}, h("div.frames", {}, frames), side), below.both, h("div.below", {}, below.lens, below.looks), below.all);
+  fill(host, tools, h(`div.work${many > 1 ? ".abreast" : ""}`, {}, h("div.left", {}, h("div.frames", {}, frames), below.both, h("div.below", {}, below.lens, below.looks)), side), below.all);
   const leave = [card(side, tracer), ...frames.map((frame, at) => stage(frame, tracer, models, at))];
   const find = search(tracer);
   const told = () => {
@@ -156,7 +156,7 @@ function head(side, models, tracer) {
   }
   const { data } = side;
   const ours = data.completeness !== undefined;
-  return [title, h("p.lead", {}, h("b", {}, `${token(data.answer)} over ${token(data.rival)} by ${number(data.difference, 2)} nats`), ` (${percent(data.chance, 1)} of all tokens). `,
+  return [title, h("p.lead", {}, h("b", {}, over(data), ` by ${number(data.difference, 2)} nats`), ` (${percent(data.chance, 1)} of all tokens). `,
     ours
       ? `${count(data.kept)} of ${count(data.live)} nodes at tokens carry ${percent(data.completeness)} of it, exactly, with norms and attention held.`
       : `The ${count(data.kept)} largest of ${count(data.live)} nodes at tokens; an effect is what switching the node off should take away, by attribution.`)];

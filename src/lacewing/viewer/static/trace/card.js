@@ -106,7 +106,7 @@ function first(host, tracer, found) {
 
 function title(one, found) {
   return h("span.title", {}, h("span.what", {}, `${place(one.key)} ${one.channel ?? ""}`), one.label ? h("span.tokenchip", {}, one.label) : null,
-    h("small.under", {}, h("b", {}, signed(one.effect)), " at ", h("span.tokenchip", {}, token(found.data.tokens[one.token]))));
+    h("small.at", {}, h("b", {}, signed(one.effect)), " at ", h("span.tokenchip", {}, token(found.data.tokens[one.token]))));
 }
 
 /** A node of a list: its name leads to it, and how much. */

@@ -45,7 +45,7 @@ export function grid(host, found, state, hooks) {
 function layout(found, room) {
   const { tokens } = found.data;
   const narrow = room < NARROW;
-  const left = narrow ? 74 : 132;
+  const left = narrow ? 86 : 132;
   const cells = d3.rollup(found.items, (list) => list, (one) => one.key, (one) => one.token);
   const widths = tokens.map((_, at) => {
     const most = d3.max(found.rows, (row) => (row.key === "token" ? 0 : (cells.get(row.key)?.get(at)?.length ?? 0))) ?? 0;
@@ -146,10 +146,10 @@ function shape(one, at, spot, most) {
   if (one.site === "answer") {
     const text = token(one.text, 12);
     const wide = text.length * 7.6 + 14;
-    return [s("rect", { x: at.x - wide / 2, y: at.y - 12, width: wide, height: 24, rx: 7 }), s("text", { x: at.x, y: at.y + 4, "text-anchor": "middle" }, text)];
+    return [s("rect", { class: "node", x: at.x - wide / 2, y: at.y - 12, width: wide, height: 24, rx: 7 }), s("text", { x: at.x, y: at.y + 4, "text-anchor": "middle" }, text)];
   }
   const radius = 3 + 5 * Math.sqrt(Math.abs(one.effect) / most);
-  const round = one.parts ? s("rect", { x: at.x - radius, y: at.y - radius, width: 2 * radius, height: 2 * radius, rx: 2 }) : s("circle", { cx: at.x, cy: at.y, r: radius });
+  const round = one.parts ? s("rect", { class: "node", x: at.x - radius, y: at.y - radius, width: 2 * radius, height: 2 * radius, rx: 2 }) : s("circle", { class: "node", cx: at.x, cy: at.y, r: radius });
   // A finger needs more room than the disc has.
   return [s("circle", { class: "reach", cx: at.x, cy: at.y, r: GAP / 2 + 2 }), round, s("path", { class: "cross", d: `M${at.x - 4},${at.y - 4}l8,8m0,-8l-8,8` }), s("circle", { class: "ring", cx: at.x, cy: at.y, r: radius + 3.5 })];
 }
@@ -158,9 +158,9 @@ function shape(one, at, spot, most) {
 function word(one, at, spot) {
   const text = token(one.text, spot.flat ? 14 : 16);
   const long = text.length * 7.3 + 8;
-  if (spot.flat) return [s("rect", { x: at.x - long / 2, y: at.y - 11, width: long, height: 22, rx: 6 }), s("text", { x: at.x, y: at.y + 4, "text-anchor": "middle" }, text)];
+  if (spot.flat) return [s("rect", { class: "node", x: at.x - long / 2, y: at.y - 11, width: long, height: 22, rx: 6 }), s("text", { x: at.x, y: at.y + 4, "text-anchor": "middle" }, text)];
   const wide = Math.min(spot.columns[one.token] - 1, 19);
-  return [s("rect", { x: at.x - wide / 2, y: at.y, width: wide, height: long, rx: 4 }), s("text", { transform: `translate(${at.x + 4},${at.y + long - 4}) rotate(-90)` }, text)];
+  return [s("rect", { class: "node", x: at.x - wide / 2, y: at.y, width: wide, height: long, rx: 4 }), s("text", { transform: `translate(${at.x + 4},${at.y + long - 4}) rotate(-90)` }, text)];
 }
 
 function names(found, spot) {

@@ -4,6 +4,7 @@
  * An item is a token, a node at a token, a group of such, or the answer. Links carry nats.
  */
 
+import { h } from "../dom.js";
 import { place, site, token } from "../words.js";
 
 const ORDER = ["attn_in", "attn_q", "attn_k", "attn_v", "attn_out", "mlp_in", "mlp_neuron", "mlp_out"];
@@ -104,4 +105,9 @@ export function name(one, data) {
   if (one.site === "answer") return `the answer ${token(one.text)}`;
   if (one.parts) return `${one.title}, ${one.parts.length} nodes, ${at}`;
   return `${place(one.key)}${one.head === null ? "" : `, head ${one.head}`}, channel ${one.channel}, ${at}`;
+}
+
+/** The answer and its rival, as they are written. */
+export function over(data) {
+  return h("span.over", {}, h("span.tokenchip", {}, token(data.answer)), " over ", h("span.tokenchip", {}, token(data.rival)));
 }

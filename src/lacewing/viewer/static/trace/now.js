@@ -1,6 +1,7 @@
 /** What the model says now, with what is switched off; and what it goes on with. */
 
 import { fill, h, refill } from "../dom.js";
+import { over } from "./model.js";
 import { number, percent, signed, token } from "../words.js";
 
 const WORDS = 24;
@@ -19,7 +20,7 @@ export function now(host, tracer, side) {
     return refill(host,
       h("div.figures", { data: { busy: side.busy ? "yes" : "" } },
         h("span.big", {}, h("b", { data: { now: after.toFixed(3) } }, signed(after)), h("small", {}, "nats")),
-        h("span.word", {}, `${token(data.answer)} over ${token(data.rival)}`, empty || !live ? null : h("small", {}, ` was ${signed(before)}`), turned ? h("b.bad", {}, " turned") : null)),
+        h("span.word", {}, over(data), empty || !live ? null : h("small", {}, ` was ${signed(before)}`), turned ? h("b.bad", {}, " turned") : null)),
       h("p.chips", {}, h("span.soft", {}, "next"), list.slice(0, 5).map((t) => h("span.tokenchip", {}, token(t.text), ` ${percent(t.p)}`))),
       h("div.row", {},
         h("button", { type: "button", data: { key: "go on" }, on: { click: () => tracer.ask(WORDS) } }, "Go on from here"),
@@ -47,7 +48,7 @@ export function lens(host, data) {
   const most = d3.max(data.lens, (part) => Math.abs(part.difference)) || 1;
   return fill(host,
     h("h2", {}, "The answer by layer"),
-    h("p.soft", {}, `${token(data.answer)} over ${token(data.rival)}, in nats, if the model stopped after each part.`),
+    h("p.soft", {}, over(data), ", in nats, if the model stopped after each part."),
     h("ol.lens", { tabindex: "0", "aria-label": "the difference after each part" }, data.lens.map((part) => h("li", {},
       h("span.soft", {}, part.after),
       h("span.axis", {}, h(`i.${part.difference > 0 ? "plus" : "minus"}`, { style: { width: `${(50 * Math.abs(part.difference)) / most}%` } })),

@@ -4,6 +4,7 @@ import { h, refill } from "../dom.js";
 import { csv } from "../save.js";
 import { number, place, signed, token } from "../words.js";
 import { toggle } from "./card.js";
+import { over } from "./model.js";
 
 const PAGE = 100;
 
@@ -49,8 +50,8 @@ export function both(host, tracer) {
   const line = ([id, left, right]) => h("tr", {}, h("td.mono", {}, h("button.jump", { type: "button", data: { key: `both ${id}` }, on: { click: () => tracer.choose(id, sums[0].has(id) ? 0 : 1) } }, id)),
     h("td", {}, where(id)[0]), h("td", {}, where(id)[1] ? h("span.tokenchip", {}, where(id)[1]) : ""), h("td.n", {}, signed(left)), h("td.n", {}, signed(right)), h("td.n", {}, signed(right - left)));
   return refill(host, h("h2", {}, "Side by side"),
-    h("p.lead", {}, `${token(a.data.answer)} over ${token(a.data.rival)}: ${signed(a.data.difference)} nats on the left, `, b.data.answer === a.data.answer && b.data.rival === a.data.rival ? "" : `${token(b.data.answer)} over ${token(b.data.rival)} `, `${signed(b.data.difference)} on the right. `,
+    h("p.lead", {}, over(a.data), `: ${signed(a.data.difference)} nats on the left, `, b.data.answer === a.data.answer && b.data.rival === a.data.rival ? "" : [over(b.data), " "], `${signed(b.data.difference)} on the right. `,
       same ? `${shared} of ${names.length} nodes carried both; those that differ most stand first${aligned ? "" : ", each over all tokens"}.` : "They belong to two models, so no node of one is a node of the other."),
-    same ? h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["node", "where", "token", "left", "right", "change"].map((w, i) => h(i > 2 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, rows.slice(0, 30).map(line)))) : null,
+    same ? h("div.table", {}, h("table", {}, h("thead", {}, h("tr", {}, ["node", "where", "token", "left", "right", "change"].map((w, i) => h(i > 2 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, rows.slice(0, 20).map(line)))) : null,
     same ? h("button.quiet", { type: "button", "aria-label": "Save as CSV: side by side", on: { click: () => csv("traces", ["node", "left", "right"], rows) } }, "Save as CSV") : null);
 }
