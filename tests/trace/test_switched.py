@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_open_trace import ends, tiny
 
 import micro
 from lacewing.errors import DataError
@@ -10,7 +11,6 @@ from lacewing.trace.near import Near, near
 from lacewing.trace.open_views import heads_of, look_of, open_lens, open_looks, recorded
 from lacewing.trace.switched import Switch, go_on, next_logits, switch_of
 from lacewing.trace.trace import pair_ids, prompt_ids, trace
-from test_open_trace import ends, tiny
 
 PROMPT = "Xkfm="
 
