@@ -15,6 +15,7 @@ from lacewing.trace.trace import prompt_ids, trace
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
 from lacewing.viewer.state import MissingError, Viewer
 from lacewing.viewer.tracing import Tracing
+from lacewing.viewer.turns import BusyError
 
 PROMPT = {"text": "Xkfm=", "answer": "P", "rival": "Q"}
 GPT2 = Path(__file__).parents[1] / "model" / "gpt2"
@@ -168,6 +169,19 @@ def test_one_line_for_what_cannot_be_traced(live: Any) -> None:
         ):
             answer = client.post(f"{BASE}/{route}", json=body | more)
             assert 422 == answer.status_code, (route, more)
+
+
+def test_a_crowd_is_told_to_come_again(opened: Viewer) -> None:
+    """Of many traces that nobody waits for a few are kept; the others are refused, not queued."""
+    tracing = Tracing(opened)
+    with tracing.turns.person():
+        for number in range(8):
+            asked = AskTrace(text=f"X{number}=")
+            assert tracing.trace("micro", asked)["state"] == "computing"
+        with pytest.raises(BusyError, match="try again"):
+            tracing.trace("micro", AskTrace(text="Xlast="))
+        assert tracing.trace("micro", AskTrace(text="X7="))["state"] == "computing"
+    tracing.close()
 
 
 def test_another_site_traces_nothing(live: Any) -> None:

@@ -35,6 +35,8 @@ SENT = 300
 """Nodes of a trace that are sent, the largest effects; the page shows fewer at first."""
 ATTRIBUTED = 120
 """Nodes kept of a model that is not lacewing's own."""
+WAITING = 8
+"""Traces that may wait; more are refused."""
 TOP = 8
 """Likeliest next tokens that are told."""
 PATIENCE = 900.0
@@ -47,7 +49,7 @@ class Tracing:
     def __init__(self, viewer: Viewer) -> None:
         """Trace over a viewer's folder and models."""
         self.viewer = viewer
-        self.turns, self.background = Turns(), Background()
+        self.turns, self.background = Turns(), Background(kept=16)
         self._models: Latest[str, Model] = Latest(MODELS)
 
     def sources(self) -> dict[str, tuple[str, str]]:
@@ -88,6 +90,7 @@ class Tracing:
         Raises:
             MissingError: there is no such model.
             LacewingError: whatever is wrong with the prompt, or the model.
+            BusyError: too many others wait.
         """
         if not asked.text:
             raise DataError("the prompt is empty: type at least one character")
@@ -102,8 +105,10 @@ class Tracing:
                 said = _traced(model, asked)
             return said | {"seconds": round(time.monotonic() - start, 2)}
 
-        work = self.background.get((source, asked.model_dump_json()), run)
+        key = (source, asked.model_dump_json())
+        work = self.background.get(key, run, WAITING)
         if work.problem is not None:
+            self.background.forget(key)  # what was wrong may be mended by then
             raise _plain(work.problem)
         if work.state != "ready":
             return {"state": "computing", "done": work.done, "total": work.total}
