@@ -229,7 +229,6 @@ def test_model_of_others(shown: Shown, here: Any, circuit_folder: Path, tmp_path
         tab.wait_for_selector(".gridscroll svg", timeout=120_000)
         assert "by attribution" in tab.locator(".said .lead").inner_text()
         assert 5 == tab.locator("ol.lens li").count()
-        before = tab.evaluate(NOW)
         tab.locator(".matters button.name").first.click()
         tab.wait_for_selector(".more .facts")
         tab.locator(".switches button.switch").first.click()
