@@ -83,10 +83,13 @@ function work(host, tracer, models, many) {
   fill(host, tools, h(`div.work${many > 1 ? ".abreast" : ""}`, {}, h("div.left", {}, h("div.frames", {}, frames), below.both, h("div.below", {}, below.lens, below.looks)), side), below.all);
   const leave = [card(side, tracer), ...frames.map((frame, at) => stage(frame, tracer, models, at))];
   const find = search(tracer);
-  const told = () => {
+  const ready = () => {
     fill(tools, tracer.sides.some((one) => one.data) ? [find, limits(tracer), groups(tracer)] : null);
-    const { data } = tracer.side ?? {};
     both(below.both, tracer);
+    told();
+  };
+  const told = () => {
+    const { data } = tracer.side ?? {};
     if (!data || below.of === data) return;
     below.of = data;
     lens(below.lens, data);
@@ -95,10 +98,19 @@ function work(host, tracer, models, many) {
     below.stop = list(below.all, tracer, tracer.side);
     say(`traced: ${data.nodes.length} nodes`);
   };
-  leave.push(tracer.on("traced", told), tracer.on("chosen", told), () => below.stop?.());
+  leave.push(tracer.on("traced", ready), tracer.on("chosen", told), () => below.stop?.());
   const pinning = () => fill(tools.querySelector("#pins") ?? h("span"), pins(tracer));
   leave.push(tracer.on("view", pinning));
+  addEventListener("keydown", (event) => shortcut(event, tracer.cut), { signal: tracer.stop.signal });
   return () => leave.forEach((stop) => stop());
+}
+
+/** Ctrl Z undoes a switch, with Shift it is done again; in a field it is the field's. */
+function shortcut(event, cut) {
+  const typing = event.target.closest?.("input:not([type=range]),textarea,select");
+  if (typing || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+  event.preventDefault();
+  event.shiftKey ? cut.redo() : cut.undo();
 }
 
 /** One side: what it says, and its grid. */

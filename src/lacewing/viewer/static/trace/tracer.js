@@ -69,10 +69,11 @@ export class Tracer {
       if (token || token === 0) body[end] = token;
     }
     const seen = (answer) => {
+      const news = answer.state !== side.state || answer.done !== side.progress?.done;
       side.progress = answer;
       if (answer.state === "ready") side.data = answer;
       side.state = answer.state;
-      this.tell("traced");
+      if (news) this.tell("traced");
     };
     try {
       await poll(() => send("POST", ["models", side.model, "trace"], body, this.stop.signal), (answer) => answer.state === "ready", seen, this.stop.signal, 400);
@@ -136,7 +137,7 @@ export class Tracer {
     const held = this.cut.edits().map((edit) => (edit.off ? { node: edit.off } : edit));
     for (const side of this.sides) {
       if (!side.data || (!held.length && !tokens)) {
-        side.live = null;
+        Object.assign(side, { live: null, wrong: null, busy: false });
         continue;
       }
       const body = { text: side.text, ...side.data.ids, held: side.model === this.sides[0].model ? held : [], tokens };
