@@ -112,6 +112,38 @@ def path(camera: Camera) -> None:
     tab.context.close()
 
 
+MISTAKE = "    print(\"use 'x' here"
+"""A prompt on which builtin:sparse errs: it closes with the inner quote."""
+
+
+def cause(camera: Camera) -> None:
+    """From home to the cause of a typed mistake: four clicks, of which three have a picture."""
+    tab = camera.open("#/", WIDE)
+    tab.get_by_role("link", name="Trace", exact=True).click()
+    tab.locator("#prompt").fill(MISTAKE)
+    tab.locator("#answer").fill("')")
+    tab.locator("#rival").fill('")')
+    tab.get_by_role("button", name="Trace", exact=True).click()
+    tab.wait_for_selector(".gridscroll svg")
+    camera.keep(tab, "trace_1")
+    tab.locator(".matters button.name").first.click()
+    tab.wait_for_selector(".more .facts")
+    camera.keep(tab, "trace_2_node")
+    before = tab.locator(".now [data-now]").inner_text()
+    tab.locator(".switches button.switch").first.click()
+    changed = "(old) => document.querySelector('.now [data-now]').textContent !== old"
+    tab.wait_for_function(changed, arg=before)
+    camera.keep(tab, "trace_3_off")
+    address = tab.url.partition("#")[2]
+    tab.context.close()
+    tab = camera.open(f"#{address}", PHONE, "dark")
+    tab.wait_for_selector(".more .facts")
+    tab.locator(".now").first.scroll_into_view_if_needed()
+    tab.evaluate("document.querySelector('.said').scrollIntoView()")
+    camera.keep(tab, "trace_phone")
+    tab.context.close()
+
+
 def parts(camera: Camera, circuit: str) -> None:
     """A picture of every other part, one of them dark, one on a phone."""
     here = f"#/circuit/{circuit}"
@@ -155,6 +187,7 @@ def main() -> None:
         with serving(folder) as url:
             camera = Camera(browser, url, given.output)
             path(camera)
+            cause(camera)
             parts(camera, "quote")
         browser.close()
 

@@ -79,6 +79,7 @@ programs/      lines  rivals  reads  heads  reference  compile  names  text  lay
 trace/         held  edges  graph  answered  partner  views  trace  attributed  open
                passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
                repair  mended  mistakes
+               switched  near  open_views
 attacks/       material  state  edits  search  attack
 comparison
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
@@ -95,7 +96,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  server  serve  copies
+               state  frontier  emergences  home  replies  known  tracing  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  program  attack  compare  sweep

@@ -135,16 +135,19 @@ Starter = Callable[..., Any]
 
 
 @contextmanager
-def serving(root: Path, static: Path, buffer: int | None = None) -> Iterator[Live]:
+def serving(
+    root: Path, static: Path, buffer: int | None = None, models: tuple[str, ...] = ()
+) -> Iterator[Live]:
     """The same server in this process: quick to start, where no process is to be killed.
 
     `buffer` is how many bytes the system keeps of what nobody reads; by itself it may be millions.
+    `models` can be traced beside those of the folder.
     """
     listening = socket.create_server(("127.0.0.1", 0))
     if buffer is not None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     port = listening.getsockname()[1]
-    app = Guard(application(Viewer(root), static), "127.0.0.1", port, None)
+    app = Guard(application(Viewer(root, models=models), static), "127.0.0.1", port, None)
     config = uvicorn.Config(app, http=serve.Timed, log_level="warning", ws="none")
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)

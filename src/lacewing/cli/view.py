@@ -24,6 +24,8 @@ class View:
     """Address to listen on; anything but loopback makes a random token part of the URL."""
     corpus: str | None = None
     """Where natural text comes from; by default each model's own corpus."""
+    model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Another model whose answers can be traced, such as hf:FOLDER; several, one flag each."""
     export: Path | None = None
     """Write a read-only copy of the page to this folder instead, for a static host or a disk."""
     json: Json = False
@@ -36,7 +38,7 @@ class View:
 
         if self.export is not None:
             return export(self.run_, self.export, self.corpus)
-        return view(self.run_, self.host, self.port, self.browser, self.corpus)
+        return view(self.run_, self.host, self.port, self.browser, self.corpus, self.model)
 
     @staticmethod
     def show(result: dict[str, Any]) -> str:

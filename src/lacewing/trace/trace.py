@@ -81,8 +81,8 @@ class Trace(Answered):
 def trace(
     model: Model,
     prompt: str,
-    answer: str | None = None,
-    rival: str | None = None,
+    answer: str | int | None = None,
+    rival: str | int | None = None,
     share: float = 0.9,
     partner: str | None = None,
 ) -> Trace:
@@ -91,7 +91,7 @@ def trace(
     Args:
         model: One of lacewing's own.
         prompt: Any text.
-        answer: One token; by default the likeliest.
+        answer: One token, by its text or its id; by default the likeliest.
         rival: One token; by default the likeliest other.
         share: Of the logit difference that the kept nodes have to explain, in (0, 1].
         partner: A prompt of as many tokens, for interchange.
@@ -153,7 +153,7 @@ def answer_ids(
 
 
 def pair_ids(
-    model: Model, logits: Tensor, answer: str | None, rival: str | None
+    model: Model, logits: Tensor, answer: str | int | None, rival: str | int | None
 ) -> tuple[int, int]:
     """Token ids of the answer and its rival; the likeliest where none is named."""
     likely = logits.topk(2).indices.tolist()
@@ -163,7 +163,11 @@ def pair_ids(
     return chosen, other
 
 
-def _single(model: Model, text: str) -> int:
+def _single(model: Model, text: str | int) -> int:
+    if isinstance(text, int):
+        if not 0 <= text < (size := model.network.config.vocab_size):
+            raise DataError(f"there is no token {text}: this model knows {size}")
+        return text
     ids: Sequence[int] = model.tokenizer.encode(text)
     if len(ids) != 1:
         pieces = " ".join(repr(model.tokenizer.token(id)) for id in ids[:8])

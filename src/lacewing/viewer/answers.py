@@ -61,6 +61,48 @@ class TypedHead(Typed):
     head: Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}$")]
 
 
+Token = Annotated[str, Field(max_length=200)] | Annotated[int, Field(ge=0, le=2**31)]
+"""A token by its text, or by its id."""
+PlacedNode = Annotated[str, Field(max_length=60)]
+"""A node, or a node at a token: 0.mlp_neuron.7@3."""
+
+
+class AskTrace(Strict):
+    """A prompt whose answer is to be traced; see `lacewing.trace`."""
+
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    answer: Token | None = None
+    rival: Token | None = None
+    share: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class Held(Strict):
+    """A node that is off, or held at a value, at one token or at all."""
+
+    node: PlacedNode
+    value: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+
+
+class AskSwitched(Strict):
+    """A traced prompt with nodes off or held."""
+
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    answer: Annotated[int, Field(ge=0, le=2**31)]
+    rival: Annotated[int, Field(ge=0, le=2**31)]
+    held: Annotated[list[Held], Field(max_length=MOST_EDITS)] = []
+    tokens: Annotated[int, Field(ge=0, le=64)] = 0
+    """Of text that is generated, with and without."""
+
+
+class AskNear(Strict):
+    """A node of a traced prompt."""
+
+    text: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    answer: Annotated[int, Field(ge=0, le=2**31)]
+    rival: Annotated[int, Field(ge=0, le=2**31)]
+    node: PlacedNode
+
+
 class NewAnnotation(Strict):
     """A remark on a node, an edge, a supernode, or the circuit."""
 

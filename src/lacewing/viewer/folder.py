@@ -142,7 +142,7 @@ def read(root: Path) -> Contents:
     folders = list(_walk(root, contents.broken))
     for source in SHIPPED:
         folder = folder_of(source)
-        contents.runs[_slug(source)] = _run(_slug(source), source, folder)
+        contents.runs[slug(source)] = _run(slug(source), source, folder)
     ours = {folder: kind for folder in folders if (kind := _kind(folder)) in ("run", KIND)}
     names = _slugs(root, ours)
     for folder in (folder for folder, kind in ours.items() if kind == "run"):
@@ -335,15 +335,16 @@ def _rank(found: Found) -> tuple[float, int, str]:
 
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:
     """Ids that stay the same as long as the paths do; a hash joins those that would be equal."""
-    plain = {path: _slug(shown(root, path)) for path in paths}
-    taken = [*plain.values(), *map(_slug, SHIPPED)]
+    plain = {path: slug(shown(root, path)) for path in paths}
+    taken = [*plain.values(), *map(slug, SHIPPED)]
     return {
-        path: slug if taken.count(slug) == 1 else f"{slug}-{_digest(shown(root, path))}"
-        for path, slug in plain.items()
+        path: id if taken.count(id) == 1 else f"{id}-{_digest(shown(root, path))}"
+        for path, id in plain.items()
     }
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as an id: letters, digits, dots, dashes."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip(".-") or "here"
 
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ def static_folder() -> Path:
 
 
 def view(
-    root: Path, host: str, port: int, browser: bool, corpus: str | None = None
+    root: Path,
+    host: str,
+    port: int,
+    browser: bool,
+    corpus: str | None = None,
+    models: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Serve a folder until interrupted.
 
@@ -57,13 +63,14 @@ def view(
         port: 0 for a free one.
         browser: Whether to open the page.
         corpus: Natural text, where the model's own should not be used.
+        models: Further models to trace, such as `hf:FOLDER`.
 
     Raises:
         ConfigError: the port is taken, or the host is not this machine's.
         ArtifactError: there is no such folder.
     """
     prepare()
-    viewer = Viewer(root, corpus)
+    viewer = Viewer(root, corpus, models)
     listening = _listen(host, port)
     port = listening.getsockname()[1]
     token = None if host in LOOPBACK else secrets.token_urlsafe(24)

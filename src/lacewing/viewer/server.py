@@ -17,6 +17,7 @@ from lacewing.viewer.folder import check_links
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
+from lacewing.viewer.tracing import Tracing
 from lacewing.viewer.turns import BusyError
 
 Id = Annotated[str, Query(max_length=200)]
@@ -26,11 +27,13 @@ Pair = Annotated[int, Query(ge=0, le=10**6)]
 
 def application(viewer: Viewer, static: Path) -> FastAPI:
     """The routes over a viewer, and the page's files."""
+    tracing = Tracing(viewer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):  # type: ignore[no-untyped-def]
         yield
         viewer.close()
+        tracing.close()
 
     app = FastAPI(
         title="lacewing",
@@ -44,6 +47,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
     _reading(app, viewer)
     _text(app, viewer)
     _asking(app, viewer)
+    _tracing(app, tracing)
     _writing(app, viewer)
     _jobs(app, viewer)
     files.serve(app, static)
@@ -154,6 +158,24 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/ask")
     def post_ask(id: str, ask: answers.Ask) -> answers.Asked:
         return viewer.session(id).ask(ask)
+
+
+def _tracing(app: FastAPI, tracing: Tracing) -> None:
+    @app.get("/api/traceable")
+    def get_traceable() -> Response:
+        return ready(replies.encoded(tracing.listed()))
+
+    @app.post("/api/models/{id}/trace")
+    def post_trace(id: str, asked: answers.AskTrace) -> Response:
+        return ready(replies.encoded(tracing.trace(id, asked)))
+
+    @app.post("/api/models/{id}/switched")
+    def post_switched(id: str, asked: answers.AskSwitched) -> Response:
+        return ready(replies.encoded(tracing.switched(id, asked)))
+
+    @app.post("/api/models/{id}/near")
+    def post_near(id: str, asked: answers.AskNear) -> Response:
+        return ready(replies.encoded(tracing.near(id, asked)))
 
 
 def _writing(app: FastAPI, viewer: Viewer) -> None:

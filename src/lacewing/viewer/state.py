@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -80,15 +80,16 @@ class Answers:
 class Viewer:
     """Everything the routes use."""
 
-    def __init__(self, root: Path, corpus: str | None = None) -> None:
+    def __init__(self, root: Path, corpus: str | None = None, models: Sequence[str] = ()) -> None:
         """Open a folder.
 
         Args:
             root: The served folder.
             corpus: Natural text for all models; by default each model's own corpus, where that is
                 part of this Python or lies in the served folder.
+            models: Further models to trace, such as `hf:FOLDER`.
         """
-        self.library, self.corpus = Library(root), corpus
+        self.library, self.corpus, self.models = Library(root), corpus, tuple(models)
         self.turns, self.background, self.jobs = Turns(), Background(), Jobs()
         self.slowly = Background()
         """For effects, hundreds of runs, which a look at one node's text need not wait for."""

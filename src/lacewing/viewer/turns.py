@@ -98,9 +98,21 @@ class Background:
         self._thread = threading.Thread(target=self._loop, name="background", daemon=True)
         self._thread.start()
 
-    def get(self, key: Any, run: Callable[[Work], Any]) -> Work:
-        """The work of a key: as it stands, or begun now."""
+    def get(self, key: Any, run: Callable[[Work], Any], most: int | None = None) -> Work:
+        """The work of a key: as it stands, or begun now.
+
+        Args:
+            key: Whatever tells one piece of work from another.
+            run: Does it.
+            most: Of works that wait; by default as many as are asked for.
+
+        Raises:
+            BusyError: as many wait already.
+        """
         with self._lock:
+            waiting = sum(work.state == "computing" for work in self._works.values())
+            if key not in self._works and most is not None and waiting >= most:
+                raise BusyError("others are waiting for answers too: try again in a moment")
             work = self._works.pop(key, None)
             if work is None:
                 work = Work(run)
@@ -110,6 +122,11 @@ class Background:
                 if len(self._works) > self.kept and self._works[old].state != "computing":
                     del self._works[old]
             return work
+
+    def forget(self, key: Any) -> None:
+        """Begin anew when a key is asked for next."""
+        with self._lock:
+            self._works.pop(key, None)
 
     def stop(self, seconds: float = 5.0) -> None:
         """End soon: what waits is left, what runs stops at its next turn."""

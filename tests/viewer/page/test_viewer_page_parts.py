@@ -23,6 +23,11 @@ PARTS = {
     "text": ("#/circuit/quote/text?node={node}", ".examples li"),
     "try": ("#/circuit/quote/try", ".side li"),
     "compare": ("#/compare?left=quote&right=smaller", ".figure svg"),
+    "trace": (
+        "#/trace/builtin-sparse?text=print('No%20reviews&vs=print(%22No%20reviews"
+        "&node=0.attn_out.6@5&pins=resid_final.6@5&off=0.attn_v.275@1",
+        ".work.abreast .more .facts",
+    ),
 }
 """Each part: its address, and the sign that it shows what it has asked for."""
 TOO_WIDE = """() => [...document.querySelectorAll("body *")]
@@ -290,7 +295,7 @@ def test_part(shown: Callable[..., Any], measured: Any, part: str, width: int) -
     """On phone and desk nothing is too wide, the loss stays in view, and axe finds nothing."""
     tab = opened(shown, measured, part, width=width, height=800, bypass_csp=True)
     assert width >= tab.evaluate("document.documentElement.scrollWidth"), tab.evaluate(TOO_WIDE)
-    if part not in ("home", "compare", "tests"):
+    if part not in ("home", "compare", "tests", "trace"):
         tab.evaluate("scrollTo(0, 1e6)")
         box = tab.locator("#loss").bounding_box()
         assert 0 <= box["y"] <= 800 - box["height"]

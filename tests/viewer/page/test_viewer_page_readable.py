@@ -106,3 +106,35 @@ def test_route_names_the_prompt_that_is_shown(shown: Any, measured: Any) -> None
         chips = tab.locator(".route .tokenchip").all_inner_texts()
         assert own == chips[0]
         assert other not in chips
+
+
+LATE = """
+    const late = new Promise((done) => { window.release = done; });
+    const ask = window.fetch;
+    window.fetch = async (url, options) => {
+        const answer = await ask(url, options);
+        if (/\\/(effects|ask|prompts)$/.test(String(url))) await late;
+        return answer;
+    };
+"""
+"""Holds back what may take the server long, until `release`."""
+
+
+@pytest.mark.parametrize("width", [1100, 1360])
+def test_graph_keeps_its_size(shown: Any, measured: Any, width: int) -> None:
+    """Whatever comes late has its room: a zoom that was measured before is the same afterwards."""
+    tab = shown("#/", width=width)
+    tab.add_init_script(LATE)
+    tab.goto(tab.url.partition("#")[0] + "?again#/circuit/quote")
+    tab.wait_for_selector("main[data-ready]")
+    view = "document.querySelector('.stage').view"
+    sizes = f"(({{ size, fit }}) => [size.width, size.height, fit.k])({view})"
+    assert tab.locator(".training").is_visible()
+    before = tab.evaluate(sizes)
+    assert "Read it from the bottom up" in tab.locator(".route").inner_text()
+    tab.evaluate("window.release()")
+    tab.wait_for_selector(".route .jump")
+    tab.wait_for_selector(".prompt [aria-label='next prompt']")
+    tab.wait_for_selector(".state:not(.busy) #loss")
+    tab.wait_for_timeout(300)
+    assert before == tab.evaluate(sizes)

@@ -7,6 +7,7 @@ import * as circuitPage from "./pages/circuit.js";
 import * as comparePage from "./pages/compare.js";
 import * as homePage from "./pages/home.js";
 import * as textPage from "./pages/text.js";
+import * as tracePage from "./pages/trace.js";
 import * as tryPage from "./pages/tryit.js";
 import { open } from "./session.js";
 import { address, onAddress, read } from "./state.js";
@@ -18,6 +19,8 @@ const TABS = [
   ["text", "Text", textPage],
   ["try", "Try it", tryPage],
 ];
+
+const PAGES = { compare: comparePage, trace: tracePage };
 
 const top = document.getElementById("top");
 const main = document.getElementById("main");
@@ -41,8 +44,8 @@ async function route({ path, query }) {
     else {
       close();
       bar([]);
-      main.className = part === "compare" ? "compare" : "home";
-      const page = part === "compare" ? comparePage : homePage;
+      main.className = part in PAGES ? part : "home";
+      const page = PAGES[part] ?? homePage;
       leave = (await page.show(main, query, () => mine === turn)) ?? leave;
     }
   } catch (error) {
@@ -88,13 +91,15 @@ function bar(tabs) {
       on: { click: (event) => (event.currentTarget.href = address(["circuit", session.id, ...(name ? [name] : [])], kept())) },
     }, words);
   const compare = session ? { left: session.id } : {};
+  const other = (path, words, query) => h("a", { href: address(path, query), "aria-current": read().path[0] === path[0] ? "page" : null }, words);
   fill(
     top,
     h("a.brand", { href: "#/" }, h("img", { src: "static/icon.svg", alt: "", width: 22, height: 22 }), "lacewing"),
     h("nav", { "aria-label": "parts" },
       session ? null : h("a", { href: "#/", "aria-current": read().path.length ? null : "page" }, "Home"),
       tabs.map(link),
-      h("a", { href: address(["compare"], compare), "aria-current": read().path[0] === "compare" ? "page" : null }, "Compare"),
+      readOnly ? null : other(["trace", ...(session ? [session.circuit.model] : [])], "Trace", {}),
+      other(["compare"], "Compare", compare),
     ),
     readOnly ? h("span.copy", { title: "Nothing can be changed here" }, "read-only copy") : null,
     themeButton(),

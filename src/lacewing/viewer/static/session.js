@@ -12,8 +12,9 @@ import { Live } from "./live.js";
 import { read, update } from "./state.js";
 
 export class Session {
-  constructor(id, circuit) {
+  constructor(id, circuit, emergences = []) {
     this.id = id;
+    this.emergences = emergences;
     this.listeners = new Map();
     this.stop = new AbortController();
     this.effects = null;
@@ -124,7 +125,9 @@ export class Session {
   }
 }
 
-/** Read a circuit and make its session. */
+/** Read a circuit and make its session; the states of trainings too, so that no line comes later. */
 export async function open(id) {
-  return new Session(id, await get(["circuits", id]));
+  const states = get(["emergences"]).catch(() => ({ emergences: [] })); // a page without them is whole
+  const circuit = await get(["circuits", id]);
+  return new Session(id, circuit, (await states).emergences);
 }

@@ -21,11 +21,11 @@ export function show(main, session) {
   const training = h("p.training");
   fill(main, h("div.head", {}, intro, strip), training, way, h("div.work", {}, place, side), all);
   introduce(intro, session);
+  emergence(training, session);
   const leave = [
     session.on("verified", () => introduce(intro, session)),
     prompt(strip, session),
     route(way, session),
-    emergence(training, session),
     panel(side, session),
     stage(place, session),
     list(all, session),

@@ -1,19 +1,14 @@
 /** Where a circuit stands in its model's training: a slider over the states that were pruned. */
 
-import { get } from "../api.js";
 import { h, refill } from "../dom.js";
 import { go } from "../state.js";
 import { many, number, percent } from "../words.js";
 
 /** Show the slider where the circuit is a state of an emergence; nothing where it is none. */
 export function emergence(host, session) {
-  let here = true;
   host.hidden = true;
-  get(["emergences"]).then(({ emergences }) => {
-    const found = emergences.find((e) => e.states.some((s) => s.circuit === session.circuit.id));
-    if (here && found) draw(host, session, found);
-  }, () => {}); // a page without this slider is whole
-  return () => (here = false);
+  const found = session.emergences.find((e) => e.states.some((s) => s.circuit === session.circuit.id));
+  if (found) draw(host, session, found);
 }
 
 function draw(host, session, { states }) {

@@ -1,0 +1,270 @@
+"""Traces of typed prompts: any model that is served, or was named when the viewer was started.
+
+Models are loaded here a second time, with turns of their own: a trace of many seconds keeps nobody
+waiting who looks at a circuit.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lacewing.errors import DataError, LacewingError
+from lacewing.model.registry import prefix_of
+from lacewing.model.sites import parse_node
+from lacewing.model.store import Model, load
+from lacewing.trace.near import near
+from lacewing.trace.open import open_trace
+from lacewing.trace.open_views import heads_of, look_of, open_lens, open_looks, recorded
+from lacewing.trace.switched import go_on, next_logits, switch_of
+from lacewing.trace.trace import pair_ids, prompt_ids, trace
+from lacewing.viewer import reading
+from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
+from lacewing.viewer.folder import slug
+from lacewing.viewer.known import Known, known
+from lacewing.viewer.state import Latest, MissingError, Viewer
+from lacewing.viewer.turns import Background, Turns, Work
+
+MODELS = 2
+"""Kept for traces."""
+SENT = 300
+"""Nodes of a trace that are sent, the largest effects; the page shows fewer at first."""
+ATTRIBUTED = 120
+"""Nodes kept of a model that is not lacewing's own."""
+WAITING = 8
+"""Traces that may wait; more are refused."""
+TOP = 8
+"""Likeliest next tokens that are told."""
+PATIENCE = 900.0
+"""Seconds that a trace waits for its turn."""
+
+
+class Tracing:
+    """The models that can be traced, and what was asked of them."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        """Trace over a viewer's folder and models."""
+        self.viewer = viewer
+        self.turns, self.background = Turns(), Background(kept=16)
+        self._models: Latest[str, Model] = Latest(MODELS)
+
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """By id, the source and the name of every model: those asked for first."""
+        named = {slug(source): (source, source) for source in self.viewer.models}
+        runs = self.viewer.library.contents().runs
+        return named | {id: (run.source, run.name) for id, run in runs.items() if id not in named}
+
+    def listed(self) -> dict[str, Any]:
+        """What the page offers."""
+        every = self.sources().items()
+        return {
+            "models": [
+                {"id": id, "name": name, "ours": not prefix_of(source)}
+                for id, (source, name) in every
+            ]
+        }
+
+    def source(self, id: str) -> str:
+        """Where a model is loaded from.
+
+        Raises:
+            MissingError: there is none of this id.
+        """
+        found = self.sources().get(id)
+        if found is None:
+            raise MissingError("there is no such model (any more)")
+        return found[0]
+
+    def model(self, id: str) -> Model:
+        """A loaded model."""
+        source = self.source(id)
+        return self._models.get(source, lambda: load(source))
+
+    def trace(self, id: str, asked: AskTrace) -> dict[str, Any]:
+        """A trace, or how far it is; the same question again finds what the first one began.
+
+        Raises:
+            MissingError: there is no such model.
+            LacewingError: whatever is wrong with the prompt, or the model.
+            BusyError: too many others wait.
+        """
+        if not asked.text:
+            raise DataError("the prompt is empty: type at least one character")
+        source = self.source(id)
+        start = time.monotonic()
+
+        def run(work: Work) -> dict[str, Any]:
+            work.total = 2
+            model = self.model(id)
+            work.done = 1
+            with self.turns.person(PATIENCE):
+                said = _traced(model, asked)
+            return said | {"seconds": round(time.monotonic() - start, 2)}
+
+        key = (source, asked.model_dump_json())
+        work = self.background.get(key, run, WAITING)
+        if work.problem is not None:
+            self.background.forget(key)  # what was wrong may be mended by then
+            raise _plain(work.problem)
+        if work.state != "ready":
+            return {"state": "computing", "done": work.done, "total": work.total}
+        return {"state": "ready", **work.value, **_said(self._known(id), work.value["nodes"])}
+
+    def switched(self, id: str, asked: AskSwitched) -> dict[str, Any]:
+        """A traced prompt with nodes off or held: the answers, and what the model goes on with."""
+        model, start = self.model(id), time.perf_counter()
+        tokens, answer, rival = _ends(model, asked)
+        switches = [switch_of(model, tokens, one.node, one.value) for one in asked.held]
+        with self.turns.person():
+            sides = {"before": next_logits(model, tokens)}
+            sides["now"] = next_logits(model, tokens, switches) if switches else sides["before"]
+            texts = {
+                name: go_on(model, tokens, asked.tokens, switches if name == "now" else ())
+                for name in sides
+                if asked.tokens
+            }
+        found: dict[str, Any] = {
+            name: {
+                "difference": _finite(float(logits[answer] - logits[rival])),
+                "top": _top(model, logits),
+                "text": texts.get(name),
+            }
+            for name, logits in sides.items()
+        }
+        return found | {"milliseconds": round(1000 * (time.perf_counter() - start))}
+
+    def near(self, id: str, asked: AskNear) -> dict[str, Any]:
+        """Any node at a token: what drives it, what it drives, what it is by the weights."""
+        model = self.model(id)
+        tokens, answer, rival = _ends(model, asked)
+        switch = switch_of(model, tokens, asked.node)
+        with self.turns.person():
+            found = near(model, tokens, answer, rival, switch)
+            at = len(tokens) - 1 if switch.token is None else switch.token
+            looks = []
+            if heads := heads_of(model, f"{switch.key}.{switch.channel}")[:1]:
+                layer = int(switch.key.partition(".")[0])
+                seen = recorded(model, tokens)
+                query = at if switch.key.endswith("attn_q") else len(tokens) - 1
+                looks = [asdict(look_of(model, seen, (layer, heads[0]), query))]
+        node, known = asked.node.partition("@")[0], self._known(id)
+        said = known.meanings.get(node)
+        tokens_of = None
+        if not model.is_open:
+            read = reading.reads(model, switch.key, switch.channel)
+            written = reading.writes(model, switch.key, switch.channel)
+            tokens_of = {
+                "reads": read and read.model_dump(),
+                "writes": written and written.model_dump(),
+            }
+        return asdict(found) | {
+            "node": node,
+            "token": at,
+            "looks": looks,
+            "weights": tokens_of,
+            "meaning": said and said.model_dump(),
+            "circuits": known.circuits.get(node, []),
+        }
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self.turns.close()
+        self.background.stop()
+
+    def _known(self, id: str) -> Known:
+        return known(self.viewer, self.model(id).id)
+
+
+def _plain(problem: Exception) -> Exception:
+    """What went wrong, as told on the page, where there are no flags."""
+    if isinstance(problem, LacewingError):
+        return type(problem)(str(problem).replace("--", ""))
+    return problem
+
+
+def _ends(model: Model, asked: AskSwitched | AskNear) -> tuple[tuple[int, ...], int, int]:
+    tokens = prompt_ids(model, asked.text)
+    nothing = torch.zeros(model.network.config.vocab_size)
+    return tokens, *pair_ids(model, nothing, asked.answer, asked.rival)
+
+
+def _traced(model: Model, asked: AskTrace) -> dict[str, Any]:
+    """A trace of any model as the page reads it."""
+    tokens = prompt_ids(model, asked.text)
+    with torch.inference_mode():
+        logits = model.network(torch.tensor([tokens]))[0, -1]
+    answer, rival = pair_ids(model, logits, asked.answer, asked.rival)
+    if model.is_open:
+        found = open_trace(model, tokens, answer, rival, nodes=ATTRIBUTED)
+        seen = recorded(model, tokens)
+        lens = open_lens(model, seen, answer, rival)
+        plain = found.as_json() | {
+            "looks": [asdict(look) for look in open_looks(model, seen, found.nodes)],
+            "lens": [{"after": name, "difference": nats} for name, nats in lens],
+        }
+    else:
+        plain = trace(model, asked.text, answer, rival, asked.share).as_json()
+    config = model.network.config
+    return _fewer(plain) | {
+        "means": _means(model, [n["node"] for n in plain["nodes"][:SENT]]),
+        "ids": {"answer": answer, "rival": rival},
+        "top": _top(model, logits),
+        "spared": model.network.spared,
+        "shape": {"layers": config.n_layer, "d_head": config.d_head, "heads": config.n_head},
+    }
+
+
+def _fewer(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """A trace with its largest nodes alone; what the others gave them is part of their rest."""
+    nodes = [dict(node) for node in plain["nodes"][:SENT]]
+    index = {f"{node['node']}@{node['token']}": at for at, node in enumerate(nodes)}
+    edges: dict[str, list[Any]] = {"source": [], "target": [], "weight": []}
+    for edge in plain["edges"]:
+        source, target = edge["source"], edge["target"]
+        left_out = "." in source and source not in index
+        if target in index and left_out:
+            nodes[index[target]]["rest"] += edge["weight"]
+        elif (target in index or target == "answer") and not left_out:
+            for name, column in edges.items():
+                column.append(edge[name])
+    return {**plain, "nodes": nodes, "edges": edges, "kept": len(plain["nodes"])}
+
+
+def _means(model: Model, nodes: Sequence[str]) -> dict[str, float]:
+    """The mean over text of each node."""
+    places = {node: parse_node(node) for node in nodes}
+    return {node: round(float(model.means[k][c]), 6) for node, (k, c) in places.items()}
+
+
+def _top(model: Model, logits: Tensor) -> list[dict[str, Any]]:
+    """The likeliest next tokens."""
+    chances = logits.softmax(0)
+    return [
+        {"token": t, "text": model.tokenizer.token(t), "p": round(_finite(float(chances[t])), 6)}
+        for t in chances.topk(min(TOP, len(chances))).indices.tolist()
+    ]
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise DataError("with these values the model gives no finite answer: hold them nearer to 0")
+    return value
+
+
+def _said(known: Known, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What circuits say of the nodes of a trace."""
+    names = {node["node"] for node in nodes}
+    groups = [
+        {"name": group["name"], "members": members}
+        for group in known.groups
+        if len(members := [name for name in group["members"] if name in names]) > 1
+    ]
+    return {
+        "meanings": {n: said.model_dump() for n, said in known.meanings.items() if n in names},
+        "circuits": {n: ids for n, ids in known.circuits.items() if n in names},
+        "alike": groups,
+    }
