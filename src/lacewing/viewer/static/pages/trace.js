@@ -25,7 +25,7 @@ export async function show(main, query, current) {
   const sides = wanted(read(), models);
   const tracer = new Tracer(query);
   const places = { form: h("form.ask"), work: h("div.tracework") };
-  fill(main, h("header.plain", {}, h("h1", {}, "Trace an answer"), h("p.lead", {}, "Type a prompt that stops where the answer should come: which nodes at which tokens carried the answer against another?")), places.form, places.work);
+  fill(main, h("header.plain", {}, h("h1", {}, "Trace an answer"), sides.length ? null : h("p.lead", {}, "Type a prompt that stops where the answer should come: which nodes at which tokens carried the answer against another?")), places.form, places.work);
   form(places.form, models, query);
   if (!sides.length) return () => tracer.close();
   document.title = `${token(query.text.split("\n").at(-1), 40)}: lacewing`;
@@ -43,7 +43,7 @@ function form(host, models, query) {
   const choices = (empty) => [empty ? h("option", { value: "" }, empty) : null, ...models.map((m) => h("option", { value: m.id }, m.name))];
   const model = h("select", { id: "model" }, choices(null));
   model.value = chosen;
-  const text = h("textarea", { id: "prompt", rows: 3, maxlength: 4000, spellcheck: "false", placeholder: EXAMPLE });
+  const text = h("textarea", { id: "prompt", rows: Math.min(Math.max((query.text ?? "\n\n").split("\n").length, 2), 6), maxlength: 4000, spellcheck: "false", placeholder: EXAMPLE });
   text.value = query.text ?? "";
   const end = (id, words) => h("input", { type: "text", id, value: query[id] ?? "", placeholder: words, maxlength: 200, autocomplete: "off", spellcheck: "false", size: 10 });
   const [answer, rival] = [end("answer", "the likeliest"), end("rival", "the next")];
