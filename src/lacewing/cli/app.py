@@ -19,6 +19,7 @@ from typing import Any
 from lacewing import __version__
 from lacewing.cli import plugins
 from lacewing.cli.attack import Attack
+from lacewing.cli.bridge import Bridge
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
@@ -62,12 +63,13 @@ VERBS: dict[str, Any] = {
     "watch": Watch,
     "report": Report,
     "sae": Sae,
+    "bridge": Bridge,
     "import": Import,
     "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "sae", "verify", "compare", "sweep", "emerge", "demo")
+GOES_ON = ("corpus", "train", "prune", "sae", "bridge", "verify", "compare", "sweep", "emerge", "demo")
 """Verbs whose work is kept as it goes."""
 
 
