@@ -35,6 +35,7 @@ from lacewing.cli.prune import Prune
 from lacewing.cli.repair import Repair
 from lacewing.cli.report import Report
 from lacewing.cli.sae import Sae
+from lacewing.cli.steer import Steer
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
@@ -64,6 +65,7 @@ VERBS: dict[str, Any] = {
     "report": Report,
     "sae": Sae,
     "bridge": Bridge,
+    "steer": Steer,
     "import": Import,
     "export": Export,
     "demo": Demo,
