@@ -50,6 +50,10 @@ READ: dict[str, str] = {
     "sae.json": "sae",
     "cfg.json": "lens",
     "sae_weights.safetensors": "lens",
+    # Bridges, and those on their way.
+    "bridges.json": "bridges",
+    "bridges.safetensors": "bridges",
+    "asked.json": "halved",
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",
@@ -66,6 +70,7 @@ WRITTEN: dict[str, str] = {
     "correlation.json": "for people",
     "sizes.json": "for people",
     "failed.json": "for people",
+    "steering.json": "for people",
     "graph.json": "an export",
     "wiring.json": "an export",
     "standard_library.safetensors": "ships with the package",
