@@ -185,9 +185,7 @@ def other_tokens(model: Model) -> Model:
     return dataclasses.replace(model, tokenizer=words)
 
 
-def test_models_that_do_not_fit(
-    dense: Model, sparse: Model, letters: Path, tmp_path: Path
-) -> None:
+def test_models_that_do_not_fit(dense: Model, sparse: Model, letters: Path, tmp_path: Path) -> None:
     """One clear line before anything is written: tokenizers, depths, context, what is train's."""
     cases: list[tuple[dict[str, Any], str]] = [
         ({"sparse": other_tokens(sparse)}, "bridges join models that read the same tokens"),
@@ -333,7 +331,10 @@ def test_commands_that_cannot_be_done(runs: Path, made: Path, tmp_path: Path) ->
         ((*steer, "--node", "0.attn_in.1"), "a node alone says nothing of prompts"),
         ((*steer, "--node", "0.mlp_neuron.1", "--task", "var_if"), "no bridge stands at"),
         ((*steer, "--circuit", str(circuit)), "prune in that one"),
-        (("steer", "--bridge", str(runs / "sparse"), "--node", "x"), "holds a run, not a set of bridges"),
+        (
+            ("steer", "--bridge", str(runs / "sparse"), "--node", "x"),
+            "holds a run, not a set of bridges",
+        ),
         (("bridge", *both, "--adopt", str(tmp_path)), "give --sparse"),
         (("bridge", *both, "--sparse", "builtin:tiny"), "read the same tokens"),
     ):

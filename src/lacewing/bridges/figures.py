@@ -164,7 +164,10 @@ def _parts(
     there, logits = streams(dense, tokens)
     teacher = logits.float().log_softmax(-1)
     here, own = streams(sparse, tokens)
-    found = {"dense": _loss(teacher, targets), "sparse": _loss(own.float().log_softmax(-1), targets)}
+    found = {
+        "dense": _loss(teacher, targets),
+        "sparse": _loss(own.float().log_softmax(-1), targets),
+    }
     for site in range(bridges.sizes.count):
         bridge, stream = bridges.at(site), entering(sparse, site, here[site])
         said = {"to_sparse": bridge.encode(there[site]), "to_dense": bridge.decode(here[site])}
@@ -196,9 +199,7 @@ def _divergence(teacher: Tensor, said: Tensor) -> Tensor:
     return F.kl_div(said, teacher, reduction="none", log_target=True).sum(2).mean(1)
 
 
-def _figures(
-    whole: dict[str, np.ndarray], bridges: Bridges, windows: Tensor, seed: int
-) -> Figures:
+def _figures(whole: dict[str, np.ndarray], bridges: Bridges, windows: Tensor, seed: int) -> Figures:
     def mean(values: np.ndarray) -> Figure:
         return Figure(float(values.mean()), bootstrap(values, seed=seed))
 

@@ -21,7 +21,12 @@ from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.layers import shapes_alone
 from lacewing.model.store import HEADER, Model, load, same_model
 
-KIND, FACTS, WEIGHTS, METRICS = "set of bridges", "bridges.json", "bridges.safetensors", "metrics.jsonl"
+KIND, FACTS, WEIGHTS, METRICS = (
+    "set of bridges",
+    "bridges.json",
+    "bridges.safetensors",
+    "metrics.jsonl",
+)
 SPARSE = "sparse"
 NORMS = "norms"
 """[bridge 2]: mean root mean square of the dense and the sparse stream."""

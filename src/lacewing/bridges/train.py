@@ -1,6 +1,6 @@
 """Train bridges, and beside them the sparse model, in which they then fit.
 
-    for each step:  the losses of every path (`losses`) -> `finish_step` of the model and the bridges
+    for each step:  the losses of every path (`losses`) -> `finish_step` of model and bridges
     now and then:   the figures on a little held-out text, a checkpoint
     at the end:     the sparse model as a run, the figures with their intervals, the folder
 
@@ -28,7 +28,7 @@ from lacewing.bridges.config import BridgeConfig
 from lacewing.bridges.figures import Figures, measured
 from lacewing.bridges.fit import fit
 from lacewing.bridges.losses import Losses, backward
-from lacewing.bridges.maps import Bridges, Coupled, Sizes, drawn, kept_of
+from lacewing.bridges.maps import Coupled, Sizes, drawn, kept_of
 from lacewing.bridges.norms import norms_of
 from lacewing.bridges.streams import check_layers, check_pair, own_network
 from lacewing.data.batches import Batches, sequences
@@ -164,9 +164,7 @@ class _Trainer:
         config = self.config
         self.place.mkdir(parents=True, exist_ok=True)
         rewind_metrics(self.place, self.step)
-        say(
-            f"going on at step {self.step} of {config.steps}", bool(self.step) and not self.quiet
-        )
+        say(f"going on at step {self.step} of {config.steps}", bool(self.step) and not self.quiet)
         total = config.steps * config.step_tokens
         with ExitStack() as stack:
             bar = stack.enter_context(progress("bridge", total, "tokens", not self.quiet))

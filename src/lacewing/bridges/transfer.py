@@ -216,7 +216,9 @@ class _Others:
         names: list[str] = []
         for key, count in self.counts.items():
             free = self.alive[key]
-            names += dice.choice(free, min(count, len(free)), replace=False).tolist() if free else []
+            names += (
+                dice.choice(free, min(count, len(free)), replace=False).tolist() if free else []
+            )
         return _bases(self.coupling, names)
 
 

@@ -71,7 +71,18 @@ VERBS: dict[str, Any] = {
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "sae", "bridge", "verify", "compare", "sweep", "emerge", "demo")
+GOES_ON = (
+    "corpus",
+    "train",
+    "prune",
+    "sae",
+    "bridge",
+    "verify",
+    "compare",
+    "sweep",
+    "emerge",
+    "demo",
+)
 """Verbs whose work is kept as it goes."""
 
 
