@@ -44,10 +44,13 @@ def test_strength_moves_the_answer(coupling: Coupling) -> None:
     """More strength, more of the partner's answer; the whole site does all of it."""
     pairs = micro.prompts(16, 4, coupling.sparse.tokenizer)
     found = steer(coupling, "0.attn_in.1", pairs, (0.0, 0.5, 1.0, 2.0, 4.0), randoms=2, **QUIET)
-    values = [point.partner.value for point in found.curve]
-    assert values == sorted(values)
+    for name in ("partner", "share"):
+        values = [getattr(point, name).value for point in found.curve]
+        assert values == sorted(values), name
+    assert values[0] < 0.1
+    assert values[2] == pytest.approx(0.5, abs=0.1)  # one of two paths that weigh the same
     assert values[-1] > 0.9
-    assert found.whole.value > 0.9
+    assert found.whole.value == pytest.approx(found.curve[0].right.value, rel=0.1)
     for point in found.curve:
         low, high = point.spread
         assert low <= point.median <= high

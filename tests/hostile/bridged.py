@@ -41,7 +41,7 @@ def halved(root: Path, place: Path) -> None:
 
     train.backward = stop
     try:
-        say(_half(root, place / "new"))
+        say([*half(root, place / "new", root / "dense")])
     except SystemExit:
         return
     finally:
@@ -49,12 +49,13 @@ def halved(root: Path, place: Path) -> None:
     raise AssertionError("the training was not interrupted")
 
 
-def _half(root: Path, output: Path) -> list[str]:
+def half(root: Path, output: Path, dense: Path, **changes: int) -> tuple[str, ...]:
+    """A training of bridges with a sparse model that learns, as a command."""
     from hostile import material
 
-    words = ["bridge", "--dense", str(root / "dense"), "--corpus", str(root / "lines")]
-    flags = material.flags(material.TRAINING | HALF)
-    return [*words, *flags, "--fit-tokens", "256", "--output", str(output)]
+    words = ["bridge", "--dense", str(dense), "--corpus", str(root / "lines")]
+    flags = material.flags(material.TRAINING | HALF | changes)
+    return (*words, *flags, "--fit-tokens", "256", "--output", str(output))
 
 
 def theirs(root: Path, place: Path) -> None:
@@ -86,7 +87,7 @@ def steered(work: Path, root: Path) -> Any:
 
 def went_on(work: Path, root: Path) -> Any:
     """The interrupted training, ended by the same command."""
-    done = cli(*_half(root, Path("halved/new")))
+    done = cli(*half(root, Path("halved/new"), root / "dense"))
     return [done["figures"], done["sparse"]["id"]]
 
 

@@ -6,7 +6,8 @@ metrics.jsonl          a line for each look on the way
 sparse/                the sparse model as a run, where it learned
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from lacewing.bridges.maps import Bridges, Sizes
 from lacewing.bridges.streams import check_pair, own_network
 from lacewing.circuit.folder import seen_from, source_in
 from lacewing.errors import ArtifactError, MismatchError
+from lacewing.model.config import LARGEST
 from lacewing.model.layers import shapes_alone
+from lacewing.model.registry import loader_of
 from lacewing.model.store import HEADER, Model, load, same_model
 
 KIND, FACTS, WEIGHTS, METRICS = (
@@ -28,6 +31,7 @@ KIND, FACTS, WEIGHTS, METRICS = (
     "metrics.jsonl",
 )
 SPARSE = "sparse"
+MOST_LAYERS = LARGEST["n_layer"]
 NORMS = "norms"
 """[bridge 2]: mean root mean square of the dense and the sparse stream."""
 
@@ -94,8 +98,6 @@ def write(folder: Path, facts: Facts, bridges: Bridges, norms: Tensor) -> None:
         bridges: The maps.
         norms: Of the streams.
     """
-    from dataclasses import asdict
-
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / METRICS).exists():
         artifacts.write_bytes(folder / METRICS, b"")
@@ -135,16 +137,23 @@ def read(
     whole = artifacts.open_folder(folder, KIND)
     facts = whole.read(FACTS, Facts)
     sizes = facts.sizes
-    if min(sizes.n_layer, sizes.d_dense, sizes.d_sparse, sizes.kept) < 1 or sizes.n_layer > 1024:
+    known = 1 <= sizes.n_layer <= MOST_LAYERS and 1 <= sizes.kept <= sizes.d_sparse
+    if not known or sizes.d_dense < 1:
         raise ArtifactError(f"{folder / FACTS} says {sizes}: damaged")
     models = []
     for given, said in ((dense, facts.dense), (sparse, facts.sparse)):
-        model = load(given or source_in(folder, said.source))
+        source = given or source_in(folder, said.source)
+        if loader_of(source):
+            raise MismatchError(
+                f"the bridges in {folder} name {source!s:.200}, which is no model of lacewing's "
+                "own kind: only those have bridges"
+            )
+        model = load(source)
         _check(folder, said, model, facts)
         models.append(model)
     check_pair(*models)
     shapes = sizes.shapes() | {NORMS: (sizes.count, 2)}
-    most = 4 * sum(torch.Size(shape).numel() for shape in shapes.values()) + HEADER
+    most = 4 * sum(map(math.prod, shapes.values())) + HEADER
     tensors = whole.tensors(WEIGHTS, most)
     artifacts.check_tensors(tensors, folder / WEIGHTS, shapes, (torch.float32,))
     norms = tensors.pop(NORMS)

@@ -93,9 +93,11 @@ def train(
     beginning = sparse if config.start is None else load(config.start)
     _check(dense, beginning, config, held=sparse is not None)
     source = Corpus.parse(corpus or dense.corpus)
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
     state = output.with_name(f"{output.name}.unfinished")
+    if output.exists():
+        if not (state / PLACE).exists():  # what was in it is the output now
+            shutil.rmtree(state, ignore_errors=True)
+        raise ArtifactError(f"{output} exists already: choose another --output")
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy):
         _same(state, dense, sparse, config, bridge, source)
