@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from lacewing.bridges.folder import Coupling
 from lacewing.cli.app import main
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import LacewingError
+from lacewing.model.config import BLOCK_SITES
 from lacewing.model.store import Model, load
 from lacewing.training.config import TrainConfig
 from lacewing.training.run import read_metrics
@@ -34,7 +36,7 @@ QUICK: dict[str, Any] = {"n_layer": 1, "context": 16, "batch": 8, "tokens": 8 * 
 QUICK |= {"validation_tokens": 256, "evaluate_every": 3, "expansion": 0.25, "d_head": 16}
 QUICK |= {"density": 0.2, "floor": 1, "d_position": 0, "precision": "fp32", "bigram": False}
 MICRO = QUICK | {"d_model": micro.WIDTH, "d_mlp": micro.WIDTH, "abs_topk": None, "sinks": False}
-MICRO |= {"density": 0.5, "learning_rate": 0.001}
+MICRO |= {"density": 0.5, "learning_rate": 0.001, "abs_topk_sites": BLOCK_SITES}
 BRIDGE = BridgeConfig(fit_tokens=512, encoder_kept=0.5)
 
 
@@ -289,6 +291,19 @@ def said(*words: str) -> tuple[str, str]:
     ):
         main(list(words))
     return " ".join(out.getvalue().split()), " ".join(error.getvalue().split())
+
+
+@pytest.mark.long
+def test_the_page(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/bridges.md runs as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "bridges.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
+    (tmp_path / "text").symlink_to(text)
+    with contextlib.chdir(tmp_path):
+        names: dict[str, Any] = {}
+        exec(compile(block, "bridges.md", "exec"), names)  # the block itself
+    assert 0 < float(capsys.readouterr().out) < 1
+    assert names["coupling"].dense.source == "builtin:dense"
 
 
 def test_the_commands(runs: Path, letters: Path, tmp_path: Path) -> None:
