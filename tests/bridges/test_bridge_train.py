@@ -181,6 +181,16 @@ def test_another_training_in_the_same_place(
         bridged(dense, output, letters)
 
 
+def test_a_folder_of_somebody_else(dense: Model, letters: Path, tmp_path: Path) -> None:
+    """What stands where the unfinished training would be is left as it is."""
+    place = tmp_path / "bridges.unfinished"
+    place.mkdir()
+    (place / "thesis.txt").write_text("mine")
+    with pytest.raises(LacewingError, match="something else than an unfinished training"):
+        bridged(dense, tmp_path / "bridges", letters)
+    assert (place / "thesis.txt").read_text() == "mine"
+
+
 def other_tokens(model: Model) -> Model:
     """The same model with a tokenizer that cuts otherwise."""
     words = Tokenizer.train(["x y x y"], vocab_size=258)

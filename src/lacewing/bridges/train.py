@@ -98,11 +98,11 @@ def train(
         if not (state / PLACE).exists():  # what was in it is the output now
             shutil.rmtree(state, ignore_errors=True)
         raise ArtifactError(f"{output} exists already: choose another --output")
+    network = _network(dense, beginning, config, learns=sparse is None)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy):
         _same(state, dense, sparse, config, bridge, source)
         shards = prepare(source, state / "tokens", tokenizer=dense.tokenizer)
-        network = _network(dense, beginning, config, learns=sparse is None)
         if sparse is None:
             place = state / PLACE / saved.SPARSE
             open_run(place, config, network.config, source, dense.tokenizer)
@@ -323,9 +323,14 @@ def _same(
         artifacts.check_same(
             state, "an unfinished training", artifacts.read_summed(path), asked, FREE
         )
-    else:
-        state.mkdir(parents=True, exist_ok=True)
-        artifacts.write_summed(path, asked)
+        return
+    rest = {inner.name for inner in state.iterdir()} - {artifacts.LOCK}
+    if any(not name.startswith(f".{ASKED}.") for name in rest):
+        raise ConfigError(
+            f"{state} holds something else than an unfinished training of bridges: choose another "
+            "--output; nothing was written"
+        )
+    artifacts.write_summed(path, asked)
 
 
 @contextmanager
