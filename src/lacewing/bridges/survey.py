@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from lacewing.bridges.directions import direction, random_rows
+from lacewing.bridges.directions import Direction, direction, random_rows
 from lacewing.bridges.folder import Coupling
 from lacewing.bridges.steer import adding, aligned, answers, deltas
 from lacewing.model.layers import sparse_products
@@ -102,38 +103,18 @@ def survey(
     ):
         for number, node in enumerate(nodes):
             found = direction(coupling, node)
-            delta = deltas(coupling, found, choosing)
-            tried = [
-                float(
-                    answers(
-                        coupling.dense,
-                        choosing,
-                        {found.key: adding(found.row, delta, strength, choosing)},
-                    ).partner.mean()
-                )
-                for strength in strengths
-            ]
+            tried = _tried(coupling, found, choosing, strengths)
             best = int(np.argmax(tried))
             delta = deltas(coupling, found, told)
             mine, *drawn = (
-                answers(
-                    coupling.dense, told, {found.key: adding(row, delta, strengths[best], told)}
-                ).partner
+                _moved(coupling, found, row, delta, strengths[best], told)
                 for row in (found.row, *random_rows(found.row, randoms, seed))
             )
             mean = np.stack(drawn).mean(0)
             moved.append(mine)
             control.append(np.stack(drawn))
-            handles.append(
-                Handle(
-                    node,
-                    float(strengths[best]),
-                    tried[best],
-                    _figure(mine, seed),
-                    _figure(mean, seed),
-                    _figure(mine - mean, seed),
-                )
-            )
+            figures = (_figure(values, seed) for values in (mine, mean, mine - mean))
+            handles.append(Handle(node, float(strengths[best]), tried[best], *figures))
             bar.update(number + 1)
     return Survey(
         task=task,
@@ -146,6 +127,30 @@ def survey(
         left_out=len(test) - len(told),
         seed=seed,
     )
+
+
+def _tried(
+    coupling: Coupling, found: Direction, prompts: Prompts, strengths: Sequence[float]
+) -> list[float]:
+    """The partner's answer in the mean, at every strength."""
+    delta = deltas(coupling, found, prompts)
+    return [
+        float(_moved(coupling, found, found.row, delta, strength, prompts).mean())
+        for strength in strengths
+    ]
+
+
+def _moved(
+    coupling: Coupling,
+    found: Direction,
+    row: Tensor,
+    delta: Tensor,
+    strength: float,
+    prompts: Prompts,
+) -> np.ndarray:
+    """The partner's answer by pair, with a direction added at the node's site."""
+    edits = {found.key: adding(row, delta, strength, prompts)}
+    return answers(coupling.dense, prompts, edits).partner
 
 
 def _spread(values: np.ndarray) -> Spread:

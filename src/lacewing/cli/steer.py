@@ -91,12 +91,14 @@ class Steer:
         return found
 
     def _steered(self, coupling: "Coupling", circuit: "Circuit | None") -> dict[str, Any]:
+        from lacewing.bridges.directions import direction
         from lacewing.bridges.steer import steer
         from lacewing.bridges.survey import survey
         from lacewing.bridges.transfer import crossing, transfer
 
         more = {"randoms": self.random, "seed": self.seed}
         if self.node is not None:
+            direction(coupling, self.node)  # before prompts are made: a slip is told at once
             if circuit is not None and self.node not in circuit.node_names():
                 raise DataError(
                     f"{self.node} is no node of the circuit in {self.circuit}; one is "
