@@ -12,6 +12,7 @@ norm after it, and its column counts as it is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -21,7 +22,7 @@ from lacewing.bridges.folder import Coupling
 from lacewing.bridges.maps import node_at, site_key
 from lacewing.bridges.streams import own_network
 from lacewing.errors import DataError
-from lacewing.model.transformer import Transformer
+from lacewing.model.transformer import Block, Transformer
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,8 @@ def direction(coupling: Coupling, node: str) -> Direction:
 def gain_of(network: Transformer, site: int) -> Float[Tensor, " channel"]:
     """The gains of the norm that stands behind a bridge."""
     layer, part = divmod(site, 2)
-    block = network.blocks[layer]
-    gain: Tensor = block.ln_2.weight if part else block.ln_1.weight
-    return gain.detach()
+    block = cast("Block", network.blocks[layer])
+    return (block.ln_2 if part else block.ln_1).weight.detach()
 
 
 def random_rows(row: Tensor, count: int, seed: int) -> list[Tensor]:

@@ -140,7 +140,7 @@ def read(
     known = 1 <= sizes.n_layer <= MOST_LAYERS and 1 <= sizes.kept <= sizes.d_sparse
     if not known or sizes.d_dense < 1:
         raise ArtifactError(f"{folder / FACTS} says {sizes}: damaged")
-    models = []
+    models: list[Model] = []
     for given, said in ((dense, facts.dense), (sparse, facts.sparse)):
         source = given or source_in(folder, said.source)
         if loader_of(source):
@@ -151,7 +151,8 @@ def read(
         model = load(source)
         _check(folder, said, model, facts)
         models.append(model)
-    check_pair(*models)
+    one, other = models
+    check_pair(one, other)
     shapes = sizes.shapes() | {NORMS: (sizes.count, 2)}
     most = 4 * sum(map(math.prod, shapes.values())) + HEADER
     tensors = whole.tensors(WEIGHTS, most)
@@ -159,7 +160,7 @@ def read(
     norms = tensors.pop(NORMS)
     if not bool((norms > 0).all()):
         raise ArtifactError(f"{folder / WEIGHTS}: a residual stream of no size: damaged")
-    return Coupling(*models, filled(sizes, tensors), norms, facts)
+    return Coupling(one, other, filled(sizes, tensors), norms, facts)
 
 
 def filled(sizes: Sizes, tensors: dict[str, Tensor]) -> Bridges:

@@ -123,6 +123,6 @@ def _path(
         kl = divergence(teacher, onward(network, site, begun, inputs))
     if not weight:
         return float(kl), torch.zeros_like(x)
-    (weight * kl).backward()
+    torch.autograd.backward([weight * kl])
     assert begun.grad is not None
     return float(kl.detach()), begun.grad

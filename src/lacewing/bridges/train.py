@@ -205,7 +205,7 @@ class _Trainer:
         """A line of metrics."""
         few = sequences(self.shards.validation, self.config.context, LOOKED_AT)
         found = self._measured(few, quiet=True)
-        row = {
+        row: dict[str, object] = {
             "step": self.step,
             "tokens": self.step * self.config.step_tokens,
             "loss": losses.language,

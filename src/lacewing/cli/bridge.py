@@ -129,8 +129,8 @@ def _as_trained(start: str) -> TrainConfig:
     from lacewing.training.run import training_of
 
     usual = TrainConfig()
-    names = ("snapshots", "keep", "trackers", "start_step", "accumulate", "tokens")
-    names += ("evaluate_every",)
+    names = ["snapshots", "keep", "trackers", "start_step", "accumulate", "tokens"]
+    names.append("evaluate_every")
     plain = {name: getattr(usual, name) for name in names}
     return dataclasses.replace(training_of(folder_of(start)), start=start, **plain)
 

@@ -96,7 +96,6 @@ class Steer:
         from lacewing.bridges.survey import survey
         from lacewing.bridges.transfer import crossing, transfer
 
-        more = {"randoms": self.random, "seed": self.seed}
         if self.node is not None:
             direction(coupling, self.node)  # before prompts are made: a slip is told at once
             if circuit is not None and self.node not in circuit.node_names():
@@ -105,7 +104,9 @@ class Steer:
                     f"{crossing(coupling, circuit.nodes)[0]}"
                 )
             test, name = self._prompts(coupling, circuit, "test")
-            done = steer(coupling, self.node, test, self.strength, **more)
+            done = steer(
+                coupling, self.node, test, self.strength, randoms=self.random, seed=self.seed
+            )
             return {"task": name, "steering": done.as_json()}
         assert circuit is not None
         names = crossing(coupling, circuit.nodes)
@@ -114,7 +115,16 @@ class Steer:
             coupling, circuit.nodes, name, test, draws=self.random, seed=self.seed
         ).as_json()
         validation, _ = self._prompts(coupling, circuit, "validation")
-        handles = survey(coupling, names, name, validation, test, self.strength, **more)
+        handles = survey(
+            coupling,
+            names,
+            name,
+            validation,
+            test,
+            self.strength,
+            randoms=self.random,
+            seed=self.seed,
+        )
         return {"task": name, "transfer": moved, "survey": handles.as_json()}
 
     def _prompts(
