@@ -118,7 +118,7 @@ def commands(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     return {
         "bridge": (("bridge", *sides, *text, *QUICK, "--output", "new"), ("run", "dense")),
         "steer": (
-            ("steer", "--bridge", "bridges", *STEERED, *text),
+            ("steer", "--bridge", "bridges", *STEERED, *text, "--output", "new"),
             ("bridges", "run", "dense", "letters.jsonl", "circuit"),
         ),
     }

@@ -5,7 +5,9 @@ from typing import Any
 
 from lacewing.pages.plots import Plot
 
-SIZE, PLACE = (460, 320), (58, 52, 440, 278)
+SIZE, PLACE = (460, 340), (58, 52, 440, 268)
+LOWEST = 0.02
+"""Of the axis's upper end, where all answers are unlikely."""
 
 
 def steering_plot(found: Mapping[str, Any], task: str) -> Plot:
@@ -32,9 +34,11 @@ def steering_plot(found: Mapping[str, Any], task: str) -> Plot:
             plot.mark(x, y, "o" if name == "partner" else "s", colour, said)
     whole = found["whole"]["value"]
     plot.line([min(across), max(across)], [whole, whole], "soft", linestyle=":", linewidth=1.2)
-    plot.axes.set_ylim(-0.03, 1.03)
+    shown = [bound for point in curve for bound in (*point["partner"]["interval"], *point["draws"])]
+    top = min(1.0, 1.1 * max(LOWEST, whole, *shown))
+    plot.axes.set_ylim(-0.03 * top, 1.03 * top)
     plot.named(f"strength of {found['node']}", f"{task}: probability of the partner's answer")
-    plot.note(62, 56, "node, 95 % over pairs", "plus")
-    plot.note(62, 70, "random directions, lowest to highest", "minus")
-    plot.note(62, 84, "dotted: the whole site exchanged", "soft")
+    plot.note(58, 20, "node, 95 % over pairs", "plus")
+    plot.note(176, 20, "random directions, lowest to highest", "minus")
+    plot.note(58, 34, "dotted: the whole site exchanged for its value on the partner", "soft")
     return plot

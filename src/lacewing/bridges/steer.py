@@ -31,7 +31,7 @@ from lacewing.sae.figures import Figure
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
 
-STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+STRENGTHS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
 RANDOMS = 10
 
 

@@ -44,10 +44,10 @@ class Steer:
     strength: tuple[Annotated[float, Interval(ge=-1000, le=1000)], ...] = (
         0.0,
         0.1,
-        0.25,
-        0.5,
+        0.3,
         1.0,
-        2.0,
+        3.0,
+        10.0,
     )
     """How much of the node's change is added; 1 is all of it."""
     pairs: Annotated[int, Interval(ge=1, le=100_000)] = 32
