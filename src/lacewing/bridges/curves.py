@@ -39,6 +39,6 @@ def steering_plot(found: Mapping[str, Any], task: str) -> Plot:
     plot.axes.set_ylim(-0.03 * top, 1.03 * top)
     plot.named(f"strength of {found['node']}", f"{task}: probability of the partner's answer")
     plot.note(58, 20, "node, 95 % over pairs", "plus")
-    plot.note(176, 20, "random directions, lowest to highest", "minus")
+    plot.note(206, 20, "random directions, lowest to highest", "minus")
     plot.note(58, 34, "dotted: the whole site exchanged for its value on the partner", "soft")
     return plot
