@@ -70,6 +70,8 @@ verification/  finding  kept  evidence  random_circuits  short
                suite  verify
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
                train  splice
+bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretrain  train
+               directions  steer  survey  transfer  curves
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -99,7 +101,8 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                state  frontier  emergences  home  replies  known  tracing  server  serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  trace  repair  sae  program  attack  compare  sweep
+               tasks  prune  verify  explain  trace  repair  sae  bridge  steer
+               program  attack  compare  sweep
                emerge  watch  audit  report  importing  exporting  demo  view  app
 __main__
 """

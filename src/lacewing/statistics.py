@@ -39,6 +39,23 @@ def bootstrap(
     return float(low), float(high)
 
 
+def ratio(
+    above: NDArray[np.float64], below: NDArray[np.float64], resamples: int = 2000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """A ratio of two means over the same units, and its interval; 0 where the second is 0."""
+    chosen = np.random.default_rng(seed).integers(len(above), size=(resamples, len(above)))
+    drawn = _divided(above[chosen].mean(1), below[chosen].mean(1))
+    (value,) = _divided(above.mean(keepdims=True), below.mean(keepdims=True))
+    return float(value), interval(drawn)
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """A quotient; 0 where nothing is to be divided by."""
+    none = below == 0
+    quotient: np.ndarray = np.where(none, 0.0, above / np.where(none, 1.0, below))
+    return quotient
+
+
 def correlation(a: Float[Tensor, " sequence"], b: Float[Tensor, " sequence"]) -> float:
     """Pearson's; 0 where one of the two never changes."""
     return float(correlations(a.double().numpy()[None], b.double().numpy()[None])[0])

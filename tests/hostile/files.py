@@ -53,6 +53,10 @@ READ: dict[str, str] = {
     "sae.json": "sae",
     "cfg.json": "lens",
     "sae_weights.safetensors": "lens",
+    # Bridges, and those on their way.
+    "bridges.json": "bridges",
+    "bridges.safetensors": "bridges",
+    "asked.json": "halved",
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",
@@ -69,6 +73,7 @@ WRITTEN: dict[str, str] = {
     "correlation.json": "for people",
     "sizes.json": "for people",
     "failed.json": "for people",
+    "steering.json": "for people",
     "graph.json": "an export",
     "wiring.json": "an export",
     "signature.json": "read by model-signing, and damaged in tests/watch/test_watch_audit_sign.py",

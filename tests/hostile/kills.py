@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hostile import judge, material
+from hostile import bridged, judge, material
 from hostile.judge import cli
 
 AT_MOST = 8
@@ -74,6 +74,12 @@ def jobs(root: Path) -> dict[str, Job]:
         ),
         "prune": Job(
             ("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _unfinished
+        ),
+        "bridge": Job(
+            bridged.half(root, Path("new"), root / "dense", tokens=4 * 16 * 20),
+            (),
+            "new",
+            _unfinished,
         ),
         "verify": Job(
             ("verify", "--circuit", "circuit", "--seeds", "2", *task),

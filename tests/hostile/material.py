@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, logs, states, strangers
+from hostile import archives, bridged, logs, states, strangers
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -382,6 +382,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "logs": _logs,
     "weights.json": _weights,
     **strangers.MAKERS,
+    **bridged.MAKERS,
 }
 """What is made, in this order, by its name in the material's folder."""
 BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")

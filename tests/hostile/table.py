@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hostile import logs, material, strangers
+from hostile import bridged, logs, material, strangers
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
@@ -137,6 +137,8 @@ def formats(root: Path) -> dict[str, Format]:
         "score": Format(("logs",), WHO, judged, WHO, share=0.5),
     }
     table |= of_strangers(root)
+    for name, (needs, files, probe, named) in bridged.formats(root).items():
+        table[name] = Format(needs, files, probe, files if named else (), share=0.5)
     for name in logs.LOGS:
         file = (f"logs/{logs.file(name)}",)
         probe = functools.partial(blamed, file=file[0])

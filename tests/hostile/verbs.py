@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hostile import material, strangers
+from hostile import bridged, material, strangers
 from hostile.judge import Probe, cli
 from hostile.table import Attack
 
@@ -163,6 +163,7 @@ def verbs(root: Path) -> dict[str, Verb]:
         ),
         "blame": Verb(("blame", "logs/jsonl.jsonl", "--guess"), ("logs",), 1, starts=True),
     }
+    made |= {name: Verb(*asked) for name, asked in bridged.commands(root).items()}
     return {f"--{name}": verb for name, verb in made.items()}
 
 

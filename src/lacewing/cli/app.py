@@ -21,6 +21,7 @@ from lacewing import __version__
 from lacewing.cli import plugins
 from lacewing.cli.attack import Attack
 from lacewing.cli.audit import Audit
+from lacewing.cli.bridge import Bridge
 from lacewing.cli.compare import Compare
 from lacewing.cli.corpus import BuildCorpus
 from lacewing.cli.demo import Demo
@@ -36,6 +37,7 @@ from lacewing.cli.prune import Prune
 from lacewing.cli.repair import Repair
 from lacewing.cli.report import Report
 from lacewing.cli.sae import Sae
+from lacewing.cli.steer import Steer
 from lacewing.cli.streams import OutputError, complain, prepare, redacted, tell
 from lacewing.cli.sweep import Sweep
 from lacewing.cli.tasks import Tasks
@@ -65,12 +67,25 @@ VERBS: dict[str, Any] = {
     "audit": Audit,
     "report": Report,
     "sae": Sae,
+    "bridge": Bridge,
+    "steer": Steer,
     "import": Import,
     "export": Export,
     "demo": Demo,
     "view": View,
 }
-GOES_ON = ("corpus", "train", "prune", "sae", "verify", "compare", "sweep", "emerge", "demo")
+GOES_ON = (
+    "corpus",
+    "train",
+    "prune",
+    "sae",
+    "bridge",
+    "verify",
+    "compare",
+    "sweep",
+    "emerge",
+    "demo",
+)
 """Verbs whose work is kept as it goes."""
 
 

@@ -91,16 +91,31 @@ class Block(nn.Module):
                 tokens need be left.
             ended: Of values at all tokens, those that are left then.
         """
+        x = self.attended(x, positions, attend, ended)
+        positions = None if positions is None else ended(positions)
+        return self.kept("resid_post", self.computed(x, positions))
+
+    def attended(
+        self,
+        x: Tensor,
+        positions: Tensor | None,
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        ended: Callable[[Tensor], Tensor] = lambda values: values,
+    ) -> Tensor:
+        """The residual stream after the attention part, before AbsTopK; arguments as `through`."""
         x = self.kept("resid_pre", x)
         read = self._site("attn_in", self.attn_read(x, positions))
         q, k, v = self.c_attn(read).split(self.config.d_model, dim=-1)
         q, k, v = self._site("attn_q", q), self._site("attn_k", k), self._site("attn_v", v)
-        mixed, x = attend(q, k, v), ended(x)
-        positions = None if positions is None else ended(positions)
-        x = self.kept("resid_mid", x + self._site("attn_out", self.attn_proj(mixed)))
+        mixed, x = (attend or self._attend)(q, k, v), ended(x)
+        return x + self._site("attn_out", self.attn_proj(mixed))
+
+    def computed(self, x: Tensor, positions: Tensor | None) -> Tensor:
+        """The residual stream after the MLP part, before AbsTopK."""
+        x = self.kept("resid_mid", x)
         read = self._site("mlp_in", self.mlp_read(x, positions))
         neuron = self._site("mlp_neuron", self.activation(self.c_fc(read)))
-        return self.kept("resid_post", x + self._site("mlp_out", self.mlp_proj(neuron)))
+        return x + self._site("mlp_out", self.mlp_proj(neuron))
 
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:

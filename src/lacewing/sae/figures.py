@@ -29,7 +29,7 @@ from lacewing.progress import progress
 from lacewing.sae.activations import activations
 from lacewing.sae.autoencoder import Autoencoder
 from lacewing.sae.text import begun
-from lacewing.statistics import bootstrap, interval, wilson
+from lacewing.statistics import bootstrap, ratio, wilson
 
 TOGETHER = 8
 """Windows run at once."""
@@ -190,17 +190,7 @@ def _mean(values: np.ndarray, seed: int) -> Figure:
 
 def _ratio(above: np.ndarray, below: np.ndarray, seed: int) -> Figure:
     """A ratio of two means over the same windows."""
-    chosen = np.random.default_rng(seed).integers(len(above), size=(RESAMPLES, len(above)))
-    drawn = _divided(above[chosen].mean(1), below[chosen].mean(1))
-    (value,) = _divided(above.mean(keepdims=True), below.mean(keepdims=True))
-    return Figure(float(value), interval(drawn))
-
-
-def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """A quotient; 0 where nothing is to be divided by."""
-    none = below == 0
-    quotient: np.ndarray = np.where(none, 0.0, above / np.where(none, 1.0, below))
-    return quotient
+    return Figure(*ratio(above, below, RESAMPLES, seed))
 
 
 @torch.no_grad()

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError
 from lacewing.model.store import HEADER
-from lacewing.model.transformer import Transformer
 from lacewing.progress import say
 
 FOLDER, KEPT = "checkpoint", "kept"
@@ -34,7 +33,7 @@ class _State:
 
 
 def save_checkpoint(
-    folder: Path, network: Transformer, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
     """Replace a checkpoint by the present state.
 
@@ -59,7 +58,7 @@ def save_checkpoint(
 
 
 def resume(
-    run: Path, network: Transformer, optimizer: torch.optim.Optimizer, steps: int
+    run: Path, network: nn.Module, optimizer: torch.optim.Optimizer, steps: int
 ) -> tuple[int, float]:
     """Restore RUN/checkpoint or, where that is damaged, the newest whole one in RUN/kept.
 
@@ -85,7 +84,7 @@ def resume(
 
 def load_checkpoint(
     run: Path,
-    network: Transformer,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     name: str | Path = FOLDER,
     *,
@@ -128,7 +127,7 @@ def load_checkpoint(
     return state.step, state.seconds
 
 
-def _check(tensors: Mapping[str, Tensor], network: Transformer, folder: Path) -> None:
+def _check(tensors: Mapping[str, Tensor], network: nn.Module, folder: Path) -> None:
     """Refuse a state of another model, or one that no training can be in."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, parameter in network.named_parameters():

@@ -14,7 +14,7 @@ stay dense.
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lacewing.kernels.keep_largest import Matrix, check_floor, keep_largest_of_all_
 from lacewing.model.transformer import Transformer
@@ -58,7 +58,7 @@ def project_(network: Transformer, config: TrainConfig, step: int) -> None:
     keep_largest_of_all_(to_keep(network, config, step))
 
 
-def to_keep(network: Transformer, config: TrainConfig, step: int) -> Iterator[Matrix]:
+def to_keep(network: nn.Module, config: TrainConfig, step: int) -> Iterator[Matrix]:
     """Every tensor that is sparse at `step`, with how much of it stays."""
     q = pfrac_at(config, step)
     block, embedding = block_density(config, q), embedding_density(config, q)
@@ -89,7 +89,7 @@ def check_density(network: Transformer, config: TrainConfig) -> None:
             check_floor(parameter.shape, keep, config.floor, FLOOR_AXIS[kind])
 
 
-def densities(network: torch.nn.Module) -> dict[str, float]:
+def densities(network: nn.Module) -> dict[str, float]:
     """Nonzero fraction of every parameter, by name."""
 
     def density(tensor: Tensor) -> float:

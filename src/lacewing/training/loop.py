@@ -146,7 +146,7 @@ def _begin(
     network = Transformer(model)
     check_density(network, config)
     if beginning is not None:
-        _begin_with(network, beginning, shards.tokenizer)
+        begin_with(network, beginning, shards.tokenizer)
     if accelerator.is_main_process:
         open_run(folder, config, model, corpus, shards.tokenizer)
     return _Trainer(config, folder, shards, network, accelerator, quiet)
@@ -330,8 +330,12 @@ def mixed_precision(precision: str, device: str) -> str:
     return "bf16" if half else "no"
 
 
-def _begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) -> None:
-    """Copy the weights of a finished run."""
+def begin_with(network: Transformer, beginning: Model, tokenizer: Tokenizer) -> None:
+    """Copy the weights of a finished run.
+
+    Raises:
+        MismatchError: it is of another shape or tokenizer.
+    """
     here, there = (dataclasses.asdict(n.config) for n in (network, beginning.ours))
     differing = [key for key in here if here[key] != there[key]]
     if differing:

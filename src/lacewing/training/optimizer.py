@@ -10,12 +10,11 @@
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lacewing.kernels.adam import Slot, Step, adam_step_
 from lacewing.kernels.keep_largest import keep_largest_of_all_
 from lacewing.model.layers import find_nonzeros
-from lacewing.model.transformer import Transformer
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import pfrac_at, to_keep
 
@@ -36,7 +35,7 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
     return float(base * (config.pfrac / pfrac_at(config, step)) ** 0.5)
 
 
-def adam(network: Transformer, config: TrainConfig) -> torch.optim.Adam:
+def adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:
     """Adam's state with the paper's constants; `finish_step` takes its steps."""
     return torch.optim.Adam(
         network.parameters(),
@@ -47,7 +46,7 @@ def adam(network: Transformer, config: TrainConfig) -> torch.optim.Adam:
 
 
 def finish_step(
-    network: Transformer, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
+    network: nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int
 ) -> float | Tensor:
     """Everything after the backward pass of step `step`; returns the gradient RMS."""
     rate = learning_rate_at(config, step)

@@ -5,8 +5,8 @@
     pytorch_model.bin       the weights; sparse_model.bin where it was trained with bridges
     tokenizer.json          laid there by hand, from the tokenizer that config.json names
 
-Bridges are left alone. What was trained with AbsTopK on the residual stream had it after the last
-block too, and is used without: here it is run as it is used.
+Bridges are read by `lacewing.bridges.pretrain`. What was trained with AbsTopK on the residual
+stream had it after the last block too, and is used without: here it is run as it is used.
 """
 
 import json

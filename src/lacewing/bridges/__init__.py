@@ -1,0 +1,1 @@
+"""Bridges: a dense model coupled to a weight-sparse one, and steered through it."""
