@@ -359,9 +359,14 @@ def _shown() -> dict[str, Any]:
 
 
 def reported(work: Path) -> Any:
-    """The report of a run with two circuits."""
+    """The report of a run with two circuits; what it leaves out, it has to say."""
     cli("report", "--run", "site/run", "--output", "report")
-    return steady(json.loads(Path("report/report.json").read_text()))
+    data = json.loads(Path("report/report.json").read_text())
+    if left := data.pop("left_out"):
+        sys.stderr.flush()
+        assert "left out: site/run/circuits/one" in Path("../err").read_text(), "not told"
+        raise SystemExit(_say(" ".join("; ".join(left).split())))
+    return steady(data)
 
 
 def blamed(work: Path, file: str) -> Any:

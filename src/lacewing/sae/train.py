@@ -90,9 +90,8 @@ def train(
     if len(reads) != len(sites) or not sites:
         raise ConfigError("each site has one autoencoder: name it once")
     source = Corpus.parse(corpus or model.corpus)
-    state = output.with_name(f"{output.name}.unfinished")
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
+    state = artifacts.unfinished(output)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy), _on_device(model) as device:
         text = text_of(model, source, state / "tokens", config.tokens, config.held_out, config.seed)
@@ -127,8 +126,7 @@ def adopt(
         MismatchError: one is for a site of another width.
     """
     config, output = config or SaeConfig(), Path(output)
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     reads = {site: _read_at(model, site, config.transcoder) for site in folders}
     widths = site_widths(model.network.config)
     saes = [formats.read_folder(folders[s], s, reads[s], widths) for s in folders]
@@ -261,9 +259,8 @@ class _Trainer:
         tensors = whole.tensors(TENSORS, 32 * numbers + HEADER)
         for number, learner in enumerate(self.learners):
             start = f"{number}/"
-            learner.restore(
-                {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
-            )
+            own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+            learner.restore(own, place / TENSORS)
         say(f"going on at step {state.step} of {self.steps}", not self.quiet)
         return state.step, state.seconds
 
