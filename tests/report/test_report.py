@@ -101,15 +101,19 @@ def test_what_is_left_out_is_named(
     (own / "circuits" / "torn" / "manifest.json").unlink()
     (own / "circuits" / "half").rename(own / "circuits" / "half.unfinished")
     (own / "circuits" / "notes.txt").write_text("mine")
+    add_circuit(own, "away", 3)
+    (own / "circuits" / "away").rename(tmp_path / "away")
+    (own / "circuits" / "away").symlink_to(tmp_path / "away")
     page = report(own, tmp_path / "report").read_text()
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("left out: ")]
     assert "half.unfinished is a pruning on its way" in line
     assert "torn has no manifest.json" in line
+    assert "away is a link out of the run" in line
     assert "notes.txt" not in line
     data = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [circuit["task"] for circuit in data["circuits"]] == ["whole"]
     assert all(f"Left out: {sentence}." in page for sentence in data["left_out"])
-    assert len(data["left_out"]) == 2
+    assert len(data["left_out"]) == 3
 
 
 def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:

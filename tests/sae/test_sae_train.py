@@ -241,6 +241,31 @@ def test_an_output_that_is_there(trained: Path, model: Model, letters: Path) -> 
         training.train(model, SITES, trained, SaeConfig(**QUICK), str(letters), quiet=True)
 
 
+def test_killed_as_it_ended(trained: Path, model: Model, letters: Path, tmp_path: Path) -> None:
+    """The autoencoders are there, and so is what they were made of: the same command ends it."""
+    output, state = tmp_path / "saes", tmp_path / "saes.unfinished"
+    shutil.copytree(trained, output)
+    state.mkdir()
+    other = SaeConfig(**QUICK | {"seed": 9})
+    with pytest.raises(LacewingError, match="of another training"):
+        training.train(model, SITES, output, other, str(letters), quiet=True)
+    assert state.exists()
+    facts = training.train(model, SITES, output, SaeConfig(**QUICK), str(letters), quiet=True)
+    assert facts == saved.facts_of(trained)
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_an_output_without_a_name(
+    name: str, model: Model, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is refused in one line."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LacewingError, match="choose another --output"):
+        training.train(model, SITES, name, SaeConfig(**QUICK), str(letters), quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_adopted(trained: Path, model: Model, letters: Path, tmp_path: Path) -> None:
     """A folder of SAELens becomes one of a model, measured on the same text to the same figures."""
     output = tmp_path / "adopted"

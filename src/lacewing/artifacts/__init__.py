@@ -33,7 +33,7 @@ from lacewing.artifacts.manifest import (
     own,
     read_manifest,
 )
-from lacewing.artifacts.moments import checked_moments, moments
+from lacewing.artifacts.moments import KEY, checked_moments, moments
 from lacewing.artifacts.tensors import (
     check_tensors,
     check_values,
@@ -68,6 +68,7 @@ from lacewing.artifacts.values import (
 __all__ = [
     "EXACT",
     "FORMAT",
+    "KEY",
     "LARGEST",
     "LOCK",
     "LOOSE",

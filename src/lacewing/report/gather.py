@@ -70,12 +70,14 @@ def circuits_of(run: Path, model: Model) -> tuple[list[tuple[Path, Circuit]], li
         The circuits with their folders, and a sentence for each folder that is left out: one that
         is no whole circuit would otherwise be missed by nobody.
     """
-    found, left_out = [], []
+    found, left_out, root = [], [], os.path.realpath(run)
     for folder in sorted((run / "circuits").glob("[!.]*")):
         if folder.name.endswith(UNFINISHED):
             left_out.append(f"{folder} is a pruning on its way: its own command goes on")
+        elif not Path(os.path.realpath(folder)).is_relative_to(root):
+            left_out.append(f"{folder} is a link out of the run, which is not followed")
         elif os.path.lexists(folder / artifacts.MANIFEST):
-            circuit = Circuit.load(artifacts.own(run, f"circuits/{folder.name}"))
+            circuit = Circuit.load(folder)
             circuit.check(model)
             found.append((folder, circuit))
         elif folder.is_dir() or folder.is_symlink():

@@ -90,8 +90,11 @@ def train(
     if len(reads) != len(sites) or not sites:
         raise ConfigError("each site has one autoencoder: name it once")
     source = Corpus.parse(corpus or model.corpus)
-    artifacts.check_free(output)
     state = artifacts.unfinished(output)
+    if not state.exists():
+        artifacts.check_free(output)
+    if output.exists():
+        return _finished(model, reads, output, state, config, source)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy), _on_device(model) as device:
         text = text_of(model, source, state / "tokens", config.tokens, config.held_out, config.seed)
@@ -263,6 +266,26 @@ class _Trainer:
             learner.restore(own, place / TENSORS)
         say(f"going on at step {state.step} of {self.steps}", not self.quiet)
         return state.step, state.seconds
+
+
+def _finished(
+    model: Model,
+    reads: Mapping[str, str],
+    output: Path,
+    state: Path,
+    config: SaeConfig,
+    source: Corpus,
+) -> saved.Facts:
+    """What this very training saved, where it was killed right after that."""
+    facts = saved.facts_of(output)
+    made = facts.model_id, {one.site: one.reads for one in facts.sites}, facts.config, facts.corpus
+    if made != (model.id, dict(reads), config.as_json(), source.spec):
+        raise ArtifactError(
+            f"{output} exists already, of another training, and so does {state}: choose another "
+            "--output; nothing was overwritten"
+        )
+    shutil.rmtree(state)
+    return facts
 
 
 def _steps(config: SaeConfig, text: Text) -> int:
