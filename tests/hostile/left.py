@@ -35,8 +35,8 @@ def learning(root: Path, place: Path) -> None:
 
 
 def attacked(root: Path, place: Path) -> None:
-    """A circuit's folder with attacks that hit, or say so."""
-    hit = {"right": "P", "wrong": "Q", "hit": True, "kind": "letters", "margin": 0.5}
+    """A circuit's folder with attacks that hit, as they say: the model wants P, they want Q."""
+    hit = {"right": "Q", "wrong": "P", "hit": True, "kind": "letters", "margin": 0.5}
     prompts = ("Xkfm=", "Xfkm=", "Xmkf=")
     found = [hit | {"prompt": prompt} for prompt in prompts]
     said = {"task": "letters", "model_id": "", "attacks": [*found, found[0] | {"hit": False}]}
