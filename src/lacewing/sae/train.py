@@ -97,7 +97,8 @@ def train(
         return _finished(model, reads, output, state, config, source)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy), _on_device(model) as device:
-        text = text_of(model, source, state / "tokens", config.tokens, config.held_out, config.seed)
+        tokens = artifacts.own(state, "tokens")
+        text = text_of(model, source, tokens, config.tokens, config.held_out, config.seed)
         trainer = _Trainer(model, reads, text, state, config, source, device, quiet)
         saes, seconds = trainer.run(), trainer.seconds
         finish(model, saes, text, output, config, source, quiet=quiet, seconds=seconds)
@@ -228,7 +229,7 @@ class _Trainer:
 
     def _keep(self) -> None:
         artifacts.write_folder(
-            self.state / "checkpoint",
+            artifacts.own(self.state, "checkpoint"),
             KIND,
             json={STATE: {"step": self.step, "seconds": self.seconds, "of": self.of}},
             tensors={
@@ -244,7 +245,7 @@ class _Trainer:
 
     def _resumed(self) -> tuple[int, float]:
         """Steps that were finished before, and the seconds spent on them."""
-        place = self.state / "checkpoint"
+        place = artifacts.own(self.state, "checkpoint")
         artifacts.recover(place)
         if not place.exists():
             return 0, 0.0
