@@ -181,7 +181,8 @@ def unfinished(path: Path) -> Path:
     """Where the work on a folder is kept until it is done: PATH.unfinished, beside it.
 
     Raises:
-        ArtifactError: the path has no name to which that could be added, such as "" or "..".
+        ArtifactError: the path has no name to which that could be added, such as "" or "..", or
+            somebody left a link there, which would lead what is written elsewhere.
 
     Example:
         >>> unfinished(Path("runs/quotes")).as_posix()
@@ -189,7 +190,12 @@ def unfinished(path: Path) -> Path:
     """
     if path.name in ("", ".."):
         raise ArtifactError(f"{path} is no name for a new folder: choose another --output")
-    return path.with_name(path.name + UNFINISHED)
+    made = path.with_name(path.name + UNFINISHED)
+    if made.is_symlink():
+        raise ArtifactError(
+            f"{made} is a link, and was not followed: take it away, or choose another --output"
+        )
+    return made
 
 
 def _may_replace(path: Path, kind: str) -> bool:
