@@ -39,7 +39,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         """Somebody who asks it."""
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=600)
 
     @property
     def megabytes(self) -> float:
