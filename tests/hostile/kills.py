@@ -159,7 +159,10 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
     state.EVERY = 0.05  # of a search of a second
     with _laid(job, root) as folder:
         work = folder / "work"
-        judge.warm(folder, lambda _: cli(*job.words))
+        if job.workers:
+            assert _ran(folder, job, None, dice) == 0
+        else:
+            judge.warm(folder, lambda _: cli(*job.words))
         expected = digests(work / job.output, job)
     with _laid(job, root) as folder:
         begun = time.monotonic()
@@ -259,6 +262,9 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
             os.setsid()
             judge.quiet(folder)
             os.chdir(folder / "work")
+            if job.workers:  # joblib's own threads do not live on in what is forked
+                words = [sys.executable, "-m", "lacewing", *job.words, "--json"]
+                os.execv(sys.executable, words)
             cli(*job.words)
             code = 0
         except SystemExit as stop:
