@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
 errors  bounds
 
-artifacts/     files  values  tensors  locks  manifest  folders
+artifacts/     files  values  tensors  moments  locks  manifest  folders
 
 progress  shapes  statistics
 

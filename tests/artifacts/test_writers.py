@@ -149,3 +149,25 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="is gone"), artifacts.alone(tmp_path / "no"):
         pass
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/.."])
+def test_no_place_for_what_is_unfinished(name: str) -> None:
+    """A path without a name of its own: one line."""
+    with pytest.raises(ArtifactError, match="choose another --output"):
+        artifacts.unfinished(Path(name))
+
+
+def test_a_link_where_the_unfinished_would_be(tmp_path: Path) -> None:
+    """Is not followed, whether there is something or not."""
+    for name, to in (("there", tmp_path), ("nowhere", tmp_path / "none")):
+        (tmp_path / f"{name}.unfinished").symlink_to(to)
+        with pytest.raises(ArtifactError, match="is a link, and was not followed"):
+            artifacts.unfinished(tmp_path / name)
+
+
+def test_a_place_that_is_taken(tmp_path: Path) -> None:
+    """By a file or a folder; what is to be chosen instead is said."""
+    artifacts.check_free(tmp_path / "new")
+    with pytest.raises(ArtifactError, match=r"exists already: choose another --output; nothing"):
+        artifacts.check_free(tmp_path)

@@ -30,6 +30,7 @@ def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=100, help="of each long verb")
+    parser.add_argument("--killed", default="", help="these alone, joined by commas")
     parser.add_argument("--part", type=float, default=1.0, help="how much of the soak")
     parser.add_argument("--no-kills", action="store_true")
     parser.add_argument("--no-soak", action="store_true")
@@ -122,8 +123,9 @@ def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int
             if time.monotonic() > flags.until:
                 return
 
-    jobs = kills.jobs(root)
-    in_children([functools.partial(part, *one) for one in jobs.items()], flags.keep)
+    chosen = set(filter(None, flags.killed.split(",")))
+    jobs = {n: job for n, job in kills.jobs(root).items() if not chosen or n in chosen}
+    in_children([functools.partial(part, *one) for one in jobs.items()], flags.keep, flags.jobs)
     report["kills"] = [row for name in jobs for row in rows_of(name)]
     for name in jobs:
         tally = kills.together(name, rows_of(name))

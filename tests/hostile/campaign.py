@@ -175,16 +175,35 @@ def rows_in(kept: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def in_children(parts: Sequence[Callable[[], Iterable[Any]]], kept: Path) -> None:
+def in_children(
+    parts: Sequence[Callable[[], Iterable[Any]]], kept: Path, at_once: int | None = None
+) -> None:
     """Add what each part yields to a file, every part in a child of its own.
+
+    Args:
+        parts: Each gives rows.
+        kept: The file.
+        at_once: Children at the same time, at most; by default all.
 
     Raises:
         RuntimeError: a child failed, not what it looked at.
     """
-    children = [_child(part, kept) for part in parts]
-    failed = [child for child in children if os.waitpid(child, 0)[1]]
+    failed, children = 0, set[int]()
+    for part in parts:
+        if len(children) == at_once:
+            failed += _ended(children)
+        children.add(_child(part, kept))
+    while children:
+        failed += _ended(children)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(parts)} processes of the campaign failed")
+        raise RuntimeError(f"{failed} of {len(parts)} processes of the campaign failed")
+
+
+def _ended(children: set[int]) -> bool:
+    """Wait until one of some children ends; whether it failed."""
+    child, status = os.waitpid(-1, 0)
+    children.discard(child)
+    return bool(status)
 
 
 def _child(part: Callable[[], Iterable[Any]], file: Path) -> int:

@@ -60,13 +60,13 @@ READ: dict[str, str] = {
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",
+    "attacks.json": "attacks",
     "tried.jsonl": "tried",
     # blame
     "weights.json": "weights",
 }
 """File names, each with a format of the table."""
 WRITTEN: dict[str, str] = {
-    "attacks.json": "for people, and damaged for repair in tests/trace/test_repair.py",
     "repair.json": "for people",
     "report.json": "for people",
     "dropped.jsonl": "for people",

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 OPENED = ("open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link")
@@ -33,7 +34,9 @@ def watch(folder: Path, outside: list[str], started: list[str] | None) -> None:
                 outside.append(f"{event} {whole}")
         elif event == "socket.connect" and started is not None:
             outside.append(f"connect {arguments[1]!r}")
-        elif started is not None and event in STARTED and not _own(event, arguments):
+        elif started is not None and event in STARTED:
+            if _own(event, arguments) or (event == "pickle.find_class" and _kernels(allowed)):
+                return
             started.append(f"{event} {str(arguments[:2])[:100]}")
 
     sys.addaudithook(hook)
@@ -48,6 +51,27 @@ def _own(event: str, arguments: Any) -> bool:
     """Whether a process is one of lacewing's modules, started as the viewer starts them."""
     ours = [sys.executable, "-m", "lacewing.viewer.sample"]
     return event == "subprocess.Popen" and list(arguments[1][:3]) == ours
+
+
+def _kernels(reached: tuple[str, ...]) -> bool:
+    """Whether what is unpickled is a kernel that numba compiled and kept.
+
+    numba keeps machine code beside the source, or where the user's NUMBA_CACHE_DIR says, in pickles
+    that name its own classes. Whoever can write there can write the source itself, or the user's
+    environment: no file that is opened, copied or downloaded comes there. So that reading is no
+    fault, as reading a .pyc is none; but in a folder of the case it would be one.
+    """
+    caching = sys.modules.get("numba.core.caching")
+    frame: FrameType | None = sys._getframe(2)
+    while caching is not None and frame is not None:
+        file = caching.IndexDataCacheFile
+        if frame.f_code in (file._load_index.__code__, file._load_data.__code__):
+            place = os.path.realpath(frame.f_locals["self"]._cache_path) + os.sep
+            return not place.startswith(reached)
+        if not frame.f_globals.get("__name__", "").startswith(("numba.", "cloudpickle")):
+            return False  # somebody else's pickle, perhaps in the midst of one of numba's
+        frame = frame.f_back
+    return False
 
 
 def _parent(path: Any) -> str:

@@ -4,6 +4,7 @@ Processes are forked off one that has imported everything, so that moments fall 
 not into imports.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hostile import bridged, judge, material
+from hostile import bridged, judge, left, material, strangers
 from hostile.judge import cli
 
 AT_MOST = 8
@@ -40,6 +41,8 @@ class Job:
     """What of the work is done; none of it may be lost by a kill."""
     ignored: tuple[str, ...] = ()
     """Files that tell of times alone."""
+    workers: bool = False
+    """Whether it has processes of its own, of which one alone may be killed, or all."""
 
 
 @dataclass
@@ -61,7 +64,10 @@ class Tally:
 
 
 def jobs(root: Path) -> dict[str, Job]:
-    """The table, over the material in a folder."""
+    """The table, over the material in a folder: every verb that goes on where it was killed.
+
+    The others (trace, watch, repair, attack, report, export) write once, at their end.
+    """
     training = material.flags(material.TRAINING | {"tokens": 4 * 16 * 60})
     search = ("--task", str(root / "letters.jsonl"), *material.SEARCH)
     task = ("--task", str(root / "letters.jsonl"), "--corpus", str(root / "text"))
@@ -93,7 +99,44 @@ def jobs(root: Path) -> dict[str, Job]:
             "new",
             _manifests,
         ),
+        "sweep of processes": Job(
+            ("sweep", "--config", str(root / "pairs.json"), "--output", "new", *TOGETHER),
+            (),
+            "new",
+            _manifests,
+            workers=True,
+        ),
+        "sae": Job(
+            ("sae", *strangers.asked_latents(root), *_LATENTS, "--output", "new"),
+            ("run",),
+            "new",
+            _learned,
+        ),
+        "explain": Job(
+            ("explain", *strangers.asked_records(root), "--records", "new"), ("run",), "new", _sites
+        ),
+        "emerge": Job(
+            ("emerge", "--model", "grown", *search, "--output", "new"),
+            ("grown",),
+            "new",
+            _manifests,
+        ),
     }
+
+
+TOGETHER = ("--processes", "2", "--threads", "1")
+_LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
+
+
+def _learned(output: Path) -> set[str]:
+    """Whether there is a checkpoint, or all of it."""
+    kept = output.with_name(f"{output.name}.unfinished") / "checkpoint"
+    return {"checkpoint"} if output.is_dir() or kept.is_dir() else set()
+
+
+def _sites(output: Path) -> set[str]:
+    """The sites that are recorded."""
+    return {path.relative_to(output).as_posix() for path in output.rglob("0_*.safetensors")}
 
 
 def _manifests(output: Path) -> set[str]:
@@ -122,11 +165,14 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
     state.EVERY = 0.05  # of a search of a second
     with _laid(job, root) as folder:
         work = folder / "work"
-        judge.warm(folder, lambda _: cli(*job.words))
+        if job.workers:
+            assert _ran(folder, job, None, dice) == 0
+        else:
+            judge.warm(folder, lambda _: cli(*job.words))
         expected = digests(work / job.output, job)
     with _laid(job, root) as folder:
         begun = time.monotonic()
-        assert _ran(folder, job, None) == 0
+        assert _ran(folder, job, None, dice) == 0
         length = time.monotonic() - begun
     while kills > 0:
         tally = Tally(name, runs=1)
@@ -153,9 +199,8 @@ def _one(
     """One run, killed until it ends or has been killed often."""
     output, done = folder / "work" / job.output, set[str]()
     for _ in range(AT_MOST):
-        if (
-            status := _ran(folder, job, dice.uniform(0, length * dice.choice((0.2, 0.6, 1))))
-        ) != -9:
+        after = dice.uniform(0, length * dice.choice((0.2, 0.6, 1)))
+        if (status := _ran(folder, job, after, dice)) != -9:
             break
         tally.kills += 1
         now = job.kept(output)
@@ -163,7 +208,7 @@ def _one(
             tally.failures.append(f"lost by a kill: {sorted(lost)}")
         done = now
     else:
-        status = _ran(folder, job, None)
+        status = _ran(folder, job, None, dice)
     tally.resumed += bool(done)
     said = (folder / "err").read_text(errors="replace").strip().rpartition("\n")[2]
     done_before = status == 2 and f"{job.output} exists already" in said  # killed as it ended
@@ -210,8 +255,12 @@ def _timeless(value: Any) -> Any:
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
-def _ran(folder: Path, job: Job, after: float | None) -> int:
-    """Run the command in a child, killed after some seconds; its exit code, or -9."""
+def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> int:
+    """Run the command in a child, killed after some seconds; its exit code, or -9.
+
+    Of a command with processes of its own, these are killed with it, or live on without it, or one
+    of them is killed alone: then the command has to end, with a line that says so.
+    """
     child = os.fork()
     if child == 0:
         code = 1
@@ -219,6 +268,9 @@ def _ran(folder: Path, job: Job, after: float | None) -> int:
             os.setsid()
             judge.quiet(folder)
             os.chdir(folder / "work")
+            if job.workers:  # joblib's own threads do not live on in what is forked
+                words = [sys.executable, "-m", "lacewing", *job.words, "--json"]
+                os.execv(sys.executable, words)
             cli(*job.words)
             code = 0
         except SystemExit as stop:
@@ -231,21 +283,39 @@ def _ran(folder: Path, job: Job, after: float | None) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-    begun = time.monotonic()
+    begun, alone = time.monotonic(), False
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            return os.waitstatus_to_exitcode(status)
-        if after is not None and time.monotonic() - begun >= after:
-            os.kill(child, signal.SIGKILL)
+            said = (folder / "err").read_text(errors="replace").strip().rpartition("\n")[2]
+            told = alone and "a process of the sweep was killed" in said
+            return -9 if told else os.waitstatus_to_exitcode(status)
+        if after is not None and not alone and time.monotonic() - begun >= after:
+            workers = _workers(child) if job.workers else []
+            whom = dice.choice(("one", "all", "it")) if workers else "it"
+            if alone := whom == "one":
+                with contextlib.suppress(ProcessLookupError):  # it ended
+                    os.kill(dice.choice(workers), signal.SIGKILL)
+                continue
+            (os.killpg if whom == "all" else os.kill)(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return -9
         time.sleep(0.001)
 
 
+def _workers(process: int) -> list[int]:
+    """The processes in which joblib works for another one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"popen_loky" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 def _laid(job: Job, root: Path) -> Any:
     """A folder with what the command needs."""
-    import contextlib
 
     @contextlib.contextmanager
     def made() -> Iterator[Path]:

@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, bridged, logs, states, strangers
+from hostile import archives, bridged, left, logs, states, strangers
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -313,6 +313,12 @@ def _config(root: Path, place: Path) -> None:
     place.write_text(json.dumps(settings))
 
 
+def _pairs(root: Path, place: Path) -> None:
+    """The configuration of a sweep of two models, which two processes train."""
+    settings = json.loads((root / "sweep.json").read_text())
+    place.write_text(json.dumps(settings | {"densities": [0.25, 0.5]}))
+
+
 def _first(root: Path, place: Path) -> None:
     """Pairs that end after the equals sign."""
     rows = []
@@ -377,12 +383,14 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "corpus": _corpus,
     "parts": _parts,
     "sweep.json": _config,
+    "pairs.json": _pairs,
     "sweep": _sweep,
     "site": _site,
     "logs": _logs,
     "weights.json": _weights,
     **strangers.MAKERS,
     **bridged.MAKERS,
+    **left.MAKERS,
 }
 """What is made, in this order, by its name in the material's folder."""
 BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")

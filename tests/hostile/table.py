@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import functools
 import json
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hostile import bridged, logs, material, strangers
+from hostile import bridged, left, logs, material, strangers
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
@@ -73,6 +74,7 @@ class Format:
         return Attack(str(mutation), self.probe, free, self.starts)
 
 
+ATTACKS = ("attacked/attacks.json",)
 LIST, WHEEL, WHO = ("recipe/recipe.txt",), ("recipe/index/one*",), ("logs/whoandwhen.json",)
 
 
@@ -164,6 +166,8 @@ def of_strangers(root: Path) -> dict[str, Format]:
         "llama": Format(("llama", "llama.circuit", "text"), ("llama/*",), strangers.on_llama),
         "hf": named(("gpt2", task, "text"), strangers.scored),
         "exported": Format(("exported", "circuit"), ("exported/*",), strangers.on_exported),
+        "attacks": Format(("attacked", "run", task), ATTACKS, at(left.mended), ATTACKS, share=0.2),
+        "latents": Format(("run", "learning"), ("learning/**",), at(left.learned)),
         "tried": Format(("tried",), ("tried/**",), at(strangers.went_on)),
         "released": named(("openai",), at(strangers.imported)),
         "viz": named(("viz", "opened", "openai"), at(strangers.imported_circuit)),
@@ -368,9 +372,14 @@ def _shown() -> dict[str, Any]:
 
 
 def reported(work: Path) -> Any:
-    """The report of a run with two circuits."""
+    """The report of a run with two circuits; what it leaves out, it has to say."""
     cli("report", "--run", "site/run", "--output", "report")
-    return steady(json.loads(Path("report/report.json").read_text()))
+    data = json.loads(Path("report/report.json").read_text())
+    if missed := data.pop("left_out"):
+        sys.stderr.flush()
+        assert "left out: site/run/circuits/one" in Path("../err").read_text(), "not told"
+        raise SystemExit(_say(" ".join("; ".join(missed).split())))
+    return steady(data)
 
 
 def blamed(work: Path, file: str) -> Any:
@@ -386,7 +395,8 @@ def weighed(work: Path) -> Any:
 def judged(work: Path) -> Any:
     """The score over a folder of logs."""
     Path("only").mkdir()
-    Path("logs/whoandwhen.json").rename("only/whoandwhen.json")
+    if os.path.lexists(log := "logs/whoandwhen.json"):  # else a folder with no log is scored
+        os.rename(log, "only/whoandwhen.json")
     return cli("blame", "score", "only", "--guess")
 
 

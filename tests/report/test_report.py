@@ -92,6 +92,30 @@ def test_missing_parts_are_named(own: Path, tmp_path: Path) -> None:
         assert command in page
 
 
+def test_what_is_left_out_is_named(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A circuit that is not whole, and a pruning on its way: a line, and the page says it too."""
+    for name in ("whole", "torn", "half"):
+        add_circuit(own, name, 3)
+    (own / "circuits" / "torn" / "manifest.json").unlink()
+    (own / "circuits" / "half").rename(own / "circuits" / "half.unfinished")
+    (own / "circuits" / "notes.txt").write_text("mine")
+    add_circuit(own, "away", 3)
+    (own / "circuits" / "away").rename(tmp_path / "away")
+    (own / "circuits" / "away").symlink_to(tmp_path / "away")
+    page = report(own, tmp_path / "report").read_text()
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("left out: ")]
+    assert "half.unfinished is a pruning on its way" in line
+    assert "torn has no manifest.json" in line
+    assert "away is a link out of the run" in line
+    assert "notes.txt" not in line
+    data = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [circuit["task"] for circuit in data["circuits"]] == ["whole"]
+    assert all(f"Left out: {sentence}." in page for sentence in data["left_out"])
+    assert len(data["left_out"]) == 3
+
+
 def test_verdicts_are_shown(own: Path, tmp_path: Path) -> None:
     """A failed verdict appears as NO with its reason; nothing says that a circuit holds."""
     add_circuit(own, "if_equals", 4)

@@ -14,17 +14,21 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import micro
+from lacewing import artifacts
 from lacewing.cli.app import main
+from lacewing.data.corpus import Corpus
 from lacewing.errors import LacewingError
 from lacewing.model.store import Model, load
 from lacewing.sae import folder as saved
 from lacewing.sae import train as training
 from lacewing.sae.config import SaeConfig
 from lacewing.sae.learner import Learner
+from lacewing.sae.text import KIND, text_of
 
 QUICK: dict[str, Any] = {"tokens": 2048, "batch": 8, "k": 4, "expansion": 2}
 QUICK |= {"held_out": 256, "learning_rate": 0.02}
@@ -93,10 +97,8 @@ def test_the_figures(trained: Path) -> None:
 
 def test_a_perfect_dictionary(model: Model, letters: Path) -> None:
     """One latent for each channel and sign recovers all of the loss and leaves nothing out."""
-    from lacewing.data.corpus import Corpus
     from lacewing.sae.autoencoder import Autoencoder
     from lacewing.sae.figures import measured
-    from lacewing.sae.text import text_of
 
     width = model.network.config.d_model
     rows, none = torch.cat([torch.eye(width), -torch.eye(width)]), torch.zeros(2 * width)
@@ -239,6 +241,60 @@ def test_an_output_that_is_there(trained: Path, model: Model, letters: Path) -> 
     """Is not overwritten."""
     with pytest.raises(LacewingError, match="exists already"):
         training.train(model, SITES, trained, SaeConfig(**QUICK), str(letters), quiet=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"12345", b"\xff" * 400])
+def test_damaged_text_is_drawn_anew(
+    content: bytes, model: Model, letters: Path, tmp_path: Path
+) -> None:
+    """Also where the sums say that it was always so: no tokens, a part of one, an unknown one."""
+    folder, source = tmp_path / "tokens", Corpus.parse(str(letters))
+    before = text_of(model, source, folder, 512, 512, 0)
+    ids = (np.array(before.train), np.array(before.held_out))
+    (folder / "train.bin").write_bytes(content)
+    artifacts.seal(folder, KIND, ["train.bin", "validation.bin", "index.json"])
+    after = text_of(model, source, folder, 512, 512, 0)
+    assert np.array_equal(after.train, ids[0])
+    assert np.array_equal(after.held_out, ids[1])
+
+
+@pytest.mark.parametrize("name", ["tokens", "checkpoint"])
+def test_links_out_of_what_is_unfinished(
+    name: str, model: Model, letters: Path, tmp_path: Path
+) -> None:
+    """Are not followed."""
+    (tmp_path / "saes.unfinished").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "saes.unfinished" / name).symlink_to(tmp_path / "elsewhere")
+    output = tmp_path / "saes"
+    with pytest.raises(LacewingError, match="a link out of its folder"):
+        training.train(model, SITES, output, SaeConfig(**QUICK), str(letters), quiet=True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_killed_as_it_ended(trained: Path, model: Model, letters: Path, tmp_path: Path) -> None:
+    """The autoencoders are there, and so is what they were made of: the same command ends it."""
+    output, state = tmp_path / "saes", tmp_path / "saes.unfinished"
+    shutil.copytree(trained, output)
+    state.mkdir()
+    other = SaeConfig(**QUICK | {"seed": 9})
+    with pytest.raises(LacewingError, match="of another training"):
+        training.train(model, SITES, output, other, str(letters), quiet=True)
+    assert state.exists()
+    facts = training.train(model, SITES, output, SaeConfig(**QUICK), str(letters), quiet=True)
+    assert facts == saved.facts_of(trained)
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_an_output_without_a_name(
+    name: str, model: Model, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is refused in one line."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LacewingError, match="choose another --output"):
+        training.train(model, SITES, name, SaeConfig(**QUICK), str(letters), quiet=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_adopted(trained: Path, model: Model, letters: Path, tmp_path: Path) -> None:

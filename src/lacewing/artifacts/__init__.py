@@ -3,6 +3,7 @@
     files      bytes, in one step
     values     JSON, bounded, and checked against a type
     tensors    safetensors, checked for names, shapes, types and finite numbers
+    moments    what an optimizer remembers, among those
     locks      one process, or one writer, at a time
     manifest   what makes a folder whole, and reading its files by their sums
     folders    writing a folder whole, or not at all
@@ -13,7 +14,15 @@ or the new. Nothing here is a pickle: JSON, safetensors and plain bytes only.
 """
 
 from lacewing.artifacts.files import read_bytes, write_bytes
-from lacewing.artifacts.folders import check_same, place, recover, seal, write_folder
+from lacewing.artifacts.folders import (
+    check_free,
+    check_same,
+    place,
+    recover,
+    seal,
+    unfinished,
+    write_folder,
+)
 from lacewing.artifacts.locks import LOCK, alone, locked
 from lacewing.artifacts.manifest import (
     FORMAT,
@@ -24,6 +33,7 @@ from lacewing.artifacts.manifest import (
     own,
     read_manifest,
 )
+from lacewing.artifacts.moments import KEY, checked_moments, moments
 from lacewing.artifacts.tensors import (
     check_tensors,
     check_values,
@@ -58,6 +68,7 @@ from lacewing.artifacts.values import (
 __all__ = [
     "EXACT",
     "FORMAT",
+    "KEY",
     "LARGEST",
     "LOCK",
     "LOOSE",
@@ -67,12 +78,15 @@ __all__ = [
     "Whole",
     "adapter",
     "alone",
+    "check_free",
     "check_same",
     "check_tensors",
     "check_values",
+    "checked_moments",
     "foreign",
     "inside",
     "locked",
+    "moments",
     "open_folder",
     "own",
     "parse",
@@ -93,6 +107,7 @@ __all__ = [
     "seal",
     "tensor_bytes",
     "typed",
+    "unfinished",
     "without_sum",
     "write_bytes",
     "write_folder",

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+UNFINISHED = ".unfinished"
+"""What the name of a folder on its way ends with."""
+
+
 def write_folder(
     path: Path,
     kind: str,
@@ -54,8 +58,8 @@ def write_folder(
         ArtifactError: the folder exists, or holds something else than what may be replaced; the
             disk is full, or the place cannot be written.
     """
-    if path.exists() and not replace:
-        raise _taken(path)
+    if not replace:
+        check_free(path, "another place")
     if path.exists() and not _may_replace(path, kind):
         raise ArtifactError(
             f"{path} holds something else than a {kind} of lacewing: choose another place; "
@@ -104,7 +108,7 @@ def place(new: Path, path: Path, *, replace: bool, keep: Collection[str] = ()) -
             if not path.exists():
                 raise
     if not replace:
-        raise _taken(path)
+        check_free(path, "another place")
     with alone(path) if keep else nullcontext():
         for name in keep:
             if (path / name).is_file() and not (path / name).is_symlink():
@@ -159,8 +163,39 @@ def check_same(
             )
 
 
-def _taken(path: Path) -> ArtifactError:
-    return ArtifactError(f"{path} exists already: choose another place; nothing was overwritten")
+def check_free(path: Path, other: str = "another --output") -> None:
+    """Refuse a place where something is.
+
+    Args:
+        path: The place.
+        other: What to choose instead.
+
+    Raises:
+        ArtifactError: something is there.
+    """
+    if path.exists():
+        raise ArtifactError(f"{path} exists already: choose {other}; nothing was overwritten")
+
+
+def unfinished(path: Path) -> Path:
+    """Where the work on a folder is kept until it is done: PATH.unfinished, beside it.
+
+    Raises:
+        ArtifactError: the path has no name to which that could be added, such as "" or "..", or
+            somebody left a link there, which would lead what is written elsewhere.
+
+    Example:
+        >>> unfinished(Path("runs/quotes")).as_posix()
+        'runs/quotes.unfinished'
+    """
+    if path.name in ("", ".."):
+        raise ArtifactError(f"{path} is no name for a new folder: choose another --output")
+    made = path.with_name(path.name + UNFINISHED)
+    if made.is_symlink():
+        raise ArtifactError(
+            f"{made} is a link, and was not followed: take it away, or choose another --output"
+        )
+    return made
 
 
 def _may_replace(path: Path, kind: str) -> bool:

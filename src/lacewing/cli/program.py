@@ -8,7 +8,6 @@ from annotated_types import Interval
 
 from lacewing import artifacts
 from lacewing.cli.flags import Json, Model
-from lacewing.errors import ArtifactError
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,8 @@ class Program:
         exact_file = self.output or self.circuit / "program.py"
         simple_file = exact_file.parent / f"{exact_file.stem}_simple{exact_file.suffix}"
         for file in (exact_file, simple_file):
-            if self.output is not None and file.exists():
-                raise ArtifactError(
-                    f"{file} exists already: choose another --output; nothing was overwritten"
-                )
+            if self.output is not None:
+                artifacts.check_free(file)
         circuit = Circuit.load(self.circuit)
         model = load(self.model or circuit.model_source)
         explained = (self.circuit / labels.FILE).exists()

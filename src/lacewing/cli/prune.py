@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli.flags import Json, Model
 from lacewing.errors import ArtifactError
@@ -40,11 +41,9 @@ class Prune:
         from lacewing.model.store import load
         from lacewing.pruning.prune import prune
 
-        state = self.output.parent / f"{self.output.name}.unfinished"
-        if self.output.exists() and not state.exists():
-            raise ArtifactError(
-                f"{self.output} exists already: choose another --output; nothing was overwritten"
-            )
+        state = artifacts.unfinished(self.output)
+        if not state.exists():
+            artifacts.check_free(self.output)
         model = load(self.model)
         if self.output.exists():
             return _facts(model, self._saved(model, state))

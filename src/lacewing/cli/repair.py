@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from annotated_types import Interval
 
+from lacewing import artifacts
 from lacewing.bounds import Count, Seed
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.tables import Table, under
@@ -63,10 +64,8 @@ class Repair:
         from lacewing.trace.mistakes import of_task, wrong
         from lacewing.trace.repair import repair, workshop
 
-        if self.output is not None and self.output.exists():
-            raise ConfigError(
-                f"{self.output} exists already: choose another --output; nothing was overwritten"
-            )
+        if self.output is not None:
+            artifacts.check_free(self.output)
         model = load(self.model)
         mistake, siblings, kin, task = self._mistake(model)
         if name := self.kin or task:

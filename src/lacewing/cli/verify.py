@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from annotated_types import Interval
 
+from lacewing import artifacts
 from lacewing.bounds import Seed
 from lacewing.circuit.config import SEEDS, PruneConfig
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.tables import under
-from lacewing.errors import ArtifactError, ConfigError
+from lacewing.errors import ConfigError
 from lacewing.verification.finding import YES
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class Verify:
                 f"{self.circuit} is a file of another tool: say with --model and --task which "
                 "model it was found in, and for what"
             )
-        if self.output and self.output.exists():
-            raise ArtifactError(f"{self.output} exists already: choose another --output")
+        if self.output:
+            artifacts.check_free(self.output)
         model = load(self.model)
         config = PruneConfig(target_loss=self.target_loss, seed=self.seed)
         circuit = foreign_circuit(self.circuit, model, self.task, config, corpus=self.corpus)

@@ -137,29 +137,28 @@ def _digest(sets: PromptSets) -> str:
 
 def moments(name: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What an Adam optimizer remembers of each of its parameters, by place."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return {
-        f"{name}/{place}/{moment}": value
-        for place, parameter in enumerate(parameters)
-        for moment, value in optimizer.state.get(parameter, {}).items()
-    }
+    return artifacts.moments(optimizer, _by_place(optimizer), f"{name}/{{name}}/{{moment}}")
 
 
 def set_moments(name: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `moments` took."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for place, parameter in enumerate(parameters):
-        of = f"{name}/{place}/"
-        found = {key.removeprefix(of): t for key, t in tensors.items() if key.startswith(of)}
-        for moment, value in found.items():
-            if value.shape not in (parameter.shape, torch.Size()) or (
-                moment.startswith("exp_avg") and value.shape != parameter.shape
-            ):
-                raise ArtifactError(
-                    f"{of}{moment} of a pruning on its way is damaged: delete its folder"
-                )
-        if found:
-            optimizer.state[parameter] = found
+    """Put back what `moments` took.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    parameters, key = _by_place(optimizer), f"{name}/{{name}}/{{moment}}"
+    try:
+        found = artifacts.checked_moments(tensors, parameters, Path(TENSORS), key)
+    except ArtifactError as error:
+        raise ArtifactError(f"a pruning on its way: {error}; delete its folder") from error
+    for place, values in found.items():
+        optimizer.state[parameters[place]] = values
+
+
+def _by_place(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's parameters, by their places."""
+    every = (p for group in optimizer.param_groups for p in group["params"])
+    return {str(place): parameter for place, parameter in enumerate(every)}
 
 
 def put_back(place: Tensor, tensors: Mapping[str, Tensor], name: str) -> None:

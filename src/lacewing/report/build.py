@@ -10,6 +10,7 @@ from lacewing.circuit.drawing import drawing
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.store import Model, load
 from lacewing.pages import svg
+from lacewing.progress import say
 from lacewing.report import charts
 from lacewing.report.gather import circuits_of, gather
 from lacewing.report.page import page
@@ -23,7 +24,8 @@ def report(run: Path, output: Path) -> Path:
     Args:
         run: A finished run; with circuits under RUN/circuits (and their verification.json), a
             comparison under RUN/comparison, and task scores in RUN/tasks.json, as far as they
-            exist. What is missing is named in the report, with the command that makes it.
+            exist. What is missing is named in the report, with the command that makes it; what is left
+            out is named on standard error too.
         output: The folder; an older report there is replaced, anything else is not.
 
     Returns:
@@ -40,8 +42,8 @@ def report(run: Path, output: Path) -> Path:
     """
     _check_place(output)
     model = load(run)
-    found = circuits_of(run, model)
-    data = gather(run, output, model, found)
+    found, left_out = circuits_of(run, model)
+    data = gather(run, output, model, found, left_out)
     figures = draw(data, model, [circuit for _, circuit in found])
     files = {"index.html": page(data, figures).encode()}
     for name, figure in figures.items():
@@ -50,6 +52,7 @@ def report(run: Path, output: Path) -> Path:
     artifacts.write_folder(
         output, KIND, files=files, json={"report.json": data}, replace=output.exists()
     )
+    say(f"left out: {'; '.join(left_out)}", bool(left_out))
     return output / "index.html"
 
 

@@ -1,10 +1,12 @@
 """Everything a report says, as one plain dictionary: what becomes report.json."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lacewing import __version__, artifacts
+from lacewing.artifacts.folders import UNFINISHED
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
 from lacewing.data.corpus import renamed
@@ -28,7 +30,11 @@ MISSING = {
 
 
 def gather(
-    run: Path, output: Path, model: Model, found: Sequence[tuple[Path, Circuit]]
+    run: Path,
+    output: Path,
+    model: Model,
+    found: Sequence[tuple[Path, Circuit]],
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Collect what a run's folder holds.
 
@@ -37,6 +43,7 @@ def gather(
         output: Where the report is written.
         model: Its model.
         found: Its circuits, with their folders.
+        left_out: What lies among them and is none, and why.
     """
     config = artifacts.read_json(run / "config.json")
     config |= {"corpus": renamed(str(config["corpus"]))}
@@ -49,21 +56,36 @@ def gather(
         "tasks": saved.scores(run),
         "circuits": [_circuit(folder, circuit, model) for folder, circuit in found],
         "comparison": saved.compared(run),
+        "left_out": list(left_out),
     }
     data["commands"] = commands(run, output, data)
     data["missing"] = [sentence.format(run) for part, sentence in MISSING.items() if not data[part]]
     return data
 
 
-def circuits_of(run: Path, model: Model) -> list[tuple[Path, Circuit]]:
-    """The circuits under RUN/circuits, each checked to belong to the run's model."""
-    folders = sorted(p for p in (run / "circuits").glob("*") if (p / "manifest.json").exists())
-    found = [
-        (folder, Circuit.load(folder)) for folder in folders if not folder.name.startswith(".")
-    ]
-    for _, circuit in found:
-        circuit.check(model)
-    return found
+def circuits_of(run: Path, model: Model) -> tuple[list[tuple[Path, Circuit]], list[str]]:
+    """The circuits under RUN/circuits, each checked to belong to the run's model.
+
+    Returns:
+        The circuits with their folders, and a sentence for each folder that is left out: one that
+        is no whole circuit would otherwise be missed by nobody.
+    """
+    found, left_out, root = [], [], os.path.realpath(run)
+    for folder in sorted((run / "circuits").glob("[!.]*")):
+        if folder.name.endswith(UNFINISHED):
+            left_out.append(f"{folder} is a pruning on its way: its own command goes on")
+        elif not Path(os.path.realpath(folder)).is_relative_to(root):
+            left_out.append(f"{folder} is a link out of the run, which is not followed")
+        elif os.path.lexists(folder / artifacts.MANIFEST):
+            circuit = Circuit.load(folder)
+            circuit.check(model)
+            found.append((folder, circuit))
+        elif folder.is_dir() or folder.is_symlink():
+            left_out.append(
+                f"{folder} has no {artifacts.MANIFEST}: it is not a finished circuit; run the "
+                "command that makes it again, or take it away"
+            )
+    return found, left_out
 
 
 def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:

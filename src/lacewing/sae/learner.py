@@ -9,13 +9,14 @@ learn to say what the others leave over (Gao et al., arXiv 2406.04093, appendix 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing import artifacts
 from lacewing.errors import ArtifactError
 from lacewing.kernels.sparse_rows import decode, encode
 from lacewing.sae.autoencoder import Autoencoder
@@ -76,8 +77,12 @@ class Learner:
         self.optimizer = self._adam()
         return self
 
+    @property
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in PARAMETERS}
+
     def _adam(self) -> torch.optim.Adam:
-        parameters = [getattr(self, name) for name in PARAMETERS]
+        parameters = [*self._parameters.values()]
         return torch.optim.Adam(
             parameters, lr=self.config.learning_rate, betas=BETAS, eps=EPSILON, fused=True
         )
@@ -179,38 +184,27 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on."""
         found = {name: getattr(self, name).detach() for name in (*PARAMETERS, *FIXED)}
-        for name in PARAMETERS:
-            for moment, value in self.optimizer.state.get(getattr(self, name), {}).items():
-                found[f"{moment}/{name}"] = value
-        return found
+        return found | artifacts.moments(self.optimizer, self._parameters)
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], where: Path) -> None:
         """Put back what `tensors` gave.
+
+        Args:
+            tensors: That.
+            where: The file it was read from, for the error.
 
         Raises:
             ArtifactError: it is damaged, or of another autoencoder.
         """
-        moments = ("exp_avg", "exp_avg_sq")
-        names = [*PARAMETERS, *FIXED, *(f"{m}/{n}" for n in PARAMETERS for m in (*moments, "step"))]
-        for name in names:
-            place: Any = getattr(self, name.rpartition("/")[2])
-            found, shape = tensors.get(name), place.shape
-            shape = torch.Size() if name.startswith("step/") else shape
+        for name in (*PARAMETERS, *FIXED):
+            found, shape = tensors.get(name), getattr(self, name).shape
+            if found is None or found.shape != shape:
+                raise ArtifactError(f"{where}: {name} of {self.site} is missing or damaged")
             kind = torch.int64 if name == "unused" else torch.float32
-            if found is None or found.shape != shape or found.dtype != kind:
-                raise ArtifactError(
-                    f"{name} of site {self.site} in the checkpoint is damaged: delete its folder"
-                )
-            if not bool(found.isfinite().all()):
-                raise ArtifactError(
-                    f"{name} of site {self.site} in the checkpoint is not finite: delete its folder"
-                )
+            artifacts.check_values(found, where, name, (kind,))
+        moments = artifacts.checked_moments(tensors, self._parameters, where, needed=True)
         for name in (*PARAMETERS, *FIXED):
             with torch.no_grad():
                 getattr(self, name).copy_(tensors[name])
-        for name in PARAMETERS:
-            place = getattr(self, name)
-            self.optimizer.state[place] = {
-                moment: tensors[f"{moment}/{name}"].to(place.device, copy=True)
-                for moment in (*moments, "step")
-            }
+        for name, parameter in self._parameters.items():
+            self.optimizer.state[parameter] = moments[name]

@@ -68,7 +68,7 @@ def text_of(
         "held_out": held_out,
         "seed": seed,
     }
-    if not _there(folder, asked):
+    if not _there(folder, asked, model.network.config.vocab_size):
         more = SLACK * (size + 1)
         files = {
             f"{split}.bin": _drawn(model, corpus, split, count + more, seed).tobytes()
@@ -76,7 +76,7 @@ def text_of(
         }
         artifacts.write_folder(folder, KIND, files=files, json={KEY: asked}, replace=True)
     whole = artifacts.open_folder(folder, KIND)
-    train, rest = (np.memmap(whole.path(f"{s}.bin"), dtype=np.uint32, mode="r") for s in SPLITS)
+    train, rest = _mapped(whole, model.network.config.vocab_size)
     return Text(train, rest, size)
 
 
@@ -89,13 +89,32 @@ def begun(model: Model, rows: Int64[Tensor, "batch token"]) -> Int64[Tensor, "ba
     return torch.cat([first, rows], dim=1)
 
 
-def _there(folder: Path, asked: dict[str, object]) -> bool:
+def _there(folder: Path, asked: dict[str, object], vocab_size: int) -> bool:
+    """Whether what was drawn is kept; where it is damaged it is drawn anew."""
     try:
         whole = artifacts.open_folder(folder, KIND)
-        whole.check()
+        _mapped(whole, vocab_size)
         return bool(whole.json(KEY) == asked)
     except ArtifactError:
         return False
+
+
+def _mapped(whole: artifacts.Whole, vocab_size: int) -> list[np.ndarray]:
+    """Both splits, mapped into memory.
+
+    Raises:
+        ArtifactError: one is damaged, or holds tokens that the model does not know.
+    """
+    found: list[np.ndarray] = []
+    for split in SPLITS:
+        path = whole.path(f"{split}.bin")
+        size = path.stat().st_size
+        if size == 0 or size % np.dtype(np.uint32).itemsize:
+            raise ArtifactError(f"{path} has {size} bytes, no whole number of tokens: damaged")
+        found.append(np.memmap(path, dtype=np.uint32, mode="r"))
+        if (highest := int(found[-1].max())) >= vocab_size:
+            raise ArtifactError(f"{path} has token {highest}, the model {vocab_size}: damaged")
+    return found
 
 
 def _drawn(model: Model, corpus: Corpus, split: Split, tokens: int, seed: int) -> np.ndarray:

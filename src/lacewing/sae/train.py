@@ -90,12 +90,15 @@ def train(
     if len(reads) != len(sites) or not sites:
         raise ConfigError("each site has one autoencoder: name it once")
     source = Corpus.parse(corpus or model.corpus)
-    state = output.with_name(f"{output.name}.unfinished")
+    state = artifacts.unfinished(output)
+    if not state.exists():
+        artifacts.check_free(output)
     if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+        return _finished(model, reads, output, state, config, source)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy), _on_device(model) as device:
-        text = text_of(model, source, state / "tokens", config.tokens, config.held_out, config.seed)
+        tokens = artifacts.own(state, "tokens")
+        text = text_of(model, source, tokens, config.tokens, config.held_out, config.seed)
         trainer = _Trainer(model, reads, text, state, config, source, device, quiet)
         saes, seconds = trainer.run(), trainer.seconds
         finish(model, saes, text, output, config, source, quiet=quiet, seconds=seconds)
@@ -127,8 +130,7 @@ def adopt(
         MismatchError: one is for a site of another width.
     """
     config, output = config or SaeConfig(), Path(output)
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     reads = {site: _read_at(model, site, config.transcoder) for site in folders}
     widths = site_widths(model.network.config)
     saes = [formats.read_folder(folders[s], s, reads[s], widths) for s in folders]
@@ -227,7 +229,7 @@ class _Trainer:
 
     def _keep(self) -> None:
         artifacts.write_folder(
-            self.state / "checkpoint",
+            artifacts.own(self.state, "checkpoint"),
             KIND,
             json={STATE: {"step": self.step, "seconds": self.seconds, "of": self.of}},
             tensors={
@@ -243,7 +245,7 @@ class _Trainer:
 
     def _resumed(self) -> tuple[int, float]:
         """Steps that were finished before, and the seconds spent on them."""
-        place = self.state / "checkpoint"
+        place = artifacts.own(self.state, "checkpoint")
         artifacts.recover(place)
         if not place.exists():
             return 0, 0.0
@@ -261,11 +263,30 @@ class _Trainer:
         tensors = whole.tensors(TENSORS, 32 * numbers + HEADER)
         for number, learner in enumerate(self.learners):
             start = f"{number}/"
-            learner.restore(
-                {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
-            )
+            own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+            learner.restore(own, place / TENSORS)
         say(f"going on at step {state.step} of {self.steps}", not self.quiet)
         return state.step, state.seconds
+
+
+def _finished(
+    model: Model,
+    reads: Mapping[str, str],
+    output: Path,
+    state: Path,
+    config: SaeConfig,
+    source: Corpus,
+) -> saved.Facts:
+    """What this very training saved, where it was killed right after that."""
+    facts = saved.facts_of(output)
+    made = facts.model_id, {one.site: one.reads for one in facts.sites}, facts.config, facts.corpus
+    if made != (model.id, dict(reads), config.as_json(), source.spec):
+        raise ArtifactError(
+            f"{output} exists already, of another training, and so does {state}: choose another "
+            "--output; nothing was overwritten"
+        )
+    shutil.rmtree(state)
+    return facts
 
 
 def _steps(config: SaeConfig, text: Text) -> int:

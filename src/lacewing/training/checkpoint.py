@@ -19,7 +19,6 @@ from lacewing.progress import say
 
 FOLDER, KEPT = "checkpoint", "kept"
 STATE, TENSORS = "state.json", "state.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,9 @@ def save_checkpoint(
         step: Steps finished.
         seconds: Training time spent so far, over all resumptions.
     """
-    tensors = {f"weight/{name}": p.detach() for name, p in network.named_parameters()}
-    for name, parameter in network.named_parameters():
-        for moment, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{moment}/{name}"] = value.detach()
+    parameters = dict(network.named_parameters())
+    tensors = {f"weight/{name}": p.detach() for name, p in parameters.items()}
+    tensors |= artifacts.moments(optimizer, parameters)
     artifacts.write_folder(
         folder,
         "checkpoint",
@@ -120,17 +118,24 @@ def load_checkpoint(
         )
     most = 3 * 4 * sum(p.numel() for p in network.parameters()) + HEADER
     tensors = whole.tensors(TENSORS, most)
-    _check(tensors, network, folder)
-    for key, parameter in network.named_parameters():
+    parameters = dict(network.named_parameters())
+    moments = artifacts.checked_moments(tensors, parameters, folder / TENSORS)
+    _check(tensors, parameters, moments, folder)
+    for key, parameter in parameters.items():
         parameter.data.copy_(tensors[f"weight/{key}"])
-        optimizer.state[parameter] = _moments(tensors, key, parameter)
+        optimizer.state[parameter] = moments.get(key, {})
     return state.step, state.seconds
 
 
-def _check(tensors: Mapping[str, Tensor], network: nn.Module, folder: Path) -> None:
+def _check(
+    tensors: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    moments: Mapping[str, Mapping[str, Tensor]],
+    folder: Path,
+) -> None:
     """Refuse a state of another model, or one that no training can be in."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, parameter in network.named_parameters():
+    for name, parameter in parameters.items():
         saved = tensors.get(f"weight/{name}")
         if saved is None or saved.shape != parameter.shape:
             raise ArtifactError(
@@ -139,12 +144,7 @@ def _check(tensors: Mapping[str, Tensor], network: nn.Module, folder: Path) -> N
                 f"not {tuple(parameter.shape)}; train into a new folder"
             )
         shapes[f"weight/{name}"] = tuple(parameter.shape)
-        if f"step/{name}" in tensors:
-            shapes |= {f"{moment}/{name}": tuple(parameter.shape) for moment in MOMENTS}
-            shapes[f"step/{name}"] = tuple(tensors[f"step/{name}"].shape[:0])
+        shapes |= {
+            f"{moment}/{name}": tuple(t.shape) for moment, t in moments.get(name, {}).items()
+        }
     artifacts.check_tensors(tensors, folder / TENSORS, shapes, (torch.float32,))
-
-
-def _moments(tensors: Mapping[str, Tensor], name: str, parameter: Tensor) -> dict[str, Tensor]:
-    known = (key for key in ("step", *MOMENTS) if f"{key}/{name}" in tensors)
-    return {key: tensors[f"{key}/{name}"].to(parameter.device) for key in known}

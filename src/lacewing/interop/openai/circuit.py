@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit, circuit_of
@@ -77,8 +78,7 @@ def import_circuit(
         DataError: the answers are not known, or no single tokens.
         MismatchError: the circuit does not fit the model.
     """
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     network = own(model.network, "Import of a released circuit")
     data = _mapping(read_pickled(file), file, "the file")
     task = _task_of(file)

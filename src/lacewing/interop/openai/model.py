@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lacewing.errors import ArtifactError
+from lacewing import artifacts
 from lacewing.interop.openai.config import CONFIG, read_config
 from lacewing.interop.openai.tokenizer import VOCABULARY, read_tokenizer
 from lacewing.interop.openai.weights import WEIGHTS, read_network
@@ -34,8 +34,7 @@ def import_model(
     Raises:
         ArtifactError: a file is missing, damaged, foreign or holds code; the output exists.
     """
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     released = read_config(folder / CONFIG)
     words = read_tokenizer(tokenizer or _near(folder))
     network = read_network(folder / WEIGHTS, released)

@@ -56,8 +56,7 @@ def import_circuit(
         ConfigError: it was found under what no circuit here can say.
         MismatchError: it does not fit the model.
     """
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     network = own(model.network, "Import of a circuit")
     settings = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else {}
     ablation = _ablation(settings, folder)

@@ -62,8 +62,7 @@ def import_model(
         ArtifactError: a file is missing, damaged, foreign or holds code; the output exists; the
             sites of AbsTopK are not known.
     """
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     model, about = read_config(folder, sites)
     words = read_tokenizer(tokenizer or folder, about)
     network = read_network(folder, model, biases=bool(about["biases"]))
