@@ -16,7 +16,7 @@ from hostile.reseal import reseal
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.cli.app import main
-from lacewing.errors import ConfigError, DataError, MismatchError
+from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import load
 from lacewing.verification.verify import verify
 from lacewing.watch.audit.build import Asked, audit, contents
@@ -251,7 +251,7 @@ def test_mistakes_are_told(site: Path, tmp_path: Path) -> None:
         audit(model, [], tmp_path / "new")
     with pytest.raises(DataError, match="named twice"):
         audit(model, [one, one], tmp_path / "new")
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ArtifactError, match="exists already"):
         audit(model, [one], site / "audit")
     with pytest.raises(MismatchError, match="belongs to model"):
         audit(micro.micro(seed=3), [one], tmp_path / "new", Asked(quiet=True))

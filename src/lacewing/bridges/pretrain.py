@@ -59,8 +59,7 @@ def adopt(
         MismatchError: the models do not belong together.
     """
     check_pair(dense, sparse)
-    if output.exists():
-        raise ArtifactError(f"{output} exists already: choose another --output")
+    artifacts.check_free(output)
     one, other = own_network(dense, "dense"), own_network(sparse, "sparse")
     kept = kept_of(_fraction(folder), other.config.d_model)
     sizes = Sizes(one.config.n_layer, one.config.d_model, other.config.d_model, kept)

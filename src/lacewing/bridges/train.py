@@ -34,7 +34,7 @@ from lacewing.bridges.streams import check_layers, check_pair, own_network
 from lacewing.data.batches import Batches, sequences
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import Shards, prepare
-from lacewing.errors import ArtifactError, ConfigError
+from lacewing.errors import ConfigError
 from lacewing.model.layers import find_nonzeros, sparse_products
 from lacewing.model.store import Model, load
 from lacewing.model.transformer import Transformer
@@ -93,11 +93,11 @@ def train(
     beginning = sparse if config.start is None else load(config.start)
     _check(dense, beginning, config, held=sparse is not None)
     source = Corpus.parse(corpus or dense.corpus)
-    state = output.with_name(f"{output.name}.unfinished")
+    state = artifacts.unfinished(output)
     if output.exists():
         if not (state / PLACE).exists():  # what was in it is the output now
             shutil.rmtree(state, ignore_errors=True)
-        raise ArtifactError(f"{output} exists already: choose another --output")
+        artifacts.check_free(output)
     network = _network(dense, beginning, config, learns=sparse is None)
     busy = f"another process is training in {state}: wait for it to end"
     with artifacts.locked(state, busy):

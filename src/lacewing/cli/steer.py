@@ -10,7 +10,7 @@ from lacewing import artifacts
 from lacewing.bounds import Seed
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.tables import Table, under
-from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
+from lacewing.errors import ConfigError, DataError, MismatchError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,8 +76,8 @@ class Steer:
             raise ConfigError("nothing to steer by: give --node, or --circuit for all its nodes")
         if not self.strength or len(self.strength) > 100:
             raise ConfigError(f"{len(self.strength)} strengths: give between 1 and 100")
-        if self.output is not None and self.output.exists():
-            raise ArtifactError(f"{self.output} exists already: choose another --output")
+        if self.output is not None:
+            artifacts.check_free(self.output)
         circuit = None if self.circuit is None else Circuit.load(self.circuit)
         coupling = read(self.bridge, self.dense, self.sparse)
         if circuit is not None:

@@ -156,10 +156,7 @@ def command(model: str, circuits: Sequence[Path], output: Path, **flags: Any) ->
 def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
     if not circuits:
         raise ConfigError("no circuit: name their folders with --circuits")
-    if output.exists():
-        raise ConfigError(
-            f"{output} exists already: choose another --output; nothing was overwritten"
-        )
+    artifacts.check_free(output)
     places = [folder.resolve() for folder, _ in circuits]
     for folder in places:
         if places.count(folder) > 1:
