@@ -1,0 +1,300 @@
+"""Fitting a reference: what a circuit's places are usually like in the text it will be used on.
+
+The text is dealt out in three parts, document by document, so that none is judged by itself:
+
+    first    where the middle of every signal is, and how far it spreads; how frequent tokens are
+    second   how far out places are usually: the ranks behind every score
+    third    the level of every detector: what the mean of its scores is at most
+
+The levels have to hold given the past, and text is no row of independent looks: one file quotes
+otherwise than the next. So a level is the mean over the third part, raised by a number of spreads
+of whole stretches; that number is the smallest with which detectors that run through stretches of
+the third part, drawn again and again, keep CAREFUL times the run length that is promised.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lacewing.circuit.circuit import Circuit
+from lacewing.data.corpus import Corpus
+from lacewing.errors import DataError
+from lacewing.model.sites import site_widths
+from lacewing.model.store import Model
+from lacewing.progress import progress
+from lacewing.watch.detectors import BETS, LOOK, RUN_LENGTH
+from lacewing.watch.measure import Measured, Watching, joined
+from lacewing.watch.probe import ask, probe_prompts
+from lacewing.watch.reference import CircuitFacts, Facts, Reference, circuit_id, names, weights
+from lacewing.watch.scores import Usual, two_sided
+from lacewing.watch.stream import Cutter, Piece, Windows
+from lacewing.watch.wiring import wiring
+
+TOKENS = 300_000
+"""Tokens that a reference is fitted on, at most."""
+FEWEST = 20
+"""Places of a task that each part has to have, and looks."""
+SAMPLE = 2000
+"""Places that distances are kept of, at most."""
+CHAPTER = 4096
+"""Tokens of one long document after which the next part is dealt to."""
+OF_ONE = 40_000
+"""Signs that are taken of one document of a corpus, so that none fills a part."""
+STRETCH = 8
+"""Looks that hang together: about what one file is long."""
+CAREFUL = 2.0
+"""Times the promise, that has to be kept on the third part."""
+SLACKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Spreads that levels may be raised by."""
+LEAST, HIGHEST = 0.01, 0.9
+"""Levels are at least and at most this: a signal that never showed may still show once."""
+
+
+@dataclass
+class _Parts:
+    """What the passes over the three parts have found."""
+
+    looks: tuple[list[list[Measured]], ...] = field(default_factory=lambda: ([], [], []))
+    windows: tuple[list[Windows], ...] = field(default_factory=lambda: ([], [], []))
+    squares: dict[str, Tensor] = field(default_factory=dict)
+    tokens: int = 0
+
+
+def corpus_pieces(corpus: Corpus, seed: int = 0) -> Iterator[Piece]:
+    """The beginnings of a corpus's validation documents, in a random order."""
+    documents = list(corpus.documents("validation"))
+    order = np.random.default_rng(seed).permutation(len(documents))
+    for number, index in enumerate(order):
+        one = documents[index]
+        yield Piece(one.text[:OF_ONE], one.path, True, (number + 1) / len(order))
+
+
+def fit(
+    model: Model,
+    circuits: Sequence[Circuit],
+    text: Iterable[Piece] | None = None,
+    *,
+    told: str = "",
+    tokens: int = TOKENS,
+    run_length: int = RUN_LENGTH,
+    quiet: bool = False,
+) -> Reference:
+    """Fit a reference.
+
+    Args:
+        model: The circuits' model.
+        circuits: What will be watched.
+        text: What it will be used on, clean; by default the model's own validation text.
+        told: What the text is called.
+        tokens: Tokens of it that are read, at most.
+        run_length: Mean tokens to a false alarm that is promised.
+        quiet: Report no progress.
+
+    Raises:
+        MismatchError: a circuit is of another model.
+        DataError: the text is too short, or a circuit's task is nowhere decided in it.
+
+    Example:
+        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> known = fit(model, [circuit], told="files", tokens=90_000, quiet=True)
+        >>> known.facts.circuits[0].task
+        'indent_for'
+    """
+    for circuit in circuits:
+        circuit.check(model)
+    watching = Watching(model, circuits)
+    found = _read(watching, text or corpus_pieces(Corpus.parse(model.corpus)), tokens, quiet)
+    first, second, third = found.looks
+    if min(map(len, found.looks)) < FEWEST:
+        raise DataError(
+            f"{told or 'the text'} has {found.tokens:,} tokens: a reference needs "
+            f"{3 * FEWEST * LOOK:,} at least, from several documents"
+        )
+    usual = []
+    for number, one in enumerate(watching.prepared):
+        parts = [joined([look[number] for look in part]) for part in (first, second)]
+        if min(len(part.places) for part in parts) < FEWEST:
+            raise DataError(
+                f"the task {one.circuit.task} is decided at {parts[0].found + parts[1].found} "
+                f"places of {told or 'the text'} in {2 * found.tokens // 3:,} tokens, and "
+                f"{2 * FEWEST} are needed ({one.rule.told(model.tokenizer)}): fit on other or "
+                "more text"
+            )
+        rates = torch.tensor([float(look[number].found) for look in second])
+        usual.append(Usual.of(parts[0], parts[1].thinned(SAMPLE), rates))
+    surprise = _surprise(found.windows[0], model.network.config.vocab_size)
+    known = torch.cat([window_surprise(look, surprise) for look in found.windows[1]]).sort().values
+    rows = []
+    for look, windows in zip(third, found.windows[2], strict=True):
+        parts_of = [one.look(seen)[0] for one, seen in zip(usual, look, strict=True)]
+        rows.append(np.concatenate([*parts_of, text_signal(windows, surprise, known)]))
+    signals = names(circuits, model.network.config.d_head)
+    x = np.stack(rows)
+    levels, slack, measured = calibrated_levels(x, weights(signals), run_length)
+    rate = 1000 / max(sum(look.count for part in found.windows for look in part), 1)
+    everything = [look for part in found.looks for look in part]
+    facts = Facts(
+        model_id=model.id,
+        model_source=model.source,
+        tokenizer_id=model.tokenizer.id,
+        text=told or model.corpus,
+        tokens=found.tokens,
+        look=LOOK,
+        looks=len(second),
+        windows=len(known),
+        run_length=run_length,
+        slack=slack,
+        measured=measured,
+        circuits=tuple(
+            CircuitFacts(
+                task=circuit.task,
+                id=circuit_id(circuit),
+                places=len(usual[n].carried),
+                per_thousand=rate * sum(look[n].found for look in everything),
+                agrees=joined([look[n] for look in everything]).agreement,
+                carries=joined([look[n] for look in everything]).carried,
+            )
+            for n, circuit in enumerate(circuits)
+        ),
+    )
+    probes = [ask(model, one, probe_prompts(model, one.circuit)) for one in watching.prepared]
+    sizes = {key: (total / found.tokens).sqrt() for key, total in found.squares.items()}
+    return Reference(
+        facts=facts,
+        usual=tuple(usual),
+        probes=tuple(probes),
+        wirings=tuple(wiring(model.ours, circuit) for circuit in circuits),
+        sizes=sizes,
+        surprise=surprise,
+        windows=known,
+        levels=levels,
+    )
+
+
+def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> _Parts:
+    """Run the model over the text, dealt out in three parts."""
+    found, model = _Parts(), watching.model
+    sites = list(site_widths(model.network.config))
+    found.squares = {key: torch.zeros(n) for key, n in site_widths(model.network.config).items()}
+
+    def add(
+        logits: Tensor, total: Tensor, seen: Mapping[str, Tensor], lengths: Tensor
+    ) -> None:
+        inside = torch.arange(logits.shape[1]) < lengths[:, None]
+        for key in sites:
+            found.squares[key] += seen[key][inside].square().sum(0)
+
+    cutters = [Cutter(model.network.config.context) for _ in range(3)]
+    part = inside = 0
+    with progress("fit reference", most, "tokens", not quiet) as bar:
+        for piece in text:
+            ids = model.tokenizer.encode(piece.text)[: max(0, most - found.tokens)]
+            for look in cutters[part].add(ids, piece.ends):
+                found.windows[part].append(look)
+                found.looks[part].append(
+                    watching.look(look.tokens, look.lengths, also=add, sites=sites)
+                )
+            found.tokens, inside = found.tokens + len(ids), inside + len(ids)
+            bar.update(found.tokens)
+            if piece.ends or inside >= CHAPTER:
+                part, inside = (part + 1) % 3, 0
+            if found.tokens >= most:
+                break
+    return found
+
+
+def _surprise(looks: Sequence[Windows], vocab: int) -> Float[Tensor, " vocab"]:
+    """Minus the logarithm of how frequent every token is."""
+    counts = torch.ones(vocab)
+    for look in looks:
+        ids = torch.tensor([token for row in look.each for token in row])
+        counts += torch.bincount(ids, minlength=vocab)
+    return -(counts / counts.sum()).log()
+
+
+def window_surprise(
+    look: Windows, surprise: Float[Tensor, " vocab"]
+) -> Float[Tensor, " batch"]:
+    """Mean surprise of every window that is not much shorter than the others."""
+    inside = torch.arange(look.tokens.shape[1]) < look.lengths[:, None]
+    mean = (surprise[look.tokens] * inside).sum(1) / look.lengths
+    return mean[2 * look.lengths >= look.tokens.shape[1]]
+
+
+def text_signal(
+    look: Windows, surprise: Float[Tensor, " vocab"], known: Float[Tensor, " unit"]
+) -> Float[np.ndarray, " unit"]:
+    """How unusual the text of one look is, whatever the model makes of it."""
+    scores = two_sided(window_surprise(look, surprise), known)
+    return scores.mean()[None].double().numpy()
+
+
+def calibrated_levels(
+    x: Float[np.ndarray, "sample unit"],
+    weight: Float[np.ndarray, " unit"],
+    run_length: int,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, " unit"], float, float]:
+    """The levels of all signals, with which clean text keeps the promise.
+
+    Args:
+        x: Every signal of every look of the third part, in the order of the text.
+        weight: What every signal counts.
+        run_length: The promise, in tokens.
+        seed: Draws stretches.
+
+    Returns:
+        Levels, the slack behind them, and the mean tokens to an alarm that was measured.
+    """
+    stretches = max(1, len(x) // STRETCH)
+    cut = x[: stretches * STRETCH].reshape(stretches, -1, x.shape[1])
+    seen = ~np.isnan(x)
+    count = seen.sum(0)
+    mean = np.where(seen, x, 0).sum(0) / np.maximum(count, 1)
+    of_each = (~np.isnan(cut)).sum(1)
+    sums = np.where(np.isnan(cut), 0, cut).sum(1)
+    means = np.where(of_each > 0, sums / np.maximum(of_each, 1), mean)
+    spread = means.std(0) if stretches > 1 else np.zeros(x.shape[1])
+    dice = np.random.default_rng(seed)
+    drawn = dice.integers(stretches, size=(RUNS, -(-LENGTH // cut.shape[1])))
+    levels, measured = mean, 0.0
+    for slack in SLACKS:
+        # One place more that is as odd as can be: what was never seen is not impossible.
+        levels = (mean * count + 1) / (count + 1) + slack * spread
+        levels = levels.clip(LEAST, HIGHEST)
+        measured = _run_length(cut, drawn, levels, weight, run_length)
+        if measured >= CAREFUL * run_length:
+            return levels, slack, measured
+    return levels, SLACKS[-1], measured
+
+
+RUNS, LENGTH = 48, 600
+"""Runs through drawn stretches, and looks of each."""
+
+
+def _run_length(
+    stretches: np.ndarray,
+    drawn: np.ndarray,
+    levels: np.ndarray,
+    weight: np.ndarray,
+    run_length: int,
+) -> float:
+    """Mean tokens to an alarm in runs through stretches of looks, as `Detectors` would raise it."""
+    bets = np.array(BETS) / levels[:, None]
+    filled = np.where(np.isnan(stretches), levels, stretches)
+    gained = np.log1p(bets * (filled - levels)[..., None])
+    threshold, alarms = max(1.0, run_length / LOOK), 0
+    sums = np.full((len(drawn), *gained.shape[2:]), -np.inf)
+    for column in drawn.T:
+        for step in range(gained.shape[1]):
+            sums = np.logaddexp(0.0, sums) + gained[column, step]
+            average = (np.exp(np.minimum(sums, 50.0)).mean(2) * weight).sum(1)
+            over = average >= threshold
+            alarms += int(over.sum())
+            sums[over] = -np.inf
+    looks = len(drawn) * drawn.shape[1] * gained.shape[1]
+    return looks * LOOK / max(alarms, 1)

@@ -1,0 +1,140 @@
+"""How unusual what was measured is, beside a reference: between 0 (usual) and 1 (never seen).
+
+Of a measurement, the share of the reference's that are at least as far out is its tail rank p, as
+conformal tests take it; its score is -log p over the largest that this can be. So a score says the
+same of a logit, a head and a node, and one place far out counts more than many a little off.
+
+Signals of a circuit, each a number at every place, and its mean over the places of a look:
+
+    agrees     1 where the circuit alone gives another of the two answers than the whole model
+    carried    how far its logit difference is from the whole model's
+    head       how far what a kept head looks at is from its usual, for every kept head
+    node       how far a kept node's value is from its usual, for every kept node
+    jointly    the same of all kept nodes together, by their covariance
+    places     how far the number of places in a look is from its usual, either way
+    text       how far the tokens of a window are from the usual ones; asks the text alone
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lacewing.watch.measure import Measured
+
+SHRINKAGE = 0.1
+"""Of the correlation of nodes towards none."""
+STEADY = 1e-6
+"""A spread below which a value counts as constant."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What one circuit's places are like: centres and spreads, and how far the others are out."""
+
+    head_centre: Float[Tensor, "head channel"]
+    head_spread: Float[Tensor, "head channel"]
+    node_centre: Float[Tensor, " channel"]
+    node_spread: Float[Tensor, " channel"]
+    precision: Float[Tensor, "channel channel"]
+    """Inverse of the shrunk correlation of nodes."""
+    carried: Float[Tensor, " sample"]
+    """Sorted, as all below."""
+    heads: Float[Tensor, "head sample"]
+    nodes: Float[Tensor, "channel sample"]
+    jointly: Float[Tensor, " sample"]
+    rates: Float[Tensor, " unit"]
+    """Places in a look."""
+
+    @classmethod
+    def of(cls, first: Measured, second: Measured, rates: Tensor) -> "Usual":
+        """Centres and spreads from some places, distances from others.
+
+        Args:
+            first: Places that say where the middle is.
+            second: Places of other text, that say how far out one is usually.
+            rates: Places in the looks of the second.
+        """
+        attention, nodes = first.attention.double(), first.nodes.double()
+        head_centre, node_centre = attention.mean(0), nodes.mean(0)
+        spreads = (v.std(0, correction=0).clamp(min=STEADY) for v in (attention, nodes))
+        head_spread, node_spread = spreads
+        z = (nodes - node_centre) / node_spread
+        correlation = z.T @ z / len(z)
+        shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * torch.eye(len(correlation))
+        precision = torch.linalg.inv(shrunk)
+        parts = (head_centre, head_spread, node_centre, node_spread, precision)
+        nothing = torch.zeros(0)
+        empty = nothing.expand(attention.shape[1], 0), nothing.expand(nodes.shape[1], 0)
+        centred = cls(*(p.float() for p in parts), nothing, *empty, nothing, nothing)
+        out = centred.distances(second)
+        heads, node = out.heads.T.sort(1).values, out.nodes.T.sort(1).values
+        ranked = (out.carried.sort().values, heads, node, out.jointly.sort().values)
+        return cls(*(p.float() for p in parts), *ranked, rates.float().sort().values)
+
+    def distances(self, seen: Measured) -> "Distances":
+        """How far out every place is."""
+        looks = (seen.attention - self.head_centre) / self.head_spread
+        z = (seen.nodes - self.node_centre) / self.node_spread
+        return Distances(
+            agrees=((seen.alone > 0) != (seen.places.difference > 0)).float(),
+            carried=(seen.alone - seen.places.difference).abs(),
+            heads=looks.square().sum(2),
+            nodes=z.abs(),
+            jointly=((z @ self.precision) * z).sum(1),
+        )
+
+    def scores(self, seen: Measured, out: "Distances") -> "Distances":
+        """The score of every place."""
+        return Distances(
+            agrees=out.agrees,
+            carried=scored(out.carried[None], self.carried[None])[0],
+            heads=scored(out.heads.T, self.heads).T,
+            nodes=scored(out.nodes.T, self.nodes).T,
+            jointly=scored(out.jointly[None], self.jointly[None])[0],
+        )
+
+    def look(self, seen: Measured) -> tuple[Float[np.ndarray, " unit"], "Distances"]:
+        """The signals of one look, in the order of `names`, and the scores of its places."""
+        scores = self.scores(seen, self.distances(seen))
+        rate = two_sided(torch.tensor([float(seen.found)]), self.rates)
+        if not len(seen.places):
+            nothing = torch.full((len(self.heads) + len(self.nodes) + 3,), torch.nan)
+            return torch.cat([nothing, rate]).double().numpy(), scores
+        means = [scores.agrees.mean()[None], scores.carried.mean()[None], scores.jointly.mean()[None]]
+        means += [scores.heads.mean(0), scores.nodes.mean(0), rate]
+        return torch.cat(means).double().numpy(), scores
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of every place how far out each signal is, or its score."""
+
+    agrees: Float[Tensor, " sample"]
+    carried: Float[Tensor, " sample"]
+    heads: Float[Tensor, "sample head"]
+    nodes: Float[Tensor, "sample channel"]
+    jointly: Float[Tensor, " sample"]
+
+
+def scored(value: Float[Tensor, "row sample"], known: Float[Tensor, "row unit"]) -> Tensor:
+    """Scores of values beside sorted ones, row by row.
+
+    >>> scored(torch.tensor([[0.5, 9.0]]), torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[0., 1.]])
+    """
+    count = known.shape[1]
+    below = torch.searchsorted(known.contiguous(), value.contiguous())
+    rank = (1 + count - below) / (1 + count)
+    return -rank.log() / np.log(1 + count)
+
+
+def two_sided(value: Float[Tensor, " sample"], known: Float[Tensor, " unit"]) -> Tensor:
+    """Scores of values beside sorted ones, where too small is as odd as too large."""
+    count = len(known)
+    above = 1 + count - torch.searchsorted(known, value)
+    below = 1 + torch.searchsorted(known, value, right=True)
+    rank = (2 * torch.minimum(above, below) / (1 + count)).clamp(max=1)
+    return -rank.log() / np.log((1 + count) / 2)
