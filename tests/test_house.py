@@ -85,7 +85,8 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-watch/         compare
+watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
+               alarm  monitor  live
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
                edits  folder  reading  session  ends  describe  groups
@@ -96,7 +97,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  program  attack  compare  sweep
-               emerge  watch  report  importing  exporting  demo  view  app
+               emerge  watching  watch  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -1,4 +1,4 @@
-"""An alarm: what it is about, since when, which nodes and weights are behind it, and which texts."""
+"""An alarm: what it is about, since when, which nodes, weights and texts are behind it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,16 +1,16 @@
-"""E-detectors: many Shiryaev-Roberts sums of bets, and one average of them that raises the alarm.
+"""E-detectors: many Shiryaev-Roberts sums of bets, whose average raises the alarm.
 
-Every signal gives, at a look, a number x between 0 (usual) and 1 (never seen). Its claim, as long as
-nothing has changed: given all that was read before, the mean of x is at most its level m. A bet
+Every signal gives, at a look, a number x between 0 (usual) and 1 (never seen). Its claim, as long
+as nothing has changed: given all that was read before, the mean of x is at most its level m. A bet
 against the claim,
 
     e = 1 + b (x - m),   b a share of 1 / m,
 
-has a conditional mean of at most 1, whatever else x does. The sum R <- (1 + R) e restarts the bet at
-every look. R minus the number of looks is a supermartingale, so an alarm when R reaches A comes
+has a conditional mean of at most 1, whatever else x does. The sum R <- (1 + R) e restarts the bet
+at every look. R minus the number of looks is a supermartingale, so an alarm when R reaches A comes
 after A looks in the mean, or later. This holds for any average of such sums too, with weights fixed
-in advance; what is averaged here are all signals with several bets each. A look without a place of a
-circuit is no evidence: e = 1.
+in advance; what is averaged here are all signals with several bets each. A look without a place of
+a circuit is no evidence: e = 1.
 
 The promise is an average run length, not a rate per look. It is made in tokens and kept in looks:
 a look has at least LOOK tokens, so A is the promised tokens over LOOK.

@@ -14,6 +14,7 @@ the third part, drawn again and again, keep CAREFUL times the run length that is
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,17 +22,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.data.corpus import Corpus
+from lacewing.data.corpus import Corpus, is_built
 from lacewing.errors import DataError
+from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.progress import progress
 from lacewing.watch.detectors import BETS, LOOK, RUN_LENGTH
-from lacewing.watch.measure import Measured, Watching, joined
+from lacewing.watch.measure import Measured, Prepared, Watching, joined
 from lacewing.watch.probe import ask, probe_prompts
-from lacewing.watch.reference import CircuitFacts, Facts, Reference, circuit_id, names, weights
+from lacewing.watch.reference import (
+    CircuitFacts,
+    Facts,
+    Reference,
+    circuit_id,
+    names,
+    sources,
+    weights,
+)
 from lacewing.watch.scores import Usual, two_sided
-from lacewing.watch.stream import Cutter, Piece, Windows
+from lacewing.watch.stream import Cutter, Piece, Windows, pieces
 from lacewing.watch.wiring import wiring
 
 TOKENS = 300_000
@@ -65,12 +75,23 @@ class _Parts:
 
 
 def corpus_pieces(corpus: Corpus, seed: int = 0) -> Iterator[Piece]:
-    """The beginnings of a corpus's validation documents, in a random order."""
-    documents = list(corpus.documents("validation"))
+    """The beginnings of a corpus's documents that no model was trained on, in a random order."""
+    documents = [one for one in corpus.documents() if one.split != "train"]
     order = np.random.default_rng(seed).permutation(len(documents))
     for number, index in enumerate(order):
         one = documents[index]
         yield Piece(one.text[:OF_ONE], one.path, True, (number + 1) / len(order))
+
+
+def text_of(spec: str) -> Iterator[Piece]:
+    """Text to fit on: a file, a folder or standard input as `stream.pieces`, or a corpus.
+
+    Raises:
+        DataError: there is none.
+    """
+    if spec == "-" or (Path(spec).exists() and not is_built(Path(spec))):
+        return pieces(spec)
+    return corpus_pieces(Corpus.parse(spec))
 
 
 def fit(
@@ -107,90 +128,100 @@ def fit(
     for circuit in circuits:
         circuit.check(model)
     watching = Watching(model, circuits)
-    found = _read(watching, text or corpus_pieces(Corpus.parse(model.corpus)), tokens, quiet)
-    first, second, third = found.looks
-    if min(map(len, found.looks)) < FEWEST:
+    read = _read(watching, text or corpus_pieces(Corpus.parse(model.corpus)), tokens, quiet)
+    told = told or model.corpus
+    if min(map(len, read.looks)) < FEWEST:
         raise DataError(
-            f"{told or 'the text'} has {found.tokens:,} tokens: a reference needs "
-            f"{3 * FEWEST * LOOK:,} at least, from several documents"
+            f"{told} has {read.tokens:,} tokens: a reference needs {3 * FEWEST * LOOK:,} at "
+            "least, from several documents"
         )
-    usual = []
-    for number, one in enumerate(watching.prepared):
-        parts = [joined([look[number] for look in part]) for part in (first, second)]
-        if min(len(part.places) for part in parts) < FEWEST:
-            raise DataError(
-                f"the task {one.circuit.task} is decided at {parts[0].found + parts[1].found} "
-                f"places of {told or 'the text'} in {2 * found.tokens // 3:,} tokens, and "
-                f"{2 * FEWEST} are needed ({one.rule.told(model.tokenizer)}): fit on other or "
-                "more text"
-            )
-        rates = torch.tensor([float(look[number].found) for look in second])
-        usual.append(Usual.of(parts[0], parts[1].thinned(SAMPLE), rates))
-    surprise = _surprise(found.windows[0], model.network.config.vocab_size)
-    known = torch.cat([window_surprise(look, surprise) for look in found.windows[1]]).sort().values
+    usual = [_usual(read, number, one, told) for number, one in enumerate(watching.prepared)]
+    surprise = _surprise(read.windows[0], model.network.config.vocab_size)
+    windows = torch.cat([window_surprise(look, surprise) for look in read.windows[1]])
+    windows = windows.sort().values
     rows = []
-    for look, windows in zip(third, found.windows[2], strict=True):
-        parts_of = [one.look(seen)[0] for one, seen in zip(usual, look, strict=True)]
-        rows.append(np.concatenate([*parts_of, text_signal(windows, surprise, known)]))
-    signals = names(circuits, model.network.config.d_head)
-    x = np.stack(rows)
-    levels, slack, measured = calibrated_levels(x, weights(signals), run_length)
-    rate = 1000 / max(sum(look.count for part in found.windows for look in part), 1)
-    everything = [look for part in found.looks for look in part]
+    for look, text_of_it in zip(read.looks[2], read.windows[2], strict=True):
+        parts = [one.look(seen)[0] for one, seen in zip(usual, look, strict=True)]
+        rows.append(np.concatenate([*parts, text_signal(text_of_it, surprise, windows)]))
+    weight = weights(names(circuits, model.network.config.d_head))
+    levels, slack, measured = calibrated_levels(np.stack(rows), weight, run_length)
     facts = Facts(
         model_id=model.id,
         model_source=model.source,
         tokenizer_id=model.tokenizer.id,
-        text=told or model.corpus,
-        tokens=found.tokens,
+        text=told,
+        tokens=read.tokens,
         look=LOOK,
-        looks=len(second),
-        windows=len(known),
+        looks=len(read.looks[1]),
+        windows=len(windows),
         run_length=run_length,
         slack=slack,
         measured=measured,
         circuits=tuple(
-            CircuitFacts(
-                task=circuit.task,
-                id=circuit_id(circuit),
-                places=len(usual[n].carried),
-                per_thousand=rate * sum(look[n].found for look in everything),
-                agrees=joined([look[n] for look in everything]).agreement,
-                carries=joined([look[n] for look in everything]).carried,
-            )
-            for n, circuit in enumerate(circuits)
+            _facts(read, number, circuit, len(usual[number].carried))
+            for number, circuit in enumerate(circuits)
         ),
     )
-    probes = [ask(model, one, probe_prompts(model, one.circuit)) for one in watching.prepared]
-    sizes = {key: (total / found.tokens).sqrt() for key, total in found.squares.items()}
     return Reference(
         facts=facts,
         usual=tuple(usual),
-        probes=tuple(probes),
+        probes=tuple(
+            ask(model, one, probe_prompts(model, one.circuit)) for one in watching.prepared
+        ),
         wirings=tuple(wiring(model.ours, circuit) for circuit in circuits),
-        sizes=sizes,
+        sizes={key: (total / read.tokens).sqrt() for key, total in read.squares.items()},
         surprise=surprise,
-        windows=known,
+        windows=windows,
         levels=levels,
+    )
+
+
+def _usual(read: _Parts, number: int, one: Prepared, told: str) -> Usual:
+    """What one circuit's places are like."""
+    parts = [joined([look[number] for look in part]) for part in read.looks[:2]]
+    if min(len(part.places) for part in parts) < FEWEST:
+        rule = one.rule.told(one.tokenizer)
+        raise DataError(
+            f"the task {one.circuit.task} is decided at {parts[0].found + parts[1].found} places "
+            f"in two thirds of the {read.tokens:,} tokens of {told}, and {2 * FEWEST} are needed "
+            f"({rule}): fit on other or more text"
+        )
+    rates = torch.tensor([float(look[number].found) for look in read.looks[1]])
+    return Usual.of(parts[0], parts[1].thinned(SAMPLE), rates)
+
+
+def _facts(read: _Parts, number: int, circuit: Circuit, places: int) -> CircuitFacts:
+    """What is said of one circuit."""
+    every = joined([look[number] for part in read.looks for look in part])
+    count = sum(look.count for part in read.windows for look in part)
+    return CircuitFacts(
+        task=circuit.task,
+        id=circuit_id(circuit),
+        places=places,
+        per_thousand=1000 * every.found / max(count, 1),
+        agrees=every.agreement,
+        carries=every.carried,
     )
 
 
 def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> _Parts:
     """Run the model over the text, dealt out in three parts."""
     found, model = _Parts(), watching.model
-    sites = list(site_widths(model.network.config))
-    found.squares = {key: torch.zeros(n) for key, n in site_widths(model.network.config).items()}
+    widths = site_widths(model.network.config)
+    sites = sources(model)
+    found.squares = {key: torch.zeros(widths[key]) for key in sites}
 
-    def add(
-        logits: Tensor, total: Tensor, seen: Mapping[str, Tensor], lengths: Tensor
-    ) -> None:
-        inside = torch.arange(logits.shape[1]) < lengths[:, None]
+    def add(logits: Tensor, total: Tensor, seen: Mapping[str, Tensor], lengths: Tensor) -> None:
+        inside = (torch.arange(logits.shape[1]) < lengths[:, None]).flatten().float()
         for key in sites:
-            found.squares[key] += seen[key][inside].square().sum(0)
+            found.squares[key] += inside @ seen[key].flatten(0, 1).square()
 
     cutters = [Cutter(model.network.config.context) for _ in range(3)]
     part = inside = 0
-    with progress("fit reference", most, "tokens", not quiet) as bar:
+    with (
+        progress("fit reference", most, "tokens", not quiet) as bar,
+        sparse_products(model.network),
+    ):
         for piece in text:
             ids = model.tokenizer.encode(piece.text)[: max(0, most - found.tokens)]
             for look in cutters[part].add(ids, piece.ends):
@@ -216,9 +247,7 @@ def _surprise(looks: Sequence[Windows], vocab: int) -> Float[Tensor, " vocab"]:
     return -(counts / counts.sum()).log()
 
 
-def window_surprise(
-    look: Windows, surprise: Float[Tensor, " vocab"]
-) -> Float[Tensor, " batch"]:
+def window_surprise(look: Windows, surprise: Float[Tensor, " vocab"]) -> Float[Tensor, " batch"]:
     """Mean surprise of every window that is not much shorter than the others."""
     inside = torch.arange(look.tokens.shape[1]) < look.lengths[:, None]
     mean = (surprise[look.tokens] * inside).sum(1) / look.lengths

@@ -1,6 +1,6 @@
-"""What is measured at the places where tasks are being decided: one recorded pass for all circuits.
+"""What is measured where tasks are being decided: one recorded pass for all circuits.
 
-    the whole model runs once over some windows, and only the sites that a circuit keeps are recorded
+    the whole model runs once over some windows, and only what a circuit keeps is recorded
     each circuit runs alone, compiled, on the beginnings that end at its own places
 
 Of every place: the logit difference of the whole model and of the circuit alone, what the kept
@@ -9,7 +9,6 @@ heads look at, and the values of the kept nodes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -86,13 +85,7 @@ def joined(looks: Sequence[Measured]) -> Measured:
     return Measured(places, sum(look.found for look in looks), *parts)
 
 
-class HasNodes(Protocol):
-    """Anything with kept nodes."""
-
-    nodes: Mapping[str, np.ndarray]
-
-
-def kept_heads(circuit: HasNodes, d_head: int) -> list[Head]:
+def kept_heads(circuit: Circuit, d_head: int) -> list[Head]:
     """The heads of which a query, key or value channel is kept."""
     heads: set[Head] = set()
     for key, channels in circuit.nodes.items():
@@ -114,7 +107,7 @@ class Prepared:
         """
         network = own(model.network, "watching text")
         values = ablation_values_of(model, circuit.ablation)
-        self.circuit = circuit
+        self.circuit, self.tokenizer = circuit, model.tokenizer
         self.rule = Rule.of(circuit, model.tokenizer)
         self.wanted = torch.unique(self.rule.answers)
         self.heads = kept_heads(circuit, network.config.d_head)
@@ -212,7 +205,5 @@ def _said(pattern: Float[Tensor, "sample row"], at: Int64[Tensor, " sample"]) ->
     seen = pattern[:, :-1]
     away = (at[:, None] - torch.arange(seen.shape[1])).clamp(min=0)
     distance = (seen * away).sum(1) / at.clamp(min=1)
-    own_share, before = (
-        seen.gather(1, (at - back).clamp(min=0)[:, None])[:, 0] for back in (0, 1)
-    )
+    own_share, before = (seen.gather(1, (at - back).clamp(min=0)[:, None])[:, 0] for back in (0, 1))
     return torch.stack([pattern[:, -1], own_share, before, distance, seen.amax(1)], dim=1)

@@ -18,10 +18,11 @@ import torch
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
+from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.watch.alarm import SHOWN, Alarm, leading
 from lacewing.watch.compare import check_versions
-from lacewing.watch.detectors import LOOK, Detectors
+from lacewing.watch.detectors import LOOK, RUN_LENGTH, Detectors
 from lacewing.watch.fit import fit, text_signal
 from lacewing.watch.measure import Also, Measured, Watching
 from lacewing.watch.probe import Probed, any_changed, ask, compared, probe_prompts
@@ -65,7 +66,7 @@ class _Odd:
 
 
 class Monitor:
-    """A model, its circuits, and what is usual of them.
+    r"""A model, its circuits, and what is usual of them.
 
     Example:
         >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
@@ -108,7 +109,8 @@ class Monitor:
             circuit.check(model)
         if after is not None:
             check_versions(model, after)
-        self.reference = reference or fit(model, circuits, quiet=quiet)
+        promised = run_length or RUN_LENGTH
+        self.reference = reference or fit(model, circuits, run_length=promised, quiet=quiet)
         self.circuits, self.model = list(circuits), after or model
         config = self.model.network.config
         self.signals = names(circuits, config.d_head)
@@ -138,14 +140,17 @@ class Monitor:
             Alarms that were raised, mostly none.
         """
         looks = self._cutter.add(list(tokens), ends)
-        return [alarm for look in looks for alarm in self.look(look)]
+        with sparse_products(self.model.network):
+            return [alarm for look in looks for alarm in self.look(look)]
 
     def finish(self) -> list[Alarm]:
         """Look at what is left, though it may be less than a whole look, and probe once more."""
         found = [alarm for look in self._cutter.rest() for alarm in self.look(look)]
         return [*found, *self._probe()]
 
-    def look(self, look: Windows, also: Also | None = None, sites: Sequence[str] = ()) -> list[Alarm]:
+    def look(
+        self, look: Windows, also: Also | None = None, sites: Sequence[str] = ()
+    ) -> list[Alarm]:
         """Take one look.
 
         Args:
@@ -167,7 +172,7 @@ class Monitor:
         rows.append(text_signal(look, self.reference.surprise, self.reference.windows))
         odd.text = look.each[0][:BEFORE]
         self._odd.append(odd)
-        level = self.detectors.look(np.nan_to_num(np.concatenate(rows), nan=np.nan))
+        level = self.detectors.look(np.concatenate(rows))
         self._ends.append(self.tokens)
         if level >= 1:
             found.append(self._raise(level))
@@ -222,13 +227,17 @@ class Monitor:
             self._ask()
         return self._prepared
 
-    def _ask(self) -> None:
-        """Ask the probe."""
+    def refresh(self) -> None:
+        """Compile the circuits anew, where weights have changed since the last probe."""
         there = [
             dataclasses.replace(c, model_id=self.model.id, model_source=self.model.source)
             for c in self.circuits
         ]
         self._prepared = Watching(self.model, there)
+
+    def _ask(self) -> None:
+        """Ask the probe."""
+        self.refresh()
         self.probed = [
             compared(one.circuit.task, before, ask(self.model, one, prompts))
             for one, before, prompts in zip(
@@ -246,9 +255,11 @@ class Monitor:
         self._told.add(moved)
         number = max(
             range(len(self.probed)),
-            key=lambda n: max(abs(v) for pair in self.probed[n].intervals.values() for v in pair)
-            if self.probed[n].moved
-            else -1.0,
+            key=lambda n: (
+                max(abs(v) for pair in self.probed[n].intervals.values() for v in pair)
+                if self.probed[n].moved
+                else -1.0
+            ),
         )
         since = max(0, self.tokens - self.probe_every)
         alarm = Alarm(

@@ -1,8 +1,8 @@
 """What a monitor compares with: a folder that says what a circuit's places are usually like.
 
-    reference.json         of which model and circuits, on what text, and what was promised
-    reference.safetensors  centres, spreads and sorted distances of every signal; the level of every
-                           detector; the answers to the probe; the weights of the circuits' nodes
+reference.json         of which model and circuits, on what text, and what was promised
+reference.safetensors  centres, spreads and sorted distances of every signal; the level of every
+                       detector; the answers to the probe; the weights of the circuits' nodes
 """
 
 import hashlib
@@ -151,19 +151,14 @@ class Reference:
             for n in range(len(circuits))
         )
         return cls(
-            facts=Facts(
-                **vars(facts) | {"model_source": source_in(place, facts.model_source)}
-            ),
+            facts=Facts(**vars(facts) | {"model_source": source_in(place, facts.model_source)}),
             usual=usual,
             probes=tuple(tensors[f"{n}/probe"] for n in range(len(circuits))),
             wirings=tuple(
-                {
-                    key: tensors[f"{n}/wiring/{key}"]
-                    for key in wiring.shapes(model.ours, circuit)
-                }
+                {key: tensors[f"{n}/wiring/{key}"] for key in wiring.shapes(model.ours, circuit)}
                 for n, circuit in enumerate(circuits)
             ),
-            sizes={k: tensors[f"size/{k}"] for k in site_widths(model.network.config)},
+            sizes={key: tensors[f"size/{key}"] for key in sources(model)},
             surprise=tensors["surprise"],
             windows=tensors["windows"],
             levels=levels,
@@ -201,14 +196,10 @@ def weights(signals: Sequence[tuple[int, str, str]]) -> Float[np.ndarray, " unit
     owners = {number for number, _, _ in signals}
     kinds = {owner: {kind for number, kind, _ in signals if number == owner} for owner in owners}
     alike = [(number, kind) for number, kind, _ in signals]
-    return np.array(
-        [1 / (len(owners) * len(kinds[pair[0]]) * alike.count(pair)) for pair in alike]
-    )
+    return np.array([1 / (len(owners) * len(kinds[pair[0]]) * alike.count(pair)) for pair in alike])
 
 
-def shapes(
-    facts: Facts, model: Model, circuits: Sequence[Circuit]
-) -> dict[str, tuple[int, ...]]:
+def shapes(facts: Facts, model: Model, circuits: Sequence[Circuit]) -> dict[str, tuple[int, ...]]:
     """The shapes of everything in the file of tensors."""
     config = model.network.config
     found: dict[str, tuple[int, ...]] = {
@@ -216,7 +207,8 @@ def shapes(
         "windows": (facts.windows,),
         "levels": (len(names(circuits, config.d_head)),),
     }
-    found |= {f"size/{key}": (width,) for key, width in site_widths(config).items()}
+    widths = site_widths(config)
+    found |= {f"size/{key}": (widths[key],) for key in sources(model)}
     for n, (circuit, said) in enumerate(zip(circuits, facts.circuits, strict=True)):
         heads, nodes = len(kept_heads(circuit, config.d_head)), circuit.n_nodes
         parts: dict[str, tuple[int, ...]] = {
@@ -236,6 +228,12 @@ def shapes(
         parts |= {f"wiring/{key}": shape for key, shape in wires.items()}
         found |= {f"{n}/{name}": shape for name, shape in parts.items()}
     return found
+
+
+def sources(model: Model) -> list[str]:
+    """The sites that matrices read."""
+    keys = site_widths(model.network.config)
+    return sorted({source for key in keys if (source := wiring.source_of(key)) is not None})
 
 
 def _check(place: Path, facts: Facts, model: Model, circuits: Sequence[Circuit]) -> None:

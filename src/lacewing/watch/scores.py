@@ -103,7 +103,11 @@ class Usual:
         if not len(seen.places):
             nothing = torch.full((len(self.heads) + len(self.nodes) + 3,), torch.nan)
             return torch.cat([nothing, rate]).double().numpy(), scores
-        means = [scores.agrees.mean()[None], scores.carried.mean()[None], scores.jointly.mean()[None]]
+        means = [
+            scores.agrees.mean()[None],
+            scores.carried.mean()[None],
+            scores.jointly.mean()[None],
+        ]
         means += [scores.heads.mean(0), scores.nodes.mean(0), rate]
         return torch.cat(means).double().numpy(), scores
 

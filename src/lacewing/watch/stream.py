@@ -158,11 +158,9 @@ def _read(file: BinaryIO, name: str, total: int) -> Iterator[Piece]:
 
 def _cut(text: str) -> int:
     """Where a text can be cut so that its tokens stay the same; 0 where nowhere yet."""
-    found = None
-    for found in BREAK.finditer(text, max(0, len(text) - READ)):
-        pass
-    if found is not None:
-        return found.end()
+    found = [match.end() for match in BREAK.finditer(text, max(0, len(text) - READ))]
+    if found:
+        return found[-1]
     return len(text) if len(text) > LONGEST else 0
 
 

@@ -60,7 +60,7 @@ def changes(
     """
     found = []
     for key, was in before.items():
-        source = source_of(key)
+        source = source_of(key) or key
         size = torch.cat([sizes[source], torch.ones(1)])
         moved = (after[key] - was).abs() * size
         for row, column in (moved > LEAST).nonzero().tolist():
@@ -70,9 +70,13 @@ def changes(
     return sorted(found, key=lambda one: -one[1])
 
 
-def source_of(key: str) -> str:
-    """The site that the matrix behind a site reads."""
-    if key == ANSWERS:
+def source_of(key: str) -> str | None:
+    """The site that the matrix behind a site reads; none where no matrix writes it.
+
+    >>> source_of("0.attn_out"), source_of("answers"), source_of("0.attn_in")
+    ('0.attn_v', 'resid_final', None)
+    """
+    if key in (ANSWERS, FINAL_SITE):
         return FINAL_SITE
     layer, _, site = key.partition(".")
-    return f"{layer}.{WRITERS[site].reads}"
+    return f"{layer}.{WRITERS[site].reads}" if site in WRITERS else None
