@@ -1,4 +1,4 @@
-"""Text for the model made by hand, and a reference fitted on it, as the tests of watching take it."""
+"""Text for the model made by hand, and a reference fitted on it, for the tests of watching."""
 
 import dataclasses
 import functools

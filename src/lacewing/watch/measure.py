@@ -48,7 +48,7 @@ class Measured:
     """Places there were, before thinning."""
     alone: Float[Tensor, " sample"]
     """Logit difference of the circuit alone, nats."""
-    attention: Float[Tensor, "sample head channel"]
+    attention: Float[Tensor, "sample head 5"]
     """Of every kept head, LOOKS."""
     nodes: Float[Tensor, "sample channel"]
     """Value of every kept node."""

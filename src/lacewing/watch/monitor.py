@@ -127,6 +127,7 @@ class Monitor:
         self._told: set[tuple[str, ...]] = set()
         self._prompts = [probe_prompts(model, circuit) for circuit in circuits]
         self.probed: list[Probed] = []
+        self.measured: list[Measured] = []
         self._next = 0
 
     def step(self, tokens: Sequence[int], *, ends: bool = False) -> list[Alarm]:
@@ -162,6 +163,7 @@ class Monitor:
         if self.tokens >= self._next:
             found += self._probe()
         measured = self._watching.look(look.tokens, look.lengths, also, sites)
+        self.measured = measured
         self.tokens += look.count
         rows, odd = [], _Odd()
         for usual, seen, counts in zip(self.reference.usual, measured, self.counts, strict=True):

@@ -34,8 +34,8 @@ STEADY = 1e-6
 class Usual:
     """What one circuit's places are like: centres and spreads, and how far the others are out."""
 
-    head_centre: Float[Tensor, "head channel"]
-    head_spread: Float[Tensor, "head channel"]
+    head_centre: Float[Tensor, "head 5"]
+    head_spread: Float[Tensor, "head 5"]
     node_centre: Float[Tensor, " channel"]
     node_spread: Float[Tensor, " channel"]
     precision: Float[Tensor, "channel channel"]
