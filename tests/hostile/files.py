@@ -50,6 +50,9 @@ READ: dict[str, str] = {
     "sae.json": "sae",
     "cfg.json": "lens",
     "sae_weights.safetensors": "lens",
+    # What a monitor compares with.
+    "reference.json": "watched",
+    "reference.safetensors": "watched",
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",

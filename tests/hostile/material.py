@@ -360,6 +360,8 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "compact": _compact,
     "circuit": _circuit,
     "minimal": _minimal,
+    "watched": states.watched,
+    "watched.txt": states.read_text,
     "unfinished": _unfinished,
     "grown": states.grown,
     "training": half_trained,

@@ -104,6 +104,9 @@ def formats(root: Path) -> dict[str, Format]:
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
         "circuit": Format(("run", "circuit"), circuit, verified, share=2),
         "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
+        "watched": Format(
+            ("run", "circuit", "watched", "watched.txt"), ("watched/*",), watched, share=0.5
+        ),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
         "pruning": Format(
@@ -186,6 +189,12 @@ def verified(work: Path) -> Any:
 def certified(work: Path) -> Any:
     """The certificate, checked."""
     return cli("verify", "--circuit", "minimal", "--minimality")
+
+
+def watched(work: Path) -> Any:
+    """What a monitor says of a text, by its reference."""
+    words = ("--circuit", "circuit", "--reference", "watched", "--text", "watched.txt")
+    return cli("watch", *words)
 
 
 def compact(work: Path) -> Any:

@@ -108,6 +108,8 @@ def pieces(source: str) -> Iterator[Piece]:
         return
     if not path.exists():
         raise DataError(f"no text at {source}: name a file, a folder, or - for standard input")
+    if not (path.is_file() or path.is_fifo()):
+        raise DataError(f"{source} is a device: name a file, a folder, or - for standard input")
     total = path.stat().st_size if path.is_file() else 0
     with open(path, "rb") as file:
         yield from _read(file, source, total)
@@ -140,6 +142,8 @@ def _read(file: BinaryIO, name: str, total: int) -> Iterator[Piece]:
         while content := read(READ):
             done += len(content)
             held += decoder.decode(content)
+            if "\0" in held:
+                raise DataError(f"{name} is no text: it holds NUL bytes, before byte {done:,}")
             cut = _cut(held)
             if cut:
                 share = done / total if total else 0.0
