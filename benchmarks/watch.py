@@ -51,7 +51,9 @@ TASKS = ("single_double_quote", "while_return_true", "indent_for")
 KINDS = ("clean", "backdoor", "shortcut", "drift", "tamper", "shift")
 HELD_OUT = 1000
 """The first seed that was not used while building."""
-FIT_PACKAGES = 8
+FIT_PACKAGES, FIT_TOKENS = 8, 180_000
+"""Packages that references are fitted on; the baselines have half of the tokens, every signal of
+theirs being one number a look."""
 LIMIT = 40_000
 """Tokens that a changed model reads, at most."""
 CLEAN_TOKENS = 100_000
@@ -217,10 +219,19 @@ class Bench:
         self.packages = packages()
         place, tensors = state / "reference", state / "baselines.safetensors"
         if not place.exists():
-            fit(self.model, self.circuits, iter(self.fit_text()), told="packages").save(place)
+            made = fit(
+                self.model,
+                self.circuits,
+                iter(self.fit_text()),
+                told="packages",
+                tokens=FIT_TOKENS,
+            )
+            made.save(place)
         self.reference = Reference.load(place, self.model, self.circuits)
         if not tensors.exists():
-            known = fitted(self.model, self.monitor(self.model), self.fit_text())
+            text, signs = self.fit_text(), 0
+            half = [p for p in text if (signs := signs + len(p.text)) < 3 * FIT_TOKENS / 2]
+            known = fitted(self.model, self.monitor(self.model), half)
             lacewing.artifacts.write_tensors(tensors, known)
         self.known = lacewing.artifacts.read_tensors(tensors)
 

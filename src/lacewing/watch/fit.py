@@ -158,8 +158,7 @@ def fit(
         slack=slack,
         measured=measured,
         circuits=tuple(
-            _facts(read, number, circuit, len(usual[number].carried))
-            for number, circuit in enumerate(circuits)
+            _facts(read, number, circuit, usual[number]) for number, circuit in enumerate(circuits)
         ),
     )
     return Reference(
@@ -190,14 +189,15 @@ def _usual(read: _Parts, number: int, one: Prepared, told: str) -> Usual:
     return Usual.of(parts[0], parts[1].thinned(SAMPLE), rates)
 
 
-def _facts(read: _Parts, number: int, circuit: Circuit, places: int) -> CircuitFacts:
+def _facts(read: _Parts, number: int, circuit: Circuit, usual: Usual) -> CircuitFacts:
     """What is said of one circuit."""
     every = joined([look[number] for part in read.looks for look in part])
     count = sum(look.count for part in read.windows for look in part)
     return CircuitFacts(
         task=circuit.task,
         id=circuit_id(circuit),
-        places=places,
+        places=len(usual.carried),
+        near=usual.near.shape[1],
         per_thousand=1000 * every.found / max(count, 1),
         agrees=every.agreement,
         carries=every.carried,

@@ -70,7 +70,8 @@ class Monitor:
 
     Example:
         >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
-        >>> monitor = Monitor(model, [circuit], quiet=True)
+        >>> known = fit(model, [circuit], tokens=90_000, quiet=True)
+        >>> monitor = Monitor(model, [circuit], known)
         >>> alarms = monitor.step(model.tokenizer.encode("for x in y:\\n    pass\\n" * 200))
         >>> monitor.tokens > 1000
         True

@@ -45,6 +45,8 @@ class CircuitFacts:
     """Of its nodes and edges."""
     places: int
     """Places that distances were taken at."""
+    near: int
+    """Values of every node that are kept."""
     per_thousand: float
     """Places in 1,000 tokens."""
     agrees: float
@@ -165,7 +167,7 @@ class Reference:
         )
 
 
-SORTED = ("carried", "heads", "nodes", "jointly", "rates", "windows")
+SORTED = ("near", "carried", "heads", "nodes", "jointly", "rates", "windows")
 """What is looked up in, so that it has to be sorted."""
 
 
@@ -217,6 +219,7 @@ def shapes(facts: Facts, model: Model, circuits: Sequence[Circuit]) -> dict[str,
             "node_centre": (nodes,),
             "node_spread": (nodes,),
             "precision": (nodes, nodes),
+            "near": (nodes, said.near),
             "carried": (said.places,),
             "heads": (heads, said.places),
             "nodes": (nodes, said.places),

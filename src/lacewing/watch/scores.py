@@ -9,8 +9,8 @@ Signals of a circuit, each a number at every place, and its mean over the places
     agrees     1 where the circuit alone gives another of the two answers than the whole model
     carried    how far its logit difference is from the whole model's
     head       how far what a kept head looks at is from its usual, for every kept head
-    node       how far a kept node's value is from its usual, for every kept node
-    jointly    the same of all kept nodes together, by their covariance
+    node       how far a kept node's value is from the nearest usual ones, for every kept node
+    jointly    how far those of all kept nodes together are from their middle, by their covariance
     places     how far the number of places in a look is from its usual, either way
     text       how far the tokens of a window are from the usual ones; asks the text alone
 """
@@ -28,6 +28,9 @@ SHRINKAGE = 0.1
 """Of the correlation of nodes towards none."""
 STEADY = 1e-6
 """A spread below which a value counts as constant."""
+NEIGHBOURS, NEAR = 8, 512
+"""A node's value is as odd as its 8th nearest among at most 512 usual ones is far: many nodes have
+two values, and nothing between."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Usual:
     node_spread: Float[Tensor, " channel"]
     precision: Float[Tensor, "channel channel"]
     """Inverse of the shrunk correlation of nodes."""
+    near: Float[Tensor, "channel column"]
+    """Usual values of every node, sorted, in spreads from its centre."""
     carried: Float[Tensor, " sample"]
     """Sorted, as all below."""
     heads: Float[Tensor, "head sample"]
@@ -65,7 +70,9 @@ class Usual:
         correlation = z.T @ z / len(z)
         shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * torch.eye(len(correlation))
         precision = torch.linalg.inv(shrunk)
-        parts = (head_centre, head_spread, node_centre, node_spread, precision)
+        chosen = torch.arange(min(len(z), NEAR)) * len(z) // min(len(z), NEAR)
+        near = z[chosen].T.sort(1).values
+        parts = (head_centre, head_spread, node_centre, node_spread, precision, near)
         nothing = torch.zeros(0)
         empty = nothing.expand(attention.shape[1], 0), nothing.expand(nodes.shape[1], 0)
         centred = cls(*(p.float() for p in parts), nothing, *empty, nothing, nothing)
@@ -82,7 +89,7 @@ class Usual:
             agrees=((seen.alone > 0) != (seen.places.difference > 0)).float(),
             carried=(seen.alone - seen.places.difference).abs(),
             heads=looks.square().sum(2),
-            nodes=z.abs(),
+            nodes=apart(z, self.near),
             jointly=((z @ self.precision) * z).sum(1),
         )
 
@@ -121,6 +128,24 @@ class Distances:
     heads: Float[Tensor, "sample head"]
     nodes: Float[Tensor, "sample channel"]
     jointly: Float[Tensor, " sample"]
+
+
+def apart(
+    value: Float[Tensor, "sample channel"], near: Float[Tensor, "channel column"]
+) -> Float[Tensor, "sample channel"]:
+    """How far the nearest few of some sorted values are, channel by channel.
+
+    >>> apart(torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0] * 8 + [1.0] * 8])).tolist()
+    [[1.0], [0.0]]
+    """
+    value, near = value.T.contiguous(), near.contiguous()
+    few, at = min(NEIGHBOURS, near.shape[1]), torch.searchsorted(near, value)
+    best = torch.full_like(value, torch.inf)
+    for back in range(few + 1):
+        first = (at - back).clamp(0, near.shape[1] - few)
+        low, high = near.gather(1, first), near.gather(1, first + few - 1)
+        best = torch.minimum(best, torch.maximum((value - low).abs(), (value - high).abs()))
+    return best.T
 
 
 def scored(value: Float[Tensor, "row sample"], known: Float[Tensor, "row unit"]) -> Tensor:
