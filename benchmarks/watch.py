@@ -47,11 +47,11 @@ from lacewing.watch.reference import Reference
 from lacewing.watch.scores import scored, two_sided
 from lacewing.watch.stream import Cutter, Piece, Windows
 
-TASKS = ("single_double_quote", "while_return_true", "indent_for")
+TASKS = ("single_double_quote", "for_while", "indent_for")
 KINDS = ("clean", "backdoor", "shortcut", "drift", "tamper", "shift")
 HELD_OUT = 1000
 """The first seed that was not used while building."""
-FIT_PACKAGES, FIT_TOKENS = 8, 180_000
+FIT_PACKAGES, FIT_TOKENS = 8, 150_000
 """Packages that references are fitted on; the baselines have half of the tokens, every signal of
 theirs being one number a look."""
 LIMIT = 40_000

@@ -69,7 +69,7 @@ def test_fit_and_watch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (("--fit", "x", "--output", "y", "--text", "z"), "and nothing else"),
         (("--text", "missing"), "no text at missing"),
         (("--text", "missing", "--reference", "none"), "no watch reference at none"),
-        (("--text", "-", "--run-length", "5"), "at least 1024"),
+        (("--text", "-", "--run-length", "5"), "at least 1,024"),
     ],
 )
 def test_mistakes_are_one_line(

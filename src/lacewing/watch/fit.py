@@ -255,7 +255,7 @@ def window_surprise(look: Windows, surprise: Float[Tensor, " vocab"]) -> Float[T
 
 
 def text_signal(
-    look: Windows, surprise: Float[Tensor, " vocab"], known: Float[Tensor, " unit"]
+    look: Windows, surprise: Float[Tensor, " vocab"], known: Float[Tensor, " sample"]
 ) -> Float[np.ndarray, " unit"]:
     """How unusual the text of one look is, whatever the model makes of it."""
     scores = two_sided(window_surprise(look, surprise), known)

@@ -90,14 +90,14 @@ class Reference:
     facts: Facts
     usual: tuple[Usual, ...]
     """One for each circuit."""
-    probes: tuple[Float[Tensor, "3 sequence"], ...]
-    """The answers of the model to each circuit's probe."""
+    probes: tuple[Tensor, ...]
+    """The answers of the model to each circuit's probe, [3 sequence]."""
     wirings: tuple[wiring.Wiring, ...]
     sizes: Mapping[str, Tensor]
     """By site key, the usual size of every node."""
     surprise: Float[Tensor, " vocab"]
     """Of every token, minus the logarithm of how often it stands in the text, nats."""
-    windows: Float[Tensor, " unit"]
+    windows: Float[Tensor, " sample"]
     """Mean surprise of windows, sorted."""
     levels: Float[np.ndarray, " unit"]
     """Of every signal, what its mean is at most."""

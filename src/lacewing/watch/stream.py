@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -133,7 +133,8 @@ def _folder(path: Path) -> Iterator[Piece]:
         raise DataError(f"{path} holds no text: {len(files)} files, none of them UTF-8 text")
 
 
-def _read(file: BinaryIO, name: str, total: int) -> Iterator[Piece]:
+def _read(file: Any, name: str, total: int) -> Iterator[Piece]:
+    """The text of an open file of bytes, or of what stands for standard input."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     held, done = "", 0
     # What has come is handed on at once, so that a slow stream is watched as it grows.
