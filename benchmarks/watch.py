@@ -56,7 +56,7 @@ FIT_PACKAGES, FIT_TOKENS = 8, 150_000
 theirs being one number a look."""
 LIMIT = 40_000
 """Tokens that a changed model reads, at most."""
-CLEAN_TOKENS = 100_000
+CLEAN_TOKENS = 60_000
 """Of one package of clean text, at most."""
 BASELINES = ("loss", "entropy", "activations")
 
@@ -229,18 +229,16 @@ class Bench:
             made.save(place)
         self.reference = Reference.load(place, self.model, self.circuits)
         if not tensors.exists():
-            text, signs = self.fit_text(), 0
-            half = [p for p in text if (signs := signs + len(p.text)) < 3 * FIT_TOKENS / 2]
+            half = self.fit_text()[::2]
             known = fitted(self.model, self.monitor(self.model), half)
             lacewing.artifacts.write_tensors(tensors, known)
         self.known = lacewing.artifacts.read_tensors(tensors)
 
     def fit_text(self) -> list[Piece]:
-        """Text of the packages that references are fitted on, in turns."""
-        chosen = [code_of(path, 160_000) for path in self.packages[:FIT_PACKAGES]]
-        pieces = [piece for part in chosen for piece in part]
-        order = np.random.default_rng(3).permutation(len(pieces))
-        return [pieces[i] for i in order]
+        """Text of the packages that references are fitted on, one package after the other."""
+        most = 3 * FIT_TOKENS // FIT_PACKAGES
+        chosen = [code_of(path, most) for path in self.packages[:FIT_PACKAGES]]
+        return [piece for part in chosen for piece in part]
 
     def monitor(self, after: Model) -> Monitor:
         """A monitor of a version, that asks its fixed prompts at the beginning and at alarms."""
@@ -259,8 +257,8 @@ class Bench:
         seed = HELD_OUT + number
         if kind == "clean":
             path = self.packages[FIT_PACKAGES:][number % len(self.packages[FIT_PACKAGES:])]
-            planted, text = Planted(self.model, path.name), self.clean(number, CLEAN_TOKENS)
-            return self.read(planted, text, CLEAN_TOKENS, stop=False)
+            text = self.clean(number, CLEAN_TOKENS)
+            return self.read(Planted(self.model, path.name), text, CLEAN_TOKENS, stop=False)
         if kind == "shift":
             what = ("prose", "c", "js")[number % 3]
             files = other_text(what)
@@ -404,7 +402,7 @@ def cost(bench: Bench, seconds: float = 20.0) -> None:
     text = list(looks(bench.model, bench.clean(0, 20_000)))[:16]
     monitor, times = bench.monitor(bench.model), {"plain": [0.0], "monitor": [0.0]}
     monitor.look(text[0])
-    ratios, began = [], time.monotonic()
+    ratios, began = list[float](), time.monotonic()
     while time.monotonic() - began < seconds or len(ratios) < 4:
         start = time.process_time()
         with torch.inference_mode(), sparse_products(bench.model.network):

@@ -173,7 +173,7 @@ def drifting(model: Model, other: Tensor, seed: int) -> Planted:
         logits = network(rows[:, :-1])
         loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         stepper.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for weight, mask in parts:
             assert weight.grad is not None
             weight.grad *= mask

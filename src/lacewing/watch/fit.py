@@ -7,9 +7,10 @@ The text is dealt out in three parts, document by document, so that none is judg
     third    the level of every detector: what the mean of its scores is at most
 
 The levels have to hold given the past, and text is no row of independent looks: one file quotes
-otherwise than the next. So a level is the mean over the third part, raised by a number of spreads
-of whole stretches; that number is the smallest with which detectors that run through stretches of
-the third part, drawn again and again, keep CAREFUL times the run length that is promised.
+otherwise than the next, and the next hundred may be of the same package. So a level is the mean
+over the third part, raised by a number of spreads of whole stretches; that number is the smallest
+with which detectors that stay in stretches of the third part, drawn again and again, keep CAREFUL
+times the run length that is promised.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,10 +53,13 @@ SAMPLE = 2000
 """Places that distances are kept of, at most."""
 CHAPTER = 4096
 """Tokens of one long document after which the next part is dealt to."""
+SIGNS = 4
+"""Signs of text for each token that is wanted; some are left."""
 OF_ONE = 40_000
 """Signs that are taken of one document of a corpus, so that none fills a part."""
-STRETCH = 8
-"""Looks that hang together: about what one file is long."""
+STRETCH, LASTS = 8, 8
+"""Looks that hang together, about what one file is long; and how often a drawn stretch is read
+again, as if the text stayed with one package for that long."""
 CAREFUL = 2.0
 """Times the promise, that has to be kept on the third part."""
 SLACKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -75,12 +79,20 @@ class _Parts:
 
 
 def corpus_pieces(corpus: Corpus, seed: int = 0) -> Iterator[Piece]:
-    """The beginnings of a corpus's documents that no model was trained on, in a random order."""
+    """The beginnings of some of a corpus's documents that no model was trained on, in their order.
+
+    Files of one package stay together, so that a stretch of them is as odd as a package can be.
+    """
     documents = [one for one in corpus.documents() if one.split != "train"]
-    order = np.random.default_rng(seed).permutation(len(documents))
-    for number, index in enumerate(order):
+    order, signs, chosen = np.random.default_rng(seed).permutation(len(documents)), 0, []
+    for index in order.tolist():
+        chosen.append(index)
+        signs += len(documents[index].text[:OF_ONE])
+        if signs > SIGNS * TOKENS:
+            break
+    for number, index in enumerate(sorted(chosen)):
         one = documents[index]
-        yield Piece(one.text[:OF_ONE], one.path, True, (number + 1) / len(order))
+        yield Piece(one.text[:OF_ONE], one.path, True, (number + 1) / len(chosen))
 
 
 def text_of(spec: str) -> Iterator[Piece]:
@@ -289,7 +301,8 @@ def calibrated_levels(
     means = np.where(of_each > 0, sums / np.maximum(of_each, 1), mean)
     spread = means.std(0) if stretches > 1 else np.zeros(x.shape[1])
     dice = np.random.default_rng(seed)
-    drawn = dice.integers(stretches, size=(RUNS, -(-LENGTH // cut.shape[1])))
+    drawn = dice.integers(stretches, size=(RUNS, -(-LENGTH // (LASTS * cut.shape[1]))))
+    drawn = drawn.repeat(LASTS, axis=1)
     levels, measured = mean, 0.0
     for slack in SLACKS:
         # One place more that is as odd as can be: what was never seen is not impossible.

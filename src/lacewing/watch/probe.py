@@ -103,13 +103,17 @@ def compared(
         for way, was, now in zip(WAYS, *losses, strict=True)
     }
     largest = float((after - before).abs().max())
+    before_loss, after_loss = (
+        dict(zip(WAYS, loss.mean(1).tolist(), strict=True)) for loss in losses
+    )
     return Probed(
-        task,
-        before.shape[1] // 2,
-        largest > SAME,
-        largest,
-        *(dict(zip(WAYS, loss.mean(1).tolist(), strict=True)) for loss in losses),
-        changes,
+        task=task,
+        pairs=before.shape[1] // 2,
+        changed=largest > SAME,
+        largest=largest,
+        before=before_loss,
+        after=after_loss,
+        intervals=changes,
     )
 
 

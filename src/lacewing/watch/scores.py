@@ -15,6 +15,7 @@ Signals of a circuit, each a number at every place, and its mean over the places
     text       how far the tokens of a window are from the usual ones; asks the text alone
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,14 +73,28 @@ class Usual:
         precision = torch.linalg.inv(shrunk)
         chosen = torch.arange(min(len(z), NEAR)) * len(z) // min(len(z), NEAR)
         near = z[chosen].T.sort(1).values
-        parts = (head_centre, head_spread, node_centre, node_spread, precision, near)
         nothing = torch.zeros(0)
-        empty = nothing.expand(attention.shape[1], 0), nothing.expand(nodes.shape[1], 0)
-        centred = cls(*(p.float() for p in parts), nothing, *empty, nothing, nothing)
+        centred = cls(
+            head_centre=head_centre.float(),
+            head_spread=head_spread.float(),
+            node_centre=node_centre.float(),
+            node_spread=node_spread.float(),
+            precision=precision.float(),
+            near=near.float(),
+            carried=nothing,
+            heads=nothing.expand(attention.shape[1], 0),
+            nodes=nothing.expand(nodes.shape[1], 0),
+            jointly=nothing,
+            rates=rates.float().sort().values,
+        )
         out = centred.distances(second)
-        heads, node = out.heads.T.sort(1).values, out.nodes.T.sort(1).values
-        ranked = (out.carried.sort().values, heads, node, out.jointly.sort().values)
-        return cls(*(p.float() for p in parts), *ranked, rates.float().sort().values)
+        return dataclasses.replace(
+            centred,
+            carried=out.carried.sort().values,
+            heads=out.heads.T.sort(1).values,
+            nodes=out.nodes.T.sort(1).values,
+            jointly=out.jointly.sort().values,
+        )
 
     def distances(self, seen: Measured) -> "Distances":
         """How far out every place is."""
