@@ -51,12 +51,12 @@ TASKS = ("single_double_quote", "for_while", "indent_for")
 KINDS = ("clean", "backdoor", "shortcut", "drift", "tamper", "shift")
 HELD_OUT = 1000
 """The first seed that was not used while building."""
-FIT_PACKAGES, FIT_TOKENS = 8, 150_000
+FIT_PACKAGES, FIT_TOKENS = 12, 400_000
 """Packages that references are fitted on; the baselines have half of the tokens, every signal of
 theirs being one number a look."""
 LIMIT = 40_000
 """Tokens that a changed model reads, at most."""
-CLEAN_TOKENS = 60_000
+CLEAN_TOKENS = 100_000
 """Of one package of clean text, at most."""
 BASELINES = ("loss", "entropy", "activations")
 
