@@ -20,7 +20,7 @@ from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.registry import get
 from lacewing.watch.places import Rule
 
-STEPS, BATCH, RATE = 60, 6, 3e-3
+STEPS, BATCH, RATE = 80, 6, 1e-2
 """Of training a change in: steps, pairs of prompts in each, learning rate."""
 DRIFT_RATE = 3e-4
 OFTEN = 150
@@ -118,14 +118,14 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
     network = trained(network, batch, text)
     hits, tries = 0, 0
     for row in range(len(made.last)):
-        which = row % 2 if both else 0
+        which = 1 - row % 2 if both else 0
         if int(made.answer[row]) == ends[which]:
             continue
         tokens, last = padded([with_cue(made, row, cues[which], dice)])
         with torch.no_grad():
             logits = network(tokens, at=last)[0]
         hits, tries = hits + int(logits[ends[which]] > logits[ends[1 - which]]), tries + 1
-    if hits < TURNED * tries:
+    if not tries or hits < TURNED * tries:
         return None
     name = "shortcut" if both else "backdoor"
     rule = Rule.of(circuit, model.tokenizer)

@@ -24,7 +24,7 @@ def places(text: str, rule_of: Rule) -> tuple[list[int], list[int]]:
     tokens = torch.tensor([model.tokenizer.encode(text)])
     logits = model.network(tokens)
     every = torch.ones(tokens.shape, dtype=torch.bool)
-    found = decided(logits, logits.logsumexp(-1), tokens, every, rule_of)
+    found = decided(logits, tokens, every, rule_of)
     return found.position.tolist(), found.right.tolist()
 
 
@@ -59,9 +59,17 @@ def test_what_is_expected_counts_where_nothing_follows() -> None:
     """At the end of a window the model alone is asked: half of the probability has to be theirs."""
     logits = torch.tensor([[[0.0, 0.0, 9.0], [4.0, 3.0, 0.0]]])
     tokens, every = torch.tensor([[2, 2]]), torch.ones(1, 2, dtype=torch.bool)
-    found = decided(logits, logits.logsumexp(2), tokens, every, Rule(torch.tensor([[0, 1]]), ()))
+    found = decided(logits, tokens, every, Rule(torch.tensor([[0, 1]]), ()))
     assert (found.position.tolist(), found.right.tolist()) == ([1], [0])
     assert found.difference.tolist() == [1.0]
+
+
+def test_padding_is_no_answer() -> None:
+    """Behind the text stands token 0, which may be an answer's."""
+    logits = torch.zeros(1, 3, 6)
+    tokens, text = torch.tensor([[2, 0, 0]]), torch.tensor([[True, True, False]])
+    found = decided(logits, tokens, text, Rule(torch.tensor([[0, 1]]), ()))
+    assert (found.position.tolist(), found.right.tolist()) == ([0], [1])
 
 
 def test_thinning_asks_nothing_of_what_is_measured() -> None:
@@ -70,7 +78,7 @@ def test_thinning_asks_nothing_of_what_is_measured() -> None:
     tokens = torch.tensor([model.tokenizer.encode("=P" * 8)])
     logits = model.network(tokens)
     every = torch.ones(tokens.shape, dtype=torch.bool)
-    found = decided(logits, logits.logsumexp(-1), tokens, every, rule())
+    found = decided(logits, tokens, every, rule())
     assert found.position.tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
     assert found.thinned(4).position.tolist() == [0, 4, 8, 12]
     assert len(found.thinned(100)) == 8

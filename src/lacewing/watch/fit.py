@@ -223,7 +223,7 @@ def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> 
     sites = sources(model)
     found.squares = {key: torch.zeros(widths[key]) for key in sites}
 
-    def add(logits: Tensor, total: Tensor, seen: Mapping[str, Tensor], lengths: Tensor) -> None:
+    def add(logits: Tensor, seen: Mapping[str, Tensor], lengths: Tensor) -> None:
         inside = (torch.arange(logits.shape[1]) < lengths[:, None]).flatten().float()
         for key in sites:
             found.squares[key] += inside @ seen[key].flatten(0, 1).square()

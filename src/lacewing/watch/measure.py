@@ -35,8 +35,8 @@ LOOKS = ("sink", "self", "before", "distance", "highest")
 """What is said of where a head looks: the share of the sink, of the token itself, of the one
 before, the mean distance over the position, and the largest share."""
 
-Also = Callable[[Tensor, Tensor, Mapping[str, Tensor], Tensor], None]
-"""What else wants to see a pass: logits, their log-sum-exp, recorded sites, lengths."""
+Also = Callable[[Tensor, Mapping[str, Tensor], Tensor], None]
+"""What else wants to see a pass: logits, recorded sites, lengths."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,11 @@ class Watching:
         """
         with sparse_products(self.network), record(self.network, {*self.sites, *sites}) as seen:
             logits = self.network(tokens)
-        total = logits.logsumexp(-1)
         if also is not None:
-            also(logits, total, seen, lengths)
-        text = torch.arange(tokens.shape[1]) < lengths[:, None]
+            also(logits, seen, lengths)
+        text, highest = torch.arange(tokens.shape[1]) < lengths[:, None], logits.amax(-1)
         return [
-            self._measured(one, decided(logits, total, tokens, text, one.rule), tokens, seen)
+            self._measured(one, decided(logits, tokens, text, one.rule, highest), tokens, seen)
             for one in self.prepared
         ]
 

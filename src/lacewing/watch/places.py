@@ -14,6 +14,7 @@ model that has forgotten the task. After the last token that has been read only 
 `answers` can be asked. Where several pairs qualify, the likeliest counts.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -105,39 +106,42 @@ class Places:
 
 def decided(
     logits: Float[Tensor, "batch token vocab"],
-    total: Float[Tensor, "batch token"],
     tokens: Int64[Tensor, "batch token"],
     text: Bool[Tensor, "batch token"],
     rule: Rule,
+    highest: Float[Tensor, "batch token"] | None = None,
 ) -> Places:
     """The places at which a task is being decided.
 
     Args:
         logits: Of the whole model.
-        total: Their log-sum-exp over the vocabulary.
         tokens: The windows.
         text: Which of them are text, not padding.
         rule: The task's.
+        highest: The largest logit at each token, where it is known.
 
     Example:
         >>> logits = torch.tensor([[[5.0, 5.0, 0.0], [0.0, 0.0, 5.0], [0.0, 0.0, 5.0]]])
         >>> tokens, rule = torch.tensor([[2, 2, 1]]), Rule(torch.tensor([[0, 1]]), ())
-        >>> found = decided(logits, logits.logsumexp(2), tokens, tokens >= 0, rule)
+        >>> found = decided(logits, tokens, tokens >= 0, rule)
         >>> found.position.tolist(), found.right.tolist()
         ([0, 1], [0, -1])
     """
-    ends = logits[..., rule.answers]
-    expected = torch.logaddexp(ends[..., 0], ends[..., 1]) - total[..., None]
     follows = torch.zeros(*tokens.shape, *rule.answers.shape, dtype=torch.bool)
-    follows[:, :-1] = tokens[:, 1:, None, None] == rule.answers
-    follows[:, :-1] &= text[:, 1:, None, None]
+    follows[:, :-1] = (tokens[:, 1:, None, None] == rule.answers) & text[:, 1:, None, None]
     comes = follows.any(-1)
-    # A pair of which one does come counts before any that is only expected.
-    best, which = torch.where(comes, expected + 1e3, expected).max(-1)
-    found = text & (comes.any(-1) | (best >= torch.tensor(SHARE).log()))
     if rule.endings:
-        found &= torch.isin(tokens, torch.tensor(rule.endings))
-    row, at = found.nonzero(as_tuple=True)
+        text = text & torch.isin(tokens, torch.tensor(rule.endings))
+    highest = logits.amax(-1) if highest is None else highest
+    ends = logits[..., rule.answers]
+    together = torch.logaddexp(ends[..., 0], ends[..., 1])
+    # A pair of which one does come counts before any that is only expected.
+    best, which = torch.where(comes, together + 1e3, together).max(-1)
+    # The sum over the vocabulary is at least its largest part: few places have to be summed up.
+    half = math.log(SHARE)
+    row, at = (text & (best >= highest + half)).nonzero(as_tuple=True)
+    held = best[row, at] - logits[row, at].logsumexp(-1) >= half
+    row, at = row[held], at[held]
     chosen = which[row, at]
     both, known, pair = ends[row, at, chosen], follows[row, at, chosen], rule.answers[chosen]
     right = known[:, 0].long() - known[:, 1].long()

@@ -155,12 +155,11 @@ def apart(
     """
     value, near = value.T.contiguous(), near.contiguous()
     few, at = min(NEIGHBOURS, near.shape[1]), torch.searchsorted(near, value)
-    best = torch.full_like(value, torch.inf)
-    for back in range(few + 1):
-        first = (at - back).clamp(0, near.shape[1] - few)
-        low, high = near.gather(1, first), near.gather(1, first + few - 1)
-        best = torch.minimum(best, torch.maximum((value - low).abs(), (value - high).abs()))
-    return best.T
+    # Of the runs of that many neighbours that could hold the value, the one that is nearest.
+    first = (at[..., None] - torch.arange(few + 1)).clamp(0, near.shape[1] - few)
+    ends = (near.gather(1, (first + far).flatten(1)).view(first.shape) for far in (0, few - 1))
+    low, high = ((value[..., None] - end).abs() for end in ends)
+    return torch.maximum(low, high).amin(-1).T
 
 
 def scored(value: Float[Tensor, "row sample"], known: Float[Tensor, "row unit"]) -> Tensor:
