@@ -59,7 +59,8 @@ def shown_text(result: dict[str, Any]) -> "RenderableType":
         "same answer: the circuit alone gives the whole model's; carries: its share of the logit "
         "difference; alone and without it: task loss on the fixed prompts, nats, and now",
         f"{result['tokens']:,} tokens read by {result['model']}; the fixed prompts have {changed} "
-        f"the reference; promised: a false alarm in {result['run_length']:,} tokens at most",
+        f"the reference; promised: at most one false alarm in {result['run_length']:,} tokens, in "
+        "the mean",
     ]
     return under(
         Table(columns, rows), *lines, *result["undecided"], *_alarms(result), *_end(result)

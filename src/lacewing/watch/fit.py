@@ -144,8 +144,8 @@ def fit(
     told = told or model.corpus
     if min(map(len, read.looks)) < FEWEST:
         raise DataError(
-            f"{told} has {read.tokens:,} tokens: a reference needs {3 * FEWEST * LOOK:,} at "
-            "least, from several documents"
+            f"{told} has {read.tokens:,} tokens, in too few documents to deal out in three parts: "
+            f"a reference needs {3 * FEWEST * LOOK:,} at least, and more where files are long"
         )
     usual = [_usual(read, number, one, told) for number, one in enumerate(watching.prepared)]
     surprise = _surprise(read.windows[0], model.network.config.vocab_size)
@@ -229,7 +229,7 @@ def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> 
             found.squares[key] += inside @ seen[key].flatten(0, 1).square()
 
     cutters = [Cutter(model.network.config.context) for _ in range(3)]
-    part = inside = 0
+    part, inside, dealt = 0, 0, [0, 0, 0]
     with (
         progress("fit reference", most, "tokens", not quiet) as bar,
         sparse_products(model.network),
@@ -244,7 +244,8 @@ def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> 
             found.tokens, inside = found.tokens + len(ids), inside + len(ids)
             bar.update(found.tokens)
             if piece.ends or inside >= CHAPTER:
-                part, inside = (part + 1) % 3, 0
+                dealt[part], inside = dealt[part] + inside, 0
+                part = dealt.index(min(dealt))  # the parts stay about equally long
             if found.tokens >= most:
                 break
     return found

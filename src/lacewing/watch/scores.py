@@ -32,6 +32,8 @@ STEADY = 1e-6
 NEIGHBOURS, NEAR = 8, 512
 """A node's value is as odd as its 8th nearest among at most 512 usual ones is far: many nodes have
 two values, and nothing between."""
+ROUNDED = 1e-3
+"""Spreads that a value may be off for rounding, on another processor say."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,11 @@ class Distances:
 def apart(
     value: Float[Tensor, "sample channel"], near: Float[Tensor, "channel column"]
 ) -> Float[Tensor, "sample channel"]:
-    """How far the nearest few of some sorted values are, channel by channel.
+    """How far the nearest few of some sorted values are, channel by channel, beyond rounding.
 
-    >>> apart(torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0] * 8 + [1.0] * 8])).tolist()
-    [[1.0], [0.0]]
+    >>> apart(torch.tensor([[0.0], [1.0]]), torch.tensor([[-1.0] * 8 + [1.0] * 8]))
+    tensor([[0.9990],
+            [0.0000]])
     """
     value, near = value.T.contiguous(), near.contiguous()
     few, at = min(NEIGHBOURS, near.shape[1]), torch.searchsorted(near, value)
@@ -159,7 +162,7 @@ def apart(
     first = (at[..., None] - torch.arange(few + 1)).clamp(0, near.shape[1] - few)
     ends = (near.gather(1, (first + far).flatten(1)).view(first.shape) for far in (0, few - 1))
     low, high = ((value[..., None] - end).abs() for end in ends)
-    return torch.maximum(low, high).amin(-1).T
+    return (torch.maximum(low, high).amin(-1).T - ROUNDED).clamp(min=0)
 
 
 def scored(value: Float[Tensor, "row sample"], known: Float[Tensor, "row unit"]) -> Tensor:
@@ -171,7 +174,7 @@ def scored(value: Float[Tensor, "row sample"], known: Float[Tensor, "row unit"])
     count = known.shape[1]
     below = torch.searchsorted(known.contiguous(), value.contiguous())
     rank = (1 + count - below) / (1 + count)
-    return -rank.log() / np.log(1 + count)
+    return (1 / rank).log() / np.log(1 + count)
 
 
 def two_sided(value: Float[Tensor, " sample"], known: Float[Tensor, " unit"]) -> Tensor:
@@ -180,4 +183,4 @@ def two_sided(value: Float[Tensor, " sample"], known: Float[Tensor, " unit"]) ->
     above = 1 + count - torch.searchsorted(known, value)
     below = 1 + torch.searchsorted(known, value, right=True)
     rank = (2 * torch.minimum(above, below) / (1 + count)).clamp(max=1)
-    return -rank.log() / np.log((1 + count) / 2)
+    return (1 / rank).log() / np.log((1 + count) / 2)
