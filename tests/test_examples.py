@@ -37,6 +37,7 @@ NAMES |= {name: getattr(lacewing, name) for name in ("Circuit", "Corpus", "Prune
 FIRST = ("lacewing.pruning.prune.prune", "lacewing.training.loop.train")
 """The examples whose results others load, in `runs`."""
 SLOW = ("lacewing.comparison.compare", "lacewing.training.twin.train_twin")
+SLOW += ("lacewing.watch.fit.fit", "lacewing.watch.monitor.Monitor")
 """Examples of half a minute and more: they run with the long tests."""
 WITHOUT = {"tasks", "__version__"}
 """Public names that are no functions or classes."""

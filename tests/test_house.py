@@ -88,7 +88,8 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-watch/         compare
+watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
+               alarm  monitor  live
                audit/schema  audit/files  audit/measure  audit/card  audit/statement
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
@@ -103,7 +104,7 @@ demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  bridge  steer
                program  attack  compare  sweep
-               emerge  watch  audit  report  importing  exporting  demo  view  app
+               emerge  watching  watch  audit  report  importing  exporting  demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

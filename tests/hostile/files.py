@@ -57,6 +57,9 @@ READ: dict[str, str] = {
     "bridges.json": "bridges",
     "bridges.safetensors": "bridges",
     "asked.json": "halved",
+    # What a monitor compares with.
+    "reference.json": "watched",
+    "reference.safetensors": "watched",
     # What explain and prune keep.
     "text.safetensors": "records",
     "explanations.json": "viewer",

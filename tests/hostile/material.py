@@ -373,6 +373,8 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "circuit": _circuit,
     "audit": _audit,
     "minimal": _minimal,
+    "watched": states.watched,
+    "watched.txt": states.read_text,
     "unfinished": _unfinished,
     "grown": states.grown,
     "training": half_trained,

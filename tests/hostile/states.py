@@ -33,3 +33,21 @@ def grown(root: Path, place: Path) -> None:
         (state / "summary.json").write_text(json.dumps(summary | {"steps": step}))
         reseal(state / "summary.json")
     part.rename(place)
+
+
+def watched(root: Path, place: Path) -> None:
+    """What a monitor compares with, fitted on lines of the task."""
+    from lacewing.circuit.circuit import Circuit
+    from lacewing.model.store import load
+    from lacewing.watch.fit import fit
+    from watch.live_text import LINES, pieces
+
+    model, circuit = load(str(root / "run")), Circuit.load(root / "circuit")
+    fit(model, [circuit], pieces(LINES, 1), told="lines", quiet=True).save(place)
+
+
+def read_text(root: Path, place: Path) -> None:
+    """The text that is read with it."""
+    from watch.live_text import lines
+
+    place.write_text("\n".join(lines(200, 3)))

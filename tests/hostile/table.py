@@ -108,6 +108,9 @@ def formats(root: Path) -> dict[str, Format]:
         "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
         "audit": Format(("run", "circuit", "audit"), ("audit/*",), audited, share=2),
         "audited": Format(("run", "circuit", "audit"), ("run/*", *circuit), audited, share=0.5),
+        "watched": Format(
+            ("run", "circuit", "watched", "watched.txt"), ("watched/*",), watched, share=0.5
+        ),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
         "pruning": Format(
@@ -199,6 +202,12 @@ def certified(work: Path) -> Any:
 def audited(work: Path) -> Any:
     """The check of an audit; of the same pairs each time."""
     return cli("audit", "--check", "audit", "--seed", 1)
+
+
+def watched(work: Path) -> Any:
+    """What a monitor says of a text, by its reference."""
+    words = ("--circuit", "circuit", "--reference", "watched", "--text", "watched.txt")
+    return cli("watch", *words)
 
 
 def compact(work: Path) -> Any:

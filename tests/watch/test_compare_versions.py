@@ -13,6 +13,7 @@ from lacewing.cli.app import main
 from lacewing.errors import MismatchError
 from lacewing.model.store import Model, model_id
 from lacewing.watch.compare import Comparison, compare_versions
+from watch.live_text import known, lines
 
 
 def changed(change: Callable[[Model], None]) -> Model:
@@ -118,12 +119,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The Python of docs/watch.md runs as it stands."""
     page = (Path(__file__).parents[2] / "docs" / "watch.md").read_text("utf-8")
-    (block,) = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
+    compared, monitored = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
     before = micro.micro()
     micro.write_run(before, tmp_path / "runs" / "mine")
     micro.write_run(changed(doubled), tmp_path / "runs" / "tuned")
-    circuit = micro.make(before, micro.PLANTED, pairs=tuple(micro._pairs(24, 9)))
+    _, circuit, reference = known()
     circuit.save(tmp_path / "runs" / "quote")
+    reference.save(tmp_path / "runs" / "usual")
+    (tmp_path / "new.txt").write_text("\n".join(lines(100, 2)))
+    names: dict[str, object] = {}
     with contextlib.chdir(tmp_path):
-        exec(compile(block, "watch.md", "exec"), {})  # the block itself
-    assert "False ['moved']" in capsys.readouterr().out
+        exec(compile(compared, "watch.md", "exec"), names)  # the block itself
+        assert "False ['moved']" in capsys.readouterr().out
+        exec(compile(monitored, "watch.md", "exec"), names)
+    assert "the model has changed, circuit first_letter" in capsys.readouterr().out

@@ -5,10 +5,10 @@ does the work and returns what `--json` prints. Progress goes to standard error,
 output. torch is imported only by a verb that runs.
 
 Exit status: 0; 1 for standard output that cannot be written, or a fault of lacewing's own; 2 for a
-mistake of the user's; 3 where `watch` finds that a mechanism has not survived, or `audit --check`
-that something differs; 130 for an interruption. Each but 3 is one line on standard error. Of a
-fault of its own, the traceback is kept in a file that the line names; `lacewing --debug VERB`
-shows it.
+mistake of the user's; 3 where `watch` finds that a mechanism has not survived or that the model has
+changed, or `audit --check` that something differs; 130 for an interruption. Each but 3 is one line
+on standard error. Of a fault of its own, the traceback is kept in a file that the line names;
+`lacewing --debug VERB` shows it.
 """
 
 import json

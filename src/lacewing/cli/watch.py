@@ -1,35 +1,60 @@
 """`lacewing watch`: whether a model's mechanisms are still those that were verified."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from annotated_types import Interval
 
 from lacewing.bounds import Seed
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.tables import Table, under
+from lacewing.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from lacewing.circuit.circuit import Circuit
+
 CHANGED = 3
 """Exit status where a mechanism has not survived, for scripts that have to stop there."""
+INTERRUPTED = 130
+Tokens = Annotated[int, Interval(ge=1024, le=10**12)]
+"""Of a text."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Compare two versions of a model: which mechanisms survived, which moved, which are gone.
+    """Watch mechanisms: in running text, or in two versions of a model.
 
-    Ends with status 3 where one did not survive.
+    --after alone compares two versions: which mechanisms survived, which moved, which are gone.
+    --text reads text with the circuits' model, or with --after, and says when one is no longer
+    what it was. --fit makes the reference that this is judged by. Ends with status 3 where a
+    mechanism did not survive, or the model has changed.
     """
 
     circuit: tyro.conf.UseAppendAction[tuple[Path, ...]]
     """Folder of a circuit of the first version; several times for several."""
-    after: Model
+    after: Model | None = None
     """The second version: fine-tuned, quantised, pruned, or the same as delivered."""
     before: Model | None = None
     """The first version; by default the circuits' own model."""
+    text: str | None = None
+    """Text to read: a file, a folder, or - for standard input."""
+    reference: Path | None = None
+    """What --fit made; by default one is fitted on the text the model's corpus held out."""
+    fit: str | None = None
+    """Clean text like that to be watched, a file, folder or corpus: fit a reference on it."""
+    output: Path | None = None
+    """Folder of the reference that --fit makes; must not exist."""
+    run_length: Tokens | None = None
+    """Tokens to a false alarm, in the mean, at least: 200,000, or what --reference was made for."""
+    probe_every: Tokens = 100_000
+    """Tokens between two askings of the fixed prompts."""
+    alarms: Path | None = None
+    """File that alarms are added to, as JSON lines."""
     anew: bool = True
     """Prune the second version where a mechanism moved, to see where it is now."""
     corpus: str | None = None
@@ -42,15 +67,36 @@ class Watch:
     """End with one JSON object on standard output."""
 
     def run(self) -> dict[str, Any]:
-        """Compare."""
+        """Compare, fit or read."""
         from lacewing.circuit.circuit import Circuit
-        from lacewing.errors import ConfigError
-        from lacewing.model.store import load
-        from lacewing.watch.compare import compare_versions
 
         if not self.circuit:
             raise ConfigError("no circuit: name one of the first version with --circuit")
+        if self.fit is None and self.output is not None:
+            raise ConfigError("--output is where --fit puts a reference: give --fit TEXT too")
+        if self.fit is not None and self.output is None:
+            raise ConfigError("--fit needs --output, the folder of the reference")
+        if self.fit is not None and (self.text or self.reference or self.after):
+            raise ConfigError(
+                "--fit makes a reference, and nothing else: watch with it in a second command, "
+                "lacewing watch --reference OUTPUT --text TEXT"
+            )
         circuits = [Circuit.load(folder) for folder in self.circuit]
+        if self.fit is not None:
+            return self._fitted(circuits)
+        if self.text is not None:
+            return self._read(circuits)
+        return self._compared(circuits)
+
+    def _compared(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
+        from lacewing.model.store import load
+        from lacewing.watch.compare import compare_versions
+
+        if self.after is None:
+            raise ConfigError(
+                "nothing to watch: give --text TEXT to read, --after MODEL to compare, or --fit "
+                "TEXT for a reference"
+            )
         return compare_versions(
             load(self.before or circuits[0].model_source),
             load(self.after),
@@ -61,14 +107,64 @@ class Watch:
             seed=self.seed,
         ).as_json()
 
+    def _fitted(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
+        from lacewing.errors import ArtifactError
+        from lacewing.model.store import load
+        from lacewing.watch.detectors import RUN_LENGTH
+        from lacewing.watch.fit import fit, text_of
+        from lacewing.watch.reference import as_json
+
+        assert self.fit is not None
+        assert self.output is not None
+        if self.output.exists():
+            raise ArtifactError(
+                f"{self.output} exists already: choose another place; nothing was overwritten"
+            )
+        model = load(self.before or circuits[0].model_source)
+        promised = self.run_length or RUN_LENGTH
+        made = fit(model, circuits, text_of(self.fit), told=self.fit, run_length=promised)
+        made.save(self.output)
+        return as_json(made) | {"output": str(self.output)}
+
+    def _read(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
+        from lacewing.model.store import load
+        from lacewing.watch.live import watch_text
+        from lacewing.watch.monitor import Monitor
+        from lacewing.watch.reference import Reference
+
+        assert self.text is not None
+        model = load(self.before or circuits[0].model_source)
+        known = None
+        if self.reference is not None:
+            known = Reference.load(self.reference, model, circuits)
+        monitor = Monitor(
+            model,
+            circuits,
+            known,
+            after=None if self.after is None else load(self.after),
+            run_length=self.run_length,
+            probe_every=self.probe_every,
+        )
+        return watch_text(monitor, self.text, alarms=self.alarms)
+
     @staticmethod
     def status(result: dict[str, Any]) -> int:
         """The exit status."""
-        return 0 if result["survived"] else CHANGED
+        if result.get("interrupted"):
+            return INTERRUPTED
+        if "alarms" in result:
+            return CHANGED * any(alarm["cause"] == "model" for alarm in result["alarms"])
+        return 0 if result.get("survived", True) else CHANGED
 
     @staticmethod
     def show(result: dict[str, Any]) -> "RenderableType":
         """A row a circuit, and why under it."""
+        from lacewing.cli.watching import shown_fit, shown_text
+
+        if "alarms" in result:
+            return shown_text(result)
+        if "output" in result:
+            return shown_fit(result)
         rows, why = [], []
         for found in result["mechanisms"]:
             cells = [f"{found[side]['full']:.3f}" for side in ("before", "after")]

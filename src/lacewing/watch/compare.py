@@ -138,7 +138,7 @@ def compare_versions(
         >>> same.changed
         0
     """
-    _check(before, after)
+    check_versions(before, after)
     found = []
     for circuit in circuits:
         circuit.check(before)
@@ -164,7 +164,12 @@ def compare_versions(
     )
 
 
-def _check(before: Model, after: Model) -> None:
+def check_versions(before: Model, after: Model) -> None:
+    """Refuse two models of which the one is no version of the other.
+
+    Raises:
+        MismatchError: they differ in shape or tokenizer.
+    """
     if site_widths(before.network.config) != site_widths(after.network.config):
         raise MismatchError(
             f"{after.source} has other sites than {before.source}: no node of the one is a node of "

@@ -1,0 +1,130 @@
+"""Watching text with the model made by hand: what was changed in it, or in the text, is known."""
+
+import dataclasses
+import re
+
+import pytest
+import torch
+
+import micro
+from lacewing.errors import ConfigError, DataError, MismatchError
+from lacewing.model.store import Model
+from lacewing.watch.fit import fit
+from lacewing.watch.monitor import Monitor
+from watch.live_text import changed, known, lines, pieces, planted, watched
+
+
+def cut(model: Model) -> None:
+    """Path A loses its value: wte 1 -> attn_in 1 -> v 0."""
+    (block,) = model.network.blocks
+    block.c_attn.weight[2 * micro.WIDTH, 1] = 0
+
+
+def doubled(model: Model) -> None:
+    """A third path beside the circuit's two, through nodes outside it."""
+    (block,) = model.network.blocks
+    x, y, p, q = (model.tokenizer.single(letter) for letter in "XYPQ")
+    model.network.wte.weight[x, 6], model.network.wte.weight[y, 6] = 3, -3
+    block.c_attn.weight[2 * micro.WIDTH + micro.HEAD + 1, 6] = 12
+    block.attn_proj.weight[5, micro.HEAD + 1] = 1
+    head = model.network.lm_head.weight
+    head[p, 5], head[q, 5] = 1, -1
+
+
+def test_the_same_text_and_model_raise_nothing() -> None:
+    """One place a line, at the equals sign, and the circuit answers as the model does."""
+    monitor = watched()
+    assert monitor.alarms == []
+    (row,) = monitor.summary()["circuits"]
+    assert row["places"] == 1000
+    assert row["agrees"] > 0.99
+    assert abs(row["carries"] - row["usual"]["carries"]) < 0.05
+    assert not row["probe"]["changed"]
+    assert monitor.undecided == []
+
+
+def test_a_changed_weight_is_named() -> None:
+    """The probe finds it at once; the text finds it too, and both name the weight that went."""
+    first, *others = watched(changed(cut)).alarms
+    assert (first.cause, first.seen_by, first.at) == ("model", "probe", 0)
+    assert "0.attn_in.1 -> 0.attn_v.0" == first.parts[0]
+    by_text = next(alarm for alarm in others if alarm.seen_by == "text")
+    assert by_text.cause == "model"
+    assert by_text.since < by_text.at < 8000
+    assert "0.attn_in.1 -> 0.attn_v.0" == by_text.parts[0]
+    assert {"0.attn_v.0", "0.attn_out.4", "resid_final.4"} & set(by_text.parts)
+    assert all(text.endswith("=") for text in by_text.texts)
+
+
+def test_another_way_beside_it_is_seen_by_necessity() -> None:
+    """Alone the circuit is enough as before: only without it something has moved."""
+    monitor = watched(changed(doubled), count=200)
+    first = monitor.alarms[0]
+    assert (first.cause, first.seen_by) == ("model", "probe")
+    (probed,) = monitor.probed
+    assert "without" in probed.moved
+    assert "alone" not in probed.moved
+
+
+def test_another_text_is_told_from_another_model() -> None:
+    """Digits between the letters: the fixed prompts say that the model is the same."""
+    monitor = watched(letters="0123456789")
+    assert monitor.alarms
+    assert {alarm.cause for alarm in monitor.alarms} == {"text"}
+    assert "the answers of the reference" in monitor.alarms[0].probe
+
+
+def test_weights_that_change_under_it() -> None:
+    """The model is changed in memory while it is watched: since when is known to some looks."""
+    _, _, reference = known()
+    model = micro.micro()
+    monitor = Monitor(model, [planted(model)], reference, quiet=True)
+    for number, text in enumerate(lines(1500, 4)):
+        if number == 700:
+            before = monitor.tokens
+            cut(model)
+            monitor.refresh()
+        if monitor.step(model.tokenizer.encode(text), ends=True):
+            break
+    (alarm,) = monitor.alarms
+    assert alarm.cause == "model"
+    assert abs(alarm.since - before) < 3000
+    assert before < alarm.at < before + 6000
+
+
+def test_text_without_a_place_says_so() -> None:
+    """No equals sign, so nothing is decided; that is told, with the rule."""
+    model, circuit, reference = known()
+    monitor = Monitor(model, [circuit], reference, quiet=True)
+    monitor.step(model.tokenizer.encode("abcdefgh " * 300), ends=True)
+    monitor.finish()
+    (line,) = monitor.undecided
+    assert re.search(r"first_letter: nowhere decided in 2,700 tokens .*'P' or 'Q'.*after '='", line)
+    assert monitor.summary()["circuits"][0]["agrees"] is None
+
+
+def test_what_does_not_belong_together_is_refused() -> None:
+    """A circuit of another model, no circuit, too little text, text without the task."""
+    model, circuit, reference = known()
+    other = dataclasses.replace(circuit, model_id="0123456789abcdef-01234567")
+    with pytest.raises(MismatchError, match="first_letter belongs to model 0123456789abcdef"):
+        Monitor(model, [other], reference)
+    with pytest.raises(ConfigError, match="no circuit"):
+        Monitor(model, [], reference)
+    with pytest.raises(MismatchError, match="other sites"):
+        Monitor(model, [circuit], reference, after=micro.busy(8))
+    with pytest.raises(DataError, match="needs 61,440 at least"):
+        fit(model, [circuit], pieces(100, 1), told="lines", quiet=True)
+
+
+def test_steps_of_any_size_see_the_same() -> None:
+    """Token by token or all at once."""
+    model, circuit, reference = known()
+    ids = model.tokenizer.encode("".join(lines(250, 3)))
+    one, other = (Monitor(model, [circuit], reference, quiet=True) for _ in range(2))
+    one.step(ids)
+    for token in ids:
+        other.step([token])
+    assert one.tokens == other.tokens > 2000
+    assert one.counts == other.counts
+    assert torch.equal(*(torch.from_numpy(m.detectors.sums) for m in (one, other)))
