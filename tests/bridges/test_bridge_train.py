@@ -322,7 +322,7 @@ def test_the_commands(runs: Path, letters: Path, tmp_path: Path) -> None:
     both = ["--dense", str(runs / "dense"), "--sparse", str(runs / "sparse")]
     small = ["--tokens", "256", "--batch", "8", "--validation-tokens", "256"]
     told, _ = said("bridge", *both, *text, *small, "--fit-tokens", "4096", "--output", bridges)
-    for part in ("before", "explained", "nats above the dense model", "which is", "256 tokens"):
+    for part in ("explained", "nats above the dense model", "which is", "256 tokens"):
         assert part in told
     pairs = str(micro.write_pairs(tmp_path / "letters.jsonl"))
     out = str(tmp_path / "steered")

@@ -1,6 +1,7 @@
 """Training runs: what they leave, that they go on after any end, and that pieces change nothing."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -156,6 +157,15 @@ def test_kill_and_resume_ends_with_the_same_bytes(
     assert losses(tmp_path / "whole") == losses(folder)
     left = {p.name for p in folder.iterdir() if p.name.startswith(".")}
     assert set() == left
+
+
+def test_precisions_may_differ_in_one_process(text: Path, small: Small, tmp_path: Path) -> None:
+    """What the library that carries the training keeps of a first one hinders no second."""
+    corpus = Corpus.files(str(text))
+    for precision in ("bf16", "fp32"):
+        config = small(precision=precision, tokens=2 * 256)
+        run = train(config, corpus, tmp_path / precision, quiet=True)
+        assert math.isfinite(run.validation_loss)
 
 
 def test_metrics_are_whole_lines(tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ def train(
         10
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     folder = Path(output)
     beginning = None if config.start is None else load(config.start)
@@ -103,6 +104,8 @@ def train(
     if finished(folder):
         return read_run(folder)
     cpu = not torch.accelerator.is_available()
+    # What an earlier training in this process left there refuses another precision.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         # Left to itself, Accelerate joins processes without a GPU to no group: each trains alone.
         cpu=cpu,
