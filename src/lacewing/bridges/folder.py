@@ -121,7 +121,7 @@ def facts_of(folder: Path) -> Facts:
 
 
 def read(
-    folder: Path, dense: str | Path | None = None, sparse: str | Path | None = None
+    folder: str | Path, dense: str | Path | None = None, sparse: str | Path | None = None
 ) -> Coupling:
     """Open bridges with both their models.
 
@@ -134,6 +134,7 @@ def read(
         ArtifactError: something is missing or damaged.
         MismatchError: the bridges are of another model.
     """
+    folder = Path(folder)
     whole = artifacts.open_folder(folder, KIND)
     facts = whole.read(FACTS, Facts)
     sizes = facts.sizes
