@@ -168,6 +168,13 @@ def test_steer_and_go_on(shown: Shown) -> None:
     tab.get_by_role("button", name="Go on from here").click()
     tab.wait_for_selector(".goes pre")
     assert tab.locator(".goes pre").first.inner_text().startswith("')")
+    # At once after a change, which is still to be asked about: the text stays.
+    tab.keyboard.press("Tab")
+    slider.focus()
+    tab.keyboard.press("ArrowDown")
+    tab.get_by_role("button", name="Go on from here").click()
+    tab.wait_for_timeout(1000)
+    tab.wait_for_selector(".goes pre")
 
 
 def test_two_prompts(shown: Shown) -> None:

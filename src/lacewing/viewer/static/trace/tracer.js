@@ -28,7 +28,8 @@ export class Tracer {
     this.shown = Math.min(Math.max(Number(query.show) || SHOWN, 1), 300);
     this.cut = new Cut(fromQuery(query));
     this.cut.subscribe(() => this.#changed());
-    this.say = quietly(120, () => this.ask());
+    // Nothing is asked twice: that would take back the text of a question asked in between.
+    this.say = quietly(120, () => { if (this.asked !== this.#held()) this.ask(); });
   }
 
   on(name, call) {
@@ -131,10 +132,16 @@ export class Tracer {
     this.say();
   }
 
+  /** What is switched off or set, as it is asked. */
+  #held() {
+    return JSON.stringify(this.cut.edits().map((edit) => (edit.off ? { node: edit.off } : edit)));
+  }
+
   /** Ask each side what it says to what is switched off; the latest question wins. */
   async ask(tokens = 0) {
     const mine = (this.turn = (this.turn ?? 0) + 1);
-    const held = this.cut.edits().map((edit) => (edit.off ? { node: edit.off } : edit));
+    this.asked = this.#held();
+    const held = JSON.parse(this.asked);
     for (const side of this.sides) {
       if (!side.data || (!held.length && !tokens)) {
         Object.assign(side, { live: null, wrong: null, busy: false });
