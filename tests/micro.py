@@ -313,3 +313,24 @@ def busy(width: int) -> Model:
         validation_loss=1.0,
         training={},
     )
+
+
+def write_letters(folder: Path) -> Path:
+    """Text of the micro model's letters, in many files of a new folder."""
+    folder.mkdir()
+    for number in range(120):
+        dice = random.Random(number)
+        text = "".join(dice.choices("abcdefghijXY=\n", k=300))
+        (folder / f"part{number}.txt").write_text(f"{number}{text}")
+    return folder
+
+
+def doubled(model: Model) -> None:
+    """A third path: wte 6 -> attn_in 6 -> v 17 -> attn_out 5 -> resid_final 5 -> P - Q."""
+    (block,) = model.network.blocks
+    x, y, p, q = (model.tokenizer.single(letter) for letter in "XYPQ")
+    model.network.wte.weight[x, 6], model.network.wte.weight[y, 6] = 3, -3
+    block.c_attn.weight[2 * WIDTH + HEAD + 1, 6] = 12
+    block.attn_proj.weight[5, HEAD + 1] = 1
+    head = model.network.lm_head.weight
+    head[p, 5], head[q, 5] = 1, -1

@@ -1,6 +1,5 @@
 """Models and text that bridges are tested on."""
 
-import random
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,7 @@ def coupling(sparse: Model) -> Coupling:
 @pytest.fixture(scope="session")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Text of the micro model's letters, in many files."""
-    folder = tmp_path_factory.mktemp("bridges") / "text"
-    folder.mkdir()
-    for number in range(120):
-        dice = random.Random(number)
-        text = "".join(dice.choices("abcdefghijXY=\n", k=300))
-        (folder / f"part{number}.txt").write_text(f"{number}{text}")
-    return folder
+    return micro.write_letters(tmp_path_factory.mktemp("bridges") / "text")
 
 
 @pytest.fixture(scope="session")

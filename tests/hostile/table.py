@@ -20,6 +20,7 @@ from hostile import bridged, left, logs, material, strangers
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
+from hostile.seen import say, served, viewed
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ def _pin() -> None:
     wheels = sorted(Path("recipe/index").glob("*.whl"))
     sizes = [wheel.stat().st_size for wheel in wheels if wheel.is_file()]
     if len(sizes) < 2 or max(sizes) > 2**28:
-        raise SystemExit(_say("no wheel that anybody could pin"))
+        raise SystemExit(say("no wheel that anybody could pin"))
     lines = [archives.line(w, "train" if "one" in w.name else "validation") for w in wheels]
     Path("recipe/recipe.txt").write_text("\n".join(lines) + "\n")
 
@@ -316,70 +317,6 @@ def swept(work: Path) -> Any:
     return cli("sweep", "--config", "sweep.json", "--output", "sweep", *material.ALONE)
 
 
-def viewed(work: Path) -> Any:
-    """What the viewer shows of a folder with one bad circuit: the other one whole."""
-    shown = _shown()
-    whole = VIEWED.setdefault("others", shown["others"])
-    if "a link, which is not followed" in shown["told"]:  # nor are circuits and copies below it
-        ids = {row["id"] for row in whole} | {id for row in whole for id in row["copies"]}
-        assert {row["id"] for row in shown["others"]} <= ids, "a row came from nowhere"
-    else:
-        assert shown["others"] == whole, "another row changed"
-    if shown["told"]:
-        raise SystemExit(_say(shown["told"]))
-    return shown
-
-
-def served(work: Path) -> Any:
-    """What the viewer shows of a folder with a bad run: the shipped models, and the reason."""
-    shown = _shown()
-    assert shown["models"] == VIEWED.setdefault("models", shown["models"]), "other models changed"
-    if shown["told"]:
-        raise SystemExit(_say(shown["told"]))
-    return shown
-
-
-VIEWED: dict[str, Any] = {}
-"""What the viewer showed of the untouched, in the process that warmed it up."""
-
-
-def _node(viewer: Any, id: str) -> bytes:
-    from lacewing.viewer import replies
-
-    return replies.node_json(viewer, id, "0.attn_in.3")
-
-
-def _shown() -> dict[str, Any]:
-    from lacewing.errors import LacewingError
-    from lacewing.viewer import replies
-    from lacewing.viewer.state import Viewer
-
-    asked = (replies.notes_json, replies.circuit_json, _node)
-    viewer = Viewer(Path("site"))
-    home = steady(json.loads(replies.home_json(viewer)))
-    frontier = json.loads(replies.frontier_json(viewer))
-    rows = {row["id"]: row for row in home["circuits"]}
-    one = next((row for id, row in rows.items() if id.endswith("-one")), None)
-    told = [broken["error"] for broken in home["broken"]]
-    told += [row["error"] for row in rows.values() if row["error"]]
-    drawn = []
-    for answer in asked:
-        try:
-            drawn.append(json.loads(answer(viewer, one["id"])) if one else None)
-        except LacewingError as error:
-            told.append(str(error))
-    viewer.close()
-    return {
-        "one": one,
-        "others": [row for row in rows.values() if row is not one],
-        "models": [model for model in home["models"] if model["id"].startswith("builtin")],
-        "runs": [model for model in home["models"] if not model["id"].startswith("builtin")],
-        "told": " ".join(" ".join(told).split()),
-        "frontier": frontier,
-        "drawn": steady(drawn),
-    }
-
-
 def reported(work: Path) -> Any:
     """The report of a run with two circuits; what it leaves out, it has to say."""
     cli("report", "--run", "site/run", "--output", "report")
@@ -387,7 +324,7 @@ def reported(work: Path) -> Any:
     if missed := data.pop("left_out"):
         sys.stderr.flush()
         assert "left out: site/run/circuits/one" in Path("../err").read_text(), "not told"
-        raise SystemExit(_say(" ".join("; ".join(missed).split())))
+        raise SystemExit(say(" ".join("; ".join(missed).split())))
     return steady(data)
 
 
@@ -407,9 +344,3 @@ def judged(work: Path) -> Any:
     if os.path.lexists(log := "logs/whoandwhen.json"):  # else a folder with no log is scored
         os.rename(log, "only/whoandwhen.json")
     return cli("blame", "score", "only", "--guess")
-
-
-def _say(line: str) -> int:
-    """Refuse as a verb does."""
-    print(f"lacewing: {line}", file=sys.stderr)
-    return 2

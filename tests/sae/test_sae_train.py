@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -38,13 +37,7 @@ SITES = ["0.attn_out", "0.mlp_out"]
 @pytest.fixture(scope="session")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Text of the micro model's letters, in many files."""
-    folder = tmp_path_factory.mktemp("sae") / "text"
-    folder.mkdir()
-    for number in range(120):
-        dice = random.Random(number)
-        text = "".join(dice.choices("abcdefghijXY=\n", k=300))
-        (folder / f"part{number}.txt").write_text(f"{number}{text}")
-    return folder
+    return micro.write_letters(tmp_path_factory.mktemp("sae") / "text")
 
 
 @pytest.fixture(scope="session")

@@ -49,20 +49,9 @@ def test_a_rounded_copy_has_the_mechanism() -> None:
     assert all(0 < change.relative < 0.1 for change in found.largest)
 
 
-def doubled(model: Model) -> None:
-    """A third path: wte 6 -> attn_in 6 -> v 17 -> attn_out 5 -> resid_final 5 -> P - Q."""
-    (block,) = model.network.blocks
-    x, y, p, q = (model.tokenizer.single(letter) for letter in "XYPQ")
-    model.network.wte.weight[x, 6], model.network.wte.weight[y, 6] = 3, -3
-    block.c_attn.weight[2 * micro.WIDTH + micro.HEAD + 1, 6] = 12
-    block.attn_proj.weight[5, micro.HEAD + 1] = 1
-    head = model.network.lm_head.weight
-    head[p, 5], head[q, 5] = 1, -1
-
-
 def test_another_way_beside_it_is_seen_by_necessity() -> None:
     """The answer comes by nodes outside as well: alone it is enough as before, but not needed."""
-    (found,) = compared(changed(doubled)).mechanisms
+    (found,) = compared(changed(micro.doubled)).mechanisms
     assert "moved" == found.state
     assert found.after.sufficient.verdict is True
     assert found.after.necessary.verdict is False
@@ -102,7 +91,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     facts = {"pairs": pairs, "model_source": str(run), "config": micro.prune_config()}
     micro.make(before, micro.PLANTED, **facts).save(tmp_path / "circuit")
 
-    after = micro.write_run(changed(doubled), tmp_path / "after")
+    after = micro.write_run(changed(micro.doubled), tmp_path / "after")
     task = micro.write_pairs(tmp_path / "letters.jsonl", 240)
     words = ["watch", "--circuit", str(tmp_path / "circuit"), "--after"]
     main([*words, str(run), "--json"])
@@ -122,7 +111,7 @@ def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compared, monitored = re.findall(r"^```python\n((?:.*\n)*?)```$", page, re.M)
     before = micro.micro()
     micro.write_run(before, tmp_path / "runs" / "mine")
-    micro.write_run(changed(doubled), tmp_path / "runs" / "tuned")
+    micro.write_run(changed(micro.doubled), tmp_path / "runs" / "tuned")
     _, circuit, reference = known()
     circuit.save(tmp_path / "runs" / "quote")
     reference.save(tmp_path / "runs" / "usual")

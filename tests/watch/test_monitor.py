@@ -20,17 +20,6 @@ def cut(model: Model) -> None:
     block.c_attn.weight[2 * micro.WIDTH, 1] = 0
 
 
-def doubled(model: Model) -> None:
-    """A third path beside the circuit's two, through nodes outside it."""
-    (block,) = model.network.blocks
-    x, y, p, q = (model.tokenizer.single(letter) for letter in "XYPQ")
-    model.network.wte.weight[x, 6], model.network.wte.weight[y, 6] = 3, -3
-    block.c_attn.weight[2 * micro.WIDTH + micro.HEAD + 1, 6] = 12
-    block.attn_proj.weight[5, micro.HEAD + 1] = 1
-    head = model.network.lm_head.weight
-    head[p, 5], head[q, 5] = 1, -1
-
-
 def test_the_same_text_and_model_raise_nothing() -> None:
     """One place a line, at the equals sign, and the circuit answers as the model does."""
     monitor = watched()
@@ -58,7 +47,7 @@ def test_a_changed_weight_is_named() -> None:
 
 def test_another_way_beside_it_is_seen_by_necessity() -> None:
     """Alone the circuit is enough as before: only without it something has moved."""
-    monitor = watched(changed(doubled), count=200)
+    monitor = watched(changed(micro.doubled), count=200)
     first = monitor.alarms[0]
     assert (first.cause, first.seen_by) == ("model", "probe")
     (probed,) = monitor.probed
