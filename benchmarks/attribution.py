@@ -34,7 +34,7 @@ PROMPT = (
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", default="builtin:sparse")
+    parser.add_argument("--model", default="builtin:taught-sparse")
     parser.add_argument("--nodes", type=int, default=200)
     parser.add_argument("--prompt", nargs="*", default=[PROMPT])
     given = parser.parse_args()

@@ -29,7 +29,7 @@ BATCH, CONTEXT, STEPS = 16, 64, 3
 
 def models() -> tuple[Transformer, Transformer, Bridges, torch.Tensor]:
     """The pair that ships, bridges between them, and text."""
-    dense, sparse = load("builtin:dense").ours, load("builtin:sparse").ours
+    dense, sparse = load("builtin:taught-dense").ours, load("builtin:taught-sparse").ours
     sparse.requires_grad_(True)
     find_nonzeros(sparse)
     widths = dense.config.d_model, sparse.config.d_model

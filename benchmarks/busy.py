@@ -1,6 +1,6 @@
 """Pruning beside another program: how much slower it gets, with threads that sleep or that spin.
 
-    python -m benchmarks.busy [--model builtin:tiny] [--task indent_for] [--rounds 2]
+    python -m benchmarks.busy [--model builtin:taught-tiny] [--task indent_for] [--rounds 2]
 
 Each run is a command line of its own on two cores. Another process that only counts keeps the
 second core busy, or not. The cases take turns, so that whatever else the machine does hits all
@@ -33,7 +33,7 @@ WAITING = {
 class Busy:
     """What is measured."""
 
-    model: str = "builtin:tiny"
+    model: str = "builtin:taught-tiny"
     """A model."""
     task: str = "indent_for"
     """A task it has learned."""

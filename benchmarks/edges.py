@@ -58,7 +58,7 @@ class Edges:
 
     tasks: tyro.conf.Positional[tuple[str, ...]] = TASKS
     """Names of tasks."""
-    models: tuple[str, ...] = ("builtin:sparse", "builtin:dense")
+    models: tuple[str, ...] = ("builtin:taught-sparse", "builtin:taught-dense")
     """Models."""
     output: Path | None = None
     """File for one line of JSON per model and task; what it has is not measured again."""

@@ -44,7 +44,7 @@ class Trials:
 
     task: tyro.conf.Positional[str] = "single_double_quote"
     """A task the model has learned."""
-    model: str = "builtin:sparse"
+    model: str = "builtin:taught-sparse"
     """A model."""
     times: int = 7
     """Turns of every way."""

@@ -45,7 +45,7 @@ class Explaining:
     pairs: int = 16
     """Pairs of prompts that causal tests run on."""
     tokens: int = 200_000
-    model: str = "builtin:sparse"
+    model: str = "builtin:taught-sparse"
     """Whose tokenizer cuts the text that rules are planted in."""
     corpus: str = "code:standard_library"
     language: str = "python"

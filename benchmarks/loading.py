@@ -1,6 +1,6 @@
 """`python -m benchmarks.loading`: what comparing sums and looking at every tensor costs a load.
 
-    python -m benchmarks.loading [--model builtin:sparse] [--before FOLDER]
+    python -m benchmarks.loading [--model builtin:taught-sparse] [--before FOLDER]
 
 A model is loaded again and again in processes that take turns (A B B A): one as it is; one in which
 no sum is compared and no tensor is looked at; with --before, one of another checkout of the source,
@@ -49,7 +49,7 @@ for _ in sys.stdin:
 class Loading:
     """What to measure."""
 
-    model: str = "builtin:sparse"
+    model: str = "builtin:taught-sparse"
     """The model that is loaded."""
     before: Path | None = None
     """Another checkout, whose src and blame/src are imported instead."""

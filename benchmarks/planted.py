@@ -1,6 +1,6 @@
 """Planted bugs: a model trained to one wrong rule through a few neurons; does a trace name them?
 
-    python -m benchmarks.planted [--model builtin:tiny] [--plantings 20]
+    python -m benchmarks.planted [--model builtin:taught-tiny] [--plantings 20]
 
 A planting takes a task the model has learned, one side of it, and three neurons of one MLP. Only
 what these read and write is trained, until the model gives the other side's answer there while it
@@ -96,7 +96,7 @@ def ranked(model: Model, network: Transformer, made: Prompts, rows: list[int]) -
 def main() -> None:
     """Plant, trace, count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", default="builtin:tiny")
+    parser.add_argument("--model", default="builtin:taught-tiny")
     parser.add_argument("--plantings", type=int, default=20)
     parser.add_argument("--tasks", nargs="*", default=[])
     given = parser.parse_args()

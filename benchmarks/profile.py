@@ -49,7 +49,7 @@ class Profile:
 
     works: tyro.conf.Positional[tuple[str, ...]] = DEFAULT
     """Some of step, masks, prune, suite, robust and demo."""
-    model: str = "builtin:sparse"
+    model: str = "builtin:taught-sparse"
     """The model that circuits are of."""
     task: str = "single_double_quote"
     """Their task."""

@@ -1,6 +1,6 @@
 """Mistakes of a model on the tasks it has learned, mended by an edit and by fine-tuning.
 
-    python -m benchmarks.repair [--model builtin:sparse] [--mistakes 100] [--state repair.jsonl]
+    python -m benchmarks.repair [--model MODEL] [--mistakes 100] [--state repair.jsonl]
 
 Every test prompt that a learned task's model errs on is a mistake, in the tasks' order, dealt in
 turns; the task's other test prompts are its kin. Edits are made and chosen, and fine-tuning trains,
@@ -109,7 +109,7 @@ def summary(rows: list[dict[str, Any]], wanted: int) -> None:
 def main() -> None:
     """Mend, print the table, go on where it was."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", default="builtin:sparse")
+    parser.add_argument("--model", default="builtin:taught-sparse")
     parser.add_argument("--mistakes", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=256, help="test pairs of each task")
     parser.add_argument("--tokens", type=int, default=12_000)

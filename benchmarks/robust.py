@@ -35,7 +35,7 @@ ASKED: dict[str, tuple[Constraint, ...]] = {
 class Trust:
     """What to measure."""
 
-    model: str = "builtin:tiny"
+    model: str = "builtin:taught-tiny"
     """A model."""
     task: str = "indent_for"
     """One of its tasks."""

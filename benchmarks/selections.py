@@ -1,6 +1,7 @@
 """`python -m benchmarks.selections`: selecting from a learned mask, against the published way.
 
-A real mask is learned first (`builtin:sparse`, or --model, and a task). Then three ways take turns:
+A real mask is learned first (`builtin:taught-sparse`, or --model, and a task). Then three ways
+take turns:
 
 published  at every stage, bisection over all nodes; each selection is run by the masked model, on
            all prompts
@@ -47,7 +48,7 @@ AT_ONCE = 4
 class Selections:
     """What to measure."""
 
-    model: str = "builtin:sparse"
+    model: str = "builtin:taught-sparse"
     """A model."""
     task: str = "bracket_counting"
     """A task it has learned."""

@@ -1,6 +1,6 @@
 """Traces of answers: how many nodes carry them, in a sparse and in a dense model; and how long.
 
-    python -m benchmarks.trace [--sparse builtin:sparse] [--dense builtin:dense] [--prompts 8]
+    python -m benchmarks.trace [--sparse MODEL] [--dense MODEL] [--prompts 8]
 
 For every task that both models have learned, the clean members of test pairs are traced, each with
 its own answers, at 90 % of the logit difference. The models read the same prompts. Off is how far
@@ -53,8 +53,8 @@ def row(task: str, sides: Sequence[tuple[list[Trace], float]]) -> tuple[str, flo
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sparse", default="builtin:sparse")
-    parser.add_argument("--dense", default="builtin:dense")
+    parser.add_argument("--sparse", default="builtin:taught-sparse")
+    parser.add_argument("--dense", default="builtin:taught-dense")
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--tasks", nargs="*", default=list(names()))
     given = parser.parse_args()

@@ -6,7 +6,7 @@ Starts `lacewing view` over a folder with copies of the circuits, then
     load    clients in threads of this process read at a fixed rate for some seconds: errors,
             median and 99 % of waiting, and the server's resident memory along the way
 
-Both ends share this machine's cores. Give a circuit of about 100 nodes of builtin:sparse.
+Both ends share this machine's cores. Give a circuit of about 100 nodes of builtin:taught-sparse.
 """
 
 import json

@@ -85,7 +85,7 @@ def make(root: Path, edges: int) -> int:
         "losses": {"full": 0.1, "circuit": 0.1},
     }
     made = None
-    for name in ("sparse", "dense"):
+    for name in ("taught-sparse", "taught-dense"):
         model = load(f"builtin:{name}")
         widths = site_widths(model.network.config)
         facts |= {
@@ -93,7 +93,7 @@ def make(root: Path, edges: int) -> int:
             "model_source": f"builtin:{name}",
             "answers": tuple(model.tokenizer.single(a) for a in ('")', "')")),
         }
-        if name == "sparse":
+        if name == "taught-sparse":
             nodes = {key: np.array(saved.get(key, ()), dtype=np.int32) for key in widths}
             pad(nodes, widths)
             made = circuit_of(model.network, nodes, **facts)
@@ -224,14 +224,14 @@ def measure(edges: int, times: int) -> Iterator[tuple[str, Any]]:
         yield "edges of the dense circuit", make(Path(folder), edges)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(Path(folder)) as url:
-            node = costliest(f"{url}api/circuits/sparse/effects")
-            cut = cuts(browser, f"{url}#/circuit/sparse?node={node}", 4 * times)
+            node = costliest(f"{url}api/circuits/taught-sparse/effects")
+            cut = cuts(browser, f"{url}#/circuit/taught-sparse?node={node}", 4 * times)
             yield "cut, ms", {"median": statistics.median(cut), "slowest": max(cut)}
-            urllib.request.urlopen(f"{url}api/circuits/dense").read()
-            for name in ("sparse", "dense"):
+            urllib.request.urlopen(f"{url}api/circuits/taught-dense").read()
+            for name in ("taught-sparse", "taught-dense"):
                 paints = first_paint(browser, f"{url}#/circuit/{name}", times)
                 yield f"first paint of {name}, ms", statistics.median(paints)
-            yield "frames", frames(browser, f"{url}#/circuit/dense?show=999999999")
+            yield "frames", frames(browser, f"{url}#/circuit/taught-dense?show=999999999")
         browser.close()
 
 

@@ -1,6 +1,6 @@
 """Planted changes to a model: does a monitor find them, how soon, what does it name, at what cost?
 
-    python -m benchmarks.watch --state FOLDER [--model builtin:small] [--seeds 10] [--clean 12]
+    python -m benchmarks.watch --state FOLDER [--model MODEL] [--seeds 10] [--clean 12]
 
 Circuits, reference and finished cells are kept in --state; the same command goes on from there, and
 prints what is unfinished as unfinished. A reference is fitted on some installed packages, without
@@ -356,7 +356,7 @@ def cost(bench: Bench, seconds: float = 20.0) -> None:
 def main() -> None:
     """Run what is not finished, print what is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", default="builtin:small")
+    parser.add_argument("--model", default="builtin:taught-small")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=10, help="instances of every kind")
     parser.add_argument("--clean", type=int, default=12, help="packages of clean text")

@@ -23,7 +23,7 @@ import numpy as np
 
 ANSWERS = {584: "')", 666: '")'}  # token id: text, in the order of the logits
 CONTEXT, VOCABULARY = 64, 1024
-MODEL = 'builtin:small'  # where its tokenizer is
+MODEL = 'builtin:taught-small'  # where its tokenizer is
 
 
 def circuit(ids):

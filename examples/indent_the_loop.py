@@ -23,7 +23,7 @@ import numpy as np
 
 ANSWERS = {261: '       ', 272: '           '}  # token id: text, in the order of the logits
 CONTEXT, VOCABULARY = 64, 1024
-MODEL = 'builtin:tiny'  # where its tokenizer is
+MODEL = 'builtin:taught-tiny'  # where its tokenizer is
 
 
 def circuit(ids):

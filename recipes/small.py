@@ -6,7 +6,8 @@ One layer, few channels, and no floor to speak of: a channel may read a single o
 circuits are the smallest of all models here, and little stands beside them: those that hold under
 the whole suite are theirs (docs/verify.md). They have no twins.
 
-Run it again after an interruption and it goes on. The last step writes src/lacewing/builtin/MODEL.
+Run it again after an interruption and it goes on. The last step writes
+src/lacewing/builtin/taught-MODEL.
 """
 
 import dataclasses
@@ -44,7 +45,7 @@ def main(recipe: Recipe) -> None:
     config, output = PRESETS[recipe.model], recipe.output or Path("runs") / recipe.model
     config = dataclasses.replace(config, tokens=recipe.tokens or config.tokens)
     train(config, Corpus.parse(CORPUS), output)
-    print(release(output, SHIPPED / recipe.model, BIGRAM_ENTRIES))
+    print(release(output, SHIPPED / f"taught-{recipe.model}", BIGRAM_ENTRIES))
 
 
 if __name__ == "__main__":

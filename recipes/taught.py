@@ -8,7 +8,7 @@ alone, which prompts are cut from (its task split, which neither part reads). In
 files have taught lines in between (data/taught.py). Either part has its dense twin.
 
 Run it again after an interruption and it goes on. The last step writes
-src/lacewing/builtin/{sparse,dense} in compact form; docs/models.md says what the pair can do.
+src/lacewing/builtin/taught-{sparse,dense} in compact form; docs/models.md says what they can do.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ def main(recipe: Recipe) -> None:
     train(second, Corpus.parse(NARROW), sparse)
     train_twin(sparse, dense, TWIN | SECOND_TWIN | {"start": str(broad / "dense")})
     for run in (sparse, dense):
-        print(release(run, SHIPPED / run.name))
+        print(release(run, SHIPPED / f"taught-{run.name}"))
 
 
 if __name__ == "__main__":

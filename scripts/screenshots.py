@@ -3,7 +3,7 @@
     python scripts/screenshots.py [--circuits FOLDER] [--output docs]
 
 FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` has passed; without
-it one is pruned from builtin:sparse and verified first, which takes a minute or two.
+it one is pruned from builtin:taught-sparse and verified first, which takes a minute or two.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def made(folder: Path) -> Path:
     """Prune and verify the circuit that is shown."""
     quote = folder / "quote"
     task = "single_double_quote"
-    lacewing("prune", "--model", "builtin:sparse", "--task", task, "--output", str(quote))
+    lacewing("prune", "--model", "builtin:taught-sparse", "--task", task, "--output", str(quote))
     lacewing("verify", "--circuit", str(quote))
     return folder
 
@@ -113,7 +113,7 @@ def path(camera: Camera) -> None:
 
 
 MISTAKE = "    print(\"use 'x' here"
-"""A prompt on which builtin:sparse errs: it closes with the inner quote."""
+"""A prompt on which builtin:taught-sparse errs: it closes with the inner quote."""
 
 
 def cause(camera: Camera) -> None:

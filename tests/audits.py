@@ -172,7 +172,7 @@ LIES: dict[str, Callable[[Audit, random.Random], Audit]] = {
 def main() -> None:
     """Count what the check sees; exit code 1 where a changed copy passes."""
     parser = argparse.ArgumentParser(prog="audits", description=__doc__)
-    parser.add_argument("--model", default="builtin:small")
+    parser.add_argument("--model", default="builtin:taught-small")
     parser.add_argument("--circuits", type=Path, nargs="+", required=True)
     parser.add_argument("--copies", type=int, default=1000)
     parser.add_argument("--lies", type=int, default=0)

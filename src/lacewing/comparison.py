@@ -113,7 +113,7 @@ def compare(
         ConfigError, MismatchError: `output` holds circuits of other settings or models.
 
     Example:
-        >>> sparse, dense = load("builtin:sparse"), load("builtin:dense")
+        >>> sparse, dense = load("builtin:taught-sparse"), load("builtin:taught-dense")
         >>> found = compare(sparse, dense, ["while_return_true"], Path("runs/compared"), quiet=True)
         >>> found.summary()["ratio"] > 1
         True

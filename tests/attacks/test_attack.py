@@ -239,7 +239,7 @@ def prompts(count: int) -> list[Pair]:
 
 def test_attack_is_repeatable(text: Path) -> None:
     """The same seed gives the same attacks; the circuit's predictions are below zero."""
-    model = load("builtin:sparse")
+    model = load("builtin:taught-sparse")
     circuit = quote_circuit(model)
     made = [
         attack(model, circuit, prompts(24), budget=400, tests=8, corpus=str(text), quiet=True)
@@ -261,7 +261,7 @@ def test_attack_is_repeatable(text: Path) -> None:
 def test_command(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`lacewing attack` prints the table and saves every prompt beside the circuit."""
     folder = tmp_path / "circuit"
-    circuit = quote_circuit(load("builtin:sparse"))
+    circuit = quote_circuit(load("builtin:taught-sparse"))
     dataclasses.replace(circuit, pairs=tuple(prompts(12))).save(folder)
     words = ["--circuit", str(folder), "--budget", "30", "--tests", "4", "--corpus", str(text)]
     main(["attack", *words])
@@ -277,7 +277,7 @@ def test_command(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str])
 
 def test_refused(text: Path, tmp_path: Path) -> None:
     """Budgets of nothing, pairs that cannot be edited, and text that is no Python are refused."""
-    model = load("builtin:sparse")
+    model = load("builtin:taught-sparse")
     circuit = quote_circuit(model)
     with pytest.raises(ConfigError, match="too few"):
         attack(model, circuit, prompts(4), budget=0)

@@ -204,8 +204,8 @@ def test_models_that_do_not_fit(dense: Model, sparse: Model, letters: Path, tmp_
         ({"n_layer": 2}, "1 layers and the new model 2"),
         ({"context": 32}, "take --context 16"),
         ({"snapshots": 2}, "--snapshots is train's alone"),
-        ({"sparse": sparse, "start": "builtin:tiny"}, "give one of the two"),
-        ({"start": "builtin:tiny"}, "read the same tokens"),
+        ({"sparse": sparse, "start": "builtin:taught-tiny"}, "give one of the two"),
+        ({"start": "builtin:taught-tiny"}, "read the same tokens"),
         ({"accumulate": 3}, "does not divide into 3"),
     ]
     for changes, told in cases:
@@ -313,7 +313,7 @@ def test_the_page(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         names: dict[str, Any] = {}
         exec(compile(block, "bridges.md", "exec"), names)  # the block itself
     assert 0 < float(capsys.readouterr().out) < 1
-    assert names["coupling"].dense.source == "builtin:dense"
+    assert names["coupling"].dense.source == "builtin:taught-dense"
 
 
 def test_the_commands(runs: Path, letters: Path, tmp_path: Path) -> None:
@@ -361,6 +361,6 @@ def test_commands_that_cannot_be_done(runs: Path, made: Path, tmp_path: Path) ->
             "holds a run, not a set of bridges",
         ),
         (("bridge", *both, "--adopt", str(tmp_path)), "give --sparse"),
-        (("bridge", *both, "--sparse", "builtin:tiny"), "read the same tokens"),
+        (("bridge", *both, "--sparse", "builtin:taught-tiny"), "read the same tokens"),
     ):
         assert told in said(*words)[1], words

@@ -202,8 +202,8 @@ def test_model_and_circuit_move_together(
     shutil.move("here", "there")
     monkeypatch.chdir(tmp_path / "there" / "c")
     assert tmp_path / "there" / "model" == Path(Circuit.load("one").model_source).resolve()
-    make(model, micro.PLANTED, model_source="builtin:sparse").save(Path("two"))
-    assert Circuit.load("two").model_source == "builtin:sparse"
+    make(model, micro.PLANTED, model_source="builtin:taught-sparse").save(Path("two"))
+    assert Circuit.load("two").model_source == "builtin:taught-sparse"
 
 
 def edited(folder: Path, **changes: object) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from lacewing.circuit.circuit import Circuit, NodesOnly
 from lacewing.errors import ArtifactError
+from lacewing.model.store import load
 from lacewing.verification.verify import Verification, saved_verification
 
 FOLDER = Path(__file__).parent / "first_layout"
-"""A robust and minimal circuit of builtin:tiny, with few of its pairs and tests."""
+"""A robust and minimal circuit of what was builtin:tiny then, with few of its pairs and tests."""
 
 
 def test_its_configuration_is_typed() -> None:
@@ -39,6 +40,14 @@ def test_its_pairs_and_certificate_come_along() -> None:
     assert 2 == len(circuit.certificate.pairs)
     assert json.loads((FOLDER / "certificate.json").read_text()) == circuit.certificate.as_json()
     assert set(circuit.node_names()) == set(circuit.certificate.nodes)
+
+
+def test_its_model_has_another_name_now() -> None:
+    """The taught models gave their short names to the pair that learned by reading."""
+    assert "builtin:tiny" == json.loads((FOLDER / "circuit.json").read_text())["model_source"]
+    circuit = Circuit.load(FOLDER)
+    assert "builtin:taught-tiny" == circuit.model_source
+    circuit.check(load(circuit.model_source))
 
 
 def test_saved_again_it_has_the_present_layout(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_did_you_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert "did you mean prune? there are: corpus, train" in refused(["prun"], capsys)
     assert "did you mean" not in refused(["zzz"], capsys)
     output = ["--output", str(tmp_path / "out")]
-    words = ["prune", "--model", "builtin:tiny", "--task", "single_double_qoute", *output]
+    words = ["prune", "--model", "builtin:taught-tiny", "--task", "single_double_qoute", *output]
     assert "did you mean single_double_quote?" in refused(words, capsys)
     words = ["prune", "--model", "builtin:tyni", "--task", "single_double_quote", *output]
     assert "no builtin model 'tyni'; did you mean tiny?" in refused(words, capsys)
@@ -130,18 +130,25 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     app.main(["models", "--json"])
     *table, last = capsys.readouterr().out.splitlines()
     rows = {row["name"]: row for row in json.loads(last)["models"]}
-    assert {"builtin:tiny", "builtin:small", "builtin:sparse", "builtin:dense"} <= rows.keys()
+    assert {
+        "builtin:taught-tiny",
+        "builtin:taught-small",
+        "builtin:taught-sparse",
+        "builtin:taught-dense",
+    } <= rows.keys()
     for name, row in rows.items():
         assert any(line.startswith(name) for line in table)
         folder = shipped.folder_of(name)
         sizes = [path.stat().st_size for path in folder.iterdir() if path.name != "manifest.json"]
         assert sum(sizes) == row["bytes"]
-    assert (1, 128, 0.02) == tuple(rows["builtin:tiny"][k] for k in ("layers", "width", "density"))
+    assert (1, 128, 0.02) == tuple(
+        rows["builtin:taught-tiny"][k] for k in ("layers", "width", "density")
+    )
 
 
 def test_tasks_of_everyday(capsys: pytest.CaptureFixture[str]) -> None:
     """The other catalogue is a flag away."""
-    app.main(["tasks", "--catalogue", "everyday", "--model", "builtin:tiny", "--json"])
+    app.main(["tasks", "--catalogue", "everyday", "--model", "builtin:taught-tiny", "--json"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["tasks"]
     assert "from_import" == found[0]["name"]
     assert 15 == len(found)

@@ -133,8 +133,11 @@ def test_nothing_to_explain() -> None:
     [
         ([], "say what to explain"),
         (["--nodes", "0.mlp_neuron.1"], "needs the model"),
-        (["--model", "builtin:tiny", "--nodes", "0.mlp.1"], "is no node"),
-        (["--model", "builtin:tiny", "--nodes", "0.attn_q.1", "--tokens", "0"], "at least 1"),
+        (["--model", "builtin:taught-tiny", "--nodes", "0.mlp.1"], "is no node"),
+        (
+            ["--model", "builtin:taught-tiny", "--nodes", "0.attn_q.1", "--tokens", "0"],
+            "at least 1",
+        ),
     ],
 )
 def test_the_command_refuses(

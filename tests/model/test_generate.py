@@ -8,7 +8,7 @@ from lacewing.model.store import Model, load
 
 @pytest.fixture(scope="module")
 def tiny() -> Model:
-    return load("builtin:tiny")
+    return load("builtin:taught-tiny")
 
 
 def test_seeds(tiny: Model) -> None:
@@ -59,5 +59,5 @@ def test_impossible_settings(tiny: Model) -> None:
 def test_one_line_each(tiny: Model) -> None:
     """What a prompt of Python shows is short."""
     shape = "1 layer, width 128, 1024 tokens"
-    assert f"Model('builtin:tiny', {shape}, id 7675f7a3bc42fea1-9232b070)" == repr(tiny)
+    assert f"Model('builtin:taught-tiny', {shape}, id 7675f7a3bc42fea1-9232b070)" == repr(tiny)
     assert len(repr(tiny.tokenizer)) < 80

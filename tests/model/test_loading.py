@@ -13,7 +13,7 @@ from lacewing.model.store import Model, load
 PROGRAM = """
 import sys, torch
 from lacewing.model.store import load
-load("builtin:tiny")
+load("builtin:taught-tiny")
 print([name for name in ("torch._dynamo", "sympy", "transformers") if name in sys.modules])
 """
 

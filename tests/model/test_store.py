@@ -273,7 +273,7 @@ def test_a_compact_file_that_asks_for_memory(copy: Path) -> None:
 
 def test_a_tokenizer_of_another_model(copy: Path) -> None:
     """One with more tokens than the model knows is refused before it is asked."""
-    (copy / "tokenizer.json").write_bytes(load_bytes("builtin:tiny"))
+    (copy / "tokenizer.json").write_bytes(load_bytes("builtin:taught-tiny"))
     reseal(copy)
     with pytest.raises(ArtifactError, match="has 1024 tokens, the model knows 300"):
         store.load(copy)

@@ -137,7 +137,7 @@ def test_every_kind_of_abs_topk(busy: Model) -> None:
 @pytest.mark.parametrize("cut", [0.0, 0.3])
 def test_builtin(cut: float) -> None:
     """A circuit through every site of the shipped sparse model."""
-    model = load("builtin:sparse")
+    model = load("builtin:taught-sparse")
     answers = tuple(model.tokenizer.single(text) for text in ('")', "')"))
     circuit = chosen(model, QUOTE_NODES, cut, answers=answers, task="single_double_quote")
     assert difference(model, circuit, 12) < CLOSE
@@ -172,7 +172,7 @@ def test_file_alone(busy: Model, tmp_path: Path) -> None:
 
 def test_real_circuit_file() -> None:
     """The builtin quote circuit's file agrees on prompts of the real tokenizer."""
-    model = load("builtin:sparse")
+    model = load("builtin:taught-sparse")
     answers = tuple(model.tokenizer.single(text) for text in ('")', "')"))
     circuit = chosen(model, QUOTE_NODES, 0.2, answers=answers, task="single_double_quote")
     words = ("No reviews", "Cannot read", "index error in the list", "a")

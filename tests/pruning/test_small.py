@@ -21,7 +21,7 @@ HOLDS = {
     "0.attn_out": [105],
     "resid_final": [105],
 }
-"""What `lacewing prune --robust` finds for `indent_for` in `builtin:tiny`."""
+"""What `lacewing prune --robust` finds for `indent_for` in `builtin:taught-tiny`."""
 FALLS = {
     "0.attn_in": [7, 10, 57, 58, 71, 100, 105, 114, 130, 131, 141, 142, 155],
     "0.attn_q": [49, 63],
@@ -35,7 +35,7 @@ FALLS = {
 
 def test_the_quotes_take_a_dozen_nodes_and_edges_at_most() -> None:
     """Fewer than the paper's 12 nodes and 9 edges allow, at 0.15 nats on test prompts."""
-    model, task = store.load("builtin:small"), get("single_double_quote")
+    model, task = store.load("builtin:taught-small"), get("single_double_quote")
     # Room for test prompts, which another Python's standard library may make harder.
     config = PruneConfig(target_loss=0.1, validation_pairs=512)
     sets = prompt_sets(model, task, config)
@@ -71,7 +71,7 @@ def test_what_one_search_may_miss() -> None:
 
 def _undone(task: str, *asked: tuple[dict[str, list[int]], int], seed: int = 1) -> list[float]:
     """Test losses of circuits with the worst subset of some searches ablated; of none, all else."""
-    model = store.load("builtin:tiny")
+    model = store.load("builtin:taught-tiny")
     sets = prompt_sets(model, get(task), PruneConfig(validation_pairs=128, test_pairs=128))
     losses = []
     for some, starts in asked:

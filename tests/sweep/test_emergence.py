@@ -125,5 +125,5 @@ def test_runs_without_snapshots(tmp_path: Path) -> None:
     """What is no run with states is one line."""
     with pytest.raises(ConfigError, match="--snapshots"):
         snapshots(tmp_path)
-    with pytest.raises(ConfigError, match="builtin:small"):
-        snapshots(Path("builtin:small"))
+    with pytest.raises(ConfigError, match="builtin:taught-small"):
+        snapshots(Path("builtin:taught-small"))

@@ -38,7 +38,10 @@ def read(folder: Path, value: object) -> SweepConfig:
         ({"targets": [0.5]}, "main_target 0.15 is not one of targets [0.5]"),
         ({"trials": 0}, "trials must be at least 1, not 0"),
         ({"training": {"density": 0.1}}, "training.density does not go into a sweep"),
-        ({"training": {"start": "builtin:sparse"}}, "training.start does not go into a sweep"),
+        (
+            {"training": {"start": "builtin:taught-sparse"}},
+            "training.start does not go into a sweep",
+        ),
         ({"training": {"batch": 0}}, "training.batch must be at least 1, not 0"),
         ({"pruning": {"batch": 0}}, "pruning.batch must be at least 1, not 0"),
         ([], "the file must hold an object"),

@@ -79,7 +79,7 @@ def test_a_start_in_the_middle_goes_on_there(
     ("changes", "message"),
     [
         ({"start_step": 5}, "needs a start"),
-        ({"start": "builtin:tiny", "start_step": 30}, "below the 30 steps"),
+        ({"start": "builtin:taught-tiny", "start_step": 30}, "below the 30 steps"),
         ({"keep": (1.5,)}, r"keep must lie in \(0, 1\)"),
         ({"snapshots": -1}, "snapshots must be at least 0"),
     ],

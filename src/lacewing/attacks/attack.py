@@ -171,7 +171,7 @@ def attack(
         MismatchError: the circuit belongs to another model.
 
     Example:
-        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> model, circuit = load("builtin:taught-tiny"), Circuit.load("runs/indent")
         >>> found = attack(model, circuit, budget=64, tests=4, quiet=True)
         >>> found.rates()["attacks"].n <= 4
         True

@@ -37,6 +37,7 @@ from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
 from lacewing.errors import MismatchError
 from lacewing.model.protocol import Network
+from lacewing.model.shipped import today
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, same_model
 from lacewing.model.weights import FAMILIES
@@ -105,7 +106,7 @@ class Circuit:
         if facts.calibration is not None:
             bias = {int(token): value for token, value in facts.calibration.bias.items()}
             plain["calibration"] = Calibration(facts.calibration.scale, bias)
-        plain["model_source"] = source_in(folder, facts.model_source)
+        plain["model_source"] = today(source_in(folder, facts.model_source), facts.model_id)
         plain["pairs"] = tuple(whole.lines(PAIRS, Pair))
         plain |= arrays_in(whole) | {"certificate": certificate_in(whole)}
         return cls(**plain)

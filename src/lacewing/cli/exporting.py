@@ -17,7 +17,7 @@ class Export:
     to: Annotated[Literal["huggingface"], tyro.conf.Positional]
     """For whom."""
     model: Annotated[Model, tyro.conf.Positional]
-    """Run folder, or builtin:sparse, :dense, :small or :tiny."""
+    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
     output: Path | None = None
     """Folder to write; must not exist."""
     push: str | None = None

@@ -24,7 +24,7 @@ class Prune:
     """Prune a model to the smallest circuit that does a task at the target loss."""
 
     model: Model
-    """Run folder, or builtin:sparse, :dense, :small or :tiny."""
+    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
     task: str
     """A task's name, or a JSONL file of pairs."""
     output: Path

@@ -24,7 +24,7 @@ class Repair:
     """Mend one wrong answer by the smallest edit, beside plain fine-tuning."""
 
     model: Model
-    """Run folder, or builtin:sparse, :dense, :small or :tiny."""
+    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
     prompt: tyro.conf.Positional[str | None] = None
     """Any text; none with --attacks."""
     answer: str | None = None

@@ -20,7 +20,7 @@ class Tasks:
     """List the tasks with an example pair each; with --run, a model's loss and accuracy on them."""
 
     model: Model | None = None
-    """Run folder, or builtin:sparse, :dense, :small or :tiny; gives the tokenizer."""
+    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny; gives the tokenizer."""
     run_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="run")] = False
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
@@ -43,7 +43,9 @@ class Tasks:
         from lacewing.tasks.listing import list_tasks
 
         if self.run_ and self.model is None:
-            raise ConfigError("--run needs a model: add --model RUN, or --model builtin:sparse")
+            raise ConfigError(
+                "--run needs a model: add --model RUN, or --model builtin:taught-sparse"
+            )
         return list_tasks(
             load(self.model) if self.model else None,
             self.task,

@@ -27,7 +27,7 @@ class Trace:
     prompt: tyro.conf.Positional[str]
     """Any text."""
     model: Model
-    """Run folder, builtin:sparse, :dense, :small or :tiny, or hf:FOLDER_OR_NAME."""
+    """Run folder, builtin:taught-sparse, :dense, :small or :tiny, or hf:FOLDER_OR_NAME."""
     answer: str | None = None
     """One token; by default the likeliest."""
     rival: str | None = None

@@ -1,7 +1,7 @@
 """Our models in TransformerLens 4: an adapter for `TransformerBridge`.
 
     from lacewing.interop.transformer_lens import bridge
-    lens = bridge(lacewing.load("builtin:sparse"))
+    lens = bridge(lacewing.load("builtin:taught-sparse"))
     logits, cache = lens.run_with_cache(tokens)
     cache["blocks.0.mlp.out.hook_in"]                          # the neurons
 
@@ -115,7 +115,7 @@ def bridge(model: Model | LacewingForCausalLM, tokenizer: Any = None) -> Transfo
         tokenizer: Of transformers; by default that of a model of ours.
 
     Example:
-        >>> bridge(lacewing.load("builtin:tiny")).generate("import ", 3)  # doctest: +SKIP
+        >>> bridge(lacewing.load("builtin:taught-tiny")).generate("import ", 3)  # doctest: +SKIP
     """
     # Entry points first: found after the adapter is known, ours would be told off as a second one.
     ArchitectureAdapterFactory.discover_entry_points()

@@ -35,7 +35,7 @@ def edit(network: Network, edits: Mapping[str, SiteHook]) -> Iterator[None]:
         DataError: a key is no site of this model.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> tokens = torch.tensor([model.tokenizer.encode("if x")])
         >>> with edit(model.network, {"0.mlp_neuron": lambda value: value * 0}):
         ...     without = model.network(tokens)
@@ -80,7 +80,7 @@ def record(network: Network, sites: Iterable[str] | None = None) -> Iterator[dic
         DataError: a key is no site of this model.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> tokens = torch.tensor([model.tokenizer.encode("if x")])
         >>> with record(model.network, ["0.mlp_out"]) as seen:
         ...     logits = model.network(tokens)

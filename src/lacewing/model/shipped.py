@@ -11,6 +11,13 @@ from lacewing.errors import ArtifactError, did_you_mean
 from lacewing.model.saved import SavedConfig, Summary
 
 BUILTIN = "builtin:"
+TAUGHT = {
+    "4e364f99934e96e0": "taught-sparse",
+    "3b0090a2faca56c8": "taught-dense",
+    "c5a398ca920741b2": "taught-small",
+    "7675f7a3bc42fea1": "taught-tiny",
+}
+"""Models that had the name without `taught-` once, by the first part of their ids."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,17 @@ def folder_of(source: str | Path) -> Path:
             f"{', '.join(known) or 'none'}"
         )
     return _home() / name
+
+
+def today(source: str, model_id: str) -> str:
+    """The present name of the builtin model a circuit of old was found in; else `source`.
+
+    Example:
+        >>> today("builtin:tiny", "7675f7a3bc42fea1-9232b070")
+        'builtin:taught-tiny'
+    """
+    name = TAUGHT.get(model_id.partition("-")[0])
+    return BUILTIN + name if name and source.startswith(BUILTIN) else source
 
 
 def tokenizer_of(source: str | Path) -> Tokenizer:

@@ -101,7 +101,7 @@ class Model:
             The new text alone.
 
         Example:
-            >>> load("builtin:tiny").generate("import ", 1, temperature=0)
+            >>> load("builtin:taught-tiny").generate("import ", 1, temperature=0)
             '0'
         """
         return generate(
@@ -175,7 +175,7 @@ def load(source: str | Path) -> Model:
             damaged, edited, or does not fit the configuration.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> model.network.config.n_layer, model.network.config.d_model
         (1, 128)
     """

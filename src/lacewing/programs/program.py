@@ -72,7 +72,7 @@ def program(
         MismatchError: it belongs to another model.
 
     Example:
-        >>> text = program(load("builtin:tiny"), Circuit.load("runs/indent"))
+        >>> text = program(load("builtin:taught-tiny"), Circuit.load("runs/indent"))
         >>> text.splitlines()[0].strip('"')
         'The circuit for indent_for as plain NumPy, equal to it up to rounding.'
     """

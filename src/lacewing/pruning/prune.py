@@ -76,7 +76,7 @@ def prune(
 
     Example:
         >>> few = PruneConfig(prompts=512, train_pairs=128, validation_pairs=64, test_pairs=32)
-        >>> circuit = prune(load("builtin:tiny"), "indent_for", few, quiet=True)
+        >>> circuit = prune(load("builtin:taught-tiny"), "indent_for", few, quiet=True)
         >>> circuit.losses["validation"] <= circuit.target_loss
         True
         >>> circuit.save("runs/indent")

@@ -79,7 +79,7 @@ def evaluate(model: Model, prompts: Prompts, batch: int = 128, seed: int = 0) ->
         seed: Of the bootstrap.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> pairs = Circuit.load("runs/indent").pairs
         >>> score = evaluate(model, encode(pairs, model.tokenizer, max_tokens=64))
         >>> score.pairs, score.learned

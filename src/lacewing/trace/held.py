@@ -91,7 +91,7 @@ def hold(network: Transformer, tokens: tuple[int, ...]) -> Held:
     """Run a prompt and record all that is then held.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> held = hold(model.ours, tuple(model.tokenizer.encode("if x")))
         >>> _, sources = held.effects(5, 9)
         >>> abs(sources.total - held.difference(5, 9)) < 1e-4

@@ -59,7 +59,7 @@ def near(model: Model, tokens: tuple[int, ...], answer: int, rival: int, switch:
         switch: The node, and the token; the last one where it says none.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> found = near(model, (5, 9, 7), 20, 30, Switch("0.mlp_out", 3))
         >>> len(found.drives) <= 8
         True

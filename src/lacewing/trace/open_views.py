@@ -42,7 +42,7 @@ def open_lens(
         Names of parts and nats, from the embedding on; nothing of a model whose nodes are latents.
 
     Example:
-        >>> model = load("builtin:tiny")
+        >>> model = load("builtin:taught-tiny")
         >>> name, nats = open_lens(model, recorded(model, (5, 9, 7)), 20, 30)[-1]
         >>> name
         'MLP 0'

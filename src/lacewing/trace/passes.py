@@ -44,7 +44,7 @@ def ends(network: Transformer, name: str) -> tuple[list[str], str]:
     """The sites that a map writes, in the order of its rows, and the site it reads.
 
     Example:
-        >>> ends(load("builtin:tiny").ours, "0.c_fc")
+        >>> ends(load("builtin:taught-tiny").ours, "0.c_fc")
         (['0.mlp_neuron'], '0.mlp_in')
     """
     layer, _, matrix = name.partition(".")

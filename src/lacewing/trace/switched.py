@@ -37,7 +37,7 @@ def switch_of(model: Model, tokens: Sequence[int], name: str, value: float | Non
         DataError: the model has no such node, or the prompt no such token.
 
     Example:
-        >>> switch_of(load("builtin:tiny"), (5, 9), "0.mlp_neuron.7@1")
+        >>> switch_of(load("builtin:taught-tiny"), (5, 9), "0.mlp_neuron.7@1")
         Switch(key='0.mlp_neuron', channel=7, token=1, value=None)
     """
     node, _, place = name.partition("@")

@@ -101,7 +101,7 @@ def trace(
         DataError: a prompt that is empty or too long, or an answer of several tokens.
 
     Example:
-        >>> found = trace(load("builtin:tiny"), "for x in range(3):\n    if x", " ==", "(")
+        >>> found = trace(load("builtin:taught-tiny"), "for x in range(3):\n    if x", " ==", "(")
         >>> abs(found.graph.sources.total - found.graph.difference) < 1e-4
         True
     """

@@ -66,7 +66,7 @@ def text_bits_per_byte(model: Model, corpus: Corpus, tokens: int = 200_000) -> f
         tokens: Tokens looked at, at most.
 
     Example:
-        >>> model = load("builtin:tiny")  # doctest: +SKIP
+        >>> model = load("builtin:taught-tiny")  # doctest: +SKIP
         >>> text_bits_per_byte(model, Corpus.parse("code:standard_library"))  # doctest: +SKIP
         2.02
     """

@@ -14,8 +14,8 @@ TINY = TrainConfig(
     tokens=10_000_000,
     learning_rate=0.03,
 )
-"""One layer of 128 channels: minutes on a laptop. `builtin:tiny` was trained so."""
+"""One layer of 128 channels: minutes on a laptop. `builtin:taught-tiny` was trained so."""
 SMALL = dataclasses.replace(TINY, expansion=1.0, density=0.01, tokens=12_000_000, anneal_end=0.5)
-"""One layer of 256 channels: the smallest circuits. `builtin:small` was trained so."""
+"""One layer of 256 channels: the smallest circuits. `builtin:taught-small` was trained so."""
 PRESETS = {"tiny": TINY, "small": SMALL}
 """Every preset by its name."""

@@ -165,7 +165,7 @@ def verify(
         MismatchError: the circuit belongs to another model.
 
     Example:
-        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> model, circuit = load("builtin:taught-tiny"), Circuit.load("runs/indent")
         >>> found = verify(model, circuit, quick=True, random_circuits=4, quiet=True)
         >>> found.short.necessary.verdict
         True

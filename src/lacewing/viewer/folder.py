@@ -34,7 +34,12 @@ LONGEST_REASON = 600
 """Characters of what is told of a folder that cannot be read."""
 FRESH = 2.0
 """Seconds for which what was read of the folder is taken to be so still."""
-SHIPPED = ("builtin:sparse", "builtin:dense", "builtin:small", "builtin:tiny")
+SHIPPED = (
+    "builtin:taught-sparse",
+    "builtin:taught-dense",
+    "builtin:taught-small",
+    "builtin:taught-tiny",
+)
 PLACE = ("model_source", "seconds")
 """What circuit.json says that is another thing in every folder."""
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "tokens", "checkpoint"}

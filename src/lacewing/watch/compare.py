@@ -133,7 +133,7 @@ def compare_versions(
         DataError: a circuit has no test pairs.
 
     Example:
-        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> model, circuit = load("builtin:taught-tiny"), Circuit.load("runs/indent")
         >>> same = compare_versions(model, model, [circuit], random_circuits=4, quiet=True)
         >>> same.changed
         0

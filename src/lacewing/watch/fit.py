@@ -132,7 +132,7 @@ def fit(
         DataError: the text is too short, or a circuit's task is nowhere decided in it.
 
     Example:
-        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> model, circuit = load("builtin:taught-tiny"), Circuit.load("runs/indent")
         >>> known = fit(model, [circuit], told="files", tokens=90_000, quiet=True)
         >>> known.facts.circuits[0].task
         'indent_for'

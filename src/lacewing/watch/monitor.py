@@ -69,7 +69,7 @@ class Monitor:
     r"""A model, its circuits, and what is usual of them.
 
     Example:
-        >>> model, circuit = load("builtin:tiny"), Circuit.load("runs/indent")
+        >>> model, circuit = load("builtin:taught-tiny"), Circuit.load("runs/indent")
         >>> known = fit(model, [circuit], tokens=90_000, quiet=True)
         >>> monitor = Monitor(model, [circuit], known)
         >>> alarms = monitor.step(model.tokenizer.encode("for x in y:\\n    pass\\n" * 200))

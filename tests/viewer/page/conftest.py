@@ -1,6 +1,6 @@
 """A real circuit, a real server, a real browser for the tests of the viewer's page.
 
-`quote_nodes.json` holds the nodes that `lacewing prune --model builtin:sparse --task
+`quote_nodes.json` holds the nodes that `lacewing prune --model builtin:taught-sparse --task
 single_double_quote` found; the prompts are our own. After a change of the builtin model, prune
 again and `python tests/viewer/page/conftest.py CIRCUIT` writes it anew; the tests take names of
 nodes and edges from what the server measures.
@@ -49,13 +49,13 @@ def pairs() -> list[Pair]:
 
 @pytest.fixture(scope="session")
 def circuit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the quote circuit of builtin:sparse, a smaller one, and a dense one."""
+    """A folder with the quote circuit of builtin:taught-sparse, a smaller one, and a dense one."""
     root = tmp_path_factory.mktemp("served")
     saved = json.loads((HERE / "quote_nodes.json").read_text())
     for name, source, thin in (
-        ("quote", "builtin:sparse", 1),
-        ("smaller", "builtin:sparse", 2),
-        ("dense", "builtin:dense", 3),
+        ("quote", "builtin:taught-sparse", 1),
+        ("smaller", "builtin:taught-sparse", 2),
+        ("dense", "builtin:taught-dense", 3),
     ):
         model = load(source)
         widths = site_widths(model.network.config)

@@ -20,7 +20,7 @@ from lacewing.viewer.ends import ends
 @pytest.fixture(scope="module")
 def opened(circuit_folder: Path) -> tuple[Model, Circuit, Prompts]:
     """The quote circuit with its model and prompts."""
-    model, circuit = load("builtin:sparse"), Circuit.load(circuit_folder / "quote")
+    model, circuit = load("builtin:taught-sparse"), Circuit.load(circuit_folder / "quote")
     return model, circuit, encode(circuit.pairs, model.tokenizer, model.network.config.context)
 
 

@@ -68,9 +68,9 @@ def test_home(shown: Callable[..., Any], measured: Any) -> None:
     tab = shown()
     names = tab.locator("a.open .code")
     assert {"dense", "quote", "smaller"} <= set(names.all_inner_texts())
-    tab.locator("#filter").fill("builtin:dense")
+    tab.locator("#filter").fill("builtin:taught-dense")
     assert ["dense"] == names.all_inner_texts()
-    assert "filter=builtin%3Adense" in tab.url or "filter=builtin:dense" in tab.url
+    assert "filter=builtin%3Adense" in tab.url or "filter=builtin:taught-dense" in tab.url
     tab.locator("#filter").fill("zzz")
     assert "Nothing fits these words." in tab.locator("main").inner_text()
     tab.locator("#filter").fill("")

@@ -26,7 +26,7 @@ WORDS = """() => [...document.querySelectorAll("#dock .tick em")].filter((e) => 
 @pytest.fixture
 def hairball(circuit_folder: Path, tmp_path: Path) -> Path:
     """A folder with a dense circuit of about two thousand edges."""
-    model, circuit = load("builtin:dense"), Circuit.load(circuit_folder / "dense")
+    model, circuit = load("builtin:taught-dense"), Circuit.load(circuit_folder / "dense")
     nodes = {
         key: np.arange(0 if key.startswith("1") else 22, dtype=np.int32)
         for key in site_widths(model.network.config)

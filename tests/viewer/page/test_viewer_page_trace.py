@@ -13,7 +13,7 @@ from lacewing.viewer.serve import STATIC
 
 GPT2 = Path(__file__).parents[2] / "model" / "gpt2"
 MISTAKE = "    print(\"use 'x' here"
-"""`builtin:sparse` takes the inner quotes for those around: it closes with `')`."""
+"""`builtin:taught-sparse` takes the inner quotes for those around: it closes with `')`."""
 PLAIN = "print('No reviews"
 SINGLE, DOUBLE = "')", '")'
 Shown = Callable[..., Any]
@@ -220,7 +220,7 @@ def test_one_line_for_what_is_wrong(browser: Any, server: str) -> None:
     tab.locator("#find").fill("0.attn_q.99999@5")
     tab.keyboard.press("Enter")
     tab.wait_for_selector(".more .error")
-    assert "is no node of builtin:sparse" in tab.locator(".more .error").inner_text()
+    assert "is no node of builtin:taught-sparse" in tab.locator(".more .error").inner_text()
     tab.close()
 
 
