@@ -90,6 +90,8 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
 report/        charts  saved  commands  gather  page  build
 watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
                alarm  monitor  live
+               serving/writing  serving/decided  serving/history  serving/metrics
+               serving/sending  serving/service  serving/
                audit/schema  audit/files  audit/measure  audit/card  audit/statement
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
@@ -100,6 +102,7 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
                state  frontier  emergences  home  replies  known  tracing  server  serve  copies
+               watched/asked  watched/answering  watched/app  watched/start  watched/
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  bridge  steer
