@@ -244,6 +244,7 @@ def shape(
     types = {404: "invalid_request_error", 429: "rate_limit_error", 403: "permission_error"}
     named = types.get(status, "server_error" if status >= 500 else "invalid_request_error")
     line = " ".join(message.split())[:1000]
+    kind = "not_found" if status == 404 else kind
     told = {"message": line, "type": named, "param": param, "code": code or kind}
     return {"error": told | {"kind": kind}}
 
