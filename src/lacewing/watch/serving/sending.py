@@ -13,9 +13,8 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from lacewing.artifacts.files import writing
@@ -119,7 +118,7 @@ class Webhook:
             except _RefusedError as error:
                 problem = str(error)
                 break
-            except (OSError, HTTPException, ValueError) as error:
+            except Exception as error:  # whatever it is, the next alarm goes out
                 problem = _reason(error)
             else:
                 self._counted("webhook", "delivered")
@@ -154,10 +153,7 @@ class _RefusedError(Exception):
 class _Stay(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: an alarm goes to the host that was named, and nowhere else."""
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage,
-        newurl: str,
-    ) -> None:  # fmt: skip
+    def redirect_request(self, *about: Any, **more: Any) -> None:
         """None: the redirect is the answer."""
         return
 

@@ -25,9 +25,9 @@ class Wish:
 
     tokens: int = 16
     """New tokens, at most."""
-    temperature: float = 1.0
+    temperature: int | float = 1.0
     """What logits are divided by; 0 takes the likeliest token."""
-    top_p: float = 1.0
+    top_p: int | float = 1.0
     """Share of the odds that is drawn from, the likeliest tokens first."""
     seed: int = 0
     stop: tuple[str, ...] = ()

@@ -13,6 +13,17 @@ const PAUSE = 2000;
 const LEAST = 1e-4;
 /** Evidence below is drawn at the foot. */
 
+/** Signals in few words; each is told by how unusual it is. */
+const SIGNALS = {
+  agrees: "Alone another answer",
+  carried: "Part of the difference",
+  jointly: "Nodes, taken together",
+  head: "Where heads look",
+  node: "Values of nodes",
+  places: "How often it comes up",
+  text: "How frequent tokens are",
+};
+
 const main = document.getElementById("main");
 let looks = [];
 let alarms = null;
@@ -35,10 +46,10 @@ function build(first) {
     rules: [[1, "alarm"], [0.1, "10 %"], [0.01, "1 %"], [0.001, "0.1 %"]],
   });
   const charts = first.groups.map((group, index) => chart({
-    name: words(group),
+    name: words(group), about: group.words,
     of: (look) => look.scores[index],
     height: (value) => value / top(group),
-    read: (value) => `${number(value, 2)}, at most ${number(group.level, 2)} promised`,
+    read: (value) => `${number(value, 2)} (usual to ${number(group.level, 2)})`,
     lines: [[group.level, "usual"]],
   }));
   const rows = first.circuits.map(() => h("p.facts"));
@@ -50,17 +61,17 @@ function build(first) {
     h("h1", {}, first.model), standing, facts, missing,
     h("section", {}, evidence.element),
     h("section", {}, h("h2", {}, "Alarms"), list),
+    h("section", {}, h("h2", {}, "How unusual the last looks were"), h("p.legend", {}, h("span", {}, "score of a look: 0 is usual, 1 was never seen; of several heads or nodes, the mean"), h("span.usual", {}, "what its mean is at most while nothing has changed"), h("span.rung", {}, "an alarm"))),
     first.circuits.map((circuit, index) => h("section", {}, h("h2", {}, circuit.name), rows[index], h("div.signals", {}, of(index)))),
-    h("section", {}, h("h2", {}, "The text alone"), h("p.soft", {}, "How frequent its tokens are; this one does not ask the model."), h("div.signals", {}, of(null))),
-    h("section", {}, h("p.legend", {}, h("span", {}, "score of a look: 0 is usual, 1 was never seen"), h("span.usual", {}, "what its mean is at most while nothing has changed"), h("span.rung", {}, "an alarm")), h("p.row", {}, save)),
+    h("section", {}, h("h2", {}, "The text alone"), h("p.soft", {}, "This one does not ask the model."), h("div.signals", {}, of(null)), h("p.row.saved", {}, save)),
     h("section.ask", {}, h("h2", {}, "Ask it"), h("pre", { tabindex: 0 }, example(first.model)), h("p.soft", {}, "Each answer says which tasks were decided in it, and where. Figures for Prometheus are at ", h("a", { href: "metrics" }, "metrics"), ".")));
   document.title = `${first.model}: lacewing watch`;
   return { standing, facts, evidence, charts, rows, list, missing };
 }
 
 function words(group) {
-  const text = group.words[0].toUpperCase() + group.words.slice(1);
-  return group.signals > 1 ? `${text} (mean of ${group.signals})` : text;
+  const text = SIGNALS[group.kind] ?? group.kind;
+  return group.signals > 1 ? `${text} (${group.signals})` : text;
 }
 
 /** What a chart's upper edge stands for: twice the promised level, at least. */
@@ -89,7 +100,7 @@ function show(answer) {
   facts.textContent = `${count(answer.tokens)} tokens watched. Promised: a false alarm in ${count(answer.run_length)} tokens at most, in the mean.`;
   fill(missing, answer.looks ? answer.undecided.map((line) => h("p.soft", {}, line)) : null);
   evidence.show(looks, answer.last_alarms);
-  charts.forEach((one) => one.show(looks, []));
+  charts.forEach((one) => one.show(looks, answer.last_alarms));
   answer.circuits.forEach((circuit, index) => row(rows[index], circuit));
   if (alarms !== answer.alarms) {
     if (alarms !== null && answer.alarms > alarms && last) say(`Alarm: ${last.told}`);

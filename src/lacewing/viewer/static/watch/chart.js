@@ -12,11 +12,11 @@ const HIGH = 100;
 /**
  * Make a chart.
  *
- * @param {object} given `name`, what it shows; `of`, the value of a look or null; `height`, from a
+ * @param {object} given `name`, what it shows, and `about`, in more words; `of`, the value of a look or null; `height`, from a
  *   value to 0 to 1; `read`, a value in words; `lines`, [value, class] of lines across; `rules`,
  *   [value, words] beside it; `tall`, for one that stands alone.
  */
-export function chart({ name, of, height, read, lines = [], rules = [], tall = false }) {
+export function chart({ name, about = null, of, height, read, lines = [], rules = [], tall = false }) {
   const y = (value) => HIGH * (1 - Math.min(1, Math.max(0, height(value))));
   const now = h("output", {}, "–");
   const line = s("polyline");
@@ -27,7 +27,7 @@ export function chart({ name, of, height, read, lines = [], rules = [], tall = f
   const plot = h("div.plot", { tabindex: 0, role: "img", "aria-label": name, on: { keydown: keys, blur: leave, pointermove: over, pointerleave: leave } },
     picture, rules.map(([value, words], index) => h(`span.rule${index ? "" : ".top"}`, { style: { top: `${y(value)}%` } }, words)));
   const [from, to] = [h("span"), h("span")];
-  const element = h(`figure.chart${tall ? ".tall" : ""}`, {}, h("figcaption", {}, h("b", {}, name), now), plot, tall ? h("div.span", {}, from, to) : null);
+  const element = h(`figure.chart${tall ? ".tall" : ""}`, {}, h("figcaption", {}, h("b", { title: about }, name), now), plot, tall ? h("div.span", {}, from, to) : null);
   let looks = [];
   let at = null;
 
