@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lacewing.model.layers import sparse_products
 from lacewing.model.shipped import BUILTIN
 from lacewing.progress import say
 from lacewing.watch.alarm import Alarm
@@ -65,10 +66,11 @@ class Service:
             `circuits`, as `decided_in`: which tasks were decided in it, and where.
         """
         tokens = writing.tokens
-        found = decided_in(self.monitor, tokens, len(writing.prompt)) if tokens else []
-        for alarms in self.monitor.steps(tokens, ends=True):
-            self.metrics.looked(self.history.groups, self.history.add(self.monitor))
-            self._told(alarms)
+        with sparse_products(self.monitor.model.network):  # looked up once for all passes
+            found = decided_in(self.monitor, tokens, len(writing.prompt)) if tokens else []
+            for alarms in self.monitor.steps(tokens, ends=True):
+                self.metrics.looked(self.history.groups, self.history.add(self.monitor))
+                self._told(alarms)
         self._stand()
         return {"circuits": found}
 
