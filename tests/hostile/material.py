@@ -375,6 +375,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "minimal": _minimal,
     "watched": states.watched,
     "watched.txt": states.read_text,
+    "asked.json": states.asked,
     "unfinished": _unfinished,
     "grown": states.grown,
     "training": half_trained,

@@ -14,7 +14,7 @@ from lacewing.watch.serving.writing import Wish
 
 TOKENS, CHOICES, PROMPTS = 2048, 8, 16
 """Tokens of one prompt and of one completion, completions of a prompt, and prompts; at most."""
-ALL = 8192
+ALL = 4096
 """New tokens of one request, at most."""
 LONGEST = 200_000
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
