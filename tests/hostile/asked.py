@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile.seen import say
+from lacewing.artifacts.files import read_bytes
 
 BASE = "http://127.0.0.1:8518"
 ERROR = {"message", "type", "param", "code", "kind"}
@@ -14,7 +15,7 @@ ERROR = {"message", "type", "param", "code", "kind"}
 
 def answered(work: Path) -> Any:
     """What comes back for `asked.json`: texts and what was decided, or a refusal."""
-    body = Path("asked.json").read_bytes()
+    body = read_bytes(Path("asked.json"), most=2**20)
     status, text = asyncio.run(_sent(_application(), body))
     if text.startswith("data: "):
         parts = [part.removeprefix("data: ") for part in text.split("\n\n") if part]
