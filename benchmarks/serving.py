@@ -55,8 +55,8 @@ def main() -> None:
     write, read = 1000 * spent / given.turns
     print(
         f"{mid:.2f} times writing alone [{low:.2f}, {high:.2f}: 10 and 90 % of {given.turns} "
-        f"turns]: {write:.1f} ms to write {given.tokens} tokens after {given.prompt}, {read:.1f} ms "
-        f"to read them (mean, looks in it); {len(circuits)} circuits, one thread"
+        f"turns]: {write:.1f} ms to write {given.tokens} tokens after {given.prompt}, {read:.1f} "
+        f"ms to read them (mean, looks in it); {len(circuits)} circuits, one thread"
     )
 
 
