@@ -66,6 +66,8 @@ class Recipe:
     """Only these kinds of circuits."""
     search: PruneConfig = field(default_factory=PruneConfig)
     """How all of them are searched for."""
+    corpus: str | None = None
+    """Where prompts and text come from; by default the standard library, or a taught model's own."""
     skip: tuple[str, ...] = ()
     """Parts of the suite to leave out for now; run without it later, and they are added."""
     threads: int = 1
@@ -74,6 +76,12 @@ class Recipe:
     """Seconds after which it ends with exit status 75, to go on later; 0: never."""
     ship: bool = False
     """Write what is done into the package, and nothing else."""
+
+
+def corpus_of(given: Recipe, model: Model) -> str:
+    """Where prompts and text come from."""
+    taught = model.corpus.startswith("taught:")
+    return given.corpus or (model.corpus if taught else "code:standard_library")
 
 
 class OutOfTimeError(BaseException):
@@ -100,14 +108,14 @@ def learned(given: Recipe, model: Model) -> list[str]:
     path = given.output / "learned.json"
     sources = [given.model, *([TWINS[given.model]] if given.model in TWINS else [])]
     kept = artifacts.read_json(path) if path.exists() else {}
-    wanted = given.tasks or names()
+    wanted, text = given.tasks or names(), corpus_of(given, model)
     for source in sources:
         one, rows = model if source == given.model else load(source), kept.setdefault(source, {})
         if rows.setdefault("id", one.id) != one.id:
             raise SystemExit(f"{path} is of another {source}: choose another --output")
         for name in (name for name in wanted if name not in rows):
             try:
-                test = prompt_sets(one, get(name), given.search, model.corpus).test
+                test = prompt_sets(one, get(name), given.search, text).test
             except DataError as error:
                 rows[name] = {"learned": False, "error": str(error)}
             else:
@@ -129,7 +137,7 @@ def cells(given: Recipe, tasks: Sequence[str]) -> list[Cell]:
     return made
 
 
-def found(cell: Cell, model: Model) -> Circuit | None:
+def found(cell: Cell, model: Model, text: str) -> Circuit | None:
     """The circuit of a cell; None, with the reason in its file, where there is none."""
     if cell.folder.exists():
         circuit = Circuit.load(cell.folder)
@@ -139,7 +147,7 @@ def found(cell: Cell, model: Model) -> Circuit | None:
         return circuit
     state = artifacts.unfinished(cell.folder)
     try:
-        circuit = prune(model, cell.task, cell.config, state=state)
+        circuit = prune(model, cell.task, cell.config, corpus=text, state=state)
     except DataError as error:
         artifacts.write_json(cell.file, {"error": str(error), "config": cell.config.as_json()})
         return None
@@ -148,10 +156,10 @@ def found(cell: Cell, model: Model) -> Circuit | None:
     return circuit
 
 
-def judged(cell: Cell, model: Model, circuit: Circuit, skip: Sequence[str]) -> None:
+def judged(cell: Cell, model: Model, circuit: Circuit, skip: Sequence[str], text: str) -> None:
     """Run the suite on a circuit, and write down what came of the cell."""
     parts = parts_without(skip)
-    proof = verify(model, circuit, folder=cell.folder, parts=parts)
+    proof = verify(model, circuit, corpus=text, folder=cell.folder, parts=parts)
     proof.save(cell.folder)
     artifacts.write_json(cell.file, facts(cell, model, circuit, proof) | {"skipped": list(skip)})
 
@@ -235,6 +243,7 @@ def main(given: Recipe) -> None:
     every: list[Cell] = []
     try:
         model = load(given.model)
+        text = corpus_of(given, model)
         every = cells(given, learned(given, model))
         if given.ship:
             print(shipped(given, every))
@@ -242,9 +251,9 @@ def main(given: Recipe) -> None:
         for number, cell in enumerate(every, 1):
             if done(cell, given.skip) is None:
                 began = time.monotonic()
-                circuit = found(cell, model)
+                circuit = found(cell, model, text)
                 if circuit is not None:
-                    judged(cell, model, circuit, given.skip)
+                    judged(cell, model, circuit, given.skip, text)
                 spent = f"{time.monotonic() - began:.0f} s"
                 print(f"{number} of {len(every)}: {cell.task} {cell.kind}, {spent}", flush=True)
         signal.alarm(0)

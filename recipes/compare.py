@@ -62,6 +62,8 @@ class Recipe:
         default_factory=lambda: PruneConfig(penalty_from=1e-4, penalty_to=0.1)
     )
     """How both sides are searched."""
+    corpus: str = LIBRARY
+    """Where prompts come from."""
     threads: int = 1
     """Threads."""
     stop_after: int = 0
@@ -101,7 +103,8 @@ def run(given: Recipe) -> None:
             tasks, seeds = given.tasks or names(), given.seeds
             (folder / f"{kind}.json").unlink(missing_ok=True)
             try:
-                compare(load(sparse), load(dense), tasks, folder / kind, config, seeds=seeds)
+                pair, more = (load(sparse), load(dense)), {"seeds": seeds, "corpus": given.corpus}
+                compare(*pair, tasks, folder / kind, config, **more)
             except DataError as error:  # a pair without a task is a row that says so
                 artifacts.write_json(folder / f"{kind}.json", {"error": str(error)})
 

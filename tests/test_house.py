@@ -38,8 +38,8 @@ model/         config  protocol  saved  shipped  sites  families  layers  compac
                weights  hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
                huggingface/folder  huggingface/own  huggingface/means  huggingface/load
-training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
-               release  loop  twin
+training/      config  presets  density  optimizer  disturbance  checkpoint  evaluate  estimate
+               run  release  loop  twin  branch
 tasks/         pair  source  text  task  templates  fit  selection  batch  scoring
                catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
                catalogue/statements  catalogue/loops  catalogue/functions

@@ -24,7 +24,7 @@ def circuit_names() -> list[str]:
     """The names of the circuits that ship, as `folder_of` takes them.
 
     Example:
-        >>> "builtin:taught-tiny/var_if/robust" in circuit_names()
+        >>> "builtin:taught-tiny/while_return_true/robust" in circuit_names()
         True
     """
     found = sorted(_home().glob(f"*/*/*/{artifacts.MANIFEST}"), key=_order)
@@ -43,8 +43,8 @@ def folder_of(source: str | Path) -> Path:
         ArtifactError: no circuit of that name ships.
 
     Example:
-        >>> folder_of("builtin:taught-tiny/var_if/robust").parts[-3:]
-        ('taught-tiny', 'var_if', 'robust')
+        >>> folder_of("builtin:taught-tiny/while_return_true/robust").parts[-3:]
+        ('taught-tiny', 'while_return_true', 'robust')
     """
     text = _text(source)
     if not text.startswith(BUILTIN):
@@ -66,8 +66,8 @@ def name_of(folder: Path) -> str:
     """What a folder among those that ship is called.
 
     Example:
-        >>> name_of(folder_of("builtin:taught-tiny/var_if/robust"))
-        'builtin:taught-tiny/var_if/robust'
+        >>> name_of(folder_of("builtin:taught-tiny/while_return_true/robust"))
+        'builtin:taught-tiny/while_return_true/robust'
     """
     return _name(*folder.parts[-3:])
 

@@ -18,7 +18,7 @@ from lacewing.model.store import HEADER
 from lacewing.progress import say
 
 FOLDER, KEPT = "checkpoint", "kept"
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE, TENSORS, MORE = "state.json", "state.safetensors", "more.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,12 @@ class _State:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
+    more: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Replace a checkpoint by the present state.
 
@@ -42,6 +47,7 @@ def save_checkpoint(
         optimizer: Its Adam optimizer.
         step: Steps finished.
         seconds: Training time spent so far, over all resumptions.
+        more: What else the next step depends on.
     """
     parameters = dict(network.named_parameters())
     tensors = {f"weight/{name}": p.detach() for name, p in parameters.items()}
@@ -50,7 +56,7 @@ def save_checkpoint(
         folder,
         "checkpoint",
         json={STATE: {"step": step, "seconds": seconds}},
-        tensors={TENSORS: tensors},
+        tensors={TENSORS: tensors, **({MORE: more} if more else {})},
         replace=True,
     )
 
@@ -125,6 +131,15 @@ def load_checkpoint(
         parameter.data.copy_(tensors[f"weight/{key}"])
         optimizer.state[parameter] = moments.get(key, {})
     return state.step, state.seconds
+
+
+def more_in(run: Path, name: str | Path = FOLDER) -> dict[str, Tensor]:
+    """What else was kept with a checkpoint; nothing where there is none, or none that is whole."""
+    try:
+        whole = artifacts.open_folder(run / name, "checkpoint")
+        return whole.tensors(MORE) if MORE in whole else {}
+    except ArtifactError:
+        return {}
 
 
 def _check(
