@@ -67,7 +67,8 @@ class Recipe:
     search: PruneConfig = field(default_factory=PruneConfig)
     """How all of them are searched for."""
     corpus: str | None = None
-    """Where prompts and text come from; by default the standard library, or a taught model's own."""
+    """Where prompts and text come from; by default the standard library, or a taught model's
+    own."""
     skip: tuple[str, ...] = ()
     """Parts of the suite to leave out for now; run without it later, and they are added."""
     threads: int = 1
