@@ -16,6 +16,7 @@ kept in the output folder, so an interrupted comparison goes on, inside of each 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,31 @@ from lacewing.tasks.task import Task
 RESAMPLES = 2000
 PLAN, STATES = "plan.json", "unfinished"
 SIDES = ("sparse", "dense")
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """SIDE/TASK-SEED.json, where there is no circuit."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    error: str | None = None
+    model: str | None = None
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """plan.json."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    sparse: str
+    dense: str
+    target_loss: float
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    skipped: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -262,38 +288,33 @@ def so_far(output: Path) -> tuple[Comparison, list[dict[str, Any]]]:
     Raises:
         ArtifactError: nothing was begun there, or it is damaged.
     """
-    plan = artifacts.read_json(output / PLAN)
+    plan = artifacts.read(output / PLAN, _Plan)
+    skipped = dict(plan.skipped)
     rows: list[dict[str, Any]] = []
     missing: list[dict[str, Any]] = []
-    skipped: dict[str, str] = dict(plan["skipped"])
-    for task in plan["tasks"]:
-        for side in SIDES:
-            for seed in plan["seeds"]:
-                path = output / side / f"{safe_name(task)}-{seed}.json"
-                if not path.exists():
-                    missing.append({"task": task, "side": side, "seed": seed})
-                    continue
-                row = artifacts.read_json(path)
-                if "error" in row:
-                    skipped[task] = row["error"]
-                rows.append(row)
+    for task, side, seed in product(plan.tasks, SIDES, plan.seeds):
+        path = output / side / f"{safe_name(task)}-{seed}.json"
+        if not path.exists():
+            missing.append({"task": task, "side": side, "seed": seed})
+        elif (reason := artifacts.read(path, _Refused).error) is not None:
+            skipped[task] = reason
+        else:
+            rows.append(artifacts.read_json(path))
     missing = [cell for cell in missing if cell["task"] not in skipped]
     without = skipped.keys() | {cell["task"] for cell in missing}
     whole = [row for row in rows if row["task"] not in without]
     reasons = [{"task": name, "reason": reason} for name, reason in skipped.items()]
-    seeds = tuple(plan["seeds"])
-    facts = plan["sparse"], plan["dense"], plan["target_loss"], seeds
+    facts = plan.sparse, plan.dense, plan.target_loss, plan.seeds
     return Comparison(*facts, whole, reasons), missing
 
 
 def _refused(folder: Path, model: Model, wanted: Wanted) -> DataError | None:
     """Why an earlier comparison found no circuit, where it asked for the same."""
     path = folder.with_name(f"{folder.name}.json")
-    row = artifacts.read_json(path) if path.exists() else {}
-    asked = {"model": model.id, "config": wanted.config.as_json()}
-    if {key: row.get(key) for key in asked} != asked:
+    row = artifacts.read(path, _Refused) if path.exists() else _Refused()
+    if row.error is None or (row.model, row.config) != (model.id, wanted.config.as_json()):
         return None
-    return DataError(str(row["error"]).removeprefix(f"{folder.parent.name}: "))
+    return DataError(row.error.removeprefix(f"{folder.parent.name}: "))
 
 
 def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:

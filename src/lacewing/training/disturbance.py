@@ -14,12 +14,15 @@ interrupted ends with the same weights.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lacewing import artifacts
+from lacewing.errors import ArtifactError
 from lacewing.model.hooks import edit
 from lacewing.model.protocol import Network
 from lacewing.model.sites import FINAL_SITE, site_widths
@@ -97,9 +100,18 @@ class Disturbance:
             return {}
         return {**self.means, COUNT: torch.tensor([float(self.seen)])}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on with the means that a checkpoint kept."""
-        if COUNT in state:
+    def restore(self, state: Mapping[str, Tensor], folder: Path) -> None:
+        """Go on with the means that a checkpoint kept; with none, where it has none.
+
+        Raises:
+            ArtifactError: they are of another model, or damaged.
+        """
+        if state:
+            widths = {key: (width,) for key, width in site_widths(self.network.config).items()}
+            shapes: dict[str, tuple[int, ...]] = {**widths, COUNT: (1,)}
+            artifacts.check_tensors(state, folder, shapes, (torch.float32,))
+            if not 1 <= float(state[COUNT]) < 2**53:
+                raise ArtifactError(f"{folder}: means of {float(state[COUNT])} steps: damaged")
             device = self.network.embedding().device
             self.seen = int(state[COUNT])
             self.means = {k: t.to(device, copy=True) for k, t in state.items() if k != COUNT}

@@ -32,7 +32,7 @@ from lacewing.model.layers import find_nonzeros
 from lacewing.model.store import MEANS, WHOLE, Model, load, model_id, parameters
 from lacewing.model.transformer import Transformer
 from lacewing.progress import about, progress, say
-from lacewing.training.checkpoint import FOLDER, KEPT, more_in, resume, save_checkpoint
+from lacewing.training.checkpoint import FOLDER, KEPT, resume, save_checkpoint
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import block_density, check_density, densities, pfrac_at
 from lacewing.training.disturbance import Disturbance
@@ -170,11 +170,13 @@ class _Trainer:
         self.accelerator, self.quiet = accelerator, quiet
         self.main = accelerator.is_main_process
         self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
-        self.step, self.spent = resume(folder, network, self.optimizer.optimizer, config.steps)
+        more: dict[str, torch.Tensor] = {}
+        optimizer = self.optimizer.optimizer
+        self.step, self.spent = resume(folder, network, optimizer, config.steps, more)
         self.step = self.step or config.start_step
         self.disturbance = Disturbance(network, config)
         if config.disturbed:
-            self.disturbance.restore(more_in(folder))
+            self.disturbance.restore(more, folder)
         find_nonzeros(network, sampled_tokens(config, self.step))
         self.begun = time.monotonic()
         self.batches = Batches(
