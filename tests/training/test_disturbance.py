@@ -167,3 +167,6 @@ def test_what_a_branch_cannot_do(kept: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot change d_model"):
         branch(kept, 20, tmp_path / "arm", {"d_model": 64})
     assert not (tmp_path / "arm").exists()
+    branch(kept, 20, tmp_path / "arm", {"seed": 1}, quiet=True)
+    with pytest.raises(ConfigError, match="seed 1, this one has 2"):
+        branch(kept, 20, tmp_path / "arm", {"seed": 2}, quiet=True)

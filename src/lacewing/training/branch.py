@@ -20,7 +20,7 @@ from lacewing.model.saved import SavedConfig
 from lacewing.training.checkpoint import FOLDER, KEPT
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
-from lacewing.training.run import Run, finished, open_run, read_run
+from lacewing.training.run import Run, finished, open_run
 
 SHAPE = ("base_width", "n_layer", "d_model", "d_head", "d_mlp", "context", "sinks", "d_position")
 FIXED = (*SHAPE, "bigram", "vocab_size", "expansion", "tokens", "batch", "start", "start_step")
@@ -61,9 +61,8 @@ def branch(
         >>> branch(kept, 5, arm, {"idle_price": 0.1}).steps  # doctest: +SKIP
         10
     """
-    if finished(output):
-        return read_run(output)
-    if step not in kept_steps(run):
+    begun = finished(output) or (output / FOLDER).exists()
+    if not begun and step not in kept_steps(run):
         raise ArtifactError(
             f"{run} has kept no whole checkpoint of step {step}: it has "
             f"{', '.join(map(str, kept_steps(run))) or 'none'}; train with --keep SHARE"
@@ -75,7 +74,7 @@ def branch(
     config = _config(artifacts.typed(saved.training, TrainConfig, run / "config.json"), changes)
     text = Corpus.parse(corpus or saved.corpus)
     tokenizer = Tokenizer.load(run / "tokenizer.json")
-    if not (output / FOLDER).exists():
+    if not begun:
         if not (output / "tokens").exists() and (run / "tokens").is_dir():
             _link(run / "tokens", output / "tokens")
         shards = prepare(text, output / "tokens", config.vocab_size, tokenizer)
