@@ -13,12 +13,13 @@ from lacewing.data.corpus import Corpus
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.hooks import record
 from lacewing.model.sites import FINAL_SITE, site_widths
-from lacewing.model.store import load
+from lacewing.model.store import Model, load
 from lacewing.training.branch import branch, kept_steps
 from lacewing.training.config import TrainConfig
 from lacewing.training.disturbance import (
     BUSY,
     MEMORY,
+    STREAM,
     Disturbance,
     constant_share,
     drawn,
@@ -108,25 +109,26 @@ def test_the_constant_share_by_hand() -> None:
 
 def test_the_price_is_paid(run: Path, text: Path, small: Small, tmp_path: Path) -> None:
     """Who pays for what is constant keeps less of it, and the checkpoint knows the means."""
-    config = small(idle_price=20.0, keep=(2 / 3,))
+    config = small(idle_price=1.0, keep=(2 / 3,))
     priced = train(config, Corpus.files(str(text)), tmp_path / "priced", quiet=True)
-    shares = []
-    for folder in (run, priced.folder):
-        model = load(folder)
-        tokens = torch.tensor([model.tokenizer.encode(text_of(text))[:32] for _ in range(2)])
-        with record(model.network, [FINAL_SITE]) as seen, torch.no_grad():
-            model.network(tokens)
-        shares.append(float(constant_share(seen[FINAL_SITE])))
-    assert shares[1] < 0.9 * shares[0]
+    plain, paid = (shares(load(folder), text) for folder in (run, priced.folder))
+    assert plain.keys() == {"0.attn_out", "0.mlp_out", "1.attn_out", "1.mlp_out", FINAL_SITE}
+    assert all(paid[key] < 0.6 * plain[key] for key in plain)
     whole = artifacts.open_folder(tmp_path / "priced" / "kept" / "20", "checkpoint")
     more = whole.tensors("more.safetensors")
     assert more.keys() - {"count"} == site_widths(load(run).network.config).keys()
     assert more["count"].item() == min(20, MEMORY)
 
 
-def text_of(folder: Path) -> str:
-    """The text of one file."""
-    return next(folder.rglob("*.py")).read_text(encoding="utf-8")
+def shares(model: Model, folder: Path) -> dict[str, float]:
+    """The constant share of every priced site, over the text of forty files."""
+    ids: list[int] = []
+    for file in sorted(folder.rglob("*.py"))[:40]:
+        ids += model.tokenizer.encode(file.read_text(encoding="utf-8"))
+    with record(model.network) as seen, torch.no_grad():
+        model.network(torch.tensor(ids[: 32 * 60]).view(60, 32))
+    priced = (k for k in seen if k == FINAL_SITE or k.endswith(STREAM))
+    return {key: float(constant_share(seen[key])) for key in priced}
 
 
 def test_interrupted_it_ends_the_same(text: Path, small: Small, tmp_path: Path) -> None:
