@@ -14,6 +14,7 @@ src/lacewing/circuits/MODEL/TASK/KIND, where `builtin:MODEL/TASK[/KIND]` names t
 """
 
 import dataclasses
+import shlex
 import shutil
 import signal
 import sys
@@ -162,7 +163,12 @@ def judged(cell: Cell, model: Model, circuit: Circuit, skip: Sequence[str], text
     parts = parts_without(skip)
     proof = verify(model, circuit, corpus=text, folder=cell.folder, parts=parts)
     proof.save(cell.folder)
-    artifacts.write_json(cell.file, facts(cell, model, circuit, proof) | {"skipped": list(skip)})
+    row = facts(cell, model, circuit, proof) | {"skipped": list(skip)}
+    if skip:
+        row["commands"][-1] += f" --skip {' '.join(skip)}"
+    if text != model.corpus:
+        row["commands"] = [f"{line} --corpus {shlex.quote(text)}" for line in row["commands"]]
+    artifacts.write_json(cell.file, row)
 
 
 def facts(cell: Cell, model: Model, circuit: Circuit, proof: Verification) -> dict[str, Any]:
