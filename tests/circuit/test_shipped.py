@@ -53,9 +53,9 @@ def test_each_is_of_a_model_that_ships(name: str) -> None:
 
 
 def test_there_are_some_and_they_are_small() -> None:
-    """Each kind ships, and all of them take little room."""
+    """Plain and robust ones ship, and all of them take little room."""
     kinds = {folder_of(name).name for name in NAMES}
-    assert kinds == set(KINDS)
+    assert {"plain", "robust"} <= kinds <= set(KINDS)
     size = sum(f.stat().st_size for n in NAMES for f in folder_of(n).iterdir())
     assert 0 < size < LARGEST
 
