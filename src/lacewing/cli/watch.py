@@ -38,7 +38,8 @@ class Watch:
     """
 
     circuit: tyro.conf.UseAppendAction[tuple[Path, ...]]
-    """Folder of a circuit of the first version; several times for several."""
+    """Folder of a circuit of the first version, or builtin:MODEL/TASK[/KIND]; several times for
+    several."""
     after: Model | None = None
     """The second version: fine-tuned, quantised, pruned, or the same as delivered."""
     before: Model | None = None

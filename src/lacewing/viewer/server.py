@@ -14,7 +14,6 @@ from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchErr
 from lacewing.pages.guard import Shape, plain
 from lacewing.viewer import answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
-from lacewing.viewer.folder import check_links
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
@@ -198,7 +197,7 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         id: str, note: answers.NoteId, new: answers.NewAnnotation
     ) -> answers.Annotation:
         return _noted(
-            viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump())
+            viewer, notes.put(_writable(viewer, id), "annotations", note, new.model_dump())
         )
 
     @app.put("/api/circuits/{id}/supernodes/{note}")
@@ -206,18 +205,25 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         id: str, note: answers.NoteId, new: answers.NewSupernode
     ) -> answers.Supernode:
         return _noted(
-            viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump())
+            viewer, notes.put(_writable(viewer, id), "supernodes", note, new.model_dump())
         )
 
     @app.delete("/api/circuits/{id}/annotations/{note}")
     def delete_annotation(id: str, note: answers.NoteId) -> dict[str, str]:
-        _noted(viewer, notes.drop(viewer.found(id).folder, "annotations", note))
+        _noted(viewer, notes.drop(_writable(viewer, id), "annotations", note))
         return {}
 
     @app.delete("/api/circuits/{id}/supernodes/{note}")
     def delete_supernode(id: str, note: answers.NoteId) -> dict[str, str]:
-        _noted(viewer, notes.drop(viewer.found(id).folder, "supernodes", note))
+        _noted(viewer, notes.drop(_writable(viewer, id), "supernodes", note))
         return {}
+
+
+def _writable(viewer: Viewer, id: str) -> Path:
+    """The folder of a circuit that people may write beside."""
+    found = viewer.found(id)
+    found.check_writable()
+    return found.folder
 
 
 def _noted(viewer: Viewer, written: Any) -> Any:
@@ -229,7 +235,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/verify", status_code=202)
     def post_verify(id: str, tests: answers.Tests) -> answers.Job:
         session = viewer.session(id)
-        check_links(session.found.folder)
+        session.found.check_writable()
         command = ["verify", "--circuit", str(session.found.folder), "--json"]
         command += ["--model", session.model.source, *([] if tests.all else ["--quick"])]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())
