@@ -71,7 +71,7 @@ verification/  finding  kept  evidence  random_circuits  short
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
                train  splice
 bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretrain  train
-               directions  steer  survey  transfer  curves
+               directions  steer  survey  transfer  curves  latents
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -84,6 +84,7 @@ trace/         held  edges  graph  answered  partner  views  trace  attributed  
                switched  near  open_views
 attacks/       material  state  edits  search  attack
 comparison
+partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
@@ -99,7 +100,8 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  known  tracing  server  serve  copies
+               state  frontier  emergences  home  replies  known  tracing  across  server
+               serve  copies
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
                tasks  prune  verify  explain  trace  repair  sae  bridge  steer

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
+from lacewing.bridges import folder as bridges
 from lacewing.circuit.folder import ARRAYS, FACTS, KIND, read_facts
 from lacewing.circuit.pairs import PAIRS
 from lacewing.errors import ArtifactError, LacewingError
@@ -78,6 +79,19 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Across:
+    """A folder of bridges, and its models, where they are among the served ones."""
+
+    id: str
+    folder: Path
+    name: str
+    facts: bridges.Facts
+    dense: Run | None
+    sparse: Run | None
+    stamp: int
+
+
+@dataclass(frozen=True)
 class Contents:
     """All that was found at one time."""
 
@@ -90,6 +104,7 @@ class Contents:
     """JSON files with points of a frontier."""
     emergences: dict[str, Path] = field(default_factory=dict)
     """JSON files with the states of a training."""
+    bridges: dict[str, Across] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Folders that say they are lacewing's and cannot be read, and why."""
 
@@ -148,7 +163,8 @@ def read(root: Path) -> Contents:
     for source in SHIPPED:
         folder = folder_of(source)
         contents.runs[slug(source)] = _run(slug(source), source, folder)
-    ours = {folder: kind for folder in folders if (kind := _kind(folder)) in ("run", KIND)}
+    known = ("run", KIND, bridges.KIND)
+    ours = {folder: kind for folder in folders if (kind := _kind(folder)) in known}
     names = _slugs(root, ours)
     for folder in (folder for folder, kind in ours.items() if kind == "run"):
         with _told(root, folder, contents.broken):
@@ -162,6 +178,10 @@ def read(root: Path) -> Contents:
         with _told(root, folder, contents.broken):
             check_links(folder)
             contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
+    for folder in (folder for folder, kind in ours.items() if kind == bridges.KIND):
+        with _told(root, folder, contents.broken):
+            check_links(folder)
+            contents.bridges[names[folder]] = _across(root, names[folder], folder, by_model)
     contents.copies.update(_copies(contents.circuits.values()))
     for names_of, places in ((SWEEP_FILES, contents.sweeps), ((RESULT,), contents.emergences)):
         files = [f / name for f in folders for name in names_of if os.path.isfile(f / name)]
@@ -283,11 +303,21 @@ def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
     artifacts.read_manifest(folder, KIND)
     facts = read_facts(folder)
     stamps = _stamps(folder)
-    model_id = str(facts["model_id"])
-    run = by_model.get(model_id) or by_model.get(_weights(model_id))
-    if run is not None and not same_model(run.model_id, model_id):
-        run = None
+    run = _served(str(facts["model_id"]), by_model)
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _across(root: Path, id: str, folder: Path, by_model: dict[str, Run]) -> Across:
+    facts = bridges.facts_of(folder)
+    dense, sparse = (_served(one.id, by_model) for one in (facts.dense, facts.sparse))
+    stamp = _stamps(folder)[artifacts.MANIFEST]
+    return Across(id, folder, shown(root, folder), facts, dense, sparse, stamp)
+
+
+def _served(model_id: str, by_model: dict[str, Run]) -> Run | None:
+    """The served model of an id; those of old say the weights alone."""
+    run = by_model.get(model_id) or by_model.get(_weights(model_id))
+    return run if run is not None and same_model(run.model_id, model_id) else None
 
 
 def _stamps(folder: Path) -> dict[str, int]:
