@@ -58,7 +58,7 @@ def steered(viewer: Viewer, id: str, bridge: str, node: str) -> dict[str, Any]:
             + (f"; one is {nodes[0]}" if nodes else ": none crosses")
         )
     key = ("across", id, session.found.core, one.id, one.stamp, node)
-    work = viewer.slowly.get(key, lambda work: _measure(viewer, session, one, node, work), WAITING)
+    work = viewer.asked.get(key, lambda work: _measure(viewer, session, one, node, work), WAITING)
     if work.problem is not None:
         raise work.problem
     told = work.value or {"node": node, "curve": []}

@@ -94,6 +94,8 @@ class Viewer:
         self.turns, self.background, self.jobs = Turns(), Background(), Jobs()
         self.slowly = Background()
         """For effects, hundreds of runs, which a look at one node's text need not wait for."""
+        self.asked = Background()
+        """For curves across bridges, which somebody waits for, and effects need not be ready."""
         self.answers = Answers()
         self.rows: Latest[Hashable, dict[str, Any]] = Latest(2000)
         """Circuits as rows of a table."""
@@ -169,6 +171,7 @@ class Viewer:
         self.jobs.stop()
         self.background.stop()
         self.slowly.stop()
+        self.asked.stop()
 
     def _open(self, found: Found) -> Session:
         if found.run is None:
