@@ -90,7 +90,7 @@ def test_every_form_has_its_circuit(place: Path) -> None:
     assert cells["latents"].nodes > bridged.nodes
     for cell in cells.values():
         assert cell.interval[0] <= cell.loss <= cell.interval[1]
-        assert cell.tests["sufficient"] is not None
+        assert {*cell.tests} == {"sufficient", "necessary"}
     assert bridged.decoded is not None
     assert bridged.decoded["nodes"] == sparse.shared
     assert bridged.decoded["necessary"]["verdict"]
