@@ -62,9 +62,10 @@ def folder_of(source: str | Path) -> Path:
         return Path(source)
     name, known = text.removeprefix(BUILTIN), names()
     if name not in known:
+        taught = f"taught-{name}"  # what four models were called by once
+        near = f"did you mean {taught}? " if taught in known else did_you_mean(name, known)
         raise ArtifactError(
-            f"no builtin model {name!r}; {did_you_mean(name, known)}there are: "
-            f"{', '.join(known) or 'none'}"
+            f"no builtin model {name!r}; {near}there are: {', '.join(known) or 'none'}"
         )
     return _home() / name
 
