@@ -44,6 +44,8 @@ from lacewing.sae.text import Text, text_of
 TOGETHER = 16
 """Windows run at once for activations."""
 THEIRS = Path(__file__).with_name("sae_lens_side.py")
+"""Run with -I, so that it sees neither our packages nor this folder, whose `profile.py` would stand
+in for Python's own."""
 ACTIVATIONS, SETTINGS, TIMES = "activations.safetensors", "settings.json", "times.json"
 KEY = "activations"
 
@@ -114,7 +116,7 @@ def _sides(bench: Bench) -> dict[str, tuple[list[str], dict[str, float]]]:
         for after in bench.dead_after
     }
     for rate in bench.learning_rates if bench.saelens else ():
-        sides[f"SAELens, rate {rate:g}"] = [str(bench.saelens), str(THEIRS)], {"rate": rate}
+        sides[f"SAELens, rate {rate:g}"] = [str(bench.saelens), "-I", str(THEIRS)], {"rate": rate}
     return sides
 
 
@@ -153,10 +155,12 @@ def _trained(
     } | more
     artifacts.write_json(place / SETTINGS, settings)
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    # Their environment must not see our packages.
-    own = {k: v for k, v in os.environ.items() if k != "PYTHONPATH" or command[0] == sys.executable}
     done = subprocess.run(
-        [*command, str(place)], env=own | threads, capture_output=True, text=True, check=False
+        [*command, str(place)],
+        env=dict(os.environ) | threads,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

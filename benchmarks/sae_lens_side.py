@@ -1,6 +1,6 @@
 """SAELens' side of `benchmarks.sae`: needs sae-lens and nothing of lacewing.
 
-    PYTHON benchmarks/sae_lens_side.py FOLDER
+    PYTHON -I benchmarks/sae_lens_side.py FOLDER
 
 Reads FOLDER/settings.json and the activations it names, trains with SAELens' own trainer and its
 own defaults for TopK, saves with SAELens' own function, and writes the seconds of the training.

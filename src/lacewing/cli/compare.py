@@ -185,8 +185,8 @@ def _ratios(ratios: dict[str, Any]) -> list[str]:
     from lacewing.partners.cells import FORMS
 
     lines = []
-    for form, found in ratios.items():
-        if found:
+    for form in FORMS:
+        if found := ratios.get(form):
             low, high = found["interval"]
             lines.append(
                 f"{FORMS[form]} against weight-sparse, {found['tasks']} tasks: geometric mean "
