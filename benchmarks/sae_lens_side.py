@@ -38,7 +38,7 @@ def main(place: Path) -> None:
         device="cpu",
         autocast=False,
         lr=said["rate"],
-        lr_end=None,
+        lr_end=said["rate"] / 10,  # as its runner sets it
         lr_scheduler_name="constant",
         lr_warm_up_steps=0,
         adam_beta1=0.9,
