@@ -73,7 +73,7 @@ def test_the_curve_is_that_of_steer(viewer: Viewer, bridged: Path) -> None:
     direct = steer(coupling, NODE, prompts, randoms=across.RANDOMS, quiet=True).as_json()
     assert found["curve"] == direct["curve"]
     assert found["whole"] == direct["whole"]
-    first, *others = (point["partner"]["value"] for point in found["curve"])
+    first, *others = (point["share"]["value"] for point in found["curve"])
     assert max(others) > 0.6 > 0.1 > first
 
 
