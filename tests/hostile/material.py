@@ -78,11 +78,21 @@ def make(root: Path, wanted: Collection[str] = ()) -> Path:
     _place[:] = [root]
     os.environ |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     os.environ["PIP_FIND_LINKS"] = "recipe/index"  # of every case
+    asked = made_of(*BASE, *wanted) if wanted else MAKERS.keys()
     for name, maker in MAKERS.items():
-        asked = not wanted or name in wanted or name in BASE
-        if asked and not (root / name).exists():
+        if name in asked and not (root / name).exists():
             maker(root, root / name)
     return root
+
+
+def made_of(*names: str) -> set[str]:
+    """Some of the material, all that it is made of, and what that is made of.
+
+    >>> sorted(made_of("viz"))
+    ['openai', 'opened', 'viz']
+    """
+    below = (made_of(*OF.get(name, ())) for name in names)
+    return set(names).union(*below)
 
 
 def _run(root: Path, place: Path) -> None:
@@ -264,32 +274,6 @@ def _comparison(root: Path, place: Path) -> None:
     say(["compare", *sides, "--task", str(root / "letters.jsonl"), "--output", str(place), *SEARCH])
 
 
-def _recipe(root: Path, place: Path) -> None:
-    """A list of two packages and the folder where pip finds them."""
-    (place / "index").mkdir(parents=True)
-    lines = []
-    for name, split in (("one", "train"), ("two", "validation")):
-        wheel = place / "index" / f"{name}-1.0-py3-none-any.whl"
-        archives.write(wheel, archives.members(name))
-        lines.append(archives.line(wheel, split))
-    (place / "recipe.txt").write_text("\n".join(["# packages", *lines]) + "\n")
-
-
-def _corpus(root: Path, place: Path) -> None:
-    with contextlib.chdir(root):
-        say(["corpus", "build", str(root / "recipe" / "recipe.txt"), "--output", str(place)])
-
-
-def _parts(root: Path, place: Path) -> None:
-    """A corpus that was interrupted when all packages were there."""
-    from lacewing.data import build
-    from lacewing.data.packages import read_list
-
-    with contextlib.chdir(root):
-        for package in read_list(root / "recipe" / "recipe.txt"):
-            build._part(package, place / build.PARTS)
-
-
 def _config(root: Path, place: Path) -> None:
     """The configuration of a sweep of one model."""
     training = TRAINING | {"bigram": False, "sinks": False, "context": 16, "tokens": 4 * 16 * 40}
@@ -381,9 +365,9 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "trained": _trained,
     "tokenizer.json": _tokenizer,
     "comparison": _comparison,
-    "recipe": _recipe,
-    "corpus": _corpus,
-    "parts": _parts,
+    "recipe": archives.recipe,
+    "corpus": archives.corpus,
+    "parts": archives.parts,
     "sweep.json": _config,
     "pairs.json": _pairs,
     "sweep": _sweep,
@@ -397,3 +381,20 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
 """What is made, in this order, by its name in the material's folder."""
 BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
 """Of what the others are made; quick themselves."""
+OF: dict[str, tuple[str, ...]] = {
+    "audit": ("circuit",),
+    "watched": ("circuit",),
+    "comparison": ("dense",),
+    "pairs.json": ("sweep.json",),
+    "sweep": ("sweep.json",),
+    "site": ("dense", "minimal", "circuit", "comparison", "sweep"),
+    "gpt2.circuit": ("gpt2",),
+    "llama.circuit": ("llama",),
+    "tried": ("gpt2",),
+    "opened": ("openai",),
+    "viz": ("opened",),
+    "lens": ("saes",),
+    "bridges": ("dense",),
+    "halved": ("dense",),
+}
+"""What some are made of beyond BASE."""
