@@ -1,10 +1,12 @@
 """Whatever lacewing reads, and every verb, is in the tables of the attacker."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hostile import material
 from hostile.files import READ, WRITTEN
 from hostile.table import formats
 from hostile.verbs import verbs
@@ -51,3 +53,25 @@ def test_every_verb_is_attacked(tmp_path: Path) -> None:
     """Those of lacewing and those of installed packages."""
     every = {f"--{name}" for name in (*VERBS, *plugins.verbs(VERBS))}
     assert set() == every - verbs(tmp_path).keys()
+
+
+def test_what_is_made_of_other_material_says_so() -> None:
+    """Whatever a maker reads of the material's folder is made before it, whoever asks for it."""
+    found = 0
+    for name, maker in material.MAKERS.items():
+        code = ast.parse(inspect.getsource(inspect.unwrap(maker)).strip())
+        read = {
+            node.right.value
+            for node in ast.walk(code)
+            if isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Div)
+            and isinstance(node.left, ast.Name)
+            and node.left.id == "root"
+            and isinstance(node.right, ast.Constant)
+        }
+        assert read <= {*material.made_of(name), *material.BASE}, name
+        found += len(read)
+    assert found > 20
+    order = {name: at for at, name in enumerate(material.MAKERS)}
+    late = {(one, of) for one, every in material.OF.items() for of in every}
+    assert set() == {(one, of) for one, of in late if order[of] > order[one]}
