@@ -110,7 +110,10 @@ def jobs(root: Path) -> dict[str, Job]:
             _learned,
         ),
         "explain": Job(
-            ("explain", *strangers.asked_records(root), "--records", "new"), ("run",), "new", _sites
+            ("explain", *strangers.asked_records(root, *_EVERYWHERE), "--records", "new"),
+            ("run",),
+            "new",
+            _sites,
         ),
         "emerge": Job(
             ("emerge", "--model", "grown", *search, "--output", "new"),
@@ -122,6 +125,16 @@ def jobs(root: Path) -> dict[str, Job]:
 
 
 TOGETHER = ("--processes", "2", "--threads", "1")
+_EVERYWHERE = (
+    "attn_in",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_out",
+    "mlp_in",
+    "mlp_neuron",
+    "mlp_out",
+)
 _LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
 
 
@@ -181,10 +194,12 @@ def _shorten() -> None:
     A part of the suite is done anew when it was killed, so kills would mostly see these two.
     """
     from lacewing.ablation import worst_subset
+    from lacewing.explain import records
     from lacewing.pruning import state
     from lacewing.verification import complement, two_valued
 
     state.EVERY = 0.05  # of a search of a second
+    records.AT_ONCE = 1  # site by site
     two_valued.STEPS = 30
     worst_subset.STEPS = complement.STEPS = 8
 
