@@ -1,5 +1,6 @@
 """Whatever lacewing reads, and every verb, is in the tables of the attacker."""
 
+import argparse
 import ast
 import inspect
 import re
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hostile import material
+from hostile.__main__ import needed
 from hostile.files import READ, WRITTEN
 from hostile.table import formats
 from hostile.verbs import verbs
@@ -75,3 +77,18 @@ def test_what_is_made_of_other_material_says_so() -> None:
     order = {name: at for at, name in enumerate(material.MAKERS)}
     late = {(one, of) for one, every in material.OF.items() for of in every}
     assert set() == {(one, of) for one, of in late if order[of] > order[one]}
+
+
+def test_whatever_is_asked_for_is_made(tmp_path: Path) -> None:
+    """What is copied, and what a command names without a copy; alone, by each way of asking."""
+    table = {**formats(tmp_path), **verbs(tmp_path)}
+
+    def made(name: str = "", killed: str = "", *, soak: bool = False) -> set[str]:
+        flags = {"case": None, "mutations": int(bool(name)), "killed": killed}
+        flags |= {"no_kills": not killed, "no_soak": not soak}
+        return needed(argparse.Namespace(**flags), [name] if name else [], table, tmp_path)
+
+    assert {"run", "circuit", "letters.jsonl", "corpus"} == made("--attack")
+    assert {"site"} == made("viewer") == made("served") == made(soak=True)
+    assert {"run", "circuit", "letters.jsonl", "text"} == made(killed="verify")
+    assert {"pairs.json"} == made(killed="sweep of processes")
