@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "lacewing"
 HOUSE = """
 errors  bounds
 
-artifacts/     files  values  tensors  moments  locks  manifest  folders
+artifacts/     files  packed  values  tensors  moments  locks  manifest  folders
 
 progress  shapes  statistics
 
@@ -38,14 +38,15 @@ model/         config  protocol  saved  shipped  sites  families  layers  compac
                weights  hooks  generate  registry  store
                huggingface/  huggingface/layouts  huggingface/network  huggingface/tokenizer
                huggingface/folder  huggingface/own  huggingface/means  huggingface/load
-training/      config  presets  density  optimizer  checkpoint  evaluate  estimate  run
-               release  loop  twin
+training/      config  presets  density  optimizer  disturbance  checkpoint  evaluate  estimate
+               run  release  loop  twin  branch
 tasks/         pair  source  text  task  templates  fit  selection  batch  scoring
                catalogue/  catalogue/lines  catalogue/strings  catalogue/brackets  catalogue/names
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday  catalogue/english
                userfile  registry  listing
-circuit/       edges  config  facts  calibration  certificate  pairs  folder  drawing
+circuit/       edges  config  facts  calibration  certificate  pairs  folder  shipped
+               drawing
                notebook  frame  circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  prefix_run  donors  compiled  live  calibration  limit
@@ -90,6 +91,8 @@ sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
 report/        charts  saved  commands  gather  page  build
 watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
                alarm  monitor  live
+               serving/writing  serving/decided  serving/history  serving/metrics
+               serving/sending  serving/service  serving/
                audit/schema  audit/files  audit/measure  audit/card  audit/statement
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
@@ -100,9 +103,10 @@ viewer/        turns  texts  meanings  answers  rows  bundle  connections  files
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
                state  frontier  emergences  home  replies  known  tracing  server  serve  copies
+               watched/asked  watched/answering  watched/app  watched/start  watched/
 demo
-cli/           machine  plugins  flags  streams  parsing  tables  findings  corpus  train  models
-               tasks  prune  verify  explain  trace  repair  sae  bridge  steer
+cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus
+               train  models  tasks  prune  verify  explain  trace  repair  sae  bridge  steer
                program  attack  compare  sweep
                emerge  watching  watch  audit  report  importing  exporting  demo  view  app
 __main__

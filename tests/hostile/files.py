@@ -12,11 +12,13 @@ READ: dict[str, str] = {
     "manifest.json": "model",
     "state.json": "training",
     "state.safetensors": "training",
+    "more.safetensors": "training",
     "index.json": "training",
     # A circuit and what lies beside it.
     "circuit.json": "circuit",
     "nodes.safetensors": "circuit",
     "pairs.jsonl": "circuit",
+    "pairs.jsonl.gz": "packed",
     "certificate.json": "certificate",
     "certificate_pairs.jsonl": "certificate",
     "verification.json": "viewer",
@@ -34,6 +36,7 @@ READ: dict[str, str] = {
     "statement.json": "audit",
     # Comparisons and sweeps.
     "comparison.json": "viewer",
+    "plan.json": "comparison",
     "frontier.json": "viewer",
     "emergence.json": "viewer",
     "tasks.json": "viewer",

@@ -38,7 +38,8 @@ class Steer:
     node: str | None = None
     """A node that the sparse model reads, such as 1.attn_in.37."""
     circuit: Path | None = None
-    """A circuit of the sparse model; with --node, the node has to be one of it."""
+    """A circuit of the sparse model, a folder or builtin:MODEL/TASK[/KIND]; with --node, the node
+    has to be one of it."""
     task: str | None = None
     """A task's name or a JSONL file of pairs; by default the circuit's."""
     strength: tuple[Annotated[float, Interval(ge=-1000, le=1000)], ...] = (

@@ -20,6 +20,8 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.circuit.folder import ARRAYS, FACTS, KIND, read_facts
 from lacewing.circuit.pairs import PAIRS
+from lacewing.circuit.shipped import circuit_names, is_shipped, name_of
+from lacewing.circuit.shipped import folder_of as circuit_folder
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
@@ -76,6 +78,20 @@ class Found:
     core: int
     """Changes whenever the circuit itself does."""
 
+    def check_writable(self) -> None:
+        """Refuse a circuit that is part of the package: nobody writes beside it.
+
+        Raises:
+            ArtifactError: saying how to have a copy.
+        """
+        if is_shipped(self.folder):
+            name = name_of(self.folder)
+            raise ArtifactError(
+                f"{name} is part of lacewing, where nothing is written: make a copy under the "
+                f"served folder with lacewing verify --quick --circuit {name} --output DIR"
+            )
+        check_links(self.folder)
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -86,6 +102,8 @@ class Contents:
     copies: dict[str, str] = field(default_factory=dict)
     """Circuits that lie in several folders: the id of every one that is not listed, with that of
     the same circuit which is."""
+    shipped: dict[str, Found] = field(default_factory=dict)
+    """Circuits that come with the package, to look at; nothing is written beside them."""
     sweeps: dict[str, Path] = field(default_factory=dict)
     """JSON files with points of a frontier."""
     emergences: dict[str, Path] = field(default_factory=dict)
@@ -162,6 +180,10 @@ def read(root: Path) -> Contents:
         with _told(root, folder, contents.broken):
             check_links(folder)
             contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
+    for name in circuit_names():
+        with _told(root, Path(name), contents.broken):
+            folder = circuit_folder(name)
+            contents.shipped[slug(name)] = _circuit(slug(name), folder, by_model, links=True)
     contents.copies.update(_copies(contents.circuits.values()))
     for names_of, places in ((SWEEP_FILES, contents.sweeps), ((RESULT,), contents.emergences)):
         files = [f / name for f in folders for name in names_of if os.path.isfile(f / name)]
@@ -279,9 +301,8 @@ def _run(id: str, source: str, folder: Path) -> Run:
     return Run(id, source, name, str(summary["id"]), config, summary, tasks)
 
 
-def _circuit(id: str, folder: Path, by_model: dict[str, Run]) -> Found:
-    artifacts.read_manifest(folder, KIND)
-    facts = read_facts(folder)
+def _circuit(id: str, folder: Path, by_model: dict[str, Run], *, links: bool = False) -> Found:
+    facts = read_facts(folder, links=links)
     stamps = _stamps(folder)
     model_id = str(facts["model_id"])
     run = by_model.get(model_id) or by_model.get(_weights(model_id))
@@ -341,7 +362,7 @@ def _rank(found: Found) -> tuple[float, int, str]:
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:
     """Ids that stay the same as long as the paths do; a hash joins those that would be equal."""
     plain = {path: slug(shown(root, path)) for path in paths}
-    taken = [*plain.values(), *map(slug, SHIPPED)]
+    taken = [*plain.values(), *map(slug, (*SHIPPED, *circuit_names()))]
     return {
         path: id if taken.count(id) == 1 else f"{id}-{_digest(shown(root, path))}"
         for path, id in plain.items()

@@ -36,7 +36,7 @@ def known(viewer: Viewer, model_id: str) -> Known:
         model_id: The model's.
     """
     contents, every = viewer.library.contents(), Known()
-    for id, found in contents.circuits.items():
+    for id, found in (contents.circuits | contents.shipped).items():
         if id in contents.copies or not same_model(str(found.facts.get("model_id")), model_id):
             continue
         one = viewer.rows.get(("known", id, found.stamp), lambda found=found: _of(found))

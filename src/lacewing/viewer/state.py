@@ -107,7 +107,8 @@ class Viewer:
         Raises:
             MissingError: there is none.
         """
-        found = self.library.contents().circuits.get(id)
+        contents = self.library.contents()
+        found = contents.circuits.get(id) or contents.shipped.get(id)
         if found is None:
             raise MissingError("there is no such circuit (any more)")
         return found
