@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, bridged, left, logs, states, strangers
+from hostile import archives, bridged, left, logs, states, strangers, sweeps
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -282,51 +282,6 @@ def _comparison(root: Path, place: Path) -> None:
     say(["compare", *sides, "--task", str(root / "letters.jsonl"), "--output", str(place), *SEARCH])
 
 
-def _config(root: Path, place: Path) -> None:
-    """The configuration of a sweep of one model."""
-    training = TRAINING | {"bigram": False, "sinks": False, "context": 16, "tokens": 4 * 16 * 40}
-    for name in ("expansion", "density"):
-        del training[name]
-    pruning = {"prompts": 160, "batch": 8, "max_tokens": 16, "train_pairs": 32}
-    pruning |= {"validation_pairs": 16, "test_pairs": 16}
-    settings = {
-        "corpus": str(root / "text"),
-        "widths": [16],
-        "densities": [0.25],
-        "activations": [0.5],
-        "tasks": [str(root / "first.jsonl")],
-        "targets": [0.5],
-        "main_target": 0.5,
-        "trials": 1,
-        "twins": False,
-        "training": training,
-        "pruning": pruning,
-    }
-    place.write_text(json.dumps(settings))
-
-
-def _pairs(root: Path, place: Path) -> None:
-    """The configuration of a sweep of two models, which two processes train."""
-    settings = json.loads((root / "sweep.json").read_text())
-    place.write_text(json.dumps(settings | {"densities": [0.25, 0.5]}))
-
-
-def _first(root: Path, place: Path) -> None:
-    """Pairs that end after the equals sign."""
-    rows = []
-    for number in range(100):
-        dice = random.Random(number)
-        marks = "".join(dice.choices("cdefghij", k=5))
-        clean, corrupted = (f"{marks}\n{letter}=" for letter in "kl")
-        answers = {"clean_answer": "a", "corrupted_answer": "b"}
-        rows.append({"clean": clean, "corrupted": corrupted} | answers)
-    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _sweep(root: Path, place: Path) -> None:
-    say(["sweep", "--config", str(root / "sweep.json"), "--output", str(place), *ALONE])
-
-
 ALONE = ("--processes", "1", "--threads", "1")
 
 
@@ -358,7 +313,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "text": _text,
     "lines": strangers.lines,
     "letters.jsonl": _letters,
-    "first.jsonl": _first,
+    "first.jsonl": sweeps.first,
     "run": _run,
     "dense": _dense,
     "compact": _compact,
@@ -378,9 +333,9 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "recipe": archives.recipe,
     "corpus": archives.corpus,
     "parts": archives.parts,
-    "sweep.json": _config,
-    "pairs.json": _pairs,
-    "sweep": _sweep,
+    "sweep.json": sweeps.config,
+    "pairs.json": sweeps.pairs,
+    "sweep": sweeps.sweep,
     "site": _site,
     "logs": _logs,
     "weights.json": _weights,
@@ -393,6 +348,7 @@ BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "reci
 """Of what the others are made; quick themselves."""
 OF: dict[str, tuple[str, ...]] = {
     "audit": ("circuit",),
+    "packed": ("circuit",),
     "watched": ("circuit",),
     "comparison": ("dense",),
     "pairs.json": ("sweep.json",),
