@@ -362,5 +362,6 @@ OF: dict[str, tuple[str, ...]] = {
     "lens": ("saes",),
     "bridges": ("dense",),
     "halved": ("dense",),
+    "four": ("bridges",),
 }
 """What some are made of beyond BASE."""
