@@ -15,8 +15,8 @@ from lacewing.kernels.cpu.tables import (
     fill_off,
     gelu,
     gelu_slope,
-    largest_of_all,
     mask_slopes,
+    most,
     norm_slope,
     pass_on,
     reaching,
@@ -29,6 +29,8 @@ from lacewing.kernels.jit import prange
 
 WORD, ROW = 4, 4 * TILE
 """Bytes of a float32 or an int32, and of a table's row."""
+NEAR = 1 << 21
+"""A quarter of an octave, in patterns."""
 GELU, RELU = 1, 2
 """Activations."""
 
@@ -88,8 +90,8 @@ def forward(
     each = many // parts.shape[0]
     for chunk in prange(chunks):
         spare, other = np.empty((width, TILE), np.float32), np.empty((many, TILE), np.float32)
-        line, whole = np.empty(TILE, np.float32), np.empty((6, TILE), np.int32)
-        hints = np.zeros((1 + parts.shape[0], 2), np.int32)
+        line, cuts = np.empty(TILE, np.float32), np.zeros((1 + parts.shape[0], 2, TILE), np.int32)
+        lying = np.empty(TILE * max(width, each), np.float32)
         for tile in range(chunk * tiles // chunks, (chunk + 1) * tiles // chunks):
             table = read[tile] if read.shape[0] > 0 else spare
             found = raw[tile] if raw.shape[0] > 0 else (out[tile] if out.shape[0] > 0 else other)
@@ -109,7 +111,7 @@ def forward(
                     size[tile, t] = line[t]
                 scale_by(held, gain.ctypes.data, wide, line.ctypes.data)
             if keep > 0:
-                survive(table, 0, width, keep, whole, hints[0])
+                survive(table, 0, width, keep, cuts[0], lying)
             for r in range(many):
                 at, end = pointer[r], pointer[r + 1]
                 sparse_row(
@@ -117,7 +119,7 @@ def forward(
                 )
             for part in range(parts.shape[0]):
                 if parts[part] > 0:
-                    survive(found, part * each, each, parts[part], whole, hints[1 + part])
+                    survive(found, part * each, each, parts[part], cuts[1 + part], lying)
             last = found
             if on.shape[0] > 0:
                 last = out[tile] if out.shape[0] > 0 else other
@@ -282,52 +284,56 @@ def store_tile(table: np.ndarray, below: int, rows: np.ndarray, first: int) -> N
 
 @piece
 def survive(
-    table: np.ndarray, below: int, width: int, keep: int, lines: np.ndarray, hint: np.ndarray
+    table: np.ndarray, below: int, width: int, keep: int, lines: np.ndarray, rows: np.ndarray
 ) -> None:
     """AbsTopK of some rows of a table, token by token: all but the `keep` largest become zero.
 
-    As `abs_topk`, a search for the k-th largest pattern, of all tokens of the tile at once. It
-    begins between the least and the largest of the tile before, the `hint`, and goes on where the
-    counts at both ends say that the answer lies, every third time in the middle.
+    The cuts are found in a copy that has the entries of a token side by side, in `rows`. `lines`
+    has room for the cuts, and how many entries reach them; its first cut is where to look first.
     """
-    place = table.ctypes.data + ROW * below
-    low, high, cut = lines[0], lines[1], lines[2]
-    count, reached, over = lines[3], lines[4], lines[5]
-    largest_of_all(place, width, high.ctypes.data)
-    for t in range(TILE):
-        low[t], reached[t], over[t] = 0, width, 0
-    turn = 0
-    while True:
-        searching = False
-        for t in range(TILE):
-            span = high[t] - low[t]
-            searching = searching or (span > 0 and reached[t] != keep)
-            step = (span + 1) // 2
-            if turn < 2 and hint[1] > 0:
-                step = np.int64(hint[turn]) - low[t]
-            elif turn % 3 != 1 and hint[1] > 0:
-                share = np.float32(reached[t] - keep + 0.5) / np.float32(reached[t] - over[t])
-                step = np.int64(np.float32(span + 1) * share)
-            cut[t] = low[t] + max(min(step, span), min(1, span))
-        if not searching:
-            break
-        reaching(place, width, cut.ctypes.data, count.ctypes.data)
-        for t in range(TILE):
-            if reached[t] == keep or low[t] == high[t]:
-                continue
-            if count[t] >= keep:
-                low[t], reached[t] = cut[t], count[t]
-            else:
-                high[t], over[t] = cut[t] - 1, count[t]
-        turn += 1
-    drop_below(place, width, low.ctypes.data)
-    hint[0], hint[1] = low[0], low[0]
+    place, vectors = table.ctypes.data + ROW * below, width // LANES
+    cut, reached, line = lines[0], lines[1], WORD * width
+    for c in range(0, width, LANES):
+        for t in range(0, TILE, LANES):
+            store_block(place + ROW * c + WORD * t, TILE, rows, t * width + c, width)
     surplus = False
     for t in range(TILE):
-        hint[0], hint[1] = min(hint[0], low[t]), max(hint[1], low[t])
-        surplus = surplus or (reached[t] > keep and low[t] > 0)
+        guess = cut[t - 1] if t > 0 else cut[0]
+        cut[t], reached[t] = kth_largest(rows.ctypes.data + line * t, vectors, keep, guess)
+        surplus = surplus or (reached[t] > keep and cut[t] > 0)
+    drop_below(place, width, cut.ctypes.data)
     if surplus:
-        drop_ties(table, below, width, keep, low, reached)
+        drop_ties(table, below, width, keep, cut, reached)
+
+
+@piece
+def kth_largest(row: int, vectors: int, keep: int, guess: int) -> tuple[int, int]:
+    """The pattern of the `keep`-th largest magnitude of a row, and how many reach it.
+
+    At least `keep` entries reach the lower bound, fewer exceed the upper. It is looked first around
+    a guess, then where the counts at the bounds say, every fourth time in the middle.
+    """
+    low, high = np.int64(0), most(row, vectors)
+    reached, over = np.int64(vectors * LANES), np.int64(0)
+    turn = 0
+    while reached != keep and low < high:
+        span = high - low
+        step = (span + 1) // 2
+        if turn == 0 and guess > 0:
+            step = guess - low
+        elif turn < 3 and guess > 0:
+            step = NEAR if over == 0 else span - NEAR
+        elif turn % 4 != 3:
+            share = np.float32(reached - keep + 0.5) / np.float32(reached - over)
+            step = np.int64(np.float32(span) * share)
+        tried = low + max(min(step, span), 1)
+        found = reaching(row, vectors, tried)
+        if found >= keep:
+            low, reached = tried, found
+        else:
+            high, over = tried - 1, found
+        turn += 1
+    return low, reached
 
 
 @piece

@@ -16,6 +16,7 @@ from lacewing.kernels.cpu.lanes import (
     FLOAT_BYTES,
     FLOATS,
     INT32,
+    INT64,
     INTS,
     LANES,
     TILE,
@@ -44,39 +45,48 @@ def _signature(count: int) -> Any:
 
 
 @intrinsic
-def largest_of_all(typing: Any, table: Any, count: Any, line: Any) -> Any:
-    """line[token] = the largest magnitude of any channel, as an integer pattern."""
+def most(typing: Any, row: Any, vectors: Any) -> Any:
+    """The largest magnitude of a row of so many vectors, as an integer pattern."""
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        table, count, line = arguments
-        best = [cgutils.alloca_once_value(b, ints([0] * LANES)) for _ in range(VECTORS)]
-        with cgutils.for_range(b, count) as loop:
-            for most, bits in zip(best, _patterns(b, table, loop.index), strict=True):
-                known = b.load(most)
-                b.store(b.select(b.icmp_signed(">", bits, known), bits, known), most)
-        _put(b, line, [b.load(most) for most in best])
-        return context.get_dummy_value()
+        def larger(best: Any, bits: Any) -> Any:
+            return b.select(b.icmp_signed(">", bits, best), bits, best)
 
-    return _signature(3), generate
+        return _reduced(b, *arguments, larger, "smax")
+
+    return types.int64(types.intp, types.intp), generate
 
 
 @intrinsic
-def reaching(typing: Any, table: Any, count: Any, least: Any, line: Any) -> Any:
-    """line[token] = how many channels have a magnitude of at least least[token]."""
+def reaching(typing: Any, row: Any, vectors: Any, least: Any) -> Any:
+    """How many entries of a row have a magnitude of at least `least`, a pattern."""
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        table, count, least, line = arguments
-        cuts = _line(b, least, INTS)
-        sums = [cgutils.alloca_once_value(b, ints([0] * LANES)) for _ in range(VECTORS)]
-        with cgutils.for_range(b, count) as loop:
-            rows = _patterns(b, table, loop.index)
-            for sum_, bits, cut in zip(sums, rows, cuts, strict=True):
-                more = b.sext(b.icmp_signed(">=", bits, cut), INTS)  # -1 where it does
-                b.store(b.sub(b.load(sum_), more), sum_)
-        _put(b, line, [b.load(sum_) for sum_ in sums])
-        return context.get_dummy_value()
+        row, vectors, least = arguments
+        first = b.trunc(least, INT32)
+        first = b.insert_element(ir.Constant(INTS, ir.Undefined), first, ir.Constant(INT32, 0))
+        every = b.shuffle_vector(first, first, ints([0] * LANES))
 
-    return _signature(4), generate
+        def counted(sum_: Any, bits: Any) -> Any:
+            return b.sub(sum_, b.sext(b.icmp_signed(">=", bits, every), INTS))
+
+        return _reduced(b, row, vectors, counted, "add")
+
+    return types.int64(types.intp, types.intp, types.int64), generate
+
+
+def _reduced(
+    b: ir.IRBuilder, row: Any, vectors: Any, joined: Callable[[Any, Any], Any], last: str
+) -> Any:
+    """What comes of the patterns of a row, vector after vector, and then of all lanes."""
+    held = cgutils.alloca_once_value(b, ints([0] * LANES))
+    b.store(ints([0] * LANES), held)
+    with cgutils.for_range(b, vectors) as loop:
+        loaded = load_vector(b, at(b, row, loop.index, LANES * FLOAT_BYTES), INTS, FLOAT_BYTES)
+        b.store(joined(b.load(held), b.and_(loaded, ints([BITS] * LANES))), held)
+    kind = ir.FunctionType(INT32, [INTS])
+    name = f"llvm.vector.reduce.{last}.v16i32"
+    return b.zext(b.call(cgutils.get_or_insert_function(b.module, kind, name), [b.load(held)]), INT64)
 
 
 @intrinsic
