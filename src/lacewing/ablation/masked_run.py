@@ -1,4 +1,4 @@
-"""A pass of our transformer under the mask of one circuit, at unique prefixes, made for learning it.
+"""A pass of our transformer under the mask of one circuit, at unique prefixes, to learn it.
 
 What `prefix_run` does under the hooks of `node_mask.gates`, in fewer operations and without what
 channels that are off do not need (see `kernels.masked_linear`).
@@ -35,14 +35,18 @@ WHOLE = ("resid_pre", "resid_mid", "resid_post")
 
 
 def runs_masked(network: Network) -> TypeGuard[Transformer]:
-    """Whether a network can run so now: ours, on a CPU, all maps of its blocks known as sparse."""
+    """Whether a network can run so now: ours, on a CPU, its blocks' maps sparse, no hooks set."""
     if not isinstance(network, Transformer) or network.wte.weight.device.type != "cpu":
+        return False
+    if any(network.hooks.values()):
         return False
     config = network.config
     widths = config.d_model, config.d_mlp, config.d_read, config.d_head
     plain = not config.position_gains and network.wte.weight.dtype == torch.float32
     streams = all(config.survivors(name, config.d_model) is None for name in WHOLE)
-    maps = [part for block in network.blocks for part in block.modules() if isinstance(part, Linear)]
+    maps = [
+        part for block in network.blocks for part in block.modules() if isinstance(part, Linear)
+    ]
     return plain and streams and covers(*widths) and all(map_.sparse is not None for map_ in maps)
 
 
@@ -113,9 +117,7 @@ def _written(block: Block, sites: Mapping[str, Site], mixed: Tensor, x: Tensor) 
     return masked_linear(mixed, between, x)
 
 
-def _computed(
-    block: Block, sites: Mapping[str, Site], x: Tensor, beside: Tensor | None
-) -> Tensor:
+def _computed(block: Block, sites: Mapping[str, Site], x: Tensor, beside: Tensor | None) -> Tensor:
     """The residual stream after the MLP."""
     neurons, config = sites[f"{block.layer}.mlp_neuron"], block.config
     into = Between(

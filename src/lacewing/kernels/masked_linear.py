@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.kernels.abs_topk import abs_topk_reference
 from lacewing.kernels.jit import CHUNKS, jitted, numbers
 from lacewing.kernels.rms_norm import EPSILON
 from lacewing.kernels.sparse_linear import LANES, TILE, Nonzeros, SparseWeight
@@ -83,6 +84,31 @@ def masked_linear(
     steps = [site.step if site else None for site in (between.read, between.written)]
     found: tuple[Tensor] = _MaskedLinear.apply(x, *steps, base, between, 0)  # type: ignore[no-untyped-call]
     return found[0]
+
+
+def masked_linear_reference(
+    x: Float[Tensor, "token channel"],
+    between: Between,
+    weight: Float[Tensor, "row column"],
+    base: Float[Tensor, "token row"] | None = None,
+) -> Float[Tensor, "token row"]:
+    """The same of rows, with one operation for each step."""
+    x = {"none": lambda x: x, "gelu": F.gelu, "relu": F.relu}[between.activation](x)
+    if between.gain is not None:
+        x = F.rms_norm(x, between.gain.shape, between.gain)
+    if between.beside is not None:
+        x = torch.cat([x, rows_of(between.beside, torch.arange(len(x)))], dim=1)
+    if between.keep:
+        x = abs_topk_reference(x, between.keep)
+    out = F.linear(_masked(x, between.read), weight, between.bias)
+    parts = zip(out.chunk(len(between.parts), dim=1), between.parts, strict=True)
+    out = torch.cat([abs_topk_reference(part, k) if k else part for part, k in parts], dim=1)
+    out = _masked(out, between.written)
+    return out if base is None else out + base
+
+
+def _masked(x: Tensor, site: Site | None) -> Tensor:
+    return x if site is None else site.step * x + (1 - site.step) * site.fill
 
 
 def masked_parts(
@@ -239,7 +265,11 @@ def _mask(site: Site | None) -> tuple[np.ndarray, np.ndarray]:
 def _inputs(x: Tensor, between: Between) -> tuple[np.ndarray, np.ndarray, int]:
     """Rows or tiles, and a number for what they go through."""
     rows = numbers(x if x.ndim == 2 else torch.empty(0, 0))
-    return rows, numbers(x if x.ndim == 3 else torch.empty(0, 0, 0)), ACTIVATIONS[between.activation]
+    return (
+        rows,
+        numbers(x if x.ndim == 3 else torch.empty(0, 0, 0)),
+        ACTIVATIONS[between.activation],
+    )
 
 
 def _tiles(tiles: Tensor | None) -> Tensor:

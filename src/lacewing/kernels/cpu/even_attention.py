@@ -1,7 +1,7 @@
 """Heads that a mask has turned off: every query, key and value is the same.
 
-Then every score is the same, and a query at token t gives each of its t + 1 keys the same share. What
-is a sum over pairs of tokens elsewhere is a running sum here.
+Then every score is the same, and a query at token t gives each of its t + 1 keys the same share.
+What is a sum over pairs of tokens elsewhere is a running sum here.
 """
 
 import numpy as np

@@ -269,7 +269,7 @@ def load_tile(rows: np.ndarray, first: int, table: np.ndarray, below: int) -> No
 
 @piece
 def store_tile(table: np.ndarray, below: int, rows: np.ndarray, first: int) -> None:
-    """As many rows of a table as `rows` has channels, from `below` on, as tokens from `first` on."""
+    """Rows of a table from `below` on, one per channel of `rows`, as tokens from `first` on."""
     count, width = rows.shape[0] - first, rows.shape[1]
     if count >= TILE:
         for c in range(0, width, LANES):

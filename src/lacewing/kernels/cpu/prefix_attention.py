@@ -224,7 +224,8 @@ def backward_at_ends(
 ) -> None:
     """Gradients of that; `moved` [head, sequence] is the sum over channels of out x grad.
 
-    All are float32; those of queries, keys and values arrive zeroed. Heads to `skip` are left alone.
+    All are float32; those of queries, keys and values arrive zeroed. Heads to `skip` are left
+    alone.
     """
     heads, size = shares.shape[0], q.shape[1] // shares.shape[0]
     for head in prange(heads):

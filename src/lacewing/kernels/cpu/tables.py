@@ -86,7 +86,9 @@ def _reduced(
         b.store(joined(b.load(held), b.and_(loaded, ints([BITS] * LANES))), held)
     kind = ir.FunctionType(INT32, [INTS])
     name = f"llvm.vector.reduce.{last}.v16i32"
-    return b.zext(b.call(cgutils.get_or_insert_function(b.module, kind, name), [b.load(held)]), INT64)
+    return b.zext(
+        b.call(cgutils.get_or_insert_function(b.module, kind, name), [b.load(held)]), INT64
+    )
 
 
 @intrinsic
@@ -134,8 +136,7 @@ def along(typing: Any, slope: Any, table: Any, gain: Any, count: Any, line: Any)
             factor = _number(b, gain, channel)
             pairs = zip(table_row(b, slope, channel), table_row(b, table, channel), strict=True)
             return [
-                fma(b, b.fmul(x, factor), y, sum_)
-                for (x, y), sum_ in zip(pairs, sums, strict=True)
+                fma(b, b.fmul(x, factor), y, sum_) for (x, y), sum_ in zip(pairs, sums, strict=True)
             ]
 
         _summed(b, count, line, added)
@@ -192,9 +193,8 @@ def fill_off(typing: Any, table: Any, count: Any, on: Any, fill: Any) -> Any:
 
     def generate(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         table, count, on, fill = arguments
-        with cgutils.for_range(b, count) as loop:
-            with b.if_then(_is_off(b, on, loop.index)):
-                _put(b, _row(b, table, loop.index), [_number(b, fill, loop.index)] * VECTORS)
+        with cgutils.for_range(b, count) as loop, b.if_then(_is_off(b, on, loop.index)):
+            _put(b, _row(b, table, loop.index), [_number(b, fill, loop.index)] * VECTORS)
         return context.get_dummy_value()
 
     return _signature(4), generate
@@ -221,9 +221,7 @@ def mask_slopes(typing: Any, slope: Any, table: Any, count: Any, fill: Any, sums
 
 
 @intrinsic
-def pass_on(
-    typing: Any, slope: Any, table: Any, count: Any, on: Any, sparse: Any, out: Any
-) -> Any:
+def pass_on(typing: Any, slope: Any, table: Any, count: Any, on: Any, sparse: Any, out: Any) -> Any:
     """Out = slope where a channel is on; with `sparse`, zero where its entry in the table is 0.
 
     Rows of channels that are off are not written.

@@ -28,8 +28,8 @@ from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network, Shape, key_head
-from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.model.transformer import Transformer
+from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.robust.ablations import CONSTANT, SHARING, Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
 from lacewing.pruning.robust.foreign_text import ForeignText
