@@ -52,7 +52,8 @@ def most(typing: Any, row: Any, vectors: Any) -> Any:
         def larger(best: Any, bits: Any) -> Any:
             return b.select(b.icmp_signed(">", bits, best), bits, best)
 
-        return _reduced(b, *arguments, larger, "smax")
+        row, vectors = arguments
+        return _reduced(b, row, vectors, larger, "smax")
 
     return types.int64(types.intp, types.intp), generate
 
