@@ -3,6 +3,50 @@
 A tile is transposed into a table once; norm, AbsTopK, mask, product, AbsTopK and mask again happen
 there, in the cache. Sixty-four tokens stand side by side, so that every channel that is off is
 skipped for all of them at once: what it adds is a constant, and what comes back to it is zero.
+
+The arguments of `forward`:
+
+    rows: Inputs [token, channel]; or none, and `x` has them.
+    x: Inputs in tiles [tile, channel, TILE]. With `gain` they are normed.
+    activation: What they go through first: 0 nothing, GELU or RELU.
+    beside: More channels, in tiles, which are not normed; or none.
+    gain: Of the norm; empty for no norm.
+    epsilon: Of the norm.
+    keep: How many inputs AbsTopK leaves; 0 for all.
+    pointer: Where the weights of each row begin: only those of inputs that are on.
+    index: Their inputs.
+    value: The weights.
+    start: By row, its bias and what the inputs that are off add.
+    parts: AbsTopK of each part of the rows; 0 for all. All parts are of one width.
+    on: Which rows are on; empty for no mask.
+    fill: What stands for the others.
+    base: Added to the outputs, in tiles; or empty.
+    read: Gets the inputs as they are before their mask, in tiles; or empty.
+    size: Gets the norm's factor of every token.
+    raw: Gets the outputs before their mask, in tiles; or empty.
+    out: Gets the outputs in tiles; or empty.
+    out_rows: Gets them as [part, token, row]; or empty.
+    chunks: Pieces that threads share.
+
+Those of `backward` that are not there:
+
+    given: Gradients of the outputs, one of each part [token, row]; or none, and `grad` has
+        them in tiles.
+    grad: The same in tiles.
+    raw: As `forward` left it.
+    pointer: Where the weights of each column begin: only those of rows that are on.
+    index: Their rows.
+    value: The weights.
+    read: As `forward` left it.
+    lit: The mask of the inputs.
+    mean: What stands for those that are off.
+    x: As in `forward`; needed with a norm or an activation.
+    activation: As there. Behind one, the rows of inputs that are off are not written.
+    size: As `forward` left it.
+    slope: Gets the gradient of the inputs in tiles; or empty.
+    slope_rows: Gets it as [token, channel]; or empty.
+    row_sums: Gets the gradient of the mask of the outputs.
+    read_sums: Gets that of the inputs.
 """
 
 import numpy as np
@@ -58,31 +102,7 @@ def forward(
     out_rows: np.ndarray,
     chunks: int,
 ) -> None:
-    """Fill `out` or `out_rows`; what the backward pass needs goes to `read`, `size` and `raw`.
-
-    Args:
-        rows: Inputs [token, channel]; or none, and `x` has them.
-        x: Inputs in tiles [tile, channel, TILE]. With `gain` they are normed.
-        activation: What they go through first: 0 nothing, GELU or RELU.
-        beside: More channels, in tiles, which are not normed; or none.
-        gain: Of the norm; empty for no norm.
-        epsilon: Of the norm.
-        keep: How many inputs AbsTopK leaves; 0 for all.
-        pointer: Where the weights of each row begin: only those of inputs that are on.
-        index: Their inputs.
-        value: The weights.
-        start: By row, its bias and what the inputs that are off add.
-        parts: AbsTopK of each part of the rows; 0 for all. All parts are of one width.
-        on: Which rows are on; empty for no mask.
-        fill: What stands for the others.
-        base: Added to the outputs, in tiles; or empty.
-        read: Gets the inputs as they are before their mask, in tiles; or empty.
-        size: Gets the norm's factor of every token.
-        raw: Gets the outputs before their mask, in tiles; or empty.
-        out: Gets the outputs in tiles; or empty.
-        out_rows: Gets them as [part, token, row]; or empty.
-        chunks: Pieces that threads share.
-    """
+    """Fill `out` or `out_rows`; what the backward pass needs goes to `read`, `size` and `raw`."""
     tiles, plain = max(x.shape[0], (rows.shape[0] + TILE - 1) // TILE), x.shape[0] == 0
     wide, many = rows.shape[1] if plain else x.shape[1], start.shape[0]
     width = wide + beside.shape[1]
@@ -157,32 +177,7 @@ def backward(
     row_sums: np.ndarray,
     read_sums: np.ndarray,
 ) -> None:
-    """Gradients: of the inputs where they are wanted; sums [chunk, channel] of both masks.
-
-    Args:
-        given: Gradients of the outputs, one of each part [token, row]; or none, and `grad` has
-            them in tiles.
-        grad: The same in tiles.
-        raw: As `forward` left it.
-        parts: As there.
-        on: As there.
-        fill: As there.
-        pointer: Where the weights of each column begin: only those of rows that are on.
-        index: Their rows.
-        value: The weights.
-        read: As `forward` left it.
-        keep: As there.
-        lit: The mask of the inputs.
-        mean: What stands for those that are off.
-        x: As in `forward`; needed with a norm or an activation.
-        activation: As there. Behind one, the rows of inputs that are off are not written.
-        gain: As there.
-        size: As `forward` left it.
-        slope: Gets the gradient of the inputs in tiles; or empty.
-        slope_rows: Gets it as [token, channel]; or empty.
-        row_sums: Gets the gradient of the mask of the outputs.
-        read_sums: Gets that of the inputs.
-    """
+    """Gradients: of the inputs where they are wanted; sums [chunk, channel] of both masks."""
     plain, chunks = grad.shape[0] == 0, row_sums.shape[0]
     tiles = max(grad.shape[0], (given[0].shape[0] + TILE - 1) // TILE)
     many, width = row_sums.shape[1], pointer.shape[0] - 1
@@ -236,11 +231,10 @@ def backward(
                         moved[t] *= size[tile, t] * size[tile, t] / np.float32(wide)
                     sizes = size[tile].ctypes.data
                     norm_slope(held, entries, gains, wide, sizes, moved.ctypes.data)
-                for c in range(wide):
-                    if activation == 0 or lit[c] != 0:
-                        for t in range(TILE):
-                            there = activation != RELU or x[tile, c, t] > 0
-                            slope[tile, c, t] = below[c, t] if there else np.float32(0)
+                if activation == 0:
+                    copy_tile(below[:wide], slope[tile], 0, False)
+                else:
+                    give_lit(below, lit, x[tile], activation == RELU, slope[tile])
 
 
 @piece
@@ -250,6 +244,17 @@ def copy_tile(source: np.ndarray, table: np.ndarray, below: int, positive: bool)
         for t in range(TILE):
             value = source[c, t]
             table[below + c, t] = max(value, np.float32(0)) if positive else value
+
+
+@piece
+def give_lit(
+    below: np.ndarray, lit: np.ndarray, x: np.ndarray, relu: bool, slope: np.ndarray
+) -> None:
+    """The rows of a table that are lit; behind a relu, zero where x is not above zero."""
+    for c in range(slope.shape[0]):
+        if lit[c] != 0:
+            for t in range(TILE):
+                slope[c, t] = below[c, t] if not relu or x[c, t] > 0 else np.float32(0)
 
 
 @piece
