@@ -188,8 +188,7 @@ def backward(
         below = np.empty((width, TILE), np.float32)
         held, moved = below.ctypes.data, np.empty(TILE, np.float32)
         for tile in range(chunk * tiles // chunks, (chunk + 1) * tiles // chunks):
-            first = tile * TILE
-            table = spare if plain else grad[tile]
+            first, table = tile * TILE, spare if plain else grad[tile]
             if plain:
                 for part in range(parts.shape[0]):
                     load_tile(given[part], first, spare, part * each)

@@ -98,10 +98,7 @@ def backward(
     dk: np.ndarray,
     dv: np.ndarray,
 ) -> None:
-    """Gradients, into zeros; `moved` [head, query] is the sum over channels of out x grad.
-
-    Heads to `skip` are left alone.
-    """
+    """Gradients, into zeros; `moved` [head, query] is the sum over channels of out x grad."""
     heads, wide, size = level.shape[0], q.shape[1], q.shape[1] // level.shape[0]
     for head in prange(heads):
         own, line, piece = head * size, size * WORD, size // LANES
