@@ -1,6 +1,7 @@
 """The comparison's averages by hand, and its circuits where it is taken up again."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.comparison import Comparison, _check_learned, compare
+from lacewing.comparison import Comparison, _check_learned, compare, so_far
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
+from lacewing.pruning import prune, state
 
 
 def comparison(counts: dict[str, list[list[int]]]) -> Comparison:
@@ -146,3 +148,71 @@ def test_what_is_learned_is_decided_on_validation_prompts(
     _check_learned(model, "sparse", turned("test"), settings)
     with pytest.raises(DataError, match="is not learned by the sparse model"):
         _check_learned(model, "sparse", turned("validation"), settings)
+
+
+def test_what_is_there_of_an_unfinished_comparison(output: Path, tmp_path: Path) -> None:
+    """Every cell has its JSON; one that is missing is named, and its task has no ratio."""
+    found, missing = so_far(output)
+    assert missing == []
+    assert found.tasks() == ["letters"]
+    assert pytest.approx(micro.DENSE_EDGES / 8) == found.summary()["ratio"]
+    shutil.copytree(output, tmp_path / "half")
+    (tmp_path / "half" / "dense" / "letters-0.json").unlink()
+    found, missing = so_far(tmp_path / "half")
+    assert missing == [{"task": "letters", "side": "dense", "seed": 0}]
+    assert found.rows == []
+
+
+def test_interrupted_it_goes_on_inside_a_pruning(
+    model: Model,
+    task: Path,
+    settings: PruneConfig,
+    output: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of the first pruning was kept; what comes of it is what comes without a break."""
+    steps, whole, dense = [], prune.step_together, micro.micro(dense=True)
+
+    def broken(*given: Any) -> Any:
+        steps.append(1)
+        if len(steps) == settings.steps // 2:
+            raise KeyboardInterrupt
+        return whole(*given)
+
+    place = tmp_path / "out"
+    monkeypatch.setattr(state, "EVERY", 0.0)
+    monkeypatch.setattr(prune, "step_together", broken)
+    with pytest.raises(KeyboardInterrupt):
+        compare(model, dense, [str(task)], place, settings, quiet=True)
+    assert len(so_far(place)[1]) == 2
+    assert (place / "unfinished" / "sparse" / "letters-0").is_dir()
+    compare(model, dense, [str(task)], place, settings, quiet=True)
+    assert len(steps) < 2.6 * settings.steps
+    assert not (place / "unfinished").exists()
+    for side in ("sparse", "dense"):
+        first, again = (Circuit.load(p / side / "letters-0") for p in (output, place))
+        assert first == again
+        assert first.losses == again.losses
+
+
+def test_a_search_that_failed_is_not_made_again(
+    model: Model, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why there is no circuit is kept with the cell, and read there."""
+    asked, calls = PruneConfig(target_loss=micro.TARGET, prompts=64, batch=16), []
+
+    def refuse(model: Model, wanted: list[Any], **rest: Any) -> list[DataError]:
+        calls.append(len(wanted))
+        return [DataError("the penalties remove too much") for _ in wanted]
+
+    monkeypatch.setattr("lacewing.comparison.prune_many", refuse)
+    for _ in range(2):
+        with pytest.raises(DataError, match="sparse: the penalties remove too much"):
+            compare(model, model, [str(task)], tmp_path / "out", asked, quiet=True)
+    assert calls == [1]
+    assert "remove too much" in so_far(tmp_path / "out")[0].skipped[0]["reason"]
+    other = dataclasses.replace(asked, prompts=128)
+    with pytest.raises(DataError, match="remove too much"):
+        compare(model, model, [str(task)], tmp_path / "out", other, quiet=True)
+    assert calls == [1, 1]

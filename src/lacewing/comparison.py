@@ -3,11 +3,20 @@
 For every task that both have learned and every seed, both models are pruned to the same target
 loss. Counts are averaged geometrically over seeds, then tasks (the paper's headline), and the ratio
 dense / sparse gets an interval by resampling tasks, and seeds within each task. What is finished is
-kept in the output folder, so an interrupted comparison goes on.
+kept in the output folder, so an interrupted comparison goes on, inside of each pruning too.
+
+    plan.json                  the tasks that both have learned, and why others have not
+    SIDE/TASK-SEED/            a circuit
+    SIDE/TASK-SEED.json        its row, or why there is none
+    comparison.json            all of it, when it is done
+
+`so_far` reads the rows that are there of one that is not done, and says which are missing.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +33,40 @@ from lacewing.pages.names import safe_name
 from lacewing.progress import say
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
+from lacewing.pruning.state import State
 from lacewing.statistics import geometric_mean, interval
 from lacewing.tasks.registry import get
 from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 
 RESAMPLES = 2000
+PLAN, STATES = "plan.json", "unfinished"
+SIDES = ("sparse", "dense")
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """SIDE/TASK-SEED.json, where there is no circuit."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    error: str | None = None
+    model: str | None = None
+    config: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """plan.json."""
+
+    __pydantic_config__ = artifacts.LOOSE
+
+    sparse: str
+    dense: str
+    target_loss: float
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    skipped: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -122,6 +159,12 @@ def compare(
     sides = {"sparse": sparse, "dense": dense}
     chosen = {task.name: task for task in map(get, tasks)}
     ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus)
+    left, right = (model.name or model.source for model in (sparse, dense))
+    if ready:
+        plan = {"tasks": list(ready), "seeds": list(seeds), "skipped": skipped}
+        artifacts.write_json(
+            output / PLAN, plan | {"sparse": left, "dense": right, "target_loss": config.chosen_at}
+        )
     rows: list[dict[str, Any]] = []
     for side, model in sides.items():
         wanted = [
@@ -131,13 +174,12 @@ def compare(
             for seed in seeds
         ]
         for one, found in zip(wanted, _circuits(model, wanted, output / side, quiet), strict=True):
-            name = one.task.name
-            if isinstance(found, DataError):
-                skipped[name] = f"{side}: {found}"
-            elif not found.n_edges:
-                skipped[name] = f"the {side} circuit has no edge: any ratio to it is without bounds"
+            row = _cell(side, model, one, found)
+            artifacts.write_json(output / side / f"{_name(one)}.json", row)
+            if "error" in row:
+                skipped[one.task.name] = row["error"]
             else:
-                rows.append(_row(side, model, found))
+                rows.append(row)
     rows = [row for row in rows if row["task"] not in skipped]
     left_out = [{"task": name, "reason": reason} for name, reason in skipped.items()]
     if not rows:
@@ -145,9 +187,9 @@ def compare(
             "no task is learned by both models, so there is nothing to compare; "
             + "; ".join(s["reason"] for s in left_out[:3])
         )
-    left, right = (model.name or model.source for model in (sparse, dense))
     result = Comparison(left, right, config.chosen_at, tuple(seeds), rows, left_out)
     artifacts.write_json(output / "comparison.json", result.as_json())
+    shutil.rmtree(output / STATES, ignore_errors=True)
     return result
 
 
@@ -185,25 +227,94 @@ def _circuits(
     model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
 ) -> list[Circuit | DataError]:
     """The circuits of one model: those that are there are read, the others found and kept."""
-    places = [output / f"{safe_name(w.task.name)}-{w.config.seed}" for w in wanted]
+    places = [output / _name(one) for one in wanted]
     found: list[Circuit | DataError | None] = [
-        _stored(place, model, one) for place, one in zip(places, wanted, strict=True)
+        _stored(place, model, one) or _refused(place, model, one)
+        for place, one in zip(places, wanted, strict=True)
     ]
     missing = [number for number, circuit in enumerate(found) if circuit is None]
+    states = output.parent / STATES / output.name
 
     def keep(number: int, circuit: Circuit) -> None:
         place = places[missing[number]]
         circuit.save(place)
+        shutil.rmtree(states / place.name, ignore_errors=True)
+        cell = _cell(output.name, model, wanted[missing[number]], circuit)
+        artifacts.write_json(place.with_name(f"{place.name}.json"), cell)
         say(
             f"{output.name:6} {circuit.task}: {circuit.n_nodes} nodes, {circuit.n_edges} edges",
             not quiet,
         )
 
     if missing:
-        pruned = prune_many(model, [wanted[m] for m in missing], done=keep, quiet=quiet)
+        busy = f"another process compares in {output.parent}: wait for it to end"
+        with artifacts.locked(output, busy):
+            open_ = [_resumed(wanted[m], model, states / places[m].name) for m in missing]
+            pruned = prune_many(model, open_, done=keep, quiet=quiet)
         for number, circuit in zip(missing, pruned, strict=True):
             found[number] = circuit
+            shutil.rmtree(states / places[number].name, ignore_errors=True)
     return [circuit for circuit in found if circuit is not None]
+
+
+def _name(one: Wanted) -> str:
+    return f"{safe_name(one.task.name)}-{one.config.seed}"
+
+
+def _resumed(one: Wanted, model: Model, folder: Path) -> Wanted:
+    """The same, going on where an interrupted comparison stood."""
+    assert one.sets is not None
+    facts = {"task": one.task.name, "config": one.config.as_json()}
+    return replace(one, state=State.open(folder, model, facts, one.sets))
+
+
+def _cell(side: str, model: Model, one: Wanted, found: Circuit | DataError) -> dict[str, Any]:
+    """A circuit's row, or why there is none that can be compared."""
+    where = {"task": one.task.name, "seed": one.config.seed, "side": side}
+    if isinstance(found, DataError):
+        made = {"model": model.id, "config": one.config.as_json()}
+        return where | {"error": f"{side}: {found}"} | made
+    if not found.n_edges:
+        reason = f"the {side} circuit has no edge: any ratio to it is without bounds"
+        return where | {"error": reason}
+    return _row(side, model, found)
+
+
+def so_far(output: Path) -> tuple[Comparison, list[dict[str, Any]]]:
+    """What there is of a comparison that may not be done, and the cells that are missing.
+
+    The comparison has the tasks whose cells are all there; with none, it has no summary.
+
+    Raises:
+        ArtifactError: nothing was begun there, or it is damaged.
+    """
+    plan = artifacts.read(output / PLAN, _Plan)
+    skipped = dict(plan.skipped)
+    rows: list[dict[str, Any]] = []
+    missing: list[dict[str, Any]] = []
+    for task, side, seed in product(plan.tasks, SIDES, plan.seeds):
+        path = output / side / f"{safe_name(task)}-{seed}.json"
+        if not path.exists():
+            missing.append({"task": task, "side": side, "seed": seed})
+        elif (reason := artifacts.read(path, _Refused).error) is not None:
+            skipped[task] = reason
+        else:
+            rows.append(artifacts.read_json(path))
+    missing = [cell for cell in missing if cell["task"] not in skipped]
+    without = skipped.keys() | {cell["task"] for cell in missing}
+    whole = [row for row in rows if row["task"] not in without]
+    reasons = [{"task": name, "reason": reason} for name, reason in skipped.items()]
+    facts = plan.sparse, plan.dense, plan.target_loss, plan.seeds
+    return Comparison(*facts, whole, reasons), missing
+
+
+def _refused(folder: Path, model: Model, wanted: Wanted) -> DataError | None:
+    """Why an earlier comparison found no circuit, where it asked for the same."""
+    path = folder.with_name(f"{folder.name}.json")
+    row = artifacts.read(path, _Refused) if path.exists() else _Refused()
+    if row.error is None or (row.model, row.config) != (model.id, wanted.config.as_json()):
+        return None
+    return DataError(row.error.removeprefix(f"{folder.parent.name}: "))
 
 
 def _row(side: str, model: Model, circuit: Circuit) -> dict[str, Any]:

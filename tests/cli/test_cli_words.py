@@ -80,7 +80,9 @@ def test_presets() -> None:
     made = parsed(["train", "--preset=tiny", "--output", "x", "--tokens", "8000000"]).config
     assert dataclasses.replace(PRESETS["tiny"], tokens=8_000_000) == made
     for name, config in PRESETS.items():
-        saved = json.loads((shipped.folder_of(f"builtin:{name}") / "config.json").read_text())
+        saved = json.loads(
+            (shipped.folder_of(f"builtin:taught-{name}") / "config.json").read_text()
+        )
         now = json.loads(json.dumps(dataclasses.asdict(config)))
         differing = {key for key, value in saved["training"].items() if now[key] != value}
         assert differing <= {"precision"}
@@ -115,8 +117,10 @@ def test_did_you_mean(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     output = ["--output", str(tmp_path / "out")]
     words = ["prune", "--model", "builtin:taught-tiny", "--task", "single_double_qoute", *output]
     assert "did you mean single_double_quote?" in refused(words, capsys)
-    words = ["prune", "--model", "builtin:tyni", "--task", "single_double_quote", *output]
-    assert "no builtin model 'tyni'; did you mean tiny?" in refused(words, capsys)
+    words = ["prune", "--model", "builtin:taught-tyni", "--task", "single_double_quote", *output]
+    assert "no builtin model 'taught-tyni'; did you mean taught-tiny?" in refused(words, capsys)
+    words[2] = "builtin:tiny"
+    assert "no builtin model 'tiny'; did you mean taught-tiny?" in refused(words, capsys)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,7 @@ TRAINING: dict[str, Any] = {
     "evaluate_every": 1,
     "validation_tokens": 256,
     "checkpoint_seconds": 0.0,
+    "ablated_nodes": 0.1,
 }
 """A training of eight steps."""
 SEARCH = (
@@ -155,6 +156,13 @@ def _audit(root: Path, place: Path) -> None:
 def _minimal(root: Path, place: Path) -> None:
     """A minimal circuit with its certificate."""
     say(["prune", *_asked(root), "--output", str(place), *SEARCH, "--minimal"])
+
+
+def _packed(root: Path, place: Path) -> None:
+    """A circuit as those that ship lie: its pairs packed."""
+    from lacewing.circuit.circuit import Circuit
+
+    Circuit.load(root / "circuit").save(place, pack=True)
 
 
 def _unfinished(root: Path, place: Path) -> None:
@@ -373,8 +381,10 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "circuit": _circuit,
     "audit": _audit,
     "minimal": _minimal,
+    "packed": _packed,
     "watched": states.watched,
     "watched.txt": states.read_text,
+    "asked.json": states.asked,
     "unfinished": _unfinished,
     "grown": states.grown,
     "training": half_trained,

@@ -151,7 +151,7 @@ def _ask(client: httpx.Client, dice: random.Random) -> tuple[str, httpx.Response
     if kind < 0.95:
         return f"{base}/ask", client.post(f"{base}/ask", json={"pair": dice.randrange(8)})
     if kind < 0.98:
-        route = f"/api/models/builtin-tiny/{dice.choice(('trace', 'switched', 'near'))}"
+        route = f"/api/models/builtin-taught-tiny/{dice.choice(('trace', 'switched', 'near'))}"
         body = {"text": f"if x{dice.randrange(50)}", "answer": dice.randrange(400), "rival": 3}
         held = [{"node": f"0.attn_out.{dice.randrange(200)}", "value": 1e6 * dice.random()}]
         more = {"switched": {"held": held}, "near": {"node": held[0]["node"]}}

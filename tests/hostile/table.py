@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hostile import bridged, left, logs, material, strangers
+from hostile.asked import answered
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
@@ -106,11 +107,15 @@ def formats(root: Path) -> dict[str, Format]:
         "model": Format(("run", "circuit"), ("run/*",), verified, share=2),
         "compact": Format(("compact", "circuit"), ("compact/*",), compact),
         "circuit": Format(("run", "circuit"), circuit, verified, share=2),
+        "packed": Format(("run", "packed"), ("packed/*",), packed, share=0.5),
         "certificate": Format(("run", "minimal"), ("minimal/certificate*",), certified),
         "audit": Format(("run", "circuit", "audit"), ("audit/*",), audited, share=2),
         "audited": Format(("run", "circuit", "audit"), ("run/*", *circuit), audited, share=0.5),
         "watched": Format(
             ("run", "circuit", "watched", "watched.txt"), ("watched/*",), watched, share=0.5
+        ),
+        "asked": Format(
+            ("run", "circuit", "watched", "asked.json"), ("asked.json",), answered, ("asked.json",)
         ),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),
@@ -126,7 +131,10 @@ def formats(root: Path) -> dict[str, Format]:
         "wheel": Format(("recipe",), WHEEL, archive, WHEEL),
         "build": Format(("recipe",), WHEEL, rebuilt, WHEEL, True, 0.1),
         "comparison": Format(
-            ("run", "dense", "comparison"), ("comparison/*",), compared, share=0.5
+            ("run", "dense", "comparison"),
+            ("comparison/*", "comparison/*/*.json"),
+            compared,
+            share=0.5,
         ),
         "sweep": Format(("sweep",), ("sweep/*.json", "sweep/jobs/**"), summary),
         "settings": Format(("sweep", "sweep.json"), ("sweep.json",), swept, ("sweep.json",)),
@@ -193,6 +201,11 @@ def of_strangers(root: Path) -> dict[str, Format]:
 def verified(work: Path) -> Any:
     """The short test of the circuit."""
     return cli("verify", "--circuit", "circuit", "--quick")
+
+
+def packed(work: Path) -> Any:
+    """The short test of a circuit whose pairs are packed."""
+    return cli("verify", "--circuit", "packed", "--quick")
 
 
 def certified(work: Path) -> Any:

@@ -38,7 +38,9 @@ def test_home(live: Any) -> None:
     """Runs, builtin models and circuits, each circuit with its model and sizes."""
     with live.client() as client:
         home = client.get("/api/home").json()
-    assert {"micro", "busy", "builtin-sparse", "builtin-dense"} <= {m["id"] for m in home["models"]}
+    assert {"micro", "busy", "builtin-taught-sparse", "builtin-taught-dense"} <= {
+        m["id"] for m in home["models"]
+    }
     rows = {row["id"]: row for row in home["circuits"]}
     planted = rows["circuits-planted"]
     assert ("micro", 15, 8, None) == tuple(planted[k] for k in ("model", "nodes", "edges", "error"))

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import micro
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.shipped import folder_of
 from lacewing.verification.verify import Verification, saved_verification
 from lacewing.viewer import replies
 from lacewing.viewer.emergences import emergences
@@ -222,3 +224,28 @@ def test_certificate(folder: Path) -> None:
     assert (0.1, None) == (slack["0.attn_v.0"], slack["0.attn_v.16"])
     assert [0.04] == [one for one in answer["edges"]["slack"] if one is not None]
     assert (True, 24) == (answer["certificate"]["minimal"], answer["certificate"]["pairs"])
+
+
+def test_circuits_that_ship_are_rows_to_look_at(folder: Path, here: Any) -> None:
+    """They are listed apart and open; what would be written beside them is refused in one line."""
+    name = "builtin-taught-tiny-while_return_true"
+    files = sorted(folder_of("builtin:taught-tiny/while_return_true").iterdir())
+    with here(folder) as live, live.client() as client:
+        found = client.get("/api/home").json()
+        rows = {row["id"]: row for row in found["shipped"]}
+        assert rows.keys() >= {name, f"{name}-robust"}
+        assert rows.keys().isdisjoint(row["id"] for row in found["circuits"])
+        assert rows[name]["model_name"] == "builtin:taught-tiny"
+        assert rows[name]["verdict"]
+        assert rows[name]["error"] is None
+        assert client.get(f"/api/circuits/{name}").json()["nodes"]
+        note = {"on": "circuit", "text": "mine"}
+        for answer in (
+            client.put(f"/api/circuits/{name}/annotations/a", json=note),
+            client.post(f"/api/circuits/{name}/verify", json={}),
+        ):
+            assert 400 <= answer.status_code < 500, answer.text
+            assert "part of lacewing" in answer.text
+            assert "--output" in answer.text
+    assert files == sorted(folder_of("builtin:taught-tiny/while_return_true").iterdir())
+    assert json.loads(replies.home_json(Viewer(folder), writable=False))["shipped"] == []

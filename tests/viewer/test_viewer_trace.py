@@ -51,7 +51,7 @@ def test_trace(live: Any, made: Path) -> None:
     with live.client() as client:
         found = ready(client, PROMPT)
         models = client.get("/api/traceable").json()["models"]
-    assert {"micro", "busy", "builtin-sparse"} <= {m["id"] for m in models}
+    assert {"micro", "busy", "builtin-taught-sparse"} <= {m["id"] for m in models}
     exact = trace(load(made / "micro"), "Xkfm=", "P", "Q")
     assert found["difference"] == pytest.approx(exact.graph.difference, abs=1e-4)
     assert found["kept"] == len(exact.graph.nodes) == len(found["nodes"])

@@ -1,6 +1,7 @@
 """The only reader and writer of folders and of the files in them.
 
     files      bytes, in one step
+    packed     the same in fewer, for what ships
     values     JSON, bounded, and checked against a type
     tensors    safetensors, checked for names, shapes, types and finite numbers
     moments    what an optimizer remembers, among those
@@ -34,6 +35,7 @@ from lacewing.artifacts.manifest import (
     read_manifest,
 )
 from lacewing.artifacts.moments import KEY, checked_moments, moments
+from lacewing.artifacts.packed import PACKED, packed, unpacked
 from lacewing.artifacts.tensors import (
     check_tensors,
     check_values,
@@ -74,6 +76,7 @@ __all__ = [
     "LOOSE",
     "MANIFEST",
     "OPEN",
+    "PACKED",
     "SUM",
     "Whole",
     "adapter",
@@ -89,6 +92,7 @@ __all__ = [
     "moments",
     "open_folder",
     "own",
+    "packed",
     "parse",
     "parse_json",
     "parse_lines",
@@ -108,6 +112,7 @@ __all__ = [
     "tensor_bytes",
     "typed",
     "unfinished",
+    "unpacked",
     "without_sum",
     "write_bytes",
     "write_folder",

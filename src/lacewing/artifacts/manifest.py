@@ -4,7 +4,8 @@
     facts = whole.read("circuit.json", Facts)   # this one has the content that was written
 
 A file's sum is compared as it is read, from the same bytes, so nothing is read twice and what is
-not used costs nothing. A file that is mapped into memory is compared once per process.
+not used costs nothing. A file that is mapped into memory is compared once per process. A file may
+lie packed, as NAME.gz: it is listed so, and read by its plain name.
 """
 
 import functools
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lacewing.artifacts.files import read_bytes
+from lacewing.artifacts.packed import PACKED, unpacked
 from lacewing.artifacts.tensors import parse_metadata, parse_tensors
 from lacewing.artifacts.values import (
     LARGEST,
@@ -72,8 +74,8 @@ class Whole:
     manifest: Manifest = field(repr=False)
 
     def __contains__(self, name: str) -> bool:
-        """Whether the manifest lists a file."""
-        return name in self.manifest.files
+        """Whether the manifest lists a file, packed or not."""
+        return name in self.manifest.files or name + PACKED in self.manifest.files
 
     @property
     def size(self) -> int:
@@ -86,6 +88,9 @@ class Whole:
         Raises:
             ArtifactError: it is not listed, larger than `most`, or not what was written.
         """
+        if name not in self.manifest.files and name in self:
+            packed = name + PACKED
+            return unpacked(self.bytes(packed, most), most or SMALL, self.folder / packed)
         entry, path = self._entry(name), self.folder / name
         content = read_bytes(path, most)
         _same_size(path, len(content), entry)

@@ -35,6 +35,7 @@ from lacewing.circuit.folder import (
 from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
+from lacewing.circuit.shipped import folder_of, is_shipped
 from lacewing.errors import MismatchError
 from lacewing.model.protocol import Network
 from lacewing.model.shipped import today
@@ -89,6 +90,9 @@ class Circuit:
     def load(cls, path: str | Path) -> "Circuit":
         """Read a circuit's folder, with its pairs, its configuration and its certificate.
 
+        Args:
+            path: The folder, or the name of a circuit that ships (see `shipped`).
+
         Raises:
             ArtifactError: missing, damaged, or no circuit.
 
@@ -97,8 +101,9 @@ class Circuit:
             >>> circuit.task, len(circuit.pairs)
             ('indent_for', 32)
         """
-        folder = Path(path)
-        whole = artifacts.open_folder(folder, KIND)
+        folder = folder_of(path)
+        # Installers may make the package's own files links into their store.
+        whole = artifacts.open_folder(folder, KIND, links=is_shipped(path))
         _, facts = facts_in(whole)
         plain: dict[str, Any] = {
             field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)
@@ -221,12 +226,13 @@ class Circuit:
                 "damaged, prune again"
             )
 
-    def save(self, path: str | Path, *, replace: bool = False) -> None:
+    def save(self, path: str | Path, *, replace: bool = False, pack: bool = False) -> None:
         """Write the circuit's folder.
 
         Args:
             path: The folder.
             replace: Whether a circuit that is there may be replaced.
+            pack: Whether its pairs lie there packed, which takes an eighth of the room.
 
         Raises:
             ArtifactError: there is something, and it may not be replaced.
@@ -247,6 +253,9 @@ class Circuit:
             proof = self.certificate
             files[CERTIFICATE] = json.dumps(proof.as_json(), indent=2).encode()
             files[CERTIFICATE_PAIRS] = pair_lines(proof.pairs)
+        if pack:
+            for name in {PAIRS, CERTIFICATE_PAIRS} & files.keys():
+                files[name + artifacts.PACKED] = artifacts.packed(files.pop(name))
         artifacts.write_folder(
             folder,
             KIND,

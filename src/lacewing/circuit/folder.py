@@ -5,8 +5,9 @@
     pairs.jsonl              the test pairs, so that it can be verified without the corpus
     certificate.json         of a minimal circuit, with certificate_pairs.jsonl
 
-In folders of the first layout, circuit.json has the search's configuration under `settings`, with
-what it cost, and its seed and target loss stand beside that.
+Those that ship with the package have their pairs packed (`artifacts.packed`). In folders of the
+first layout, circuit.json has the search's configuration under `settings`, with what it cost, and
+its seed and target loss stand beside that.
 """
 
 import os
@@ -37,13 +38,17 @@ HISTORY = ("seconds", "nodes_only", "edited_from", "edits")
 """What stood beside the configuration among the settings of the first layout."""
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path, *, links: bool = False) -> dict[str, Any]:
     """What circuit.json says, in today's layout; `config` holds seed and target loss.
+
+    Args:
+        folder: The circuit's.
+        links: Whether its files may be links, as installers make them of the package's own.
 
     Raises:
         ArtifactError: it is missing, damaged or of another version.
     """
-    return facts_in(artifacts.open_folder(folder, KIND))[0]
+    return facts_in(artifacts.open_folder(folder, KIND, links=links))[0]
 
 
 def facts_in(whole: artifacts.Whole) -> tuple[dict[str, Any], Facts]:

@@ -9,6 +9,7 @@ from annotated_types import Interval
 from lacewing import artifacts
 from lacewing.bounds import Count, Seed
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.places import place_of
 from lacewing.cli.tables import Table, under
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Attack:
     """Find edits on which a circuit says the full model must err, and test them on it."""
 
     circuit: Path
-    """Folder of the circuit."""
+    """Folder of the circuit, or builtin:MODEL/TASK[/KIND]."""
     budget: Count = 4000
     """Edited pairs that the circuit is asked about."""
     tests: Annotated[int, Interval(ge=1, le=10**6)] = 60
@@ -34,6 +35,8 @@ class Attack:
     """Where its model is now, if it was moved."""
     corpus: str | None = None
     """Where comments, strings and lines to insert come from; by default the model's corpus."""
+    output: Path | None = None
+    """Folder for a copy of the circuit, with attacks.json; of one that ships."""
     json: Json = False
     """End with one JSON object on standard output."""
 
@@ -43,7 +46,8 @@ class Attack:
         from lacewing.circuit.circuit import Circuit
         from lacewing.model.store import load
 
-        circuit = Circuit.load(self.circuit)
+        place = place_of(self.circuit, self.output, ATTACKS)
+        circuit = Circuit.load(place)
         model = load(self.model or circuit.model_source)
         result = attack(
             model,
@@ -53,7 +57,7 @@ class Attack:
             seed=self.seed,
             corpus=self.corpus,
         ).as_json()
-        artifacts.write_json(self.circuit / ATTACKS, result)
+        artifacts.write_json(place / ATTACKS, result)
         return result
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.places import place_of
 from lacewing.errors import ConfigError
 
 
@@ -15,7 +16,8 @@ class Explain:
     """Say what the nodes of a circuit, or some nodes of a model, mean, and how sure that is."""
 
     circuit: Path | None = None
-    """Folder of a circuit; all its nodes are explained, and tested by interventions."""
+    """Folder of a circuit, or builtin:MODEL/TASK[/KIND]; all its nodes are explained, and tested by
+    interventions."""
     model: Model | None = None
     """The model of --nodes; with --circuit, where its model is now, if it was moved."""
     nodes: tuple[str, ...] = ()
@@ -34,6 +36,8 @@ class Explain:
     """Keep the activations in this folder too, in delphi's layout."""
     seed: int = 0
     """Seeds every draw."""
+    output: Path | None = None
+    """Folder for a copy of the circuit, with explanations.json; of one that ships."""
     json: Json = False
     """End with one JSON object on standard output."""
 
@@ -53,7 +57,10 @@ class Explain:
             raise ConfigError("--nodes needs the model they are of: add --model MODEL")
         if self.tokens < 1:
             raise ConfigError(f"--tokens must be at least 1, not {self.tokens}")
-        circuit = None if self.circuit is None else Circuit.load(self.circuit)
+        place = None
+        if self.circuit is not None:
+            place = place_of(self.circuit, self.output, labels.FILE)
+        circuit = None if place is None else Circuit.load(place)
         source = self.model or (circuit.model_source if circuit else "")
         model = load(source)
         found = explain(
@@ -71,8 +78,8 @@ class Explain:
         if self.records is not None:
             record(model, found.text, [e.node for e in found.nodes], self.records, quiet=False)
         result = found.as_json()
-        if self.circuit is not None:
-            result["file"] = str(labels.save(self.circuit, result))
+        if place is not None:
+            result["file"] = str(labels.save(place, result))
         return result
 
     @staticmethod

@@ -8,6 +8,7 @@ from annotated_types import Interval
 
 from lacewing import artifacts
 from lacewing.cli.flags import Json, Model
+from lacewing.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Program:
     """
 
     circuit: Path
-    """Folder of the circuit."""
+    """Folder of the circuit, or builtin:MODEL/TASK[/KIND]."""
     output: Path | None = None
     """The exact file, NAME.py; NAME_simple.py is written beside it. By default program.py in the
     circuit's folder, where an older one is replaced."""
@@ -34,19 +35,26 @@ class Program:
     def run(self) -> dict[str, Any]:
         """Write both files."""
         from lacewing.circuit.circuit import Circuit
+        from lacewing.circuit.shipped import folder_of, is_shipped
         from lacewing.explain import labels
         from lacewing.model.store import load
         from lacewing.programs.program import exact_program, simple_program
 
-        exact_file = self.output or self.circuit / "program.py"
+        folder = folder_of(self.circuit)
+        if self.output is None and is_shipped(self.circuit):
+            raise ConfigError(
+                f"{self.circuit} is part of lacewing, where no program is written: add --output "
+                "FILE.py"
+            )
+        exact_file = self.output or folder / "program.py"
         simple_file = exact_file.parent / f"{exact_file.stem}_simple{exact_file.suffix}"
         for file in (exact_file, simple_file):
             if self.output is not None:
                 artifacts.check_free(file)
         circuit = Circuit.load(self.circuit)
         model = load(self.model or circuit.model_source)
-        explained = (self.circuit / labels.FILE).exists()
-        meanings = labels.spoken(labels.load(self.circuit)) if explained else None
+        explained = (folder / labels.FILE).exists()
+        meanings = labels.spoken(labels.load(folder)) if explained else None
         exact = exact_program(model, circuit, examples=self.pairs, meanings=meanings)
         simple = simple_program(
             model, circuit, examples=self.pairs, corpus=self.corpus, meanings=meanings

@@ -38,7 +38,8 @@ class Steer:
     node: str | None = None
     """A node that the sparse model reads, such as 1.attn_in.37."""
     circuit: Path | None = None
-    """A circuit of the sparse model; with --node, the node has to be one of it."""
+    """A circuit of the sparse model, a folder or builtin:MODEL/TASK[/KIND]; with --node, the node
+    has to be one of it."""
     task: str | None = None
     """A task's name or a JSONL file of pairs; by default the circuit's."""
     strength: tuple[Annotated[float, Interval(ge=-1000, le=1000)], ...] = (
@@ -101,7 +102,7 @@ class Steer:
             if circuit is not None and self.node not in circuit.node_names():
                 raise DataError(
                     f"{self.node} is no node of the circuit in {self.circuit}; one is "
-                    f"{crossing(coupling, circuit.nodes)[0]}"
+                    f"{crossing(coupling.facts.sizes, circuit.nodes)[0]}"
                 )
             test, name = self._prompts(coupling, circuit, "test")
             done = steer(
@@ -109,7 +110,7 @@ class Steer:
             )
             return {"task": name, "steering": done.as_json()}
         assert circuit is not None
-        names = crossing(coupling, circuit.nodes)
+        names = crossing(coupling.facts.sizes, circuit.nodes)
         test, name = self._prompts(coupling, circuit, "test")
         moved = transfer(
             coupling, circuit.nodes, name, test, draws=self.random, seed=self.seed

@@ -11,6 +11,7 @@ from lacewing import artifacts
 from lacewing.bounds import Seed
 from lacewing.circuit.config import SEEDS, PruneConfig
 from lacewing.cli.flags import Json, Model
+from lacewing.cli.places import place_of
 from lacewing.cli.tables import under
 from lacewing.errors import ConfigError
 from lacewing.verification.finding import YES
@@ -28,8 +29,9 @@ class Verify:
     """Test whether a circuit is the mechanism: sufficient, necessary, and not by an artefact."""
 
     circuit: Path
-    """Folder of the circuit, or a circuit file of another tool, with --model and --task: EAP-IG,
-    auto-circuit, circuit-tracer or a list of heads, MLPs and neurons (docs/open_models.md)."""
+    """Folder of the circuit, builtin:MODEL/TASK[/KIND], or a circuit file of another tool, with
+    --model and --task: EAP-IG, auto-circuit, circuit-tracer or a list of heads, MLPs and neurons
+    (docs/open_models.md)."""
     model: Model | None = None
     """Where its model is now, if it was moved."""
     seed: Seed = 0
@@ -43,7 +45,8 @@ class Verify:
     target_loss: Annotated[float, Interval(gt=0, lt=0.6931)] = 0.15
     """Task loss that a circuit of another tool has to keep, in nats."""
     output: Path | None = None
-    """Folder that a circuit of another tool is saved in, with what was found; must not exist."""
+    """Folder for a copy of the circuit, with what is found: of one that ships (builtin:MODEL/TASK),
+    where nothing is written, or of another tool's, which must not be there yet."""
     seeds: Annotated[int, Interval(le=1000)] = SEEDS
     """Circuits of other seeds that `stability` compares; more of them narrow its interval."""
     more: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -65,10 +68,13 @@ class Verify:
 
         if self.circuit.is_file():
             return self._foreign()
-        circuit = Circuit.load(self.circuit)
-        model = load(self.model or circuit.model_source)
         if self.minimality:
+            circuit = Circuit.load(self.circuit)
+            model = load(self.model or circuit.model_source)
             return {"task": circuit.task} | recertify(model, circuit).as_json()
+        place = place_of(self.circuit, self.output, "verification")
+        circuit = Circuit.load(place)
+        model = load(self.model or circuit.model_source)
         found = verify(
             model,
             circuit,
@@ -77,10 +83,10 @@ class Verify:
             corpus=self.corpus,
             task=self.task,
             seeds=self.seeds,
-            folder=self.circuit,
+            folder=place,
             parts=self._parts(),
         )
-        found.save(self.circuit)
+        found.save(place)
         return found.as_json()
 
     def _parts(self) -> "Mapping[str, Part]":

@@ -38,12 +38,13 @@ class Shipped:
     bytes: int
     """Size of its folder."""
     corpus: str
-    """The text it was trained on, as `Corpus.parse` reads it."""
+    """The text it was trained on."""
 
 
 def names() -> list[str]:
-    """The names of the models that ship, without `builtin:`."""
-    return sorted(p.name for p in _home().glob("*") if (p / artifacts.MANIFEST).exists())
+    """The names of the models that ship, without `builtin:`; those not taught come first."""
+    found = (p.name for p in _home().glob("*") if (p / artifacts.MANIFEST).exists())
+    return sorted(found, key=lambda name: (name.startswith("taught-"), name))
 
 
 def shipped() -> list[Shipped]:
@@ -62,9 +63,10 @@ def folder_of(source: str | Path) -> Path:
         return Path(source)
     name, known = text.removeprefix(BUILTIN), names()
     if name not in known:
+        taught = f"taught-{name}"  # what four models were called by once
+        near = f"did you mean {taught}? " if taught in known else did_you_mean(name, known)
         raise ArtifactError(
-            f"no builtin model {name!r}; {did_you_mean(name, known)}there are: "
-            f"{', '.join(known) or 'none'}"
+            f"no builtin model {name!r}; {near}there are: {', '.join(known) or 'none'}"
         )
     return _home() / name
 
@@ -103,5 +105,5 @@ def _facts(name: str) -> Shipped:
         validation_loss=summary.validation_loss,
         vocabulary=saved.model.vocab_size,
         bytes=whole.size,
-        corpus=saved.corpus,
+        corpus=saved.trained_on or saved.corpus,
     )

@@ -18,7 +18,7 @@ from lacewing.model.store import HEADER
 from lacewing.progress import say
 
 FOLDER, KEPT = "checkpoint", "kept"
-STATE, TENSORS = "state.json", "state.safetensors"
+STATE, TENSORS, MORE = "state.json", "state.safetensors", "more.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,12 @@ class _State:
 
 
 def save_checkpoint(
-    folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    folder: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
+    more: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Replace a checkpoint by the present state.
 
@@ -42,6 +47,7 @@ def save_checkpoint(
         optimizer: Its Adam optimizer.
         step: Steps finished.
         seconds: Training time spent so far, over all resumptions.
+        more: What else the next step depends on.
     """
     parameters = dict(network.named_parameters())
     tensors = {f"weight/{name}": p.detach() for name, p in parameters.items()}
@@ -50,26 +56,38 @@ def save_checkpoint(
         folder,
         "checkpoint",
         json={STATE: {"step": step, "seconds": seconds}},
-        tensors={TENSORS: tensors},
+        tensors={TENSORS: tensors, **({MORE: more} if more else {})},
         replace=True,
     )
 
 
 def resume(
-    run: Path, network: nn.Module, optimizer: torch.optim.Optimizer, steps: int
+    run: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    more: dict[str, Tensor] | None = None,
 ) -> tuple[int, float]:
     """Restore RUN/checkpoint or, where that is damaged, the newest whole one in RUN/kept.
+
+    Args:
+        run: The run folder.
+        network: The model that gets the weights.
+        optimizer: Its optimizer, which gets the moments.
+        steps: Steps of the whole run.
+        more: Gets what else was kept with them.
 
     Raises:
         ArtifactError: it is damaged, or of another model, and no other is kept.
     """
     try:
-        return load_checkpoint(run, network, optimizer, steps=steps)
+        return load_checkpoint(run, network, optimizer, steps=steps, more=more)
     except ArtifactError as error:
         kept = (p.name for p in (run / KEPT).glob("*") if p.name.isdecimal() and len(p.name) < 20)
         for name in sorted(kept, key=int, reverse=True):
             try:
-                found = load_checkpoint(run, network, optimizer, f"{KEPT}/{name}", steps=steps)
+                place = f"{KEPT}/{name}"
+                found = load_checkpoint(run, network, optimizer, place, steps=steps, more=more)
             except ArtifactError:
                 continue
             say(f"{error}; going on from {run / KEPT / name} instead")
@@ -87,6 +105,7 @@ def load_checkpoint(
     name: str | Path = FOLDER,
     *,
     steps: int | None = None,
+    more: dict[str, Tensor] | None = None,
 ) -> tuple[int, float]:
     """Restore the state of RUN/checkpoint; (0, 0.0), with nothing changed, where there is none.
 
@@ -99,6 +118,7 @@ def load_checkpoint(
         optimizer: Its optimizer, which gets the moments.
         name: The checkpoint.
         steps: Steps of the whole run; a state beyond them is no state of it.
+        more: Gets what else was kept with it.
 
     Returns:
         Steps finished, and seconds spent on them.
@@ -121,9 +141,12 @@ def load_checkpoint(
     parameters = dict(network.named_parameters())
     moments = artifacts.checked_moments(tensors, parameters, folder / TENSORS)
     _check(tensors, parameters, moments, folder)
+    beside = whole.tensors(MORE) if MORE in whole else {}
     for key, parameter in parameters.items():
         parameter.data.copy_(tensors[f"weight/{key}"])
         optimizer.state[parameter] = moments.get(key, {})
+    if more is not None:
+        more.update(beside)
     return state.step, state.seconds
 
 

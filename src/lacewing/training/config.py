@@ -111,6 +111,14 @@ class TrainConfig:
     """Estimate the gradients of weights that are zero from every n-th token only: cheaper, not
     exact; 1 is exact."""
 
+    # For proof (see `disturbance`); 0 leaves it out.
+    ablated_nodes: Share = 0.0
+    """Share of the nodes at random sites that is at its running mean, sequence by sequence."""
+    ablated_halves: Share = 0.0
+    """Share of the steps in which a random half of what is idle at every site is ablated."""
+    idle_price: NotNegative = 0.0
+    """Nats that the constant part of the residual stream costs where all of it is constant."""
+
     # Running.
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the matrix products; `auto` is bf16 where the device is fast at it. Weights and
@@ -180,6 +188,11 @@ class TrainConfig:
     def kept_steps(self) -> tuple[int, ...]:
         """Where whole checkpoints are kept."""
         return tuple(max(1, round(share * self.steps)) for share in self.keep)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether steps disturb the sites, or ask a price for them."""
+        return max(self.ablated_nodes, self.ablated_halves, self.idle_price) > 0
 
     @property
     def sparse(self) -> bool:

@@ -35,6 +35,7 @@ from lacewing.progress import about, progress, say
 from lacewing.training.checkpoint import FOLDER, KEPT, resume, save_checkpoint
 from lacewing.training.config import TrainConfig
 from lacewing.training.density import block_density, check_density, densities, pfrac_at
+from lacewing.training.disturbance import Disturbance
 from lacewing.training.estimate import seconds_left
 from lacewing.training.evaluate import site_means, validation_loss
 from lacewing.training.optimizer import adam, finish_step, learning_rate_at, sampled_tokens
@@ -169,8 +170,13 @@ class _Trainer:
         self.accelerator, self.quiet = accelerator, quiet
         self.main = accelerator.is_main_process
         self.wrapped, self.optimizer = accelerator.prepare(network, adam(network, config))
-        self.step, self.spent = resume(folder, network, self.optimizer.optimizer, config.steps)
+        more: dict[str, torch.Tensor] = {}
+        optimizer = self.optimizer.optimizer
+        self.step, self.spent = resume(folder, network, optimizer, config.steps, more)
         self.step = self.step or config.start_step
+        self.disturbance = Disturbance(network, config)
+        if config.disturbed:
+            self.disturbance.restore(more, folder)
         find_nonzeros(network, sampled_tokens(config, self.step))
         self.begun = time.monotonic()
         self.batches = Batches(
@@ -245,11 +251,12 @@ class _Trainer:
     def _one_step(self) -> torch.Tensor:
         losses = []
         rows = self.batches.next().to(self.accelerator.device)
-        for batch in rows.chunk(self.config.accumulate):
+        for piece, batch in enumerate(rows.chunk(self.config.accumulate)):
             with self.accelerator.accumulate(self.wrapped):
-                logits = self.wrapped(batch[:, :-1])
+                with self.disturbance.during(self.step, piece):
+                    logits = self.wrapped(batch[:, :-1])
                 loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-                self.accelerator.backward(loss)
+                self.accelerator.backward(loss + self.disturbance.price())
             losses.append(loss.detach())
         finish_step(self.network, self.optimizer.optimizer, self.config, self.step)
         return torch.stack(losses).mean()
@@ -281,7 +288,8 @@ class _Trainer:
         if self.main:
             optimizer = self.optimizer.optimizer
             where = self.folder / name
-            save_checkpoint(where, self.network, optimizer, self.step, self._seconds())
+            more = self.disturbance.state()
+            save_checkpoint(where, self.network, optimizer, self.step, self._seconds(), more)
 
     def _keep(self) -> None:
         """Leave a compact model or a whole checkpoint, where this step is one to remember."""

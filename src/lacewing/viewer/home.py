@@ -13,6 +13,7 @@ import numpy as np
 
 from lacewing import __version__
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.shipped import is_shipped, name_of
 from lacewing.data.corpus import renamed
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
@@ -22,9 +23,10 @@ from lacewing.verification.verify import saved_verification
 from lacewing.viewer import emergences, frontier
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
-from lacewing.viewer.folder import Contents, Found, Run, reason, shown
+from lacewing.viewer.folder import reason, shown
 from lacewing.viewer.rows import CircuitRow, ModelRow
 from lacewing.viewer.state import Viewer, no_model
+from lacewing.viewer.things import Contents, Found, Run
 
 
 def home(viewer: Viewer) -> dict[str, Any]:
@@ -46,6 +48,11 @@ def home(viewer: Viewer) -> dict[str, Any]:
     for found in listed:
         row = tried(found.folder, partial(circuit_row, viewer, found))
         rows += [one | {"copies": _also(contents, found)} for one in row]
+    shipped = [
+        row
+        for found in contents.shipped.values()
+        for row in tried(found.folder, partial(circuit_row, viewer, found))
+    ]
     points = frontier.frontier(viewer)
     states = emergences.emergences(viewer)
     return {
@@ -54,6 +61,7 @@ def home(viewer: Viewer) -> dict[str, Any]:
         "writable": True,
         "models": models,
         "circuits": rows,
+        "shipped": shipped,
         "broken": [{"folder": f, "error": e} for f, e in broken.items()]
         + points["broken"]
         + states["broken"],
@@ -65,6 +73,8 @@ def home(viewer: Viewer) -> dict[str, Any]:
 def _place(viewer: Viewer, source: str | Path) -> str:
     """Where a model or a circuit is, as people see it."""
     builtin = str(source).startswith(BUILTIN)
+    if isinstance(source, Path) and is_shipped(source):
+        return name_of(source)
     return str(source) if builtin else shown(viewer.library.root, Path(source))
 
 
@@ -147,7 +157,7 @@ def _tasks(
     known = {str(row.get("name")): row for row in measured or ()}
     of_circuits = {
         str(c.facts.get("task")): (c.facts.get("losses") or {}).get("full")
-        for c in contents.circuits.values()
+        for c in (contents.circuits | contents.shipped).values()
         if c.run is not None and c.run.id == run.id
     }
     rows = []

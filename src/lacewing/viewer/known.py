@@ -8,9 +8,9 @@ from lacewing.errors import LacewingError
 from lacewing.explain.labels import FILE
 from lacewing.model.store import same_model
 from lacewing.viewer.describe import beside
-from lacewing.viewer.folder import Found
 from lacewing.viewer.meanings import Meaning, meanings
 from lacewing.viewer.state import Viewer
+from lacewing.viewer.things import Found
 
 LISTED = 20
 """Circuits named of one node."""
@@ -36,7 +36,7 @@ def known(viewer: Viewer, model_id: str) -> Known:
         model_id: The model's.
     """
     contents, every = viewer.library.contents(), Known()
-    for id, found in contents.circuits.items():
+    for id, found in (contents.circuits | contents.shipped).items():
         if id in contents.copies or not same_model(str(found.facts.get("model_id")), model_id):
             continue
         one = viewer.rows.get(("known", id, found.stamp), lambda found=found: _of(found))

@@ -32,7 +32,7 @@ def encoded(value: Any) -> bytes:
 def home_json(viewer: Viewer, writable: bool = True) -> bytes:
     """The first page."""
     found = home.home(viewer)
-    return encoded(found if writable else found | {"writable": False, "jobs": []})
+    return encoded(found if writable else found | {"writable": False, "jobs": [], "shipped": []})
 
 
 def compare_json(viewer: Viewer, left: str, right: str) -> bytes:

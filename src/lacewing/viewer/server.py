@@ -11,9 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
-from lacewing.viewer import answers, attention, files, notes, replies
+from lacewing.pages.guard import Shape, plain
+from lacewing.viewer import across, answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
-from lacewing.viewer.folder import check_links
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
@@ -43,7 +43,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    _errors(app)
+    errors(app)
     _reading(app, viewer)
     _text(app, viewer)
     _asking(app, viewer)
@@ -151,6 +151,14 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
             viewer.answers.get(key, lambda: replies.prompt_json(viewer, id, index, member))
         )
 
+    @app.get("/api/circuits/{id}/bridges")
+    def get_bridges(id: str) -> Response:
+        return ready(replies.encoded(across.listed(viewer, id)))
+
+    @app.get("/api/circuits/{id}/bridges/{bridge}/{node}")
+    def get_steered(id: str, bridge: str, node: str) -> Response:
+        return ready(replies.encoded(across.steered(viewer, id, bridge, node)))
+
     @app.post("/api/circuits/{id}/try")
     def post_try(id: str, typed: answers.Typed) -> answers.Answered:
         return viewer.session(id).answer_text(typed.text)
@@ -197,7 +205,7 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         id: str, note: answers.NoteId, new: answers.NewAnnotation
     ) -> answers.Annotation:
         return _noted(
-            viewer, notes.put(viewer.found(id).folder, "annotations", note, new.model_dump())
+            viewer, notes.put(_writable(viewer, id), "annotations", note, new.model_dump())
         )
 
     @app.put("/api/circuits/{id}/supernodes/{note}")
@@ -205,18 +213,25 @@ def _writing(app: FastAPI, viewer: Viewer) -> None:
         id: str, note: answers.NoteId, new: answers.NewSupernode
     ) -> answers.Supernode:
         return _noted(
-            viewer, notes.put(viewer.found(id).folder, "supernodes", note, new.model_dump())
+            viewer, notes.put(_writable(viewer, id), "supernodes", note, new.model_dump())
         )
 
     @app.delete("/api/circuits/{id}/annotations/{note}")
     def delete_annotation(id: str, note: answers.NoteId) -> dict[str, str]:
-        _noted(viewer, notes.drop(viewer.found(id).folder, "annotations", note))
+        _noted(viewer, notes.drop(_writable(viewer, id), "annotations", note))
         return {}
 
     @app.delete("/api/circuits/{id}/supernodes/{note}")
     def delete_supernode(id: str, note: answers.NoteId) -> dict[str, str]:
-        _noted(viewer, notes.drop(viewer.found(id).folder, "supernodes", note))
+        _noted(viewer, notes.drop(_writable(viewer, id), "supernodes", note))
         return {}
+
+
+def _writable(viewer: Viewer, id: str) -> Path:
+    """The folder of a circuit that people may write beside."""
+    found = viewer.found(id)
+    found.check_writable()
+    return found.folder
 
 
 def _noted(viewer: Viewer, written: Any) -> Any:
@@ -228,7 +243,7 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
     @app.post("/api/circuits/{id}/verify", status_code=202)
     def post_verify(id: str, tests: answers.Tests) -> answers.Job:
         session = viewer.session(id)
-        check_links(session.found.folder)
+        session.found.check_writable()
         command = ["verify", "--circuit", str(session.found.folder), "--json"]
         command += ["--model", session.model.source, *([] if tests.all else ["--quick"])]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())
@@ -261,10 +276,10 @@ def _there(job: answers.Job | None) -> answers.Job:
     return job
 
 
-def error(status: int, kind: str, message: str) -> JSONResponse:
+def error(status: int, kind: str, message: str, shape: Shape = plain) -> JSONResponse:
     """An error as every route tells it."""
     line = " ".join(message.split())[:1000]
-    return JSONResponse({"error": {"kind": kind, "message": line}}, status)
+    return JSONResponse(shape(status, kind, line), status)
 
 
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
@@ -276,14 +291,15 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (BusyError, 503, "busy"),
     (TooManyError, 429, "too_many"),
 )
+INTERNAL = "something went wrong in the server: see its terminal"
 KINDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 
 
-def _errors(app: FastAPI) -> None:
+def errors(app: FastAPI, shape: Shape = plain) -> None:
     """Every failure is one line of JSON; what was not foreseen says nothing of our insides."""
 
     def known(status: int, kind: str) -> Callable[[Request, Exception], Response]:
-        return lambda request, problem: error(status, kind, str(problem))
+        return lambda request, problem: error(status, kind, str(problem), shape)
 
     for raised, status, kind in STATUS:
         app.add_exception_handler(raised, known(status, kind))
@@ -292,13 +308,13 @@ def _errors(app: FastAPI) -> None:
     def invalid(request: Request, problem: RequestValidationError) -> Response:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return error(422, "unprocessable", f"{where[:80]}: {first['msg']}")
+        return error(422, "unprocessable", f"{where[:80]}: {first['msg']}", shape)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, problem: HTTPException) -> Response:
         kind = KINDS.get(problem.status_code, "bad_request")
-        return error(problem.status_code, kind, str(problem.detail))
+        return error(problem.status_code, kind, str(problem.detail), shape)
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, problem: Exception) -> Response:
-        return error(500, "internal", "something went wrong in the server: see its terminal")
+        return error(500, "internal", INTERNAL, shape)

@@ -24,7 +24,7 @@ PARTS = {
     "try": ("#/circuit/quote/try", ".side li"),
     "compare": ("#/compare?left=quote&right=smaller", ".figure svg"),
     "trace": (
-        "#/trace/builtin-sparse?text=print('No%20reviews&vs=print(%22No%20reviews"
+        "#/trace/builtin-taught-sparse?text=print('No%20reviews&vs=print(%22No%20reviews"
         "&node=0.attn_out.6@5&pins=resid_final.6@5&off=0.attn_v.275@1",
         ".work.abreast .more .facts",
     ),
@@ -70,7 +70,7 @@ def test_home(shown: Callable[..., Any], measured: Any) -> None:
     assert {"dense", "quote", "smaller"} <= set(names.all_inner_texts())
     tab.locator("#filter").fill("builtin:taught-dense")
     assert ["dense"] == names.all_inner_texts()
-    assert "filter=builtin%3Adense" in tab.url or "filter=builtin:taught-dense" in tab.url
+    assert "filter=builtin%3Ataught-dense" in tab.url or "filter=builtin:taught-dense" in tab.url
     tab.locator("#filter").fill("zzz")
     assert "Nothing fits these words." in tab.locator("main").inner_text()
     tab.locator("#filter").fill("")

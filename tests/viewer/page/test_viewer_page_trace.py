@@ -20,7 +20,9 @@ Shown = Callable[..., Any]
 NOW = "Number(document.querySelector('.now [data-now]').dataset.now)"
 
 
-def traced(shown: Shown, text: str = PLAIN, more: str = "", model: str = "builtin-sparse") -> Any:
+def traced(
+    shown: Shown, text: str = PLAIN, more: str = "", model: str = "builtin-taught-sparse"
+) -> Any:
     """A tab with a trace that is drawn."""
     ends = f"&answer={quote(SINGLE)}&rival={quote(DOUBLE)}"
     tab = shown(f"#/trace/{model}?text={quote(text)}{ends}{more}")
@@ -198,7 +200,7 @@ def test_one_line_for_what_is_wrong(browser: Any, server: str) -> None:
     """No prompt, one too long, an answer of several tokens, two that are one, no such node."""
     tab = browser.new_page()  # a refusal is also told on the console
     tab.set_default_timeout(60_000)
-    tab.goto(f"{server}#/trace/builtin-sparse")
+    tab.goto(f"{server}#/trace/builtin-taught-sparse")
     tab.wait_for_selector("main[data-ready]")
     tab.get_by_role("button", name="Trace", exact=True).click()
     assert "Type a prompt first." == tab.locator(".ask .error").inner_text()
@@ -215,7 +217,7 @@ def test_one_line_for_what_is_wrong(browser: Any, server: str) -> None:
         line = tab.locator(".said .error", has_text=re.compile(said))
         line.wait_for(timeout=60_000)
         assert "\n" not in line.inner_text()
-    tab.goto(f"{server}#/trace/builtin-sparse?text={quote(PLAIN)}")
+    tab.goto(f"{server}#/trace/builtin-taught-sparse?text={quote(PLAIN)}")
     tab.wait_for_selector(".gridscroll svg", timeout=120_000)
     tab.locator("#find").fill("0.attn_q.99999@5")
     tab.keyboard.press("Enter")
@@ -248,9 +250,9 @@ def test_from_a_circuit(shown: Shown, measured: Any) -> None:
     """The bar leads from a circuit to traces of its model, and a node's card back to circuits."""
     tab = shown("#/circuit/quote")
     tab.get_by_role("link", name="Trace", exact=True).click()
-    tab.wait_for_url("**#/trace/builtin-sparse")
+    tab.wait_for_url("**#/trace/builtin-taught-sparse")
     tab.wait_for_selector("main[data-ready]")
-    assert "builtin-sparse" == tab.locator("#model").input_value()
+    assert "builtin-taught-sparse" == tab.locator("#model").input_value()
     tab = traced(shown, more="&node=0.attn_out.6@5")
     tab.wait_for_selector(".more .facts")
     tab.locator(".more a.code", has_text="quote").first.click()

@@ -12,6 +12,7 @@ from typing import Any
 from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import seen_from
+from lacewing.circuit.shipped import is_shipped
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
@@ -157,6 +158,12 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
     if not circuits:
         raise ConfigError("no circuit: name their folders with --circuits")
     artifacts.check_free(output)
+    for folder, _ in circuits:
+        if is_shipped(folder):
+            raise ConfigError(
+                f"{folder} is part of lacewing, and who checks an audit needs the circuit's folder "
+                "beside it: copy it first, with lacewing verify --circuit and --output DIR"
+            )
     places = [folder.resolve() for folder, _ in circuits]
     for folder in places:
         if places.count(folder) > 1:

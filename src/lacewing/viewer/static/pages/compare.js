@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
+import { every } from "../parts/every.js";
 import { frontier } from "../parts/frontier.js";
 import { overlap } from "../parts/overlap.js";
 import { mark } from "../parts/tests.js";
@@ -26,7 +27,7 @@ const FACTS = [
 export async function show(main, query, current) {
   const home = await get(["home"]);
   if (!current()) return () => {};
-  const usable = home.circuits.filter((c) => c.model && !c.error);
+  const usable = every(home).filter((c) => c.model && !c.error);
   const chosen = start(usable, query);
   const result = h("div");
   const plots = h("section");

@@ -2,6 +2,7 @@
 
 import { get, poll, readOnly, send } from "../api.js";
 import { fill, h, refill } from "../dom.js";
+import { every } from "../parts/every.js";
 import { mark, standing } from "../parts/tests.js";
 import { csv } from "../save.js";
 import { address, read, update } from "../state.js";
@@ -35,7 +36,7 @@ export async function show(main, query, current) {
 
 /** One sentence on what this is, and the circuit to begin with. */
 function opening(home) {
-  const first = best(home.circuits);
+  const first = best(every(home));
   return h("header.opening", {},
     h("h1", {}, "See how a network does it"),
     h("p.lead", {}, "Each circuit below is a small part of a language model that does one task by itself. Open it, switch parts off, and watch the answer change."),
@@ -48,21 +49,22 @@ function opening(home) {
       : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:taught-sparse --task single_double_quote --output runs/quote")));
 }
 
-/** Those that hold first, then those that pass the short tests, each by task and size. */
+/** The folder's own first; of those, the ones that hold first, then those that pass the short tests, each by task and size. */
 function order(circuit) {
-  return `${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
+  return `${Number(Boolean(circuit.shipped))} ${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
 }
 
 /** The circuit a newcomer reads most easily: it is tested, works, closes a quote, is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error && c.nodes > 0);
-  const rank = (c) => [standing(c.verdict) > 2, c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", standing(c.verdict), c.edges];
+  const rank = (c) => [Boolean(c.shipped), standing(c.verdict) > 2, c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", standing(c.verdict), c.edges];
   const order = (a, b) => rank(a).map((value, i) => value - rank(b)[i]).find((gap) => gap) ?? 0;
   return usable.sort(order)[0];
 }
 
 function circuits(host, home, state) {
-  if (!home.circuits.length) return;
+  const list = every(home);
+  if (!list.length) return;
   const field = h("input", { type: "search", id: "filter", value: state.filter, placeholder: "task, model or verdict" });
   const body = h("div.table");
   const save = h("button.quiet", { type: "button", on: { click: () => csv("circuits", ["circuit", ...COLUMNS.map(([, words]) => words)], rows().map((c) => [c.id, ...COLUMNS.map(([, , value]) => value(c) ?? "")])) } }, "Save as CSV");
@@ -74,7 +76,7 @@ function circuits(host, home, state) {
 
   function rows() {
     const words = state.filter.toLowerCase();
-    const kept = home.circuits.filter((c) => `${c.id} ${c.task} ${c.description ?? ""} ${c.model_name} ${c.verdict ?? "not verified"}`.toLowerCase().includes(words));
+    const kept = list.filter((c) => `${c.id} ${c.task} ${c.description ?? ""} ${c.model_name} ${c.verdict ?? "not verified"}`.toLowerCase().includes(words));
     const [key, down] = [state.sort.replace(/^-/, ""), state.sort.startsWith("-")];
     const column = COLUMNS.find(([name]) => name === key);
     if (!column) return kept.sort((a, b) => d3.ascending(order(a), order(b)));
@@ -90,20 +92,21 @@ function circuits(host, home, state) {
       return h(NUMBERS.has(key) ? "th.n" : "th", { scope: "col", "aria-sort": on ? (state.sort.startsWith("-") ? "descending" : "ascending") : null },
         h("button", { type: "button", data: { key }, on: { click: () => ((state.sort = next), update({ sort: next }), show()) } }, words, on ? (state.sort.startsWith("-") ? " ↓" : " ↑") : ""));
     });
-    const list = rows();
-    refill(body, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, list.map(line))), list.length ? null : h("p.soft", {}, "Nothing fits these words."));
+    const shown = rows();
+    refill(body, h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, shown.map(line))), shown.length ? null : h("p.soft", {}, "Nothing fits these words."));
   }
 
   show();
-  fill(host, h("div.row.headline", {}, h("h2", {}, `Circuits (${home.circuits.length})`), h("label.unseen", { for: "filter" }, "Filter circuits"), field, save), body);
+  fill(host, h("div.row.headline", {}, h("h2", {}, `Circuits (${list.length})`), h("label.unseen", { for: "filter" }, "Filter circuits"), field, save), body);
 }
 
 function line(circuit) {
   const name = [h("b", {}, title(circuit.description, circuit.task)), h("br"), h("span.code", {}, circuit.id)];
+  const from = circuit.shipped ? h("small.also", {}, "comes with lacewing; to look at, not to write beside") : null;
   const also = circuit.copies?.length ? h("small.also", {}, "also ", circuit.copies.map((id) => h("a.code", { href: address(["circuit", id]) }, id))) : null;
   const open = circuit.model && !circuit.error;
   return h("tr", {},
-    h("td", {}, open ? h("a.open", { href: address(["circuit", circuit.id]) }, name) : name, also, circuit.error ? h("p.error", {}, circuit.error) : null),
+    h("td", {}, open ? h("a.open", { href: address(["circuit", circuit.id]) }, name) : name, from, also, circuit.error ? h("p.error", {}, circuit.error) : null),
     h("td.code", {}, circuit.model_name),
     h("td.n", {}, count(circuit.nodes)), h("td.n", {}, count(circuit.edges)),
     h("td.n", {}, number(circuit.loss)), h("td.n", {}, number(circuit.full_loss)),
