@@ -28,10 +28,12 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cuda/attend  cuda/sink_attention  cuda/sparse_linear
                jit  memory  cores  precision
                cpu/keep_largest  cpu/adam  cpu/cross_entropy  cpu/gate  cpu/rms_norm
-               cpu/sink_attention  cpu/prefix_attention  cpu/sparse_linear
+               cpu/sink_attention  cpu/prefix_attention
+               cpu/even_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                prefix_attention
-               sparse_linear  cpu/sparse_rows  sparse_rows  crossover
+               sparse_linear  cpu/tables  cpu/masked_linear  masked_linear
+               cpu/sparse_rows  sparse_rows  crossover
 data/          source  paths  code  cleaned  taught  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
@@ -49,8 +51,8 @@ circuit/       edges  config  facts  calibration  certificate  pairs  folder  sh
                drawing
                notebook  frame  circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  prefix_run  donors  compiled  live  calibration  limit
-               run  editor  modes
+ablation/      masks  values  prefixes  prefix_run  masked_run  donors  compiled  live
+               calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination
                elimination  merge  component_mask
