@@ -164,7 +164,8 @@ def _named(result: dict[str, Any]) -> list[str]:
         )
         lines.append(
             f"on the partner {changed or 'nothing differs'}, and the difference "
-            f"{partner['difference']:+.3f}; partner is what each node would take away with its value there"
+            f"{partner['difference']:+.3f}; the column is what each node would take away with its "
+            "value there"
         )
     return lines
 

@@ -36,8 +36,8 @@ MODELS = 2
 """Kept for traces."""
 SENT = 300
 """Nodes of a trace that are sent, the largest effects; the page shows fewer at first."""
-ATTRIBUTED = 120
-"""Nodes kept of a model that is not lacewing's own."""
+ATTRIBUTED = 48
+"""Nodes kept of a model that is not lacewing's own: each asks for a pass back through it."""
 WAITING = 8
 """Traces that may wait; more are refused."""
 TOP = 8
