@@ -126,7 +126,7 @@ def test_a_partner_is_found() -> None:
     given = given_partner(model, tokens, prompt_ids(model, "kYfm="), p, q)
     assert not given.found
     assert [1] == given.as_json(model, tokens)["changed"]
-    with pytest.raises(DataError, match="as many|equally long"):
+    with pytest.raises(DataError, match="equally long"):
         given_partner(model, tokens, prompt_ids(model, "kY"), p, q)
     found = find_partner(model, tokens, p, q)
     assert found.found
