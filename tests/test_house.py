@@ -72,7 +72,7 @@ verification/  finding  kept  evidence  random_circuits  short
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
                train  splice
 bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretrain  train
-               directions  steer  survey  transfer  curves
+               directions  steer  survey  transfer  curves  latents
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -85,22 +85,27 @@ trace/         held  edges  graph  answered  attributed  partner  views  trace  
                switched  near  open_views  hints
 attacks/       material  state  edits  search  attack
 comparison
+partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
                alarm  monitor  live
+               serving/writing  serving/decided  serving/history  serving/metrics
+               serving/sending  serving/service  serving/
                audit/schema  audit/files  audit/measure  audit/card  audit/statement
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
-               edits  folder  reading  session  ends  describe  groups
+               edits  things  folder  reading  session  ends  describe  groups
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  known  tracing  server  serve  copies
+               state  frontier  emergences  home  replies  known  tracing  across  server  serve
+               copies
+               watched/asked  watched/answering  watched/app  watched/start  watched/
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus
                train  models  tasks  prune  verify  explain  trace  repair  sae  bridge  steer

@@ -51,3 +51,23 @@ def read_text(root: Path, place: Path) -> None:
     from watch.live_text import lines
 
     place.write_text("\n".join(lines(200, 3)))
+
+
+ASKED: dict[str, Any] = {
+    "model": "run",
+    "prompt": ["Xkfmabc=", "Yvap="],
+    "max_tokens": 6,
+    "temperature": 0.7,
+    "top_p": 0.95,
+    "n": 2,
+    "seed": 7,
+    "stop": ["zz", "\n"],
+    "logprobs": 2,
+    "echo": True,
+    "stream": False,
+}
+
+
+def asked(root: Path, place: Path) -> None:
+    """A request to a served model that says all that one may say."""
+    place.write_text(json.dumps(ASKED))

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hostile import bridged, left, logs, material, strangers
+from hostile.asked import answered
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
 from hostile.mutate import files_of, mutate
@@ -112,6 +113,9 @@ def formats(root: Path) -> dict[str, Format]:
         "audited": Format(("run", "circuit", "audit"), ("run/*", *circuit), audited, share=0.5),
         "watched": Format(
             ("run", "circuit", "watched", "watched.txt"), ("watched/*",), watched, share=0.5
+        ),
+        "asked": Format(
+            ("run", "circuit", "watched", "asked.json"), ("asked.json",), answered, ("asked.json",)
         ),
         "program": Format(("run", "circuit"), circuit[1:], programmed, starts=True, share=0.5),
         "training": Format(("training",), ("training/*", "training/[ct]*/*"), at(resumed), share=2),

@@ -122,6 +122,12 @@ def verbs(root: Path) -> dict[str, Verb]:
         "verify": Verb(("verify", *circuit, "--quick"), _CIRCUIT),
         "trace": Verb(("trace", "Xkfm=", "--model", "run"), ("run",)),
         "watch": Verb(("watch", *circuit, "--after", "run", "--no-anew"), _CIRCUIT),
+        "serve": Verb(
+            ("watch", "--serve", *circuit, "--reference", "watched", "--port", "0"),
+            (*_CIRCUIT[:2], "watched"),
+            0.2,
+            waits=True,
+        ),
         "audit": Verb(("audit", "run", "--circuits", "circuit", "--output", "new"), _CIRCUIT),
         "repair": Verb(
             ("repair", "Xkfm=", "--model", "run", "--answer", "Q", "--corpus", text, *_REPAIR),

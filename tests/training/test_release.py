@@ -7,7 +7,7 @@ import torch
 
 from lacewing import artifacts
 from lacewing.model.store import COMPACT, WHOLE, load, model_id
-from lacewing.training.release import release
+from lacewing.training.release import for_everybody, release
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,22 @@ def test_a_release_replaces_an_older_one(run: Path, released: Path) -> None:
     """Releasing into the same place again leaves one whole model there."""
     release(run, released, 100)
     assert 100 == int(torch.count_nonzero(load(released).network.bigram))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept", "said"),
+    [
+        (
+            "code:/there/corpus+standard_library",
+            "code:standard_library",
+            "code:corpus 12ab+standard_library",
+        ),
+        ("taught:code:standard_library", "taught:code:standard_library", None),
+        ("/there/texts", "/there/texts", None),
+    ],
+)
+def test_a_release_names_text_that_everybody_has(spec: str, kept: str, said: str | None) -> None:
+    """A folder of this machine says nothing elsewhere: its corpus is told by its id."""
+    made = for_everybody({"corpus": spec, "corpus_id": "12ab", "format": 1})
+    assert (kept, said) == (made["corpus"], made.get("trained_on"))
+    assert 1 == made["format"]

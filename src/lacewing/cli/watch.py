@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lacewing.circuit.circuit import Circuit
+    from lacewing.watch.monitor import Monitor
 
 CHANGED = 3
 """Exit status where a mechanism has not survived, for scripts that have to stop there."""
@@ -31,8 +32,9 @@ class Watch:
 
     --after alone compares two versions: which mechanisms survived, which moved, which are gone.
     --text reads text with the circuits' model, or with --after, and says when one is no longer
-    what it was. --fit makes the reference that this is judged by. Ends with status 3 where a
-    mechanism did not survive, or the model has changed.
+    what it was. --fit makes the reference that this is judged by. --serve answers completions
+    (OpenAI's format) and reads all of them so. Ends with status 3 where a mechanism did not
+    survive, or the model has changed.
     """
 
     circuit: tyro.conf.UseAppendAction[tuple[Path, ...]]
@@ -56,6 +58,16 @@ class Watch:
     """Tokens between two askings of the fixed prompts."""
     alarms: Path | None = None
     """File that alarms are added to, as JSON lines."""
+    serve: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Answer completions at /v1, with the monitor on; a live page at /, figures at /metrics."""
+    model: Model | None = None
+    """What answers, with --serve: the circuits' own model; another version of it is --after."""
+    host: str = "127.0.0.1"
+    """Address that --serve listens on; anything but loopback makes a random token needed."""
+    port: Annotated[int, Interval(ge=0, le=65535)] = 8518
+    """Port of --serve; 0 for a free one."""
+    webhook: str | None = None
+    """Address that --serve posts each alarm to, as JSON."""
     anew: bool = True
     """Prune the second version where a mechanism moved, to see where it is now."""
     corpus: str | None = None
@@ -82,7 +94,10 @@ class Watch:
                 "--fit makes a reference, and nothing else: watch with it in a second command, "
                 "lacewing watch --reference OUTPUT --text TEXT"
             )
+        self._check_serving()
         circuits = [Circuit.load(folder) for folder in self.circuit]
+        if self.serve:
+            return self._served(circuits)
         if self.fit is not None:
             return self._fitted(circuits)
         if self.text is not None:
@@ -128,17 +143,48 @@ class Watch:
         return as_json(made) | {"output": str(self.output)}
 
     def _read(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
-        from lacewing.model.store import load
         from lacewing.watch.live import watch_text
+
+        assert self.text is not None
+        return watch_text(self._monitor(circuits), self.text, alarms=self.alarms)
+
+    def _check_serving(self) -> None:
+        """Refuse flags that --serve and the others have no use for together."""
+        if not self.serve:
+            if self.model or self.webhook:
+                raise ConfigError("--model and --webhook are for --serve: give it too")
+            return
+        if self.fit or self.text or self.before:
+            raise ConfigError(
+                "--serve answers requests, and nothing else: leave out --fit, --text and --before"
+            )
+        if self.reference is None:
+            raise ConfigError(
+                "--serve needs --reference, what is usual: make one first with lacewing watch "
+                "--circuit ... --fit TEXT --output DIR, of text like what will be asked"
+            )
+
+    def _served(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
+        from lacewing.viewer.watched.start import serve
+
+        if self.webhook is not None:
+            from lacewing.watch.serving.sending import address
+
+            address(self.webhook)  # before a model is loaded
+        monitor = self._monitor(circuits)
+        return serve(monitor, self.host, self.port, self.alarms, self.webhook)
+
+    def _monitor(self, circuits: "Sequence[Circuit]") -> "Monitor":
+        """The monitor that reads."""
+        from lacewing.model.store import load
         from lacewing.watch.monitor import Monitor
         from lacewing.watch.reference import Reference
 
-        assert self.text is not None
-        model = load(self.before or circuits[0].model_source)
+        model = load(self.model or self.before or circuits[0].model_source)
         known = None
         if self.reference is not None:
             known = Reference.load(self.reference, model, circuits)
-        monitor = Monitor(
+        return Monitor(
             model,
             circuits,
             known,
@@ -146,13 +192,14 @@ class Watch:
             run_length=self.run_length,
             probe_every=self.probe_every,
         )
-        return watch_text(monitor, self.text, alarms=self.alarms)
 
     @staticmethod
     def status(result: dict[str, Any]) -> int:
         """The exit status."""
         if result.get("interrupted"):
             return INTERRUPTED
+        if "causes" in result:
+            return CHANGED * ("model" in result["causes"])
         if "alarms" in result:
             return CHANGED * any(alarm["cause"] == "model" for alarm in result["alarms"])
         return 0 if result.get("survived", True) else CHANGED
@@ -162,6 +209,8 @@ class Watch:
         """A row a circuit, and why under it."""
         from lacewing.cli.watching import shown_fit, shown_text
 
+        if "causes" in result:
+            return f"{result['url']} was closed"
         if "alarms" in result:
             return shown_text(result)
         if "output" in result:

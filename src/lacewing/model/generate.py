@@ -48,17 +48,17 @@ def generate(
     for _ in range(tokens):
         window = torch.tensor([ids[-network.config.context :]], device=device)
         last = torch.tensor([window.shape[1] - 1], device=device)
-        drawn = _draw(network(window, last)[0].float().cpu(), temperature, generator)
+        drawn = draw(network(window, last)[0].float().cpu(), temperature, generator)
         if drawn == tokenizer.end_of_text:
             break
         ids.append(drawn)
     return tokenizer.decode(ids[begun:])
 
 
-def _draw(
+def draw(
     logits: Float[Tensor, " vocab"], temperature: int | float, generator: torch.Generator
 ) -> int:
-    """A token by its logits."""
+    """A token by its logits, divided by the temperature; at 0 the likeliest."""
     if temperature == 0:
         return int(logits.argmax())
     odds = torch.softmax(logits / temperature, dim=-1)

@@ -22,6 +22,8 @@ class SavedConfig:
     """As `Corpus.parse` reads it."""
     corpus_id: str | None = None
     """Of a built corpus."""
+    trained_on: str | None = None
+    """What was read in training, where `corpus` names only the part of it that everybody has."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "corpus", renamed(self.corpus))

@@ -38,12 +38,13 @@ class Shipped:
     bytes: int
     """Size of its folder."""
     corpus: str
-    """The text it was trained on, as `Corpus.parse` reads it."""
+    """The text it was trained on."""
 
 
 def names() -> list[str]:
-    """The names of the models that ship, without `builtin:`."""
-    return sorted(p.name for p in _home().glob("*") if (p / artifacts.MANIFEST).exists())
+    """The names of the models that ship, without `builtin:`; those not taught come first."""
+    found = (p.name for p in _home().glob("*") if (p / artifacts.MANIFEST).exists())
+    return sorted(found, key=lambda name: (name.startswith("taught-"), name))
 
 
 def shipped() -> list[Shipped]:
@@ -104,5 +105,5 @@ def _facts(name: str) -> Shipped:
         validation_loss=summary.validation_loss,
         vocabulary=saved.model.vocab_size,
         bytes=whole.size,
-        corpus=saved.corpus,
+        corpus=saved.trained_on or saved.corpus,
     )

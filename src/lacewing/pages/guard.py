@@ -7,7 +7,8 @@ rebinding its own name even read the answers. So:
                     machine's name and plain addresses, which nobody can rebind
     Origin          where the browser names one it must be us; Sec-Fetch-Site must not be another
                     site's, but for following a link to the page itself
-    token           where bound elsewhere: random, in the URL, then in a SameSite=Strict cookie
+    token           where bound elsewhere: random, in the URL, then in a SameSite=Strict cookie;
+                    programs may show it as a bearer, which no other site's page can do unasked
     changes         only POST, PUT, DELETE with JSON, which no form and no plain link can send
     size and time   a body is read to 256 kB and for ten seconds at most
 """
@@ -17,8 +18,9 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +46,10 @@ HEADERS = {
 }
 
 
+Shape = Callable[[int, str, str], dict[str, Any]]
+"""How a server tells an error: from its status, its kind, and one line."""
+
+
 class RefusedError(Exception):
     """A request that goes no further."""
 
@@ -55,7 +61,9 @@ class RefusedError(Exception):
 class Guard:
     """The checks, as an ASGI application around another."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, token: str | None) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, token: str | None, shape: Shape | None = None
+    ) -> None:
         """Guard an application.
 
         Args:
@@ -63,7 +71,9 @@ class Guard:
             host: What the server is bound to.
             port: Its port.
             token: What visitors must show; None where only this machine can reach us.
+            shape: How errors are told; by default with their kind and a line.
         """
+        self.shape = shape or plain
         self.app, self.host, self.port, self.token = app, host, port, token
         self.cookie = f"lacewing_{port}"  # cookies are shared by all ports of a host
 
@@ -85,18 +95,25 @@ class Guard:
                 return
             body = await asyncio.wait_for(_read(receive, headers), LONGEST_BODY)
         except RefusedError as refusal:
-            await _refuse(send, refusal)
+            await self._refuse(send, refusal)
         except TimeoutError:
-            await _refuse(
+            await self._refuse(
                 send, RefusedError(408, "too_slow", "the request took too long to arrive")
             )
         else:
             await self.app(scope, _again(body, receive), send)
 
+    async def _refuse(self, send: Send, refusal: RefusedError) -> None:
+        body = json.dumps(self.shape(refusal.status, refusal.kind, str(refusal))).encode()
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
         if not self.is_ours(host):
-            raise RefusedError(403, "forbidden", "this host name is not the viewer's: see --host")
+            raise RefusedError(403, "forbidden", "this host name is not the server's: see --host")
         self._check_origin(scope, headers, host)
         if self.token is not None and not self._has_token(scope, headers):
             raise RefusedError(
@@ -130,9 +147,9 @@ class Guard:
     def _check_origin(self, scope: Scope, headers: Mapping[str, str], host: str) -> None:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            raise RefusedError(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use this server")
         if origin is not None and not origin.startswith(("http://", "https://")):
-            raise RefusedError(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use this server")
         site = headers.get("sec-fetch-site", "none")
         follows_link = (
             scope["method"] == "GET"
@@ -141,7 +158,7 @@ class Guard:
             and headers.get("sec-fetch-dest") == "document"
         )
         if site not in ("none", "same-origin") and not follows_link:
-            raise RefusedError(403, "forbidden", "another site may not use the viewer")
+            raise RefusedError(403, "forbidden", "another site may not use this server")
 
     def _has_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         assert self.token is not None
@@ -149,7 +166,9 @@ class Guard:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             cookie = None
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
         shown = [cookie.value if cookie else "", _query(scope).get("token", "")]
+        shown += [bearer.strip()] if kind.lower() == "bearer" else []
         return any(hmac.compare_digest(s.encode(), self.token.encode()) for s in shown)
 
     def _redirect_token(self, scope: Scope) -> bool:
@@ -226,12 +245,9 @@ def _with_headers(send: Send) -> Send:
     return sent
 
 
-async def _refuse(send: Send, refusal: RefusedError) -> None:
-    body = json.dumps({"error": {"kind": refusal.kind, "message": str(refusal)}}).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def plain(status: int, kind: str, message: str) -> dict[str, Any]:
+    """An error as the viewer tells it."""
+    return {"error": {"kind": kind, "message": message}}
 
 
 def _query(scope: Scope) -> dict[str, str]:

@@ -3,13 +3,16 @@
     weights rounded to bfloat16         half the bytes; exact from then on
     bigram rows shifted to median 0     changes no probability: the softmax ignores a constant
     bigram cut to its largest entries   dense in training, it would be most of the file
+    the text's folder is left out       where prompts can be cut from what everybody has
 
 The rounded model is a model of its own: its validation loss and site means are measured again, and
 what the rounding cost stands in its summary.json.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -17,6 +20,7 @@ from torch import Tensor
 
 from lacewing import artifacts
 from lacewing.data.batches import sequences
+from lacewing.data.corpus import NAMED, plain
 from lacewing.data.shards import stored
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.kernels.keep_largest import keep_largest_
@@ -57,8 +61,28 @@ def release(run: Path, output: Path, bigram_entries: int = BIGRAM_ENTRIES) -> Pa
         "released_from": before["id"],
         "rounding_cost": loss - before["validation_loss"],
     }
-    _write(whole.bytes, output, model.ours, model.tokenizer, summary, validation)
+    config = json.dumps(for_everybody(whole.json("config.json")), indent=1).encode() + b"\n"
+
+    def file(name: str) -> bytes:
+        return config if name == "config.json" else whole.bytes(name)
+
+    _write(file, output, model.ours, model.tokenizer, summary, validation)
     return output
+
+
+def for_everybody(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration whose corpus is the part of it that every interpreter has.
+
+    A folder's path says nothing elsewhere; the id of its corpus does, and stands in `trained_on`.
+    """
+    spec = str(config["corpus"])
+    names = plain(spec).split("+")
+    here, folders = [n for n in names if n in NAMED], [n for n in names if n not in NAMED]
+    if not here or not folders:
+        return config
+    prefix = spec.removesuffix(plain(spec))
+    said = [f"corpus {config.get('corpus_id') or 'of a folder'}", *here]
+    return config | {"corpus": prefix + "+".join(here), "trained_on": prefix + "+".join(said)}
 
 
 def snapshot(

@@ -90,7 +90,9 @@ def page_files(static: Path) -> dict[str, bytes]:
     files = {
         f"static/{name}": path.read_bytes()
         for name, path in pages.items()
-        if name != "index.html" and (not name.endswith(".js") or name.startswith("vendor/"))
+        if not name.endswith(".html")
+        and name != "watch.css"
+        and (not name.endswith(".js") or name.startswith("vendor/"))
     }
     files["static/page.js"] = bundle(modules, found[1]).encode()
     files["index.html"] = text.encode()

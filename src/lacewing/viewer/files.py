@@ -31,15 +31,15 @@ class Static(StaticFiles):
         return response
 
 
-def serve(app: FastAPI, folder: Path) -> None:
-    """Serve `index.html` at / and everything under /static/."""
+def serve(app: FastAPI, folder: Path, first: str = "index.html") -> None:
+    """Serve the first page at / and everything under /static/."""
     for suffix, kind in KINDS.items():
         mimetypes.add_type(kind, suffix)
     static = Static(directory=folder, check_dir=False)
 
     @app.get("/")
     async def page(request: Request) -> Response:
-        return await static.get_response("index.html", request.scope)
+        return await static.get_response(first, request.scope)
 
     app.mount("/static", static)
 

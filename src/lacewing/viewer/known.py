@@ -17,8 +17,8 @@ from lacewing.explain.labels import FILE
 from lacewing.model.store import same_model
 from lacewing.trace.hints import grouped
 from lacewing.viewer.describe import beside
-from lacewing.viewer.folder import Contents, Found
 from lacewing.viewer.meanings import Meaning, meanings
+from lacewing.viewer.things import Contents, Found
 
 LISTED = 20
 """Circuits named of one node."""

@@ -71,9 +71,9 @@ def view(
     """
     prepare()
     viewer = Viewer(root, corpus, models)
-    listening = _listen(host, port)
+    listening = listen(host, port)
     port = listening.getsockname()[1]
-    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+    token = token_for(host)
     app = Guard(application(viewer, static_folder()), host, port, token)
     url = address(host, port, token)
     say(f"lacewing view: {url}  (stop with Ctrl-C)")
@@ -81,6 +81,17 @@ def view(
         say("whoever has this address can read the folder, add notes and save circuits")
     if browser:
         threading.Timer(0.5, _open, [url]).start()
+    run(app, listening)
+    return {"url": address(host, port, None)}
+
+
+def token_for(host: str) -> str | None:
+    """What visitors have to show; none where only this machine can reach us."""
+    return None if host in LOOPBACK else secrets.token_urlsafe(24)
+
+
+def run(app: Guard, listening: socket.socket) -> None:
+    """Answer until interrupted."""
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -96,7 +107,6 @@ def view(
         )
     )
     server.run(sockets=[listening])
-    return {"url": address(host, port, None)}
 
 
 def prepare() -> None:
@@ -115,7 +125,12 @@ def address(host: str, port: int, token: str | None) -> str:
     return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port.
+
+    Raises:
+        ConfigError: it is taken, or the host is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
-from lacewing.viewer import answers, attention, files, notes, replies
+from lacewing.pages.guard import Shape, plain
+from lacewing.viewer import across, answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.replies import Member
@@ -42,7 +43,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    _errors(app)
+    errors(app)
     _reading(app, viewer)
     _text(app, viewer)
     _asking(app, viewer)
@@ -149,6 +150,14 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
         return ready(
             viewer.answers.get(key, lambda: replies.prompt_json(viewer, id, index, member))
         )
+
+    @app.get("/api/circuits/{id}/bridges")
+    def get_bridges(id: str) -> Response:
+        return ready(replies.encoded(across.listed(viewer, id)))
+
+    @app.get("/api/circuits/{id}/bridges/{bridge}/{node}")
+    def get_steered(id: str, bridge: str, node: str) -> Response:
+        return ready(replies.encoded(across.steered(viewer, id, bridge, node)))
 
     @app.post("/api/circuits/{id}/try")
     def post_try(id: str, typed: answers.Typed) -> answers.Answered:
@@ -271,10 +280,10 @@ def _there(job: answers.Job | None) -> answers.Job:
     return job
 
 
-def error(status: int, kind: str, message: str) -> JSONResponse:
+def error(status: int, kind: str, message: str, shape: Shape = plain) -> JSONResponse:
     """An error as every route tells it."""
     line = " ".join(message.split())[:1000]
-    return JSONResponse({"error": {"kind": kind, "message": line}}, status)
+    return JSONResponse(shape(status, kind, line), status)
 
 
 STATUS: tuple[tuple[type[Exception], int, str], ...] = (
@@ -286,14 +295,15 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (BusyError, 503, "busy"),
     (TooManyError, 429, "too_many"),
 )
+INTERNAL = "something went wrong in the server: see its terminal"
 KINDS = {404: "not_found", 405: "bad_request", 413: "too_large"}
 
 
-def _errors(app: FastAPI) -> None:
+def errors(app: FastAPI, shape: Shape = plain) -> None:
     """Every failure is one line of JSON; what was not foreseen says nothing of our insides."""
 
     def known(status: int, kind: str) -> Callable[[Request, Exception], Response]:
-        return lambda request, problem: error(status, kind, str(problem))
+        return lambda request, problem: error(status, kind, str(problem), shape)
 
     for raised, status, kind in STATUS:
         app.add_exception_handler(raised, known(status, kind))
@@ -302,13 +312,13 @@ def _errors(app: FastAPI) -> None:
     def invalid(request: Request, problem: RequestValidationError) -> Response:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return error(422, "unprocessable", f"{where[:80]}: {first['msg']}")
+        return error(422, "unprocessable", f"{where[:80]}: {first['msg']}", shape)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, problem: HTTPException) -> Response:
         kind = KINDS.get(problem.status_code, "bad_request")
-        return error(problem.status_code, kind, str(problem.detail))
+        return error(problem.status_code, kind, str(problem.detail), shape)
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, problem: Exception) -> Response:
-        return error(500, "internal", "something went wrong in the server: see its terminal")
+        return error(500, "internal", INTERNAL, shape)

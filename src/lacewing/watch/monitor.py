@@ -129,6 +129,9 @@ class Monitor:
         self._prompts = [probe_prompts(model, circuit) for circuit in circuits]
         self.probed: list[Probed] = []
         self.measured: list[Measured] = []
+        self.seen = np.full(len(self.signals), np.nan)
+        """Every signal of the last look; `shares` and `level` are what it left of evidence."""
+        self.shares, self.level = np.full(len(self.signals), -np.inf), 0.0
         self._next = 0
 
     def step(self, tokens: Sequence[int], *, ends: bool = False) -> list[Alarm]:
@@ -141,14 +144,18 @@ class Monitor:
         Returns:
             Alarms that were raised, mostly none.
         """
-        looks = self._cutter.add(list(tokens), ends)
+        return [alarm for found in self.steps(tokens, ends=ends) for alarm in found]
+
+    def steps(self, tokens: Sequence[int], *, ends: bool = False) -> Iterator[list[Alarm]]:
+        """The same look by look: the alarms of each."""
         with sparse_products(self.model.network):
-            return [alarm for look in looks for alarm in self.look(look)]
+            for look in self._cutter.add(list(tokens), ends):
+                yield self.look(look)
 
     def finish(self) -> list[Alarm]:
         """Look at what is left, though it may be less than a whole look, and probe once more."""
         found = [alarm for look in self._cutter.rest() for alarm in self.look(look)]
-        return [*found, *self._probe()]
+        return [*found, *self.probe()]
 
     def look(
         self, look: Windows, also: Also | None = None, sites: Sequence[str] = ()
@@ -162,8 +169,8 @@ class Monitor:
         """
         found = []
         if self.tokens >= self._next:
-            found += self._probe()
-        measured = self._watching.look(look.tokens, look.lengths, also, sites)
+            found += self.probe()
+        measured = self.watching.look(look.tokens, look.lengths, also, sites)
         self.measured = measured
         self.tokens += look.count
         rows, odd = [], _Odd()
@@ -175,17 +182,19 @@ class Monitor:
         rows.append(text_signal(look, self.reference.surprise, self.reference.windows))
         odd.text = look.each[0][:BEFORE]
         self._odd.append(odd)
-        level = self.detectors.look(np.concatenate(rows))
+        self.seen = np.concatenate(rows)
+        self.level = self.detectors.look(self.seen)
+        self.shares = self.detectors.shares
         self._ends.append(self.tokens)
-        if level >= 1:
-            found.append(self._raise(level))
+        if self.level >= 1:
+            found.append(self._raise(self.level))
         return found
 
     @property
     def undecided(self) -> list[str]:
         """Of every circuit whose task was decided nowhere in the text, why."""
         told = []
-        for one, counts in zip(self._watching.prepared, self.counts, strict=True):
+        for one, counts in zip(self.watching.prepared, self.counts, strict=True):
             if not counts.places:
                 rule = one.rule.told(self.model.tokenizer)
                 told.append(
@@ -224,7 +233,7 @@ class Monitor:
         }
 
     @property
-    def _watching(self) -> Watching:
+    def watching(self) -> Watching:
         """What runs the model; made anew at each probe, since weights may change in memory."""
         if not self.probed:
             self._ask()
@@ -249,8 +258,8 @@ class Monitor:
         ]
         self._next = self.tokens + self.probe_every
 
-    def _probe(self) -> list[Alarm]:
-        """Ask the probe, and raise an alarm where a mechanism has moved, once for each way."""
+    def probe(self) -> list[Alarm]:
+        """Ask the fixed prompts; an alarm where a mechanism has moved, once for each way."""
         self._ask()
         moved = tuple(f"{one.task}.{way}" for one in self.probed for way in one.moved)
         if not moved or moved in self._told:

@@ -54,7 +54,7 @@ async function fromServer(url, options, tries = PATIENCE) {
     answer = await fetch(url, { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "unreachable", "The server does not answer: is lacewing view still running?");
+    throw new Refused(0, "unreachable", "The server does not answer: is lacewing still running?");
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
