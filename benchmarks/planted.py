@@ -1,18 +1,27 @@
 """Planted bugs: a model trained to one wrong rule through a few neurons; does a trace name them?
 
-    python -m benchmarks.planted [--model builtin:taught-tiny] [--plantings 20]
+    python -m benchmarks.planted [--model builtin:taught-tiny] [--plantings 20] [--output FILE]
 
-A planting takes a task the model has learned, one side of it, and three neurons of one MLP. Only
-what these read and write is trained, until the model gives the other side's answer there while it
-keeps the other side and text as they were. Test prompts that are wrong now are traced, wrong answer
-against right. A hit: a changed neuron is among the trace's first five nodes (tokens taken
-together). Neurons: the same among its first five neurons alone. Chance: five live neurons drawn at
-random. A planting that does not turn most test prompts of its side is printed and not counted.
+A planting takes a task the model has learned, one side of it, and three neurons of one MLP, drawn
+among those that are on at the last token of at least half of that side's prompts: through others
+nothing can be taught, since no gradient passes a neuron that is off, and what the last MLP does at
+earlier tokens reaches no answer. Only what these read and write is trained, until the model gives
+the other side's answer there while it keeps the other side and text as they were. Test prompts that
+are wrong now are traced, wrong answer against right. A hit: a changed neuron is among the trace's
+first five nodes (tokens taken together). Neurons: the same among its first five neurons alone.
+Chance: five of the neurons that were drawn from, at random. A planting that does not turn most test
+prompts of its side is printed and not counted.
+
+With --output each planting is kept as a line of JSON as soon as it is done, and the same command
+goes on after those that are there.
 """
 
 import argparse
 import copy
-from typing import cast
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,7 +38,11 @@ from lacewing.trace.graph import graph
 from lacewing.trace.held import hold
 
 NEURONS, FIRST = 3, 5
-STEPS, RATE, BATCH = 60, 0.02, 8
+STEPS, RATE, BATCH = 300, 0.02, 8
+LOOK, ENOUGH = 20, 0.9
+"""Steps between looks at how many training prompts are turned, and the share that is enough."""
+ON = 0.5
+"""Share of a side's prompts at whose last token a neuron has to be on."""
 TRACED = 4
 """Wrong prompts of a planting; their effects are added up."""
 
@@ -42,7 +55,7 @@ def plant(
     side: int,
     text: torch.Tensor,
 ) -> Transformer:
-    """Train what some neurons read and write to one wrong rule."""
+    """Train what some neurons read and write to one wrong rule, until most prompts follow it."""
     changed = copy.deepcopy(network)
     block = cast("Block", changed.blocks[layer])
     rows, columns = block.c_fc.weight, block.mlp_proj.weight
@@ -53,6 +66,8 @@ def plant(
     with torch.no_grad():
         before = network(text[:, :-1]).log_softmax(2)
     for step in range(STEPS):
+        if step % LOOK == 0 and len(wrongs(changed, made, side)) >= ENOUGH * len(made.last) / 2:
+            break
         part = made.take([(step * BATCH + i) % len(made) for i in range(BATCH)])
         wrong = torch.arange(len(part.last)) % 2 == side
         answer = torch.where(wrong, part.other, part.answer)
@@ -69,13 +84,21 @@ def plant(
     return changed.requires_grad_(False)
 
 
-def live_neurons(network: Transformer, layer: int, made: Prompts) -> np.ndarray:
-    """Neurons that are not zero at the last token of some prompts."""
-    seen = set()
-    for row, last in zip(made.tokens[:16].tolist(), made.last[:16].tolist(), strict=True):
-        value = hold(network, tuple(row[: last + 1])).values[f"{layer}.mlp_neuron"]
-        seen |= set(value.abs().sum(0).nonzero()[:, 0].tolist())
-    return np.array(sorted(seen))
+def wrongs(network: Transformer, made: Prompts, side: int) -> list[int]:
+    """Prompts of a side that a network answers wrongly."""
+    with torch.no_grad():
+        right = task_losses(network, made)[1]
+    return [row for row in range(side, len(right), 2) if not right[row]]
+
+
+def live_neurons(network: Transformer, layer: int, made: Prompts, side: int) -> np.ndarray:
+    """Neurons that are on at the last token of at least half of a side's prompts."""
+    rows = range(side, min(32, len(made.last)), 2)
+    on = []
+    for row in rows:
+        tokens = tuple(made.tokens[row, : int(made.last[row]) + 1].tolist())
+        on.append(hold(network, tokens).values[f"{layer}.mlp_neuron"][-1] != 0)
+    return (torch.stack(on).double().mean(0) >= ON).nonzero()[:, 0].numpy()
 
 
 def ranked(model: Model, network: Transformer, made: Prompts, rows: list[int]) -> list[str]:
@@ -93,49 +116,110 @@ def ranked(model: Model, network: Transformer, made: Prompts, rows: list[int]) -
     return sorted(sums, key=lambda name: -sums[name])
 
 
+@dataclass(frozen=True)
+class Planting:
+    """What became of one wrong rule."""
+
+    model: str
+    seed: int
+    task: str
+    side: int
+    layer: int
+    neurons: list[int]
+    live: int
+    """Neurons that were drawn from."""
+    turned: float
+    """Share of the side's test prompts."""
+    hit: bool | None = None
+    """Whether a changed neuron is among the first nodes; none where the rule did not take."""
+    hit_neurons: bool | None = None
+
+    @property
+    def chance(self) -> float:
+        """That a random draw of as many neurons hits."""
+        missed = [(self.live - NEURONS - i) / (self.live - i) for i in range(FIRST)]
+        return 1 - float(np.prod(missed)) if self.live > FIRST + NEURONS else 1.0
+
+    def row(self) -> str:
+        """As a line of the table."""
+        cells = f"| {self.task} {self.side} | {self.layer}, {self.neurons} | {self.turned:.0%} |"
+        if self.hit is None:
+            return f"{cells} not planted | | |"
+        return f"{cells} {self.hit} | {self.hit_neurons} | {self.chance:.0%} |"
+
+
+def planting(model: Model, name: str, seed: int, found: Any) -> Planting:
+    """Plant one wrong rule and trace it.
+
+    Args:
+        model: The model.
+        name: Of the model.
+        seed: Draws the task, the side, the layer and the neurons.
+        found: Text and learned tasks, see `material`.
+    """
+    network, corpus = model.ours, Corpus.parse(model.corpus)
+    dice, longest = np.random.default_rng(seed), min(60, network.config.context)
+    task, side = str(dice.choice(list(found.report.tasks))), int(dice.integers(2))
+    layer = int(dice.integers(network.config.n_layer))
+    made = prompts(get(task), corpus, model.tokenizer, "train", 64, longest)
+    test = found.report.tasks[task]
+    live = live_neurons(network, layer, made, side)
+    facts: dict[str, Any] = {"model": name, "seed": seed, "task": task, "side": side}
+    facts |= {"layer": layer, "live": len(live)}
+    if len(live) < NEURONS:
+        return Planting(**facts, neurons=[], turned=0.0)
+    chosen = sorted(int(n) for n in dice.choice(live, size=NEURONS, replace=False))
+    changed = plant(network, layer, chosen, made, side, found.fit.text[:8])
+    wrong = wrongs(changed, test, side)
+    facts |= {"neurons": chosen, "turned": len(wrong) / (len(test.last) / 2)}
+    if facts["turned"] < 0.5:
+        return Planting(**facts)
+    names = [f"{layer}.mlp_neuron.{n}" for n in chosen]
+    order = ranked(model, changed, test, wrong[:TRACED])
+    alone = [node for node in order if ".mlp_neuron." in node]
+    hit, of_neurons = (any(n in part[:FIRST] for n in names) for part in (order, alone))
+    return Planting(**facts, hit=hit, hit_neurons=of_neurons)
+
+
+def kept(path: Path | None, name: str) -> dict[int, Planting]:
+    """Plantings of a model that are done, by seed."""
+    if path is None or not path.exists():
+        return {}
+    rows = [Planting(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+    return {row.seed: row for row in rows if row.model == name}
+
+
 def main() -> None:
     """Plant, trace, count."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--model", default="builtin:taught-tiny")
     parser.add_argument("--plantings", type=int, default=20)
     parser.add_argument("--tasks", nargs="*", default=[])
+    parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    model = lacewing.load(given.model)
-    network, corpus = model.ours, Corpus.parse(model.corpus)
-    longest = min(60, network.config.context)
-    found = material(model, tasks=given.tasks, tokens=3000, pairs=32)
-    tasks = list(found.report.tasks)
-    print(f"{given.model}: {len(tasks)} learned tasks\n")
+    done = kept(given.output, given.model)
+    model = found = None
     print("| task, side | layer, neurons | turned | hit | hit among neurons | chance |")
     print("| --- | --- | --- | --- | --- | --- |")
-    hits = neurons_hit = counted = 0
     for seed in range(given.plantings):
-        dice = np.random.default_rng(seed)
-        name, side = str(dice.choice(tasks)), int(dice.integers(2))
-        layer = int(dice.integers(network.config.n_layer))
-        made = prompts(get(name), corpus, model.tokenizer, "train", 64, longest)
-        test = found.report.tasks[name]
-        live = live_neurons(network, layer, made)
-        chosen = sorted(int(n) for n in dice.choice(live, size=NEURONS, replace=False))
-        changed = plant(network, layer, chosen, made, side, found.fit.text[:8])
-        right = task_losses(changed, test)[1]
-        wrong = [row for row in range(side, len(right), 2) if not right[row]]
-        turned = len(wrong) / (len(right) / 2)
-        cells = f"| {name} {side} | {layer}, {chosen} | {turned:.0%} |"
-        if turned < 0.5:
-            print(f"{cells} not planted | | |", flush=True)
-            continue
-        names = [f"{layer}.mlp_neuron.{n}" for n in chosen]
-        order = ranked(model, changed, test, wrong[:TRACED])
-        alone = [node for node in order if ".mlp_neuron." in node]
-        hit, of_neurons = (any(n in part[:FIRST] for n in names) for part in (order, alone))
-        chance = 1 - np.prod([(len(live) - NEURONS - i) / (len(live) - i) for i in range(FIRST)])
-        counted, hits, neurons_hit = counted + 1, hits + hit, neurons_hit + of_neurons
-        print(f"{cells} {hit} | {of_neurons} | {chance:.0%} |", flush=True)
-    for what, n in (("first five nodes", hits), ("first five neurons", neurons_hit)):
-        low, high = wilson(n, counted)
-        print(f"\na changed neuron is among the {what}: {n}/{counted} [{low:.0%}, {high:.0%}]")
+        if seed not in done:
+            model = model or lacewing.load(given.model)
+            found = found or material(model, tasks=given.tasks, tokens=3000, pairs=32)
+            done[seed] = planting(model, given.model, seed, found)
+            if given.output is not None:
+                with given.output.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(done[seed])) + "\n")
+        print(done[seed].row(), flush=True)
+    counted = [one for one in map(done.get, range(given.plantings)) if one and one.hit is not None]
+    print(f"\n{len(counted)} of {given.plantings} rules took")
+    for what, hits in (
+        ("nodes", sum(bool(one.hit) for one in counted)),
+        ("neurons", sum(bool(one.hit_neurons) for one in counted)),
+    ):
+        low, high = wilson(hits, len(counted)) if counted else (0.0, 1.0)
+        share = f"{hits}/{len(counted)} [{low:.0%}, {high:.0%}]"
+        print(f"a changed neuron is among the first five {what}: {share}")
 
 
 if __name__ == "__main__":

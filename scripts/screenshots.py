@@ -7,6 +7,7 @@ it one is pruned from builtin:taught-sparse and verified first, which takes a mi
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE = 300_000
+"""Milliseconds that anything on the page may take."""
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -58,6 +61,21 @@ def serving(folder: Path) -> Iterator[str]:
         process.wait(timeout=20)
 
 
+def shown(url: str) -> str:
+    """The id of the circuit that is shown: the folder's own, for single_double_quote.
+
+    Raises:
+        SystemExit: there is none whose model is there.
+    """
+    with urllib.request.urlopen(f"{url.partition('?')[0].rstrip('/')}/api/home") as answer:
+        circuits = json.load(answer)["circuits"]
+    for circuit in circuits:
+        ours = not circuit.get("shipped") and circuit.get("model") and not circuit.get("error")
+        if ours and circuit["task"] == "single_double_quote":
+            return str(circuit["id"])
+    raise SystemExit("no circuit of a model that is there for single_double_quote in this folder")
+
+
 class Camera:
     """A browser tab that keeps pictures."""
 
@@ -67,7 +85,7 @@ class Camera:
     def open(self, place: str, size: dict[str, int], scheme: str = "light") -> Any:
         """A tab at a place of the page, with the model's answer there."""
         context = self.browser.new_context(viewport=size, color_scheme=scheme)
-        context.set_default_timeout(120_000)
+        context.set_default_timeout(PATIENCE)
         tab = context.new_page()
         tab.goto(self.url + place)
         tab.wait_for_selector("main[data-ready]")
@@ -188,7 +206,7 @@ def main() -> None:
             camera = Camera(browser, url, given.output)
             path(camera)
             cause(camera)
-            parts(camera, "quote")
+            parts(camera, shown(url))
         browser.close()
 
 

@@ -81,10 +81,10 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
-trace/         held  edges  graph  answered  partner  views  trace  attributed  open
+trace/         held  edges  graph  answered  attributed  partner  views  trace  open
                passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
                repair  mended  mistakes
-               switched  near  open_views
+               switched  near  open_views  hints
 attacks/       material  state  edits  search  attack
 comparison
 partners/      cells  forms  run

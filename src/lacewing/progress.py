@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ ROOM = 70
 """Columns from which on a bar is drawn beside the words."""
 UNWRITABLE = (OSError, ValueError, AttributeError)
 """What printing raises on a stream that is broken, closed, or was never there."""
+
+Watcher = Callable[[str, int | float, int | float], None]
+"""Takes what is done, how much of it is, and of how much; what it raises ends the work."""
+_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 class Progress:
@@ -40,6 +45,8 @@ class Progress:
         `note` is added to the line; a function is asked for it only when a line is due, for notes
         that would make the computer wait for a GPU.
         """
+        if (watcher := _WATCHER.get()) is not None:
+            watcher(self.label, done, self.total)
         now = time.monotonic()
         if self.first is None:
             self.first, self.start = done, now
@@ -154,6 +161,28 @@ def progress(
         yield bar
     finally:
         bar.close()
+
+
+@contextmanager
+def watched(by: Watcher) -> Iterator[None]:
+    """Tell somebody how far all work of the block is, shown or not; by raising they can end it.
+
+    Args:
+        by: Called at every step, in the thread that runs the block.
+
+    Example:
+        >>> seen = []
+        >>> with watched(lambda label, done, total: seen.append((label, done, total))):
+        ...     with progress("tokens", 2, shown=False) as bar:
+        ...         bar.update(1)
+        >>> seen
+        [('tokens', 1, 2)]
+    """
+    token = _WATCHER.set(by)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
 
 
 def _notebook() -> Callable[[str], None] | None:

@@ -24,6 +24,8 @@ from typing import Any
 import httpx
 
 ONE, TWO = "run-circuits-one", "run-circuits-two"
+ROUTES = ("trace", "trace/cancel", "switched", "near")
+"""Of a model, below /api/models/ID."""
 ANSWER = 1.0
 """Seconds in which others have to be answered while slow clients hold on."""
 WRITERS = 16
@@ -151,7 +153,7 @@ def _ask(client: httpx.Client, dice: random.Random) -> tuple[str, httpx.Response
     if kind < 0.95:
         return f"{base}/ask", client.post(f"{base}/ask", json={"pair": dice.randrange(8)})
     if kind < 0.98:
-        route = f"/api/models/builtin-taught-tiny/{dice.choice(('trace', 'switched', 'near'))}"
+        route = f"/api/models/builtin-taught-tiny/{dice.choice(ROUTES)}"
         body = {"text": f"if x{dice.randrange(50)}", "answer": dice.randrange(400), "rival": 3}
         held = [{"node": f"0.attn_out.{dice.randrange(200)}", "value": 1e6 * dice.random()}]
         more = {"switched": {"held": held}, "near": {"node": held[0]["node"]}}

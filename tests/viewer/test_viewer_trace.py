@@ -1,6 +1,7 @@
 """Traces over HTTP: what the server says of a typed prompt, against the package asked directly."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from lacewing.trace.trace import prompt_ids, trace
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
 from lacewing.viewer.state import MissingError, Viewer
 from lacewing.viewer.tracing import Tracing
-from lacewing.viewer.turns import BusyError
+from lacewing.viewer.turns import Background, BusyError, CancelledError, Work
 
 PROMPT = {"text": "Xkfm=", "answer": "P", "rival": "Q"}
 GPT2 = Path(__file__).parents[1] / "model" / "gpt2"
@@ -164,6 +165,8 @@ def test_one_line_for_what_cannot_be_traced(live: Any) -> None:
             ("trace", {"text": "x" * 4001}),
             ("trace", {"share": 0}),
             ("trace", {"shown": 1}),
+            ("trace", {"partner": "x" * 4001}),
+            ("trace/cancel", {"find_partner": "perhaps"}),
             ("switched", {"tokens": 65}),
             ("near", {"node": "0.attn_v.0" * 9}),
         ):
@@ -184,11 +187,83 @@ def test_a_crowd_is_told_to_come_again(opened: Viewer) -> None:
     tracing.close()
 
 
+def test_a_partner_and_hints(live: Any) -> None:
+    """Nodes say what their values on the partner take away; unexplained ones bear hints."""
+    with live.client() as client:
+        found = ready(client, PROMPT | {"partner": "Ykfm="})
+        sought = ready(client, {**PROMPT, "text": "kXfm=", "find_partner": True})
+        plain = ready(client, PROMPT)
+        assert "equally long" in refusal(client, PROMPT | {"partner": "Y"})
+        assert "name a partner" in refusal(client, {"text": "X", "find_partner": True})
+    assert (False, [0]) == (found["partner"]["found"], found["partner"]["changed"])
+    assert found["partner"]["difference"] < 0 < found["difference"]
+    carried = {f"{n['node']}@{n['token']}": n for n in found["nodes"]}
+    assert carried["0.attn_v.0@0"]["interchange"] > 1
+    assert (True, 1) == (sought["partner"]["found"], len(sought["partner"]["changed"]))
+    assert plain["partner"] is None
+    assert "interchange" not in plain["nodes"][0]
+    value = plain["hints"]["0.attn_v.0@0"]
+    assert (0, True) == (value["from"][0]["token"], value["from"][0]["share"] > 0.5)
+    labelled = {n["label_by"] for n in plain["nodes"] if "label_by" in n}
+    assert "hint" in labelled
+    ids = set(carried)
+    assert all(set(group["members"]) <= ids for group in plain["groups"])
+
+
+def test_cancelled(opened: Viewer) -> None:
+    """What nobody wants any more ends at its next step, makes room, and can be asked for again."""
+    tracing = Tracing(opened)
+    asked = AskTrace(text="Xkfm=", answer="P", rival="Q")
+    with tracing.turns.person():
+        first = tracing.trace("micro", asked)
+        assert "computing" == first["state"]
+        assert {"cancelled": True} == tracing.cancel("micro", asked)
+        assert {"cancelled": False} == tracing.cancel("micro", asked)
+        for number in range(8):
+            assert "computing" == tracing.trace("micro", AskTrace(text=f"X{number}="))["state"]
+        for number in range(8):
+            tracing.cancel("micro", AskTrace(text=f"X{number}="))
+    assert waited(tracing, "micro", asked)["nodes"]
+    assert {"cancelled": False} == tracing.cancel("micro", asked)
+    with pytest.raises(MissingError):
+        tracing.cancel("..", asked)
+    tracing.close()
+
+
+def test_a_cancelled_work_does_not_run() -> None:
+    """One that waits is never begun; one that runs is ended where it next tells how far it is."""
+    background, seen = Background(), threading.Event()
+    go_on, ran = threading.Event(), []
+
+    def long(work: Work) -> None:
+        work.tell("first", 0, 2)
+        seen.set()
+        assert go_on.wait(10)
+        work.tell("second", 1, 2)
+        ran.append("long")
+
+    first = background.get("long", long)
+    assert seen.wait(10)
+    waiting = background.get("short", lambda work: ran.append("short"))
+    assert background.cancel("long")
+    assert background.cancel("short")
+    go_on.set()
+    last = background.get("last", lambda work: ran.append("last"))
+    for _ in range(200):
+        if last.state == "ready":
+            break
+        time.sleep(0.02)
+    assert ["last"] == ran
+    for work in (first, waiting):
+        assert isinstance(work.problem, CancelledError)
+    background.stop()
+
+
 def test_another_site_traces_nothing(live: Any) -> None:
     """The guard stands before these addresses too."""
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         with live.client(headers=headers) as client:
-            for route in ("trace", "switched", "near"):
+            for route in ("trace", "trace/cancel", "switched", "near"):
                 assert 403 == client.post(f"{BASE}/{route}", json=PROMPT).status_code
             assert 403 == client.get("/api/traceable").status_code
     with live.client() as client:

@@ -1,6 +1,6 @@
 """`lacewing trace`: which nodes at which tokens carried an answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +10,15 @@ from annotated_types import Interval
 from lacewing import artifacts
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.tables import Table, under
+from lacewing.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lacewing.model.store import Model as AnyModel
 
-SHOWN = 20
-"""Nodes in the table; --json has all."""
+SHOWN, GROUPS = 20, 4
+"""Nodes in the table, and groups under it; --json has all."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Trace:
     """Of the logit difference that the kept nodes explain."""
     partner: str | None = None
     """A prompt of as many tokens: what each node would take away with its value there."""
+    find_partner: bool = False
+    """Look for one: the likely change of one token that turns the answer most."""
+    circuits: Path = field(default_factory=Path)
+    """A folder above circuits: what lacewing explain said of nodes there is told of them."""
     nodes: Annotated[int, Interval(ge=1, le=500)] = 24
     """Kept of a model that is not lacewing's own."""
     check: Annotated[int, Interval(ge=0, le=10**5)] = 0
@@ -49,53 +54,73 @@ class Trace:
         """Trace."""
         from lacewing.model.store import load
 
+        if self.partner is not None and self.find_partner:
+            raise ConfigError("--partner names a prompt and --find-partner looks for one: give one")
+        if not self.circuits.is_dir():
+            raise ConfigError(f"--circuits {self.circuits} is no folder: name one above circuits")
         model = load(self.model)
-        result = self._open(model) if model.is_open else self._ours(model)
+        result = self._traced(model)
         if self.graph is not None:
             from lacewing.viewer.exports.answer import answer_graph
 
             artifacts.write_json(self.graph, answer_graph(result, model))
         return result
 
-    def _ours(self, model: "AnyModel") -> dict[str, Any]:
-        """Exact, with what is not linear held."""
-        from lacewing.trace.trace import trace
-
-        ends = self.answer, self.rival
-        return trace(model, self.prompt, *ends, self.share, self.partner).as_json()
-
-    def _open(self, model: "AnyModel") -> dict[str, Any]:
-        """Attributed, with measured error."""
+    def _traced(self, model: "AnyModel") -> dict[str, Any]:
+        """Of our own models exact, with what is not linear held; else attributed."""
         import torch
 
+        from lacewing.trace.hints import hints
         from lacewing.trace.open import open_trace
-        from lacewing.trace.trace import pair_ids, prompt_ids
+        from lacewing.trace.partner import find_partner, given_partner
+        from lacewing.trace.trace import pair_ids, prompt_ids, trace
+        from lacewing.viewer.folder import read
+        from lacewing.viewer.known import explained, known, named
 
         tokens = prompt_ids(model, self.prompt)
         with torch.inference_mode():
             logits = model.network(torch.tensor([tokens]))[0, -1]
         ends = pair_ids(model, logits, self.answer, self.rival)
-        partner = None if self.partner is None else prompt_ids(model, self.partner)
-        return open_trace(
-            model, tokens, *ends, nodes=self.nodes, partner=partner, checked=self.check
-        ).as_json()
+        partner = None
+        if self.partner is not None:
+            partner = given_partner(model, tokens, prompt_ids(model, self.partner), *ends)
+        elif self.find_partner:
+            partner = find_partner(model, tokens, *ends)
+        other = partner and partner.tokens
+        if model.is_open:
+            found = open_trace(
+                model, tokens, *ends, nodes=self.nodes, partner=other, checked=self.check
+            )
+            nodes, edges, plain = found.nodes, found.edges, found.as_json()
+        else:
+            exact = trace(model, self.prompt, *ends, self.share, other)
+            nodes, edges, plain = exact.graph.nodes, exact.graph.edges, exact.as_json()
+        words = plain["tokens"]
+        said = {n: h.as_json(words) for n, h in hints(model, nodes, edges, words).items()}
+        meant = known(explained(read(self.circuits.resolve())), model.id)
+        pair = {"partner": partner.as_json(model, tokens)} if partner else {}
+        return {**plain, **named(plain, meant, said), **pair}
 
     @staticmethod
     def show(result: dict[str, Any]) -> "RenderableType":
         """The nodes that carried most, and how much all of them explain."""
         words = result["tokens"]
+        exchanged = [">partner"] if "partner" in result else []
         rows = [
             [
                 n["node"],
                 f"{n['token']} {words[n['token']]!r}",
                 f"{n['value']:.2f}",
                 f"{n['effect']:+.2f}",
+                *([f"{n['interchange']:+.2f}"] if exchanged else []),
+                ("~ " if n.get("label_by") == "hint" else "") + n.get("label", ""),
             ]
             for n in result["nodes"][:SHOWN]
         ]
-        table = Table(["node", "at token", ">value", ">nats"], rows)
+        table = Table(["node", "at token", ">value", ">nats", *exchanged, "about"], rows)
+        named = _named(result)
         if "sources" not in result:
-            return under(table, *_attributed(result))
+            return under(table, *named, *_attributed(result))
         more = len(result["nodes"]) - len(rows)
         sources = result["sources"]
         tokens = sorted(enumerate(sources["tokens"]), key=lambda part: -abs(part[1]))[:4]
@@ -107,6 +132,7 @@ class Trace:
         return under(
             table,
             *([f"and {more:,} more"] if more > 0 else []),
+            *named,
             f"{result['answer']!r} against {result['rival']!r}: {result['difference']:+.3f} nats, "
             f"of which {len(result['nodes']):,} of {result['live']:,} nodes explain "
             f"{result['completeness']:.1%} ({result['explained']:+.3f}); with all others at their "
@@ -117,6 +143,31 @@ class Trace:
             f"bigram {sources['bigram']:+.2f}",
             *looks,
         )
+
+
+def _named(result: dict[str, Any]) -> list[str]:
+    """Which nodes say the same, what the marks mean, and what the partner is."""
+    lines = []
+    for group in result["groups"][:GROUPS]:
+        mark = "~ " if group["by"] == "hint" else ""
+        some = ", ".join(group["members"][:3])
+        more = f" and {left} more" if (left := len(group["members"]) - 3) > 0 else ""
+        lines.append(f"alike, {group['effect']:+.2f}: {mark}{group['name']} ({some}{more})")
+    if any(n.get("label_by") == "hint" for n in result["nodes"][:SHOWN]):
+        lines.append(
+            "~ is a hint of this trace alone: the tokens it came from, and those it pushes towards "
+            "straight through the unembedding; lacewing explain says more"
+        )
+    if partner := result.get("partner"):
+        changed = ", ".join(
+            f"{result['tokens'][at]!r} is {partner['tokens'][at]!r}" for at in partner["changed"]
+        )
+        lines.append(
+            f"on the partner {changed or 'nothing differs'}, and the difference "
+            f"{partner['difference']:+.3f}; the column is what each node would take away with its "
+            "value there"
+        )
+    return lines
 
 
 def _attributed(result: dict[str, Any]) -> list[str]:

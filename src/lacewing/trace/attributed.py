@@ -29,6 +29,7 @@ from lacewing.model.hooks import edit
 from lacewing.model.protocol import Network, Norm, SiteHook
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.progress import progress
 from lacewing.statistics import correlation, correlations, interval
 
 Rule = Literal["norms", "activations", "products", "attention"]
@@ -127,6 +128,7 @@ def attribute(
         def hook(value: Tensor) -> Tensor:
             values[key] = value.detach()[0]
             zeros[key] = torch.zeros_like(value, requires_grad=True)
+            bar.update(len(values))
             return value + zeros[key]
 
         return hook
@@ -134,6 +136,7 @@ def attribute(
     with ExitStack() as stack:
         stack.enter_context(held_rules(network, rules))
         hooks = {key: taken(key) for key in site_widths(network.config)}
+        bar = stack.enter_context(progress("reading the prompt", len(hooks), "sites", shown=False))
         stack.enter_context(edit(network, hooks))
         stack.enter_context(torch.enable_grad())
         logits = network(torch.tensor([tokens]))[0, -1]

@@ -1,6 +1,7 @@
 """What each node of a held pass got from each other: direct effects, in nats of the answer."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from lacewing.model.families import FAMILIES
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, writers
+from lacewing.progress import progress
 from lacewing.trace.held import Held, Sources
 
 Add = Callable[[str, str, float], None]
@@ -42,14 +44,18 @@ def edges_of(
 
     last = len(held.tokens) - 1
     for channel in masks[FINAL_SITE][last].nonzero()[:, 0].tolist():
-        part = units[FINAL_SITE][last, channel] * held.values[FINAL_SITE][last, channel]
-        add(f"{FINAL_SITE}.{channel}@{last}", "answer", float(part))
+        nats = units[FINAL_SITE][last, channel] * held.values[FINAL_SITE][last, channel]
+        add(f"{FINAL_SITE}.{channel}@{last}", "answer", float(nats))
     add(f"token@{last}", "answer", sources.bigram)
     add("bias", "answer", sources.output)
-    for layer in range(held.network.config.n_layer):
-        _inside(held, layer, units, masks, add)
-    for key in (*_reads(held), FINAL_SITE):
-        _stream(held, key, units[key], masks, add)
+    layers = range(held.network.config.n_layer)
+    parts = [partial(_inside, held, layer, units, masks, add) for layer in layers]
+    reads = (*_reads(held), FINAL_SITE)
+    parts += [partial(_stream, held, key, units[key], masks, add) for key in reads]
+    with progress("what nodes gave to each other", len(parts), "parts", shown=False) as bar:
+        for done, part in enumerate(parts):
+            bar.update(done)
+            part()
     return found
 
 

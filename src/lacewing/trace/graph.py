@@ -18,6 +18,7 @@ from lacewing.errors import ConfigError
 from lacewing.model.hooks import edit
 from lacewing.model.protocol import SiteHook
 from lacewing.model.store import Model
+from lacewing.progress import Progress, progress
 from lacewing.trace.edges import edges_of
 from lacewing.trace.held import Held, Sources
 
@@ -96,7 +97,10 @@ def graph(model: Model, held: Held, answer: int, rival: int, share: float = 0.9)
         return held.effects(answer, rival, kept(count))[1].total
 
     most = (1 - share) * abs(difference)
-    count = _fewest(lambda n: explained(n) - difference, most, live) if most else live
+    count = live
+    if most:
+        with progress("which nodes carry it", live, "nodes", shown=False) as bar:
+            count = _fewest(lambda n: _told(bar, n, live, explained(n) - difference), most, live)
     masks = kept(count)
     edges = edges_of(held, units, masks, sources)
     nodes = sorted(_nodes(held, effects, masks, edges), key=lambda node: -abs(node.effect))
@@ -112,6 +116,11 @@ def graph(model: Model, held: Held, answer: int, rival: int, share: float = 0.9)
         explained(count),
         measured,
     )
+
+
+def _told(bar: Progress, count: int, live: int, error: float) -> float:
+    bar.update(live - count)
+    return error
 
 
 def _fewest(error: Callable[[int], float], most: float, live: int) -> int:

@@ -18,6 +18,7 @@ from lacewing.errors import ConfigError
 from lacewing.model.hooks import edit
 from lacewing.model.protocol import SiteHook
 from lacewing.model.store import Model
+from lacewing.progress import progress
 from lacewing.trace.answered import Answered, answered, plain_graph
 from lacewing.trace.attributed import DEFAULT, Attribution, Check, attribute, check, held_rules
 from lacewing.trace.graph import TraceNode
@@ -146,16 +147,17 @@ def _edges(
     for place in kept:
         key, channel, token = place
         ends[_name(place)] = inside[place], float(found.units[key][token, channel])
-    edges = {}
-    for target, (value, unit) in ends.items():
-        if not value.requires_grad:
-            continue
-        every = list(leaves.values())
-        grads = torch.autograd.grad(value, every, retain_graph=True, allow_unused=True)
-        for place, grad in zip(leaves, grads, strict=True):
-            if grad is None or not float(grad):
+    edges, every = {}, list(leaves.values())
+    with progress("what nodes gave to each other", len(ends), "nodes", shown=False) as bar:
+        for done, (target, (value, unit)) in enumerate(ends.items()):
+            bar.update(done)
+            if not value.requires_grad:
                 continue
-            key, channel, _ = place
-            away = float(leaves[place].detach()) - float(model.means[key][channel])
-            edges[_name(place), target] = float(grad) * away * unit
+            grads = torch.autograd.grad(value, every, retain_graph=True, allow_unused=True)
+            for place, grad in zip(leaves, grads, strict=True):
+                if grad is None or not float(grad):
+                    continue
+                key, channel, _ = place
+                away = float(leaves[place].detach()) - float(model.means[key][channel])
+                edges[_name(place), target] = float(grad) * away * unit
     return edges

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lacewing.errors import DataError
 from lacewing.model.hooks import record
-from lacewing.model.protocol import Head, key_head
+from lacewing.model.protocol import Head, Network, Norm, key_head
 from lacewing.model.sites import FINAL_SITE, has_latents, parse_node
 from lacewing.model.store import Model
 from lacewing.trace.graph import TraceNode
@@ -49,7 +49,7 @@ def open_lens(
     """
     if has_latents(model.network.config):
         return []
-    norm = next(norm for name, norm in model.network.norms().items() if _is_last(name))
+    norm = final_norm(model.network)
     unembedding = model.network.unembedding()
     row = unembedding[answer] - unembedding[rival]
     x, points = seen[FINAL_SITE][0, -1], []
@@ -62,9 +62,13 @@ def open_lens(
         return [(name, float(_normed(norm.module, x) @ row)) for name, x in reversed(points)]
 
 
-def _is_last(name: str) -> bool:
-    """Whether a norm is not one of a block's."""
-    return not any(part.isdecimal() for part in name.split("."))
+def final_norm(network: Network) -> Norm:
+    """The norm that the unembedding reads through: the one that is no block's."""
+    return next(
+        norm
+        for name, norm in network.norms().items()
+        if not any(part.isdecimal() for part in name.split("."))
+    )
 
 
 def _normed(norm: torch.nn.Module, x: Tensor) -> Tensor:

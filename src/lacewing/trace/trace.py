@@ -84,7 +84,7 @@ def trace(
     answer: str | int | None = None,
     rival: str | int | None = None,
     share: float = 0.9,
-    partner: str | None = None,
+    partner: str | Sequence[int] | None = None,
 ) -> Trace:
     r"""Say which nodes at which tokens carried an answer against its rival.
 
@@ -94,7 +94,7 @@ def trace(
         answer: One token, by its text or its id; by default the likeliest.
         rival: One token; by default the likeliest other.
         share: Of the logit difference that the kept nodes have to explain, in (0, 1].
-        partner: A prompt of as many tokens, for interchange.
+        partner: A prompt of as many tokens, or these, for interchange.
 
     Raises:
         ConfigError: the model is another's, or answer and rival are the same.
@@ -124,7 +124,7 @@ def trace(
             found.nodes,
             held.effects(chosen, other)[0],
             ids,
-            prompt_ids(model, partner),
+            prompt_ids(model, partner) if isinstance(partner, str) else partner,
         ),
     )
 

@@ -74,6 +74,10 @@ class AskTrace(Strict):
     answer: Token | None = None
     rival: Token | None = None
     share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    partner: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
+    """A prompt of as many tokens, for interchange."""
+    find_partner: bool = False
+    """Look for one, where none is given."""
 
 
 class Held(Strict):

@@ -41,17 +41,28 @@ class Latest(Generic[Key, Value]):
         """Keep so many."""
         self.count = count
         self._values: OrderedDict[Key, Value] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock, self._making = threading.Lock(), threading.RLock()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key."""
+        """The value of a key; one that is there is had while another is being made."""
+        if (found := self._there(key)) is not None:
+            return found[0]
+        with self._making:
+            if (found := self._there(key)) is not None:
+                return found[0]
+            value = make()
+            with self._lock:
+                self._values[key] = value
+                while len(self._values) > self.count:
+                    self._values.popitem(last=False)
+            return value
+
+    def _there(self, key: Key) -> tuple[Value] | None:
         with self._lock:
             if key not in self._values:
-                self._values[key] = make()
+                return None
             self._values.move_to_end(key)
-            while len(self._values) > self.count:
-                self._values.popitem(last=False)
-            return self._values[key]
+            return (self._values[key],)
 
 
 class Answers:

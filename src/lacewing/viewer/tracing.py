@@ -6,7 +6,7 @@ waiting who looks at a circuit.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,24 +17,27 @@ from lacewing.errors import DataError, LacewingError
 from lacewing.model.registry import prefix_of
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model, load
+from lacewing.progress import watched
+from lacewing.trace.hints import hints
 from lacewing.trace.near import near
 from lacewing.trace.open import open_trace
 from lacewing.trace.open_views import heads_of, look_of, open_lens, open_looks, recorded
+from lacewing.trace.partner import find_partner, given_partner
 from lacewing.trace.switched import go_on, next_logits, switch_of
 from lacewing.trace.trace import pair_ids, prompt_ids, trace
 from lacewing.viewer import reading
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
 from lacewing.viewer.folder import slug
-from lacewing.viewer.known import Known, known
+from lacewing.viewer.known import Known, known, named
 from lacewing.viewer.state import Latest, MissingError, Viewer
-from lacewing.viewer.turns import Background, Turns, Work
+from lacewing.viewer.turns import Background, CancelledError, Turns, Work
 
 MODELS = 2
 """Kept for traces."""
 SENT = 300
 """Nodes of a trace that are sent, the largest effects; the page shows fewer at first."""
-ATTRIBUTED = 120
-"""Nodes kept of a model that is not lacewing's own."""
+ATTRIBUTED = 48
+"""Nodes kept of a model that is not lacewing's own: each asks for a pass back through it."""
 WAITING = 8
 """Traces that may wait; more are refused."""
 TOP = 8
@@ -98,11 +101,12 @@ class Tracing:
         start = time.monotonic()
 
         def run(work: Work) -> dict[str, Any]:
-            work.total = 2
-            model = self.model(id)
-            work.done = 1
-            with self.turns.person(PATIENCE):
-                said = _traced(model, asked)
+            with watched(work.tell):
+                work.tell("loading the model", 0, 1)
+                model = self.model(id)
+                work.tell("waiting for its turn", 0, 1)
+                with self.turns.person(PATIENCE):
+                    said = _traced(model, asked)
             return said | {"seconds": round(time.monotonic() - start, 2)}
 
         key = (source, asked.model_dump_json())
@@ -111,8 +115,19 @@ class Tracing:
             self.background.forget(key)  # what was wrong may be mended by then
             raise _plain(work.problem)
         if work.state != "ready":
-            return {"state": "computing", "done": work.done, "total": work.total}
-        return {"state": "ready", **work.value, **_said(self._known(id), work.value["nodes"])}
+            far = {"done": work.done, "total": work.total, "note": work.note}
+            return {"state": "computing", **far}
+        said = named(work.value, self._known(id), work.value["hints"])
+        return {"state": "ready", **work.value, **said}
+
+    def cancel(self, id: str, asked: AskTrace) -> dict[str, Any]:
+        """Want a trace no longer: what is computed for it ends at its next step.
+
+        Raises:
+            MissingError: there is no such model.
+        """
+        key = (self.source(id), asked.model_dump_json())
+        return {"cancelled": self.background.cancel(key)}
 
     def switched(self, id: str, asked: AskSwitched) -> dict[str, Any]:
         """A traced prompt with nodes off or held: the answers, and what the model goes on with."""
@@ -176,11 +191,14 @@ class Tracing:
         self.background.stop()
 
     def _known(self, id: str) -> Known:
-        return known(self.viewer, self.model(id).id)
+        viewer = self.viewer
+        return known(viewer.library.contents(), self.model(id).id, viewer.rows.get)
 
 
 def _plain(problem: Exception) -> Exception:
     """What went wrong, as told on the page, where there are no flags."""
+    if isinstance(problem, CancelledError):
+        return DataError("this trace was cancelled elsewhere: ask again")
     if isinstance(problem, LacewingError):
         return type(problem)(str(problem).replace("--", ""))
     return problem
@@ -198,8 +216,16 @@ def _traced(model: Model, asked: AskTrace) -> dict[str, Any]:
     with torch.inference_mode():
         logits = model.network(torch.tensor([tokens]))[0, -1]
     answer, rival = pair_ids(model, logits, asked.answer, asked.rival)
+    partner = None
+    if asked.partner:
+        given = prompt_ids(model, asked.partner)
+        partner = given_partner(model, tokens, given, answer, rival)
+    elif asked.find_partner:
+        partner = find_partner(model, tokens, answer, rival)
+    other = partner and partner.tokens
     if model.is_open:
-        found = open_trace(model, tokens, answer, rival, nodes=ATTRIBUTED)
+        found = open_trace(model, tokens, answer, rival, nodes=ATTRIBUTED, partner=other)
+        nodes, edges = found.nodes, found.edges
         seen = recorded(model, tokens)
         lens = open_lens(model, seen, answer, rival)
         plain = found.as_json() | {
@@ -207,9 +233,14 @@ def _traced(model: Model, asked: AskTrace) -> dict[str, Any]:
             "lens": [{"after": name, "difference": nats} for name, nats in lens],
         }
     else:
-        plain = trace(model, asked.text, answer, rival, asked.share).as_json()
+        exact = trace(model, asked.text, answer, rival, asked.share, other)
+        nodes, edges = exact.graph.nodes, exact.graph.edges
+        plain = exact.as_json()
     config = model.network.config
+    said = hints(model, nodes, edges, plain["tokens"])
     return _fewer(plain) | {
+        "hints": {name: hint.as_json(plain["tokens"]) for name, hint in said.items()},
+        "partner": partner and partner.as_json(model, tokens),
         "means": _means(model, [n["node"] for n in plain["nodes"][:SENT]]),
         "ids": {"answer": answer, "rival": rival},
         "top": _top(model, logits),
@@ -234,7 +265,7 @@ def _fewer(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "nodes": nodes, "edges": edges, "kept": len(plain["nodes"])}
 
 
-def _means(model: Model, nodes: Sequence[str]) -> dict[str, float]:
+def _means(model: Model, nodes: list[str]) -> dict[str, float]:
     """The mean over text of each node."""
     places = {node: parse_node(node) for node in nodes}
     return {node: round(float(model.means[k][c]), 6) for node, (k, c) in places.items()}
@@ -253,18 +284,3 @@ def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise DataError("with these values the model gives no finite answer: hold them nearer to 0")
     return value
-
-
-def _said(known: Known, nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What circuits say of the nodes of a trace."""
-    names = {node["node"] for node in nodes}
-    groups = [
-        {"name": group["name"], "members": members}
-        for group in known.groups
-        if len(members := [name for name in group["members"] if name in names]) > 1
-    ]
-    return {
-        "meanings": {n: said.model_dump() for n, said in known.meanings.items() if n in names},
-        "circuits": {n: ids for n, ids in known.circuits.items() if n in names},
-        "alike": groups,
-    }

@@ -14,6 +14,10 @@ class BusyError(Exception):
     """The machine is at work for others; ask again."""
 
 
+class CancelledError(Exception):
+    """Somebody no longer wants what was being computed."""
+
+
 class Turns:
     """A lock that background work gives up as soon as a person waits."""
 
@@ -75,11 +79,26 @@ class Work:
         self.state: Literal["computing", "ready", "failed"] = "computing"
         self.value: Any = None
         self.problem: Exception | None = None
-        self.done, self.total = 0, 0
+        self.done: float = 0
+        self.total: float = 0
+        self.note = ""
+        """What is being done."""
+        self.cancelled = False
+
+    def tell(self, note: str, done: int | float, total: int | float) -> None:
+        """Say how far it is.
+
+        Raises:
+            CancelledError: nobody wants it any more.
+        """
+        self.note, self.done, self.total = note, done, total
+        if self.cancelled:
+            raise CancelledError("cancelled")
 
     def finish(self) -> None:
         """Do it; an error is kept for who asks."""
         try:
+            self.tell(self.note, self.done, self.total)
             self.value = self._run(self)
             self.state = "ready"
         except Exception as error:
@@ -127,6 +146,14 @@ class Background:
         """Begin anew when a key is asked for next."""
         with self._lock:
             self._works.pop(key, None)
+
+    def cancel(self, key: Any) -> bool:
+        """Forget a key, and end its work at its next step, where that tells how far it is."""
+        with self._lock:
+            work = self._works.pop(key, None)
+        if work is not None:
+            work.cancelled = True
+        return work is not None and work.state == "computing"
 
     def stop(self, seconds: float = 5.0) -> None:
         """End soon: what waits is left, what runs stops at its next turn."""

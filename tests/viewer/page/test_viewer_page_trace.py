@@ -144,6 +144,49 @@ def test_search_pins_and_groups(shown: Shown) -> None:
     assert "by=tokens" in tab.url
 
 
+def test_labels_groups_and_a_partner(shown: Shown) -> None:
+    """Explained nodes bear their labels and are joined at first; others bear hints of the trace."""
+    tab = traced(shown, more="&seek=1&node=0.attn_out.96@5")
+    told = tab.locator(".panel .hint").inner_text()
+    assert "Not explained" in told
+    assert re.search(r"from\s+\('", told)
+    assert 1 == tab.locator(".mark[aria-label*='2 nodes']").count()
+    found = tab.locator(".said .partner").inner_text()
+    assert re.search(r"Found partner: \('\s+is\s+\(\"", found)
+    assert "with its value on the partner" in tab.locator(".panel .facts").first.inner_text()
+    tab.locator("#measure").select_option("partner")
+    assert "measure=partner" in tab.url
+    tab.locator("#by").select_option("each")
+    assert 0 == tab.locator(".mark[aria-label*='2 nodes']").count()
+    tab.get_by_role("button", name="back to what carried it most").click()
+    assert "What the partner would take away most" == tab.locator(".panel h2").first.inner_text()
+    labels = tab.locator(".matters .title > .tokenchip").all_inner_texts()
+    assert any(label.startswith("~ from") for label in labels)
+    assert any('quote == "' in label and not label.startswith("~") for label in labels)
+
+
+def test_progress_and_cancel(shown: Shown) -> None:
+    """What is being done is said; Cancel is told to the server, and the page asks no more."""
+    tab = shown("#/trace/builtin-taught-sparse")
+    asked: list[str] = []
+    far = {"state": "computing", "done": 3, "total": 10, "note": "reading the prompt"}
+
+    def answered(route: Any) -> None:
+        asked.append(route.request.url.rpartition("/api/")[2])
+        route.fulfill(json={"cancelled": True} if asked[-1].endswith("cancel") else far)
+
+    tab.route("**/api/models/*/trace**", answered)
+    tab.locator("#prompt").fill(PLAIN)
+    tab.get_by_role("button", name="Trace", exact=True).click()
+    tab.locator(".said [role=status]", has_text="reading the prompt").wait_for()
+    assert [3, 10] == tab.locator(".said progress").evaluate("(e) => [e.value, e.max]")
+    tab.get_by_role("button", name="Cancel", exact=True).click()
+    tab.locator(".said .error", has_text="Cancelled").wait_for()
+    tab.wait_for_timeout(1500)
+    assert asked[-1].endswith("/trace/cancel")
+    assert 1 == sum(url.endswith("cancel") for url in asked)
+
+
 def test_any_node_of_the_model(shown: Shown) -> None:
     """One that the trace does not keep: its value, what drives it, where its head looks."""
     tab = traced(shown)

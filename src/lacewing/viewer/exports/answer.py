@@ -46,7 +46,9 @@ def answer_graph(result: dict[str, Any], model: Model) -> dict[str, Any]:
         running += abs(n["effect"]) / total
         name = ids[f"{n['node']}@{token}"] = f"{layer}_{channel}_{token}"
         feature = cantor(layer, channel)
-        made = _node(name, token, FEATURE, str(layer), feature, n["node"], min(1.0, running))
+        mark = "~ " if n.get("label_by") == "hint" else ""
+        called = f"{n['node']}: {mark}{n['label']}" if n.get("label") else n["node"]
+        made = _node(name, token, FEATURE, str(layer), feature, called, min(1.0, running))
         more = {"node": n["node"], "effect": n["effect"]}
         nodes.append(made | {"activation": n["value"], "sparse": more})
     links: dict[tuple[str, str], float] = {}
@@ -69,7 +71,9 @@ def answer_graph(result: dict[str, Any], model: Model) -> dict[str, Any]:
             {"model": result["model"], "difference": result["difference"]},
         )
         | {"node_threshold": THRESHOLD},
-        "qParams": parameters([]),
+        "qParams": parameters(
+            [[g["name"], *(ids[m] for m in g["members"])] for g in result.get("groups", ())]
+        ),
         "nodes": nodes + list(others.values()),
         "links": [{"source": s, "target": t, "weight": w} for (s, t), w in links.items()],
     }

@@ -12,7 +12,7 @@ import { both, list } from "../trace/table.js";
 import { Tracer, wanted } from "../trace/tracer.js";
 
 const EXAMPLE = "    print('No reviews";
-const GROUPS = [["", "each node at each token"], ["tokens", "a node over its tokens"], ["heads", "a head’s queries, keys, values"], ["alike", "nodes explained alike"]];
+const GROUPS = [["", "groups where explained"], ["each", "each node at each token"], ["tokens", "a node over its tokens"], ["heads", "a head’s queries, keys, values"], ["alike", "nodes alike"]];
 
 /** Show the form, and what the address asks to be traced. */
 export async function show(main, query, current) {
@@ -51,13 +51,16 @@ function form(host, models, query) {
   vs.value = query.vs ?? "";
   const other = h("select", { id: "with" }, choices("the same model"));
   other.value = query.with ?? "";
+  const partner = h("textarea", { id: "partner", rows: 2, maxlength: 4000, spellcheck: "false", placeholder: "as many tokens as the prompt" });
+  partner.value = query.partner ?? "";
+  const seek = h("input", { type: "checkbox", id: "seek", checked: query.seek === "1" });
   const wrong = h("p.error", { role: "alert", hidden: true });
   const submit = (event) => {
     event?.preventDefault();
     wrong.hidden = text.value !== "";
     wrong.textContent = "Type a prompt first.";
     if (!text.value) return text.focus();
-    const next = { text: text.value, answer: answer.value, rival: rival.value, vs: vs.value, with: other.value };
+    const next = { text: text.value, answer: answer.value, rival: rival.value, vs: vs.value, with: other.value, partner: partner.value, seek: seek.checked && !partner.value ? "1" : "" };
     const to = address(["trace", model.value], next);
     return to === location.hash ? dispatchEvent(new PopStateEvent("popstate")) : go(["trace", model.value], next);
   };
@@ -72,6 +75,9 @@ function form(host, models, query) {
       h("button.main", { type: "submit" }, "Trace")),
     h("details", { open: Boolean(query.vs || query.with) }, h("summary", {}, "Compare with another prompt or model"),
       h("div.versus", {}, h("div", {}, h("label", { for: "vs" }, "Other prompt"), vs), h("div", {}, h("label", { for: "with" }, "Other model"), other))),
+    h("details", { open: Boolean(query.partner || query.seek) }, h("summary", {}, "Exchange nodes with a partner prompt"),
+      h("div.versus", {}, h("div", {}, h("label", { for: "partner" }, "Partner prompt"), partner),
+        h("p.row", {}, seek, h("label", { for: "seek" }, "Find one: the likely change of one token that turns the answer most")))),
     wrong);
 }
 
@@ -84,7 +90,7 @@ function work(host, tracer, models, many) {
   const leave = [card(side, tracer), ...frames.map((frame, at) => stage(frame, tracer, models, at))];
   const find = search(tracer);
   const ready = () => {
-    fill(tools, tracer.sides.some((one) => one.data) ? [find, limits(tracer), groups(tracer)] : null);
+    fill(tools, tracer.sides.some((one) => one.data) ? [find, limits(tracer), groups(tracer), measures(tracer)] : null);
     both(below.both, tracer);
     told();
   };
@@ -127,7 +133,7 @@ function stage(host, tracer, models, at) {
     if (!side?.data) return;
     const chosen = at === tracer.at || tracer.sides[0].model === side.model ? tracer.chosen : null;
     const { off, values } = tracer.cut.now;
-    found = graph(side.data, { shown: tracer.shown, pins: tracer.pins, chosen, held: [...off, ...Object.keys(values)], by: tracer.by, groups: tracer.groups });
+    found = graph(side.data, { shown: tracer.shown, pins: tracer.pins, chosen, held: [...off, ...Object.keys(values)], by: tracer.joined(side), groups: tracer.groups, measure: tracer.measure });
     side.found = found;
     const matching = tracer.find ? new Set(found.items.filter((one) => matches(one, tracer.find, side.data))) : null;
     grid(frame, found, { chosen, pins: tracer.pins, off: new Set(off), values, matching, room: host.clientWidth }, {
@@ -143,7 +149,7 @@ function stage(host, tracer, models, at) {
     if (!side) return;
     stopNow();
     stopNow = now(box, tracer, side);
-    fill(said, head(side, models, tracer));
+    refill(said, head(side, models, tracer));
     draw();
   };
   const watch = new ResizeObserver(quietly(60, draw));
@@ -163,15 +169,20 @@ function head(side, models, tracer) {
   const title = h("h2", {}, h("span.code", {}, called), tracer.sides.length > 1 ? h("span.tokenchip", {}, token(side.text.split("\n").at(-1), 40)) : null);
   if (side.error) return [title, h("p.error", { role: "alert" }, side.error)];
   if (!side.data) {
-    const { done = 0, total = 2 } = side.progress ?? {};
-    return [title, h("p.soft", { role: "status" }, side.state === "waiting" ? "Waiting for the other side" : done ? "Tracing the answer…" : "Loading the model…"), h("progress", { max: total, value: side.state === "waiting" ? 0 : done + 0.5, "aria-label": "trace" })];
+    const { done = 0, total = 1, note = "" } = side.progress ?? {};
+    const waits = side.state === "waiting";
+    return [title, h("p.soft", { role: "status" }, waits ? "Waiting for the other side" : `${note || "Waiting its turn"}…`),
+      h("div.row", {}, h("progress", { max: total || 1, value: waits ? 0 : done, "aria-label": "trace" }), h("button.quiet", { type: "button", id: "cancel", data: { key: "cancel" }, on: { click: () => tracer.cancel() } }, "Cancel"))];
   }
   const { data } = side;
   const ours = data.completeness !== undefined;
   return [title, h("p.lead", {}, h("b", {}, over(data), ` by ${number(data.difference, 2)} nats`), ` (${percent(data.chance, 1)} of all tokens). `,
     ours
       ? `${count(data.kept)} of ${count(data.live)} nodes at tokens carry ${percent(data.completeness)} of it, exactly, with norms and attention held.`
-      : `The ${count(data.kept)} largest of ${count(data.live)} nodes at tokens; an effect is what switching the node off should take away, by attribution.`)];
+      : `The ${count(data.kept)} largest of ${count(data.live)} nodes at tokens; an effect is what switching the node off should take away, by attribution.`),
+    data.partner ? h("p.lead.partner", {}, data.partner.found ? "Found partner: " : "Partner: ",
+      data.partner.changed.slice(0, 6).map((at, i) => [i ? ", " : "", h("span.tokenchip", {}, token(data.tokens[at])), " is ", h("span.tokenchip", {}, token(data.partner.tokens[at]))]),
+      data.partner.changed.length > 6 ? ` and ${data.partner.changed.length - 6} more` : data.partner.changed.length ? "" : "the same prompt", `; there the difference is ${signed(data.partner.difference)} nats.`) : null];
 }
 
 function hint(tip, frame, one, x, y, data) {
@@ -227,6 +238,15 @@ function groups(tracer) {
   pick.value = tracer.by;
   pick.addEventListener("change", () => ((tracer.by = pick.value), tracer.look()));
   return h("div.row", {}, h("label", { for: "by" }, "Draw"), pick, h("span", { id: "pins" }, pins(tracer)));
+}
+
+/** What a node's size says, where there is a partner prompt. */
+function measures(tracer) {
+  if (!tracer.sides.some((one) => one.data?.partner)) return null;
+  const pick = h("select", { id: "measure" }, [["", "what it carries"], ["partner", "what its value on the partner takes away"]].map(([key, words]) => h("option", { value: key }, words)));
+  pick.value = tracer.measure;
+  pick.addEventListener("change", () => ((tracer.measure = pick.value), tracer.look()));
+  return h("div.row", {}, h("label", { for: "measure" }, "Size"), pick);
 }
 
 function pins(tracer) {

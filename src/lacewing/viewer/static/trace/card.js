@@ -5,7 +5,7 @@ import { fill, h, refill } from "../dom.js";
 import { meaning } from "../parts/meaning.js";
 import { address } from "../state.js";
 import { kind, number, percent, place, signed, token } from "../words.js";
-import { graph, name } from "./model.js";
+import { graph, label, name } from "./model.js";
 
 const FIRST = 12;
 const NEIGHBOURS = 12;
@@ -18,7 +18,8 @@ export function card(host, tracer) {
     const { side, chosen } = tracer;
     turn += 1;
     if (!side?.data) return fill(host);
-    const found = (side.whole ??= graph(side.data, { shown: Infinity }));
+    if (side.whole?.measure !== tracer.measure) side.whole = Object.assign(graph(side.data, { shown: Infinity, measure: tracer.measure }), { measure: tracer.measure });
+    const found = side.whole;
     if (chosen === null) return first(host, tracer, found);
     if (chosen.startsWith("group:")) return group(chosen.slice(6).split("+"), found);
     const one = found.byId.get(chosen);
@@ -55,8 +56,8 @@ export function card(host, tracer) {
     fill(host, head(kind(key), id, tracer),
       h("p.row", {}, at === undefined ? "at every token" : ["at token ", h("span.tokenchip", {}, token(data.tokens[at] ?? "?"))],
         one ? h("button.quiet", { type: "button", id: "pin", data: { key: "pin" }, "aria-pressed": String(pinned), on: { click: () => (tracer.pin(id), show()) } }, pinned ? "Pinned" : "Pin") : null),
-      meaning(one?.meaning),
-      one ? h("dl.facts", {}, fact("carries, nats", signed(one.effect)), fact("value", number(one.value)), fact("usual value", number(one.mean))) : h("p.soft", {}, "Not among the nodes that the trace keeps."),
+      meaning(one?.meaning), hint(one, data),
+      one ? h("dl.facts", {}, fact("carries, nats", signed(one.carries)), one.interchange === undefined ? null : fact("with its value on the partner, nats less", signed(one.interchange)), fact("value", number(one.value)), fact("usual value", number(one.mean))) : h("p.soft", {}, "Not among the nodes that the trace keeps."),
       switches,
       one ? near("Comes from", one.into, "from", found, one.rest) : null,
       one ? near("Goes to", one.out, "to", found) : null,
@@ -82,9 +83,20 @@ export function card(host, tracer) {
         Math.abs(rest) > 0.005 ? h("li", {}, h("span.soft", {}, "what is not shown, and biases"), h("span.n", {}, signed(rest))) : null));
   }
 
-  const off = [tracer.on("traced", show), tracer.on("chosen", show), tracer.on("held", () => held(host, tracer))];
+  const measured = () => side() && show();
+  const side = () => tracer.side?.whole && tracer.side.whole.measure !== tracer.measure;
+  const off = [tracer.on("traced", show), tracer.on("chosen", show), tracer.on("view", measured), tracer.on("held", () => held(host, tracer))];
   show();
   return () => off.forEach((stop) => stop());
+}
+
+/** What this trace alone says of a node that nobody has explained. */
+function hint(one, data) {
+  if (!one?.hint || one.meaning?.good) return null;
+  const { from, towards } = one.hint;
+  return h("div.hint", {}, h("p.soft", {}, "Not explained. By this trace alone:"),
+    from.length ? h("p.chips", {}, h("span.soft", {}, "from"), from.map((part) => h("span.tokenchip", {}, token(data.tokens[part.token]), ` ${percent(part.share)}`))) : null,
+    towards.length ? h("p.chips", {}, h("span.soft", {}, "towards"), towards.map((text) => h("span.tokenchip", {}, token(text)))) : null);
 }
 
 /** What stands in the panel first: the nodes and the tokens that carried most. */
@@ -96,7 +108,7 @@ function first(host, tracer, found) {
   const words = found.items.filter((one) => one.site === "token" && one.effect !== null);
   words.sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   fill(host,
-    h("h2", {}, "What carried it most"),
+    h("h2", {}, tracer.measure ? "What the partner would take away most" : "What carried it most"),
     h("ol.matters", {}, nodes.slice(0, FIRST).map((one) => h("li", {},
       h("button.name", { type: "button", data: { key: `name ${one.id}` }, on: { click: () => tracer.choose(one.id) } }, title(one, found), h("span.meter", {}, h(`span.fill.${one.effect > 0 ? "plus" : "minus"}`, { style: { width: `${(100 * Math.abs(one.effect)) / most}%` } }))),
       toggle(tracer, [one.id])))),
@@ -105,7 +117,7 @@ function first(host, tracer, found) {
 }
 
 function title(one, found) {
-  return h("span.title", {}, h("span.what", {}, `${place(one.key)} ${one.channel ?? ""}`), one.label ? h("span.tokenchip", {}, one.label) : null,
+  return h("span.title", {}, h("span.what", {}, `${place(one.key)} ${one.channel ?? ""}`), one.label ? h("span.tokenchip", { title: label(one, 200) }, one.label) : null,
     h("small.at", {}, h("b", {}, signed(one.effect)), " at ", h("span.tokenchip", {}, token(found.data.tokens[one.token]))));
 }
 

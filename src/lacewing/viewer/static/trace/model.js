@@ -11,8 +11,9 @@ const ORDER = ["attn_in", "attn_q", "attn_k", "attn_v", "attn_out", "mlp_in", "m
 const HEADS = new Set(["attn_q", "attn_k", "attn_v"]);
 
 /** What of a trace is drawn. */
-export function graph(data, { shown, pins = [], chosen = null, held = [], by = "", groups = [] }) {
-  const nodes = data.nodes.map((n) => item(data, n));
+export function graph(data, { shown, pins = [], chosen = null, held = [], by = "", groups = [], measure = "" }) {
+  const nodes = data.nodes.map((n) => item(data, n, measure));
+  if (measure) nodes.sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
   const always = new Set([...pins, ...held, ...groups.flat(), chosen]);
   const some = nodes.filter((n, i) => i < shown || always.has(n.id) || always.has(n.node));
   const items = [...tokens(data), ...joined(data, some, by, groups), answer(data)];
@@ -27,14 +28,20 @@ export function graph(data, { shown, pins = [], chosen = null, held = [], by = "
   return found;
 }
 
-function item(data, n) {
+/** A node at a token; measured by what it carries, or by what it would take away with its value on the partner prompt. */
+function item(data, n, measure) {
   const id = `${n.node}@${n.token}`;
   const key = n.node.slice(0, n.node.lastIndexOf("."));
   const channel = Number(n.node.slice(key.length + 1));
   const { layer, name } = site(key);
   const head = HEADS.has(name) ? Math.floor(channel / data.shape.d_head) : null;
-  const meaning = data.meanings[n.node];
-  return { ...n, id, key, channel, layer, site: name, head, meaning, mean: data.means[n.node], label: meaning?.good ? token(meaning.label, 26) : "" };
+  const effect = measure === "partner" && n.interchange !== undefined ? n.interchange : n.effect;
+  return { ...n, effect, carries: n.effect, id, key, channel, layer, site: name, head, meaning: data.meanings[n.node], hint: data.hints[id], mean: data.means[n.node], label: label(n) };
+}
+
+/** What a node is about, in a few words; what only this trace says of it bears a mark. */
+export function label(n, long = 26) {
+  return n.label ? `${n.label_by === "hint" ? "~ " : ""}${token(n.label, long)}` : "";
 }
 
 /** The prompt's tokens; their effect is known where the trace adds up. */
@@ -50,11 +57,11 @@ function answer(data) {
 function joined(data, nodes, by, groups) {
   const own = new Map();
   groups.forEach((group, i) => group.forEach((id) => own.set(id, `own ${i}`)));
-  const alike = new Map(data.alike.flatMap((group) => group.members.map((name) => [name, group.name])));
+  const alike = new Map(data.groups.flatMap((group) => group.members.map((id) => [id, group.by === "hint" ? `~ ${group.name}` : group.name])));
   const rule = {
     tokens: (n) => n.node,
     heads: (n) => (n.head === null ? null : `head ${n.layer}.${n.head}@${n.token}`),
-    alike: (n) => (alike.has(n.node) ? `${alike.get(n.node)}@${n.token}` : null),
+    alike: (n) => (alike.has(n.id) ? `${alike.get(n.id)}@${n.token}` : null),
   }[by] ?? (() => null);
   const kept = [];
   for (const [name, list] of d3.group(nodes, (n) => own.get(n.id) ?? rule(n) ?? n.id)) {

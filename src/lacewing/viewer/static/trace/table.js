@@ -4,7 +4,7 @@ import { h, refill } from "../dom.js";
 import { csv } from "../save.js";
 import { number, place, signed, token } from "../words.js";
 import { toggle } from "./card.js";
-import { over } from "./model.js";
+import { label, over } from "./model.js";
 
 const PAGE = 100;
 
@@ -13,16 +13,17 @@ export function list(host, tracer, side) {
   const { data } = side;
   let shown = PAGE;
   const body = h("div.table");
-  const said = (n) => (data.meanings[n.node]?.good ? data.meanings[n.node].label : "");
-  const rows = data.nodes.map((n) => [n.node, n.token, data.tokens[n.token], n.value, n.effect, said(n)]);
-  const save = h("button.quiet", { type: "button", on: { click: () => csv("trace", ["node", "at", "token", "value", "effect", "meaning"], rows) } }, "Save as CSV");
+  const said = (n) => label(n, 60);
+  const partner = Boolean(data.partner);
+  const rows = data.nodes.map((n) => [n.node, n.token, data.tokens[n.token], n.value, n.effect, ...(partner ? [n.interchange] : []), n.label ?? "", n.label_by ?? ""]);
+  const save = h("button.quiet", { type: "button", on: { click: () => csv("trace", ["node", "at", "token", "value", "effect", ...(partner ? ["interchange"] : []), "label", "label by"], rows) } }, "Save as CSV");
   const line = (n) => h("tr", {},
     h("td.mono", {}, h("button.jump", { type: "button", data: { key: `list ${n.node}@${n.token}` }, on: { click: () => tracer.choose(`${n.node}@${n.token}`, tracer.sides.indexOf(side)) } }, n.node)),
     h("td", {}, h("span.tokenchip", {}, token(data.tokens[n.token]))), h("td", {}, said(n) ? h("span.tokenchip", {}, said(n)) : ""),
-    h("td.n", {}, number(n.value, 2)), h("td.n", {}, signed(n.effect)), h("td", {}, toggle(tracer, [`${n.node}@${n.token}`])));
+    h("td.n", {}, number(n.value, 2)), h("td.n", {}, signed(n.effect)), partner ? h("td.n", {}, signed(n.interchange)) : null, h("td", {}, toggle(tracer, [`${n.node}@${n.token}`])));
   const show = () => {
     if (!host.open) return;
-    refill(body, h("table", {}, h("thead", {}, h("tr", {}, ["node", "at token", "means", "value", "nats", ""].map((w, i) => h(i > 2 && i < 5 ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, data.nodes.slice(0, shown).map(line))),
+    refill(body, h("table", {}, h("thead", {}, h("tr", {}, ["node", "at token", "about", "value", "nats", ...(partner ? ["partner"] : []), ""].map((w, i) => h(i > 2 && w ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, data.nodes.slice(0, shown).map(line))),
       data.nodes.length > shown ? h("button", { type: "button", data: { key: "more" }, on: { click: () => ((shown += PAGE), show()) } }, `More (${shown} of ${data.nodes.length} shown)`) : null);
   };
   host.replaceChildren(h("summary", {}, "Everything as a list"), h("div.row", {}, save), body);

@@ -25,6 +25,7 @@ export class Tracer {
     this.pins = LIST(query.pins);
     this.groups = LIST(query.groups).map((group) => group.split("+")).filter((group) => group.length > 1);
     this.by = query.by ?? "";
+    this.measure = query.measure === "partner" ? "partner" : "";
     this.shown = Math.min(Math.max(Number(query.show) || SHOWN, 1), 300);
     this.cut = new Cut(fromQuery(query));
     this.cut.subscribe(() => this.#changed());
@@ -52,6 +53,11 @@ export class Tracer {
     return this.sides[this.at] ?? this.sides[0];
   }
 
+  /** How nodes are joined on a side: as the reader wants, else those that are explained alike. */
+  joined(side) {
+    return this.by || (side.data?.groups.some((group) => group.by === "explanation") ? "alike" : "each");
+  }
+
   /** Trace what the address asks for. */
   async start(wanted) {
     this.sides = wanted.map((one) => ({ ...one, state: "waiting", data: null, error: null, live: null }));
@@ -63,6 +69,8 @@ export class Tracer {
   async #trace(side) {
     const first = this.sides[0];
     const body = { text: side.text };
+    if (side.partner) body.partner = side.partner;
+    else if (side.seek) body.find_partner = true;
     for (const end of ["answer", "rival"]) {
       // The second side is asked about the tokens of the first, so that the two can be compared.
       const other = side !== first && first.data ? (side.model === first.model ? first.data.ids[end] : first.data[end]) : null;
@@ -70,19 +78,38 @@ export class Tracer {
       if (token || token === 0) body[end] = token;
     }
     const seen = (answer) => {
-      const news = answer.state !== side.state || answer.done !== side.progress?.done;
+      const news = answer.state !== side.state || answer.done !== side.progress?.done || answer.note !== side.progress?.note;
       side.progress = answer;
       if (answer.state === "ready") side.data = answer;
       side.state = answer.state;
       if (news) this.tell("traced");
     };
+    side.body = body;
+    side.stop = new AbortController();
+    const { signal } = side.stop;
+    this.stop.signal.addEventListener("abort", () => side.stop.abort(), { signal });
+    if (side.state === "cancelled") return;
     try {
-      await poll(() => send("POST", ["models", side.model, "trace"], body, this.stop.signal), (answer) => answer.state === "ready", seen, this.stop.signal, 400);
+      await poll(() => send("POST", ["models", side.model, "trace"], body, signal), (answer) => answer.state === "ready", seen, signal, 400);
     } catch (error) {
-      if (this.stop.signal.aborted) return;
+      if (signal.aborted) return;
       side.state = "failed";
       side.error = error.message;
       this.tell("traced");
+    }
+  }
+
+  /** Want what is still being traced no longer: the server stops at its next step. */
+  async cancel() {
+    const running = this.sides.filter((side) => !side.data && !side.error);
+    for (const side of running) {
+      side.stop?.abort();
+      side.state = "cancelled";
+      side.error = "Cancelled. Press Trace to ask again.";
+    }
+    this.tell("traced");
+    for (const side of running.filter((one) => one.body)) {
+      await send("POST", ["models", side.model, "trace", "cancel"], side.body, this.stop.signal).catch(() => null);
     }
   }
 
@@ -120,7 +147,7 @@ export class Tracer {
   look() {
     update({
       pins: this.pins.join(","), groups: this.groups.map((group) => group.join("+")).join(","),
-      by: this.by, show: this.shown === SHOWN ? "" : this.shown,
+      by: this.by, measure: this.measure, show: this.shown === SHOWN ? "" : this.shown,
     });
     this.tell("view");
   }
@@ -171,7 +198,7 @@ export function wanted({ path, query }, models) {
   const known = (id) => models.some((m) => m.id === id);
   const model = known(path[1]) ? path[1] : models[0]?.id;
   if (!query.text || !model) return [];
-  const first = { model, text: query.text, answer: unescaped(query.answer), rival: unescaped(query.rival) };
+  const first = { model, text: query.text, answer: unescaped(query.answer), rival: unescaped(query.rival), partner: query.partner ?? "", seek: query.seek === "1" };
   const other = known(query.with) ? query.with : model;
   if (!query.vs && other === model) return [first];
   return [first, { model: other, text: query.vs || query.text }];
