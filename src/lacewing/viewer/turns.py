@@ -14,6 +14,10 @@ class BusyError(Exception):
     """The machine is at work for others; ask again."""
 
 
+class StoppedError(Exception):
+    """Whoever asked for a piece of work no longer wants it."""
+
+
 class Turns:
     """A lock that background work gives up as soon as a person waits."""
 
@@ -76,6 +80,16 @@ class Work:
         self.value: Any = None
         self.problem: Exception | None = None
         self.done, self.total = 0, 0
+        self.stopped = False
+
+    def going(self) -> None:
+        """Asked between two steps: end here if nobody wants it any more.
+
+        Raises:
+            StoppedError: it was stopped.
+        """
+        if self.stopped:
+            raise StoppedError("stopped")
 
     def finish(self) -> None:
         """Do it; an error is kept for who asks."""
@@ -128,6 +142,12 @@ class Background:
         with self._lock:
             self._works.pop(key, None)
 
+    def drop(self, key: Any) -> None:
+        """Stop a piece of work at its next step, and forget it."""
+        with self._lock:
+            if (work := self._works.pop(key, None)) is not None:
+                work.stopped = True
+
     def stop(self, seconds: float = 5.0) -> None:
         """End soon: what waits is left, what runs stops at its next turn."""
         self.stopped = True
@@ -136,4 +156,5 @@ class Background:
 
     def _loop(self) -> None:
         while (work := self._queue.get()) is not None and not self.stopped:
-            work.finish()
+            if not work.stopped:
+                work.finish()
