@@ -267,7 +267,9 @@ def test_a_circuit_that_fits_no_more(made: Made, tmp_path: Path) -> None:
     """Another model under the same name is told, not shown."""
     root = Path(shutil.copytree(made[0], tmp_path / "work"))
     config = root / "models" / "gpt2" / "config.json"
-    config.write_text(config.read_text().replace('"layer_norm_epsilon": 1e-05', '"layer_norm_epsilon": 2e-05'))
+    config.write_text(
+        config.read_text().replace('"layer_norm_epsilon": 1e-05', '"layer_norm_epsilon": 2e-05')
+    )
     viewer = Viewer(root)
     tracing = Tracing(viewer)
     opening = Opening(viewer, tracing)

@@ -1,7 +1,7 @@
 """A circuit of tens of thousands of nodes in groups: those of a site, and those of one head.
 
-    3.mlp_neuron      all kept neurons of a block
-    3.attn_q:5        the kept query channels of head 5; keys and values by the head that has them
+3.mlp_neuron      all kept neurons of a block
+3.attn_q:5        the kept query channels of head 5; keys and values by the head that has them
 """
 
 import re

@@ -203,7 +203,9 @@ def no_model(viewer: Viewer, found: Found) -> str:
     said = str(found.facts.get("model_source"))
     prefix = prefix_of(said)
     if prefix == HUGGING_FACE and open_source(viewer, found):
-        return "a circuit of an hf: model is shown in groups, not drawn: open it from the first page"
+        return (
+            "a circuit of an hf: model is shown in groups, not drawn: open it from the first page"
+        )
     if prefix == HUGGING_FACE:
         return (
             f"its model {said[:200]} is not served: start `lacewing view --model hf:FOLDER`, with "
