@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from recipes import open_circuits
+
 import lacewing
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
@@ -27,7 +29,6 @@ from lacewing.tasks.listing import list_tasks
 from lacewing.tasks.registry import get
 from lacewing.verification.suite import MORE, PARTS, parts_without
 from lacewing.verification.verify import verify
-from recipes import open_circuits
 
 HERE = Path(__file__).parent / "model" / "gpt2"
 TASK = "except_return"

@@ -26,7 +26,7 @@ export class Asking {
   /** Call back on "cut", "answer", "chosen" or "measured"; gives what ends that. */
   on(name, call) {
     (this.listeners[name] ??= new Set()).add(call);
-    return () => this.listeners[name].delete(call);
+    return () => this.listeners[name]?.delete(call);
   }
 
   tell(name) {

@@ -89,7 +89,7 @@ export function card(host, asking) {
         if (over === "task") [slider.min, slider.max, slider.step] = [-1.5 * reach, 1.5 * reach, reach / 100];
         value();
         return fill(said, h("p.soft", {}, `From ${number(found.minimum, 2)} to ${number(found.maximum, 2)}, mean ${number(found.mean, 3)}, at ${count(found.tokens)} tokens of the whole model.`),
-          found.groups.filter((g) => g.examples.length && g.name !== "random").slice(0, 3).map((g) => h("section", {}, h("h3", {}, g.title), h("ul.examples", {}, g.examples.slice(0, 4).map((e) => heat(e, reach))))));
+          found.groups.filter((g) => g.examples.length && g.name !== "random").slice(0, 3).map((g) => h("section", {}, h("h3", {}, g.title), h("ul.examples", {}, once(g.examples).slice(0, 4).map((e) => heat(e, reach))))));
       };
       poll(() => asking.activations(id, wanted), (found) => found.state !== "computing" || wanted !== over, seen, signal, 700).catch((error) => signal.aborted || fill(said, h("p.error", { role: "alert" }, error.message)));
     };
@@ -113,4 +113,13 @@ export function card(host, asking) {
     stop.abort();
     off.forEach((end) => end());
   };
+}
+
+/** The two prompts of a pair say the same before they part: one of them is enough. */
+function once(examples) {
+  const seen = new Set();
+  return examples.filter((e) => {
+    const key = `${e.source} ${e.pair} ${e.at} ${e.values[e.at]}`;
+    return !seen.has(key) && seen.add(key);
+  });
 }

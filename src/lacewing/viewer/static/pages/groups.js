@@ -40,8 +40,8 @@ export async function show(main, query, current, id) {
   }
   return () => {
     stop.abort();
-    asking.close();
     leave.forEach((end) => end());
+    asking.close();
   };
 }
 
