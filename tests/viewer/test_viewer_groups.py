@@ -189,6 +189,7 @@ def test_activations(made: Made, opening: Opening, prompts: Prompts) -> None:
 
 def test_stopped(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is stopped nothing more of a question runs; the same one begins anew."""
+    asked(opening)  # what switches are compared with is measured once
     began, go, runs, real = threading.Event(), threading.Event(), [0], opened.ablated_logits
 
     def slow(*given: Any) -> torch.Tensor:
