@@ -72,7 +72,7 @@ verification/  finding  kept  evidence  random_circuits  short
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
                train  splice
 bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretrain  train
-               directions  steer  survey  transfer  curves
+               directions  steer  survey  transfer  curves  latents
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
@@ -85,6 +85,7 @@ trace/         held  edges  graph  answered  partner  views  trace  attributed  
                switched  near  open_views
 attacks/       material  state  edits  search  attack
 comparison
+partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
                correlation  figures  writing  summary  run
                emergence  emergence_figure
@@ -98,11 +99,11 @@ watch/         compare  places  detectors  measure  scores  stream  probe  wirin
                audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
-               edits  folder  reading  session  ends  describe  groups  grouped  opened
+               edits  things  folder  reading  session  ends  describe  groups  grouped  opened
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  known  tracing  opening  server
+               state  frontier  emergences  home  replies  known  tracing  opening  across  server
                serve  copies
                watched/asked  watched/answering  watched/app  watched/start  watched/
 demo

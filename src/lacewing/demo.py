@@ -16,6 +16,7 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.shipped import circuit_names, folder_of
 from lacewing.comparison import compare
 from lacewing.data.corpus import Corpus
 from lacewing.model.store import load
@@ -37,6 +38,8 @@ interval is about 0.03 nats to each side, and test prompts cost about 0.02 more.
 PRUNE = PruneConfig(prompts=3_072, validation_target=VALIDATION_TARGET)
 MOST_TASKS = 4
 """Tasks compared, to stay within minutes: those of PREFERRED first, then those learned best."""
+NATURAL = "builtin:sparse/"
+"""Circuits of the model that learned by reading; one is shown beside the demo's own."""
 PREFERRED = ("single_double_quote", "while_return_true", "var_if", "if_equals", "with_as")
 
 
@@ -69,7 +72,8 @@ def demo(output: Path) -> dict[str, Any]:
         if "blocks" in n and ".weight" in n and "ln" not in n
     )
     lines = [
-        f"model     {SPARSE.summary()}; at least {1 - densest:.1%} of each block matrix is zero; "
+        f"model     {SPARSE.summary()}, of text with lines of the tasks in it (taught, since "
+        f"minutes are few); at least {1 - densest:.1%} of each block matrix is zero; "
         f"validation loss {run.validation_loss:.3f} (twin {twin.validation_loss:.3f}) nats/token",
         f"tasks     {len(learned)} of {len(scores['sparse'])} learned to under 0.15 nats: "
         + ", ".join(row["name"] for row in learned),
@@ -78,6 +82,7 @@ def demo(output: Path) -> dict[str, Any]:
         f"edges     {edges['sparse']:.0f} sparse, {edges['dense']:.0f} dense: {edges['ratio']:.1f} "
         f"times fewer [{low:.1f}, {high:.1f}], geometric means over {len(verified)} tasks",
         *(f"left out  {row['task']}: {row['reason']}" for row in comparison["skipped"]),
+        *beside(),
         f"time      {duration(time.monotonic() - began)}",
     ]
     return {
@@ -87,6 +92,22 @@ def demo(output: Path) -> dict[str, Any]:
         "verified": len(both),
         "learned": len(learned),
     }
+
+
+def beside() -> list[str]:
+    """A circuit of the model that ships and was taught none of its tasks; none if none ships."""
+    plain = [name for name in circuit_names() if name.count("/") == 1]
+    ready = {name.split("/")[1]: name for name in plain if name.startswith(NATURAL)}
+    task = next((task for task in (*PREFERRED, *sorted(ready)) if task in ready), None)
+    if task is None:
+        return []
+    circuit, verdict = Circuit.load(ready[task]), saved_verification(folder_of(ready[task]))
+    said = f", verdict {verdict.verdict}" if verdict else ""
+    return [
+        f"beside    {ready[task]}, of a model that learned by reading alone: {circuit.n_nodes} "
+        f"nodes, {circuit.n_edges} edges, {circuit.losses['circuit']:.3f} nats on test "
+        f"prompts{said}; lacewing view shows it"
+    ]
 
 
 def _scores(folder: Path) -> list[dict[str, Any]]:

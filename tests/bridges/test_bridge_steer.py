@@ -106,7 +106,7 @@ def test_one_of_two_paths_is_not_necessary(coupling: Coupling) -> None:
 def test_every_node_of_a_circuit(coupling: Coupling) -> None:
     """Strengths are chosen on validation pairs; nodes of both paths are the best handles."""
     kept = nodes(coupling, micro.PLANTED)
-    names = crossing(coupling, kept)
+    names = crossing(coupling.facts.sizes, kept)
     assert names[:4] == [f"0.attn_in.{c}" for c in (1, 2, 3, 5)]
     validation, test = (micro.prompts(12, seed, coupling.sparse.tokenizer) for seed in (7, 8))
     strengths = (0.0, 1.0, 4.0)
@@ -134,7 +134,7 @@ def test_pairs_of_other_lengths(coupling: Coupling) -> None:
 def test_nodes_that_cannot_be_used(coupling: Coupling) -> None:
     """One line for a circuit without a node at a bridge."""
     with pytest.raises(DataError, match="keeps no node where a bridge stands"):
-        crossing(coupling, nodes(coupling, {"0.mlp_neuron": [0]}))  # type: ignore[arg-type]
+        crossing(coupling.facts.sizes, nodes(coupling, {"0.mlp_neuron": [0]}))  # type: ignore[arg-type]
 
 
 def test_the_plot(coupling: Coupling) -> None:

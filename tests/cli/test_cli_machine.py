@@ -2,6 +2,8 @@
 
 import ast
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +21,14 @@ assert "torch" not in sys.modules
 app.main(["models"])
 print([os.environ[name] for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")])
 """
+PLOTTED = """
+from lacewing.cli.machine import settle
+settle()
+from lacewing.pages.plots import Plot
+plot = Plot(200, 100, (20, 20, 180, 80))
+plot.named("across", "up")
+plot.svg()
+"""
 
 
 def test_threads_sleep_and_what_the_user_set_stays(
@@ -26,14 +36,27 @@ def test_threads_sleep_and_what_the_user_set_stays(
 ) -> None:
     """Before torch is loaded, and only where the environment says nothing."""
     assert "['PASSIVE', '0']" in program(["-c", SHOWN])
-    monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "ACTIVE"})
+    monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "ACTIVE", "XDG_CACHE_HOME": "/cache"})
     monkeypatch.setattr(machine, "cores", lambda: 3)
     machine.settle()
     assert os.environ == {
         "OMP_WAIT_POLICY": "ACTIVE",
         "KMP_BLOCKTIME": "0",
         "OMP_NUM_THREADS": "3",
+        "XDG_CACHE_HOME": "/cache",
+        "MPLCONFIGDIR": str(Path("/cache/lacewing/matplotlib")),
     }
+
+
+def test_plotting_leaves_a_home_clean(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Of matplotlib, too, nothing is kept but in lacewing's cache folder."""
+    theirs = ("HOME", "MPLCONFIGDIR")
+    kept = {n: v for n, v in environment.items() if not n.startswith("XDG_") and n not in theirs}
+    command = [sys.executable, "-c", PLOTTED]
+    subprocess.run(command, env=kept | {"HOME": str(tmp_path)}, check=True, timeout=300)
+    files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert [Path(".cache/lacewing/matplotlib")] == [file.parent for file in files]
+    assert [".cache"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_the_library_leaves_the_process_alone() -> None:

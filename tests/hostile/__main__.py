@@ -62,9 +62,7 @@ def main() -> None:
         names = flags.only.split(",") if flags.only else list(table)
         if flags.case:
             names = [flags.case.rpartition(":")[0]]
-        whole = bool(flags.case) or not (flags.no_kills and flags.no_soak)
-        needed = () if whole else tuple({n for name in names for n in table[name].needs})
-        material.make(root, needed)
+        material.make(root, needed(flags, names, table, root))
         flags.keep = flags.keep or Path(made) / "rows.jsonl"
         flags.until = begun + 60 * flags.minutes
         print(f"material: {time.monotonic() - begun:.0f} s", file=sys.stderr)
@@ -79,6 +77,31 @@ def main() -> None:
         flags.output.write_text(json.dumps(report, indent=1))
     sys.stdout.flush()
     os._exit(bool(bad))  # compilers that were loaded would tell of their own leaks
+
+
+def needed(
+    flags: argparse.Namespace, names: list[str], table: dict[str, Target], root: Path
+) -> set[str]:
+    """The material of what was asked for; nothing where nothing was, and then all is made."""
+    asked: list[Target | kills.Job] = []
+    if flags.case or flags.mutations:
+        asked += [table[name] for name in names]
+    if not flags.case and not flags.no_kills:
+        asked += chosen(flags, root).values()
+    found = set[str]()
+    for one in asked:
+        words = getattr(one, "words", ())  # which may name what is not copied
+        inside = (Path(word) for word in words if word.startswith(f"{root}{os.sep}"))
+        found.update(one.needs, (path.relative_to(root).parts[0] for path in inside))
+    if not flags.case and not flags.no_soak:
+        found.add("site")
+    return found
+
+
+def chosen(flags: argparse.Namespace, root: Path) -> dict[str, kills.Job]:
+    """The jobs that are killed."""
+    named = set(filter(None, flags.killed.split(",")))
+    return {n: job for n, job in kills.jobs(root).items() if not named or n in named}
 
 
 def mutations(
@@ -123,8 +146,7 @@ def killed(flags: argparse.Namespace, root: Path, report: dict[str, Any]) -> int
             if time.monotonic() > flags.until:
                 return
 
-    chosen = set(filter(None, flags.killed.split(",")))
-    jobs = {n: job for n, job in kills.jobs(root).items() if not chosen or n in chosen}
+    jobs = chosen(flags, root)
     in_children([functools.partial(part, *one) for one in jobs.items()], flags.keep, flags.jobs)
     report["kills"] = [row for name in jobs for row in rows_of(name)]
     for name in jobs:

@@ -6,6 +6,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import chdir
 from pathlib import Path
 
 INFO = "one-1.0.dist-info"
@@ -167,3 +168,32 @@ CHANGES: tuple[Callable[[Path, random.Random], str], ...] = (
     source,
 )
 CHANGES += (source, metadata, locked)
+
+
+def recipe(root: Path, place: Path) -> None:
+    """A list of two packages and the folder where pip finds them."""
+    (place / "index").mkdir(parents=True)
+    lines = []
+    for name, split in (("one", "train"), ("two", "validation")):
+        wheel = place / "index" / f"{name}-1.0-py3-none-any.whl"
+        write(wheel, members(name))
+        lines.append(line(wheel, split))
+    (place / "recipe.txt").write_text("\n".join(["# packages", *lines]) + "\n")
+
+
+def corpus(root: Path, place: Path) -> None:
+    """What is built of them."""
+    from hostile.material import say
+
+    with chdir(root):
+        say(["corpus", "build", str(root / "recipe" / "recipe.txt"), "--output", str(place)])
+
+
+def parts(root: Path, place: Path) -> None:
+    """A corpus that was interrupted when all packages were there."""
+    from lacewing.data import build
+    from lacewing.data.packages import read_list
+
+    with chdir(root):
+        for package in read_list(root / "recipe" / "recipe.txt"):
+            build._part(package, place / build.PARTS)

@@ -49,6 +49,22 @@ def halved(root: Path, place: Path) -> None:
     raise AssertionError("the training was not interrupted")
 
 
+def four(root: Path, place: Path) -> None:
+    """A comparison of three forms, finished."""
+    from hostile.material import say
+
+    say([*_forms(root, root / "bridges"), "--output", str(place)])
+
+
+def _forms(root: Path, bridge: Path) -> list[str]:
+    """The command of it, without its output."""
+    from hostile.material import SEARCH
+
+    sides = ["--sparse", str(root / "run"), "--dense", str(root / "dense")]
+    words = ["compare", *sides, "--bridge", str(bridge), "--task", str(root / "letters.jsonl")]
+    return [*words, "--corpus", str(root / "lines"), "--quick", *SEARCH]
+
+
 def half(root: Path, output: Path, dense: Path, **changes: int) -> tuple[str, ...]:
     """A training of bridges with a sparse model that learns, as a command."""
     from hostile import material
@@ -75,6 +91,7 @@ def theirs(root: Path, place: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "bridges": bridges,
+    "four": four,
     "halved": halved,
     "theirs": theirs,
 }
@@ -97,6 +114,14 @@ def adopted(work: Path, root: Path) -> Any:
     return cli("bridge", *words, "--corpus", root / "lines", *LITTLE)["figures"]
 
 
+def told(work: Path, root: Path) -> Any:
+    """Cells that are there, read again; nothing is measured."""
+    found = cli(*_forms(root, root / "bridges"), "--minutes", "0", "--output", "four")
+    return [
+        [cell["form"], cell["state"], cell["nodes"], cell["verdict"]] for cell in found["cells"]
+    ]
+
+
 def formats(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], Any, bool]]:
     """Needs, files, what reads them, and whether users name them."""
     both, task = ("run", "dense"), "letters.jsonl"
@@ -106,6 +131,7 @@ def formats(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], Any
 
     return {
         "bridges": (("bridges", *both, task), ("bridges/*",), at(steered), False),
+        "four": (("four",), ("four/cells/*", "four/bridge-latents/*"), at(told), False),
         "halved": (("halved", *both), ("halved/**",), at(went_on), False),
         "theirs": (("theirs", *both), ("theirs/**",), at(adopted), True),
     }

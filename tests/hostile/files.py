@@ -80,6 +80,7 @@ WRITTEN: dict[str, str] = {
     "sizes.json": "for people",
     "failed.json": "for people",
     "steering.json": "for people",
+    "partners.json": "for people",
     "graph.json": "an export",
     "wiring.json": "an export",
     "signature.json": "read by model-signing, and damaged in tests/watch/test_watch_audit_sign.py",

@@ -41,8 +41,9 @@ class Job:
     """What of the work is done; none of it may be lost by a kill."""
     ignored: tuple[str, ...] = ()
     """Files that tell of times alone."""
-    workers: bool = False
-    """Whether it has processes of its own, of which one alone may be killed, or all."""
+    alone: tuple[str, ...] = ()
+    """Of a command with processes of its own, of which one alone may be killed, or all: a like one
+    without them. It imports what is needed; joblib's threads do not live on in what is forked."""
 
 
 @dataclass
@@ -71,6 +72,7 @@ def jobs(root: Path) -> dict[str, Job]:
     training = material.flags(material.TRAINING | {"tokens": 4 * 16 * 60})
     search = ("--task", str(root / "letters.jsonl"), *material.SEARCH)
     task = ("--task", str(root / "letters.jsonl"), "--corpus", str(root / "text"))
+    sweep = ("sweep", "--config", str(root / "sweep.json"), "--output", "new", *material.ALONE)
     return {
         "train": Job(
             ("train", "--output", "new", "--corpus", str(root / "text"), *training),
@@ -93,18 +95,13 @@ def jobs(root: Path) -> dict[str, Job]:
             "circuit",
             _parts,
         ),
-        "sweep": Job(
-            ("sweep", "--config", str(root / "sweep.json"), "--output", "new", *material.ALONE),
-            (),
-            "new",
-            _manifests,
-        ),
+        "sweep": Job(sweep, (), "new", _manifests),
         "sweep of processes": Job(
             ("sweep", "--config", str(root / "pairs.json"), "--output", "new", *TOGETHER),
             (),
             "new",
             _manifests,
-            workers=True,
+            alone=sweep,
         ),
         "sae": Job(
             ("sae", *strangers.asked_latents(root), *_LATENTS, "--output", "new"),
@@ -113,7 +110,10 @@ def jobs(root: Path) -> dict[str, Job]:
             _learned,
         ),
         "explain": Job(
-            ("explain", *strangers.asked_records(root), "--records", "new"), ("run",), "new", _sites
+            ("explain", *strangers.asked_records(root, *_EVERYWHERE), "--records", "new"),
+            ("run",),
+            "new",
+            _sites,
         ),
         "emerge": Job(
             ("emerge", "--model", "grown", *search, "--output", "new"),
@@ -125,6 +125,16 @@ def jobs(root: Path) -> dict[str, Job]:
 
 
 TOGETHER = ("--processes", "2", "--threads", "1")
+_EVERYWHERE = (
+    "attn_in",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_out",
+    "mlp_in",
+    "mlp_neuron",
+    "mlp_out",
+)
 _LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
 
 
@@ -160,26 +170,38 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
     """Kill a command so many times, and compare what it ends with; a tally of every run."""
     if kills <= 0:
         return
-    from lacewing.pruning import state
-
-    state.EVERY = 0.05  # of a search of a second
+    _shorten()
     with _laid(job, root) as folder:
-        work = folder / "work"
-        if job.workers:
-            assert _ran(folder, job, None, dice) == 0
-        else:
-            judge.warm(folder, lambda _: cli(*job.words))
-        expected = digests(work / job.output, job)
+        judge.warm(folder, lambda _: cli(*(job.alone or job.words)))
+        expected = digests(folder / "work" / job.output, job)
     with _laid(job, root) as folder:
         begun = time.monotonic()
         assert _ran(folder, job, None, dice) == 0
         length = time.monotonic() - begun
+        if job.alone:
+            expected = digests(folder / "work" / job.output, job)
     while kills > 0:
         tally = Tally(name, runs=1)
         with _laid(job, root) as folder:
             _one(folder, job, tally, length, dice, expected)
         yield tally
         kills -= tally.kills
+
+
+def _shorten() -> None:
+    """Fewer steps of what would be three quarters of a verification, and more often kept.
+
+    A part of the suite is done anew when it was killed, so kills would mostly see these two.
+    """
+    from lacewing.ablation import worst_subset
+    from lacewing.explain import records
+    from lacewing.pruning import state
+    from lacewing.verification import complement, two_valued
+
+    state.EVERY = 0.05  # of a search of a second
+    records.AT_ONCE = 1  # site by site
+    two_valued.STEPS = 30
+    worst_subset.STEPS = complement.STEPS = 8
 
 
 def together(name: str, rows: list[dict[str, Any]]) -> Tally:
@@ -268,9 +290,6 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
             os.setsid()
             judge.quiet(folder)
             os.chdir(folder / "work")
-            if job.workers:  # joblib's own threads do not live on in what is forked
-                words = [sys.executable, "-m", "lacewing", *job.words, "--json"]
-                os.execv(sys.executable, words)
             cli(*job.words)
             code = 0
         except SystemExit as stop:
@@ -291,7 +310,7 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
             told = alone and "a process of the sweep was killed" in said
             return -9 if told else os.waitstatus_to_exitcode(status)
         if after is not None and not alone and time.monotonic() - begun >= after:
-            workers = _workers(child) if job.workers else []
+            workers = _workers(child) if job.alone else []
             whom = dice.choice(("one", "all", "it")) if workers else "it"
             if alone := whom == "one":
                 with contextlib.suppress(ProcessLookupError):  # it ended

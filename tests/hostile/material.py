@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, bridged, left, logs, states, strangers
+from hostile import archives, bridged, left, logs, states, strangers, sweeps
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -79,11 +79,21 @@ def make(root: Path, wanted: Collection[str] = ()) -> Path:
     _place[:] = [root]
     os.environ |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     os.environ["PIP_FIND_LINKS"] = "recipe/index"  # of every case
+    asked = made_of(*BASE, *wanted) if wanted else MAKERS.keys()
     for name, maker in MAKERS.items():
-        asked = not wanted or name in wanted or name in BASE
-        if asked and not (root / name).exists():
+        if name in asked and not (root / name).exists():
             maker(root, root / name)
     return root
+
+
+def made_of(*names: str) -> set[str]:
+    """Some of the material, all that it is made of, and what that is made of.
+
+    >>> sorted(made_of("viz"))
+    ['openai', 'opened', 'viz']
+    """
+    below = (made_of(*OF.get(name, ())) for name in names)
+    return set(names).union(*below)
 
 
 def _run(root: Path, place: Path) -> None:
@@ -272,77 +282,6 @@ def _comparison(root: Path, place: Path) -> None:
     say(["compare", *sides, "--task", str(root / "letters.jsonl"), "--output", str(place), *SEARCH])
 
 
-def _recipe(root: Path, place: Path) -> None:
-    """A list of two packages and the folder where pip finds them."""
-    (place / "index").mkdir(parents=True)
-    lines = []
-    for name, split in (("one", "train"), ("two", "validation")):
-        wheel = place / "index" / f"{name}-1.0-py3-none-any.whl"
-        archives.write(wheel, archives.members(name))
-        lines.append(archives.line(wheel, split))
-    (place / "recipe.txt").write_text("\n".join(["# packages", *lines]) + "\n")
-
-
-def _corpus(root: Path, place: Path) -> None:
-    with contextlib.chdir(root):
-        say(["corpus", "build", str(root / "recipe" / "recipe.txt"), "--output", str(place)])
-
-
-def _parts(root: Path, place: Path) -> None:
-    """A corpus that was interrupted when all packages were there."""
-    from lacewing.data import build
-    from lacewing.data.packages import read_list
-
-    with contextlib.chdir(root):
-        for package in read_list(root / "recipe" / "recipe.txt"):
-            build._part(package, place / build.PARTS)
-
-
-def _config(root: Path, place: Path) -> None:
-    """The configuration of a sweep of one model."""
-    training = TRAINING | {"bigram": False, "sinks": False, "context": 16, "tokens": 4 * 16 * 40}
-    for name in ("expansion", "density"):
-        del training[name]
-    pruning = {"prompts": 160, "batch": 8, "max_tokens": 16, "train_pairs": 32}
-    pruning |= {"validation_pairs": 16, "test_pairs": 16}
-    settings = {
-        "corpus": str(root / "text"),
-        "widths": [16],
-        "densities": [0.25],
-        "activations": [0.5],
-        "tasks": [str(root / "first.jsonl")],
-        "targets": [0.5],
-        "main_target": 0.5,
-        "trials": 1,
-        "twins": False,
-        "training": training,
-        "pruning": pruning,
-    }
-    place.write_text(json.dumps(settings))
-
-
-def _pairs(root: Path, place: Path) -> None:
-    """The configuration of a sweep of two models, which two processes train."""
-    settings = json.loads((root / "sweep.json").read_text())
-    place.write_text(json.dumps(settings | {"densities": [0.25, 0.5]}))
-
-
-def _first(root: Path, place: Path) -> None:
-    """Pairs that end after the equals sign."""
-    rows = []
-    for number in range(100):
-        dice = random.Random(number)
-        marks = "".join(dice.choices("cdefghij", k=5))
-        clean, corrupted = (f"{marks}\n{letter}=" for letter in "kl")
-        answers = {"clean_answer": "a", "corrupted_answer": "b"}
-        rows.append({"clean": clean, "corrupted": corrupted} | answers)
-    place.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-def _sweep(root: Path, place: Path) -> None:
-    say(["sweep", "--config", str(root / "sweep.json"), "--output", str(place), *ALONE])
-
-
 ALONE = ("--processes", "1", "--threads", "1")
 
 
@@ -374,7 +313,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "text": _text,
     "lines": strangers.lines,
     "letters.jsonl": _letters,
-    "first.jsonl": _first,
+    "first.jsonl": sweeps.first,
     "run": _run,
     "dense": _dense,
     "compact": _compact,
@@ -391,12 +330,12 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     "trained": _trained,
     "tokenizer.json": _tokenizer,
     "comparison": _comparison,
-    "recipe": _recipe,
-    "corpus": _corpus,
-    "parts": _parts,
-    "sweep.json": _config,
-    "pairs.json": _pairs,
-    "sweep": _sweep,
+    "recipe": archives.recipe,
+    "corpus": archives.corpus,
+    "parts": archives.parts,
+    "sweep.json": sweeps.config,
+    "pairs.json": sweeps.pairs,
+    "sweep": sweeps.sweep,
     "site": _site,
     "logs": _logs,
     "weights.json": _weights,
@@ -407,3 +346,22 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
 """What is made, in this order, by its name in the material's folder."""
 BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
 """Of what the others are made; quick themselves."""
+OF: dict[str, tuple[str, ...]] = {
+    "audit": ("circuit",),
+    "packed": ("circuit",),
+    "watched": ("circuit",),
+    "comparison": ("dense",),
+    "pairs.json": ("sweep.json",),
+    "sweep": ("sweep.json",),
+    "site": ("dense", "minimal", "circuit", "comparison", "sweep"),
+    "gpt2.circuit": ("gpt2",),
+    "llama.circuit": ("llama",),
+    "tried": ("gpt2",),
+    "opened": ("openai",),
+    "viz": ("opened",),
+    "lens": ("saes",),
+    "bridges": ("dense",),
+    "halved": ("dense",),
+    "four": ("bridges",),
+}
+"""What some are made of beyond BASE."""

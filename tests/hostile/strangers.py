@@ -211,9 +211,10 @@ def records(root: Path, place: Path) -> None:
     neuron_record(text, node, values).save(place / "neuron.json")
 
 
-def asked_records(root: Path) -> list[str]:
-    """The flags that records are made with."""
-    words = ["--model", str(root / "run"), "--nodes", "0.mlp_neuron.0", "0.attn_q.0"]
+def asked_records(root: Path, *sites: str) -> list[str]:
+    """The flags that records are made with: of one node of each site."""
+    nodes = [f"0.{site}.0" for site in sites or ("mlp_neuron", "attn_q")]
+    words = ["--model", str(root / "run"), "--nodes", *nodes]
     return [*words, "--corpus", str(root / "lines"), "--tokens", "4000"]
 
 

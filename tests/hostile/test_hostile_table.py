@@ -1,10 +1,14 @@
 """Whatever lacewing reads, and every verb, is in the tables of the attacker."""
 
+import argparse
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hostile import material
+from hostile.__main__ import needed
 from hostile.files import READ, WRITTEN
 from hostile.table import formats
 from hostile.verbs import verbs
@@ -51,3 +55,40 @@ def test_every_verb_is_attacked(tmp_path: Path) -> None:
     """Those of lacewing and those of installed packages."""
     every = {f"--{name}" for name in (*VERBS, *plugins.verbs(VERBS))}
     assert set() == every - verbs(tmp_path).keys()
+
+
+def test_what_is_made_of_other_material_says_so() -> None:
+    """Whatever a maker reads of the material's folder is made before it, whoever asks for it."""
+    found = 0
+    for name, maker in material.MAKERS.items():
+        code = ast.parse(inspect.getsource(inspect.unwrap(maker)).strip())
+        read = {
+            node.right.value
+            for node in ast.walk(code)
+            if isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Div)
+            and isinstance(node.left, ast.Name)
+            and node.left.id == "root"
+            and isinstance(node.right, ast.Constant)
+        }
+        assert read <= {*material.made_of(name), *material.BASE}, name
+        found += len(read)
+    assert found > 20
+    order = {name: at for at, name in enumerate(material.MAKERS)}
+    late = {(one, of) for one, every in material.OF.items() for of in every}
+    assert set() == {(one, of) for one, of in late if order[of] > order[one]}
+
+
+def test_whatever_is_asked_for_is_made(tmp_path: Path) -> None:
+    """What is copied, and what a command names without a copy; alone, by each way of asking."""
+    table = {**formats(tmp_path), **verbs(tmp_path)}
+
+    def made(name: str = "", killed: str = "", *, soak: bool = False) -> set[str]:
+        flags = {"case": None, "mutations": int(bool(name)), "killed": killed}
+        flags |= {"no_kills": not killed, "no_soak": not soak}
+        return needed(argparse.Namespace(**flags), [name] if name else [], table, tmp_path)
+
+    assert {"run", "circuit", "letters.jsonl", "corpus"} == made("--attack")
+    assert {"site"} == made("viewer") == made("served") == made(soak=True)
+    assert {"run", "circuit", "letters.jsonl", "text"} == made(killed="verify")
+    assert {"pairs.json"} == made(killed="sweep of processes")

@@ -31,7 +31,7 @@ def test_the_first_answer_is_believed(tmp_path: Path, monkeypatch: pytest.Monkey
     module.crossover.cache_clear()
 
     def slow() -> float:
-        module._keep(module._folder() / f"crossover-{module._machine()}.json", 0.0625)
+        module._keep(module.cache_folder() / f"crossover-{module._machine()}.json", 0.0625)
         return 0.2
 
     monkeypatch.setattr(module, "_measure", slow)

@@ -89,6 +89,20 @@ def test_gradients_are_those_of_the_weights() -> None:
     assert float(seen.at_maps["1.c_fc"].grad.abs().max()) > 0  # type: ignore[union-attr]
 
 
+def test_the_same_edits_whatever_was_drawn_before(shop: Workshop) -> None:
+    """To the last bit, and nothing is drawn from the caller's chance."""
+    model = shop.model
+    ends = [(tuple(model.tokenizer.encode("Xkfm=")), *model.tokenizer.encode("PQ"))]
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        made = candidates(model.ours, ends, 1.0, shop.cost, model.means)
+        assert torch.equal(before, torch.get_rng_state())
+        found.append([(e.words(1.0), e.damage, e.columns.tolist()) for e in in_turn(made)])
+    assert found[0] == found[1]
+
+
 def test_the_curvature_expects_what_is_measured() -> None:
     """For small changes of a bias, the expected damage is about the divergence it makes."""
     model = micro.micro()

@@ -42,6 +42,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+def cache_folder() -> Path:
+    """Where what can be made anew is kept for this user.
+
+    >>> cache_folder().name
+    'lacewing'
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lacewing"
+
+
 def beside(path: Path) -> str:
     """How the name of what is written beside a path begins: with this machine and process."""
     return f".{path.name}.{HERE}.{os.getpid()}."

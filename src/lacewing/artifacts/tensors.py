@@ -42,11 +42,14 @@ def read_tensors(path: Path) -> dict[str, "Tensor"]:
 
 
 def parse_tensors(content: bytes, where: Path) -> dict[str, "Tensor"]:
-    """The tensors in the content of a safetensors file; `where` is named in the error."""
+    """The tensors in the content of a safetensors file, by name; `where` is named in the error.
+
+    safetensors itself gives them in another order each time.
+    """
     from safetensors.torch import load
 
     with _safetensors(where):
-        return load(content)
+        return dict(sorted(load(content).items()))
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lacewing.bridges.directions import basis, direction
 from lacewing.bridges.folder import Coupling
-from lacewing.bridges.maps import site_key
+from lacewing.bridges.maps import Sizes, site_key
 from lacewing.circuit.edges import Nodes
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
@@ -81,13 +81,12 @@ class Transfer:
         return asdict(self)
 
 
-def crossing(coupling: Coupling, nodes: Nodes) -> list[str]:
+def crossing(sizes: Sizes, nodes: Nodes) -> list[str]:
     """The kept nodes of a circuit that have a direction in the dense model.
 
     Raises:
         DataError: none has.
     """
-    sizes = coupling.facts.sizes
     keys = [site_key(site, sizes.n_layer) for site in range(sizes.count)]
     found = [
         f"{key}.{channel}"
@@ -125,7 +124,7 @@ def transfer(
     Raises:
         DataError: no node crosses a bridge.
     """
-    names = crossing(coupling, nodes)
+    names = crossing(coupling.facts.sizes, nodes)
     own = _bases(coupling, names)
     others = _Others(coupling, names, prompts)
     dense = coupling.dense

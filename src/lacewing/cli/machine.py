@@ -4,7 +4,9 @@ Library functions change none of it: a notebook or a server that uses lacewing k
 """
 
 import os
+from contextlib import suppress
 
+from lacewing.artifacts import cache_folder
 from lacewing.kernels.cores import cores
 from lacewing.kernels.memory import keep_pages
 from lacewing.viewer.tie import end_with_parent
@@ -18,8 +20,11 @@ are then kept waiting themselves (benchmarks/busy.py)."""
 def settle() -> None:
     """Keep memory, wait without spinning, as many threads as cores, end with the viewer's tie.
 
-    What the user has set in the environment stays.
+    What the user has set in the environment stays. matplotlib keeps its list of fonts where all
+    else is kept that can be made anew, and not in two folders of its own in the user's home.
     """
+    with suppress(RuntimeError):  # a user without a home
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     for name, value in (PASSIVE | {"OMP_NUM_THREADS": str(cores())}).items():
         os.environ.setdefault(name, value)
     keep_pages()

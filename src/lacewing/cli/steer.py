@@ -102,7 +102,7 @@ class Steer:
             if circuit is not None and self.node not in circuit.node_names():
                 raise DataError(
                     f"{self.node} is no node of the circuit in {self.circuit}; one is "
-                    f"{crossing(coupling, circuit.nodes)[0]}"
+                    f"{crossing(coupling.facts.sizes, circuit.nodes)[0]}"
                 )
             test, name = self._prompts(coupling, circuit, "test")
             done = steer(
@@ -110,7 +110,7 @@ class Steer:
             )
             return {"task": name, "steering": done.as_json()}
         assert circuit is not None
-        names = crossing(coupling, circuit.nodes)
+        names = crossing(coupling.facts.sizes, circuit.nodes)
         test, name = self._prompts(coupling, circuit, "test")
         moved = transfer(
             coupling, circuit.nodes, name, test, draws=self.random, seed=self.seed

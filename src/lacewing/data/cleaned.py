@@ -5,7 +5,6 @@ of what it became. A damaged entry counts as none; where nothing can be kept, al
 """
 
 import hashlib
-import os
 import sqlite3
 import sys
 import zlib
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lacewing.artifacts import cache_folder
 from lacewing.data.code import without_prose
 
 VERSION = 1
@@ -78,11 +78,6 @@ def cleaner(file: Path | None = None) -> Iterator[Cleaner]:
                 made.keep()
         if known:
             known.close()
-
-
-def cache_folder() -> Path:
-    """Where what can be made anew is kept for this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lacewing"
 
 
 def _connected(file: Path) -> sqlite3.Connection | None:

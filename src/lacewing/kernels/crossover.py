@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from lacewing.artifacts import cache_folder
 from lacewing.kernels.precision import half_pays
 from lacewing.kernels.sparse_linear import SparseWeight, multiply
 
@@ -35,17 +36,12 @@ UNKNOWN = 0.1
 @functools.cache
 def crossover() -> float:
     """The density up to which products through the nonzeros are faster, from 0 to MOST."""
-    path = _folder() / f"crossover-{_machine()}.json"
+    path = cache_folder() / f"crossover-{_machine()}.json"
     known = _read(path)
     if known is None and _writable(path.parent):
         _keep(path, _measure())
         known = _read(path)
     return UNKNOWN if known is None else known
-
-
-def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lacewing"
 
 
 def _machine() -> str:

@@ -28,7 +28,7 @@ from lacewing.model.config import ModelConfig
 from lacewing.model.generate import generate
 from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
-from lacewing.model.registry import loader_of
+from lacewing.model.registry import SPLICED, loader_of
 from lacewing.model.saved import SavedConfig, Summary
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.sites import site_widths
@@ -147,6 +147,14 @@ def model_id(
         digest.update(name.encode())
         digest.update(mean.detach().cpu().float().contiguous().numpy().tobytes())
     return f"{weights or weights_id(network)}-{digest.hexdigest()[:8]}"
+
+
+def what_is_left(model: Model) -> str:
+    """What still answers when every node of a model is ablated, in words."""
+    if model.source.startswith(SPLICED):
+        return "what runs beside the latents"
+    shape = model.network.config
+    return "the bigram table" if getattr(shape, "bigram", False) else "the mean of every node"
 
 
 def same_model(one: str, other: str) -> bool:

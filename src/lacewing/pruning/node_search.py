@@ -18,8 +18,9 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
+from lacewing.model.registry import SPLICED
 from lacewing.model.sites import site_widths
-from lacewing.model.store import Model
+from lacewing.model.store import Model, what_is_left
 from lacewing.pruning.learned_calibration import LearnedCalibration
 from lacewing.pruning.mask_learning import (
     STILL,
@@ -98,7 +99,7 @@ class Search:
 
     @classmethod
     def begin(cls, model: Model, number: int, wanted: Wanted) -> "Search | DataError":
-        """Start a search, if the full model does the task and the bigram table alone does not."""
+        """Start a search, if the full model does the task and no node at all does not."""
         config, name = wanted.config, wanted.task.name
         try:
             sets = wanted.sets or prompt_sets(model, wanted.task, config)
@@ -338,10 +339,15 @@ def _check_there_is_a_circuit(
     nothing = masks_of(model.network, dict.fromkeys(site_widths(model.network.config), NO_NODE))
     alone = loss_of(ablated_logits(model, prompts, nothing), prompts, config.calibrate)
     if alone <= config.chosen_at:
-        raise DataError(
-            f"no circuit: the bigram table alone gives {alone:.3f}; use pairs with the same last "
-            "token"
-        )
+        left = what_is_left(model)
+        raise DataError(f"no circuit: {left} alone gives {alone:.3f}; {_instead(model)}")
+
+
+def _instead(model: Model) -> str:
+    """What to do where no node is needed."""
+    if model.source.startswith(SPLICED):
+        return "sites without an autoencoder run freely, so train autoencoders at more of them"
+    return "use pairs with the same last token"
 
 
 def _start(model: Model, wanted: Wanted) -> NodeMask:

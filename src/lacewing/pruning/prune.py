@@ -71,7 +71,7 @@ def prune(
 
     Raises:
         DataError: the full model itself does not reach the target loss, or no circuit does; or the
-            bigram table alone reaches it, without any node.
+            model reaches it without any node, such as by its bigram table alone.
         ArtifactError: the state is that of another pruning, or damaged.
 
     Example:

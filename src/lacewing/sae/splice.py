@@ -97,6 +97,11 @@ class SplicedNetwork(nn.Module):
         sizes = {name: getattr(inner.config, name) for name in SIZES}
         self.config = LatentShape(**sizes, context=inner.config.context, latents=widths)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Latents by site; a site's nodes beyond them are its error channels."""
+        return {key: place.sae.latents for key, place in self._at.items()}
+
     def forward(
         self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch token vocab"] | Float[Tensor, "batch vocab"]:

@@ -129,11 +129,39 @@ def adopt(
         ArtifactError: a folder is missing, damaged or of an architecture that is not read.
         MismatchError: one is for a site of another width.
     """
-    config, output = config or SaeConfig(), Path(output)
-    artifacts.check_free(output)
+    config = config or SaeConfig()
+    artifacts.check_free(Path(output))
     reads = {site: _read_at(model, site, config.transcoder) for site in folders}
     widths = site_widths(model.network.config)
     saes = [formats.read_folder(folders[s], s, reads[s], widths) for s in folders]
+    return keep(model, saes, output, config, corpus, quiet=quiet)
+
+
+def keep(
+    model: Model,
+    saes: Sequence[Autoencoder],
+    output: str | Path,
+    config: SaeConfig,
+    corpus: str | None = None,
+    *,
+    quiet: bool = False,
+) -> saved.Facts:
+    """Measure autoencoders that others made, and save them as those of a model.
+
+    Args:
+        model: The model they are of.
+        saes: They.
+        output: The folder; must not exist.
+        config: How much text, and its seed; the rest says nothing.
+        corpus: Text; by default the model's.
+        quiet: Report no progress.
+
+    Raises:
+        ArtifactError: there is something at `output`.
+        DataError: too little text, or what one says is not finite.
+    """
+    output = Path(output)
+    artifacts.check_free(output)
     source, state = Corpus.parse(corpus or model.corpus), output.with_name(f".{output.name}.text")
     try:
         text = text_of(model, source, state, MEAN_TOKENS, config.held_out, config.seed)

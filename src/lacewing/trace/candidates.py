@@ -177,7 +177,9 @@ def _rank_one(name: str, wanted: Tensor, rows: Tensor, read: Tensor, need: float
     root = torch.linalg.cholesky(moment)
     rows = rows.sqrt()
     whitened = torch.linalg.solve_triangular(root, (wanted / rows[:, None]).T, upper=False).T
-    u, size, v = torch.svd_lowrank(whitened, q=4, niter=4)
+    with torch.random.fork_rng(devices=[]):  # it begins with a few directions that it draws
+        torch.manual_seed(0)
+        u, size, v = torch.svd_lowrank(whitened, q=4, niter=4)
     columns = torch.linalg.solve_triangular(root.T, v[:, :1], upper=True)[:, 0]
     strength = need / float(size[0])
     return WeightEdit(

@@ -14,7 +14,7 @@ Measured on test prompts, which nothing was chosen on. The thresholds are fixed 
 
 More and less than a random circuit: the whole interval of the difference, over pairs, lies above
 zero. An interval that straddles its threshold leaves a test unresolved, as in the suite. Where no
-node is kept there is no circuit, whatever the loss: what answers is the bigram table alone.
+node is kept there is no circuit, whatever the loss: what answers has no node.
 
 Paper section 2.2 and Fig. 32.
 """
@@ -33,7 +33,7 @@ from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.layers import sparse_products
-from lacewing.model.store import Model
+from lacewing.model.store import Model, what_is_left
 from lacewing.progress import progress
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
@@ -187,7 +187,7 @@ def short_test(
         seed=seed,
         full=float(full.mean()),
         full_interval=bootstrap(full, seed=seed),
-        sufficient=sufficient if circuit.n_nodes else _no_circuit(sufficient),
+        sufficient=sufficient if circuit.n_nodes else _no_circuit(sufficient, model),
         necessary=_necessary(pair_means(without), random_without, seed),
     )
 
@@ -268,7 +268,8 @@ def _necessary(pairs: np.ndarray, random: list[np.ndarray], seed: int) -> Test:
     return replace(test, reason=reason)
 
 
-def _no_circuit(test: Test) -> Test:
+def _no_circuit(test: Test, model: Model) -> Test:
     """The sufficiency of no node at all."""
-    reason = f"no circuit: no node is kept, and the bigram table alone gives {test.loss:.3f} nats"
+    left = f"{what_is_left(model)} alone gives {test.loss:.3f} nats"
+    reason = f"no circuit: no node is kept, and {left}"
     return replace(test, verdict=False, reason=reason)

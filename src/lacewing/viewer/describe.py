@@ -29,9 +29,9 @@ from lacewing.viewer.answers import (
 )
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.ends import ends
-from lacewing.viewer.folder import Found
 from lacewing.viewer.meanings import Meaning, meanings
 from lacewing.viewer.session import Session
+from lacewing.viewer.things import Found
 
 CERTIFICATE = ("target_loss", "loss", "pairs", "minimal")
 """What is told of a certificate as a whole."""

@@ -5,7 +5,6 @@ text of a request ever becomes a path.
 """
 
 import hashlib
-import json
 import os
 import re
 import threading
@@ -13,20 +12,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuit.folder import ARRAYS, FACTS, KIND, read_facts
-from lacewing.circuit.pairs import PAIRS
-from lacewing.circuit.shipped import circuit_names, is_shipped, name_of
+from lacewing.bridges import folder as bridges
+from lacewing.circuit.folder import FACTS, KIND, read_facts
+from lacewing.circuit.shipped import circuit_names
 from lacewing.circuit.shipped import folder_of as circuit_folder
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
 from lacewing.sweep.emergence import RESULT
-from lacewing.verification.verify import VERIFICATION
+from lacewing.viewer.things import Across, Contents, Found, Run, check_links, copies
 
 DEEPEST = 8
 """Levels of folders searched below the served one; a sweep has six of its own."""
@@ -42,74 +41,7 @@ SHIPPED = (
     "builtin:taught-small",
     "builtin:taught-tiny",
 )
-PLACE = ("model_source", "seconds")
-"""What circuit.json says that is another thing in every folder."""
 SKIPPED = {"node_modules", "__pycache__", "site-packages", "tokens", "checkpoint"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """A model that can be loaded."""
-
-    id: str
-    source: str
-    """A folder, or builtin:NAME."""
-    name: str
-    """As people write it."""
-    model_id: str
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    tasks: list[dict[str, Any]] | None
-    """What `lacewing tasks --run` measured, where it was kept."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A circuit's folder and the small facts in it; its arrays are read when it is opened."""
-
-    id: str
-    folder: Path
-    facts: dict[str, Any]
-    """What circuit.json says, in today's layout."""
-    run: Run | None
-    """Its model, where that is among the served ones."""
-    stamp: int
-    """Changes whenever a file of the folder does, notes included."""
-    core: int
-    """Changes whenever the circuit itself does."""
-
-    def check_writable(self) -> None:
-        """Refuse a circuit that is part of the package: nobody writes beside it.
-
-        Raises:
-            ArtifactError: saying how to have a copy.
-        """
-        if is_shipped(self.folder):
-            name = name_of(self.folder)
-            raise ArtifactError(
-                f"{name} is part of lacewing, where nothing is written: make a copy under the "
-                f"served folder with lacewing verify --quick --circuit {name} --output DIR"
-            )
-        check_links(self.folder)
-
-
-@dataclass(frozen=True)
-class Contents:
-    """All that was found at one time."""
-
-    runs: dict[str, Run] = field(default_factory=dict)
-    circuits: dict[str, Found] = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
-    """Circuits that lie in several folders: the id of every one that is not listed, with that of
-    the same circuit which is."""
-    shipped: dict[str, Found] = field(default_factory=dict)
-    """Circuits that come with the package, to look at; nothing is written beside them."""
-    sweeps: dict[str, Path] = field(default_factory=dict)
-    """JSON files with points of a frontier."""
-    emergences: dict[str, Path] = field(default_factory=dict)
-    """JSON files with the states of a training."""
-    broken: dict[str, str] = field(default_factory=dict)
-    """Folders that say they are lacewing's and cannot be read, and why."""
 
 
 class Library:
@@ -166,7 +98,8 @@ def read(root: Path) -> Contents:
     for source in SHIPPED:
         folder = folder_of(source)
         contents.runs[slug(source)] = _run(slug(source), source, folder)
-    ours = {folder: kind for folder in folders if (kind := _kind(folder)) in ("run", KIND)}
+    known = ("run", KIND, bridges.KIND)
+    ours = {folder: kind for folder in folders if (kind := _kind(folder)) in known}
     names = _slugs(root, ours)
     for folder in (folder for folder, kind in ours.items() if kind == "run"):
         with _told(root, folder, contents.broken):
@@ -184,7 +117,11 @@ def read(root: Path) -> Contents:
         with _told(root, Path(name), contents.broken):
             folder = circuit_folder(name)
             contents.shipped[slug(name)] = _circuit(slug(name), folder, by_model, links=True)
-    contents.copies.update(_copies(contents.circuits.values()))
+    for folder in (folder for folder, kind in ours.items() if kind == bridges.KIND):
+        with _told(root, folder, contents.broken):
+            check_links(folder)
+            contents.bridges[names[folder]] = _across(root, names[folder], folder, by_model)
+    contents.copies.update(copies(contents.circuits.values()))
     for names_of, places in ((SWEEP_FILES, contents.sweeps), ((RESULT,), contents.emergences)):
         files = [f / name for f in folders for name in names_of if os.path.isfile(f / name)]
         places.update((name, path) for path, name in _slugs(root, files).items())
@@ -228,17 +165,6 @@ def reason(error: Exception) -> str:
     said = " ".join(str(error).split())
     line = said if isinstance(error, LacewingError) else f"{type(error).__name__}: {said}"
     return line.encode("utf-8", "backslashreplace").decode()[:LONGEST_REASON]
-
-
-def check_links(folder: Path) -> None:
-    """Refuse a folder in which a link leads out of it: it is neither read nor written through.
-
-    Raises:
-        ArtifactError: naming the link.
-    """
-    for name in os.listdir(folder):
-        if os.path.islink(folder / name):
-            artifacts.own(folder, name)
 
 
 def _tell_apart(root: Path, runs: dict[str, Run]) -> None:
@@ -304,11 +230,21 @@ def _run(id: str, source: str, folder: Path) -> Run:
 def _circuit(id: str, folder: Path, by_model: dict[str, Run], *, links: bool = False) -> Found:
     facts = read_facts(folder, links=links)
     stamps = _stamps(folder)
-    model_id = str(facts["model_id"])
-    run = by_model.get(model_id) or by_model.get(_weights(model_id))
-    if run is not None and not same_model(run.model_id, model_id):
-        run = None
+    run = _served(str(facts["model_id"]), by_model)
     return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+
+
+def _across(root: Path, id: str, folder: Path, by_model: dict[str, Run]) -> Across:
+    facts = bridges.facts_of(folder)
+    dense, sparse = (_served(one.id, by_model) for one in (facts.dense, facts.sparse))
+    stamp = _stamps(folder)[artifacts.MANIFEST]
+    return Across(id, folder, shown(root, folder), facts, dense, sparse, stamp)
+
+
+def _served(model_id: str, by_model: dict[str, Run]) -> Run | None:
+    """The served model of an id; those of old say the weights alone."""
+    run = by_model.get(model_id) or by_model.get(_weights(model_id))
+    return run if run is not None and same_model(run.model_id, model_id) else None
 
 
 def _stamps(folder: Path) -> dict[str, int]:
@@ -323,40 +259,6 @@ def _stamps(folder: Path) -> dict[str, int]:
 
 def _weights(model_id: str) -> str:
     return model_id.partition("-")[0]
-
-
-def _copies(circuits: Iterable[Found]) -> dict[str, str]:
-    """Of circuits that are the same but for their folder, that with the newest verdict is listed.
-
-    `lacewing demo` copies the circuits of its comparison to where its report looks for them, and
-    only the copy is verified.
-    """
-    same: dict[str, list[Found]] = {}
-    for found in circuits:
-        try:
-            same.setdefault(_content(found), []).append(found)
-        except (ArtifactError, OSError):  # gone, or replaced, since it was read
-            continue
-    return {
-        other.id: group[0].id
-        for group in (sorted(found, key=_rank) for found in same.values())
-        for other in group[1:]
-    }
-
-
-def _content(found: Found) -> str:
-    """What makes two folders the same circuit: model, task, nodes, edges, pairs and losses."""
-    files = artifacts.read_json(found.folder / artifacts.MANIFEST)["files"]
-    hashes = [files[name]["sha256"] for name in (ARRAYS, PAIRS) if name in files]
-    facts = {key: value for key, value in found.facts.items() if key not in PLACE}
-    return json.dumps([facts, hashes], sort_keys=True, default=str)
-
-
-def _rank(found: Found) -> tuple[float, int, str]:
-    """The newest verdict first, then the folder that is nearest."""
-    verdict = found.folder / VERIFICATION
-    judged = verdict.stat().st_mtime if os.path.isfile(verdict) else 0.0
-    return -judged, len(found.folder.parts), found.id
 
 
 def _slugs(root: Path, paths: Iterable[Path]) -> dict[Path, str]:

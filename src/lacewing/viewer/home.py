@@ -23,9 +23,10 @@ from lacewing.verification.verify import saved_verification
 from lacewing.viewer import emergences, frontier
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
-from lacewing.viewer.folder import Contents, Found, Run, reason, shown
+from lacewing.viewer.folder import reason, shown
 from lacewing.viewer.rows import CircuitRow, ModelRow
 from lacewing.viewer.state import Viewer, no_model, open_source
+from lacewing.viewer.things import Contents, Found, Run
 
 
 def home(viewer: Viewer) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from lacewing.errors import LacewingError
 from lacewing.explain.labels import FILE
 from lacewing.model.store import same_model
 from lacewing.viewer.describe import beside
-from lacewing.viewer.folder import Found
 from lacewing.viewer.meanings import Meaning, meanings
 from lacewing.viewer.state import Viewer
+from lacewing.viewer.things import Found
 
 LISTED = 20
 """Circuits named of one node."""

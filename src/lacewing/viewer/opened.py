@@ -27,8 +27,8 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Edit
 from lacewing.viewer.edits import check_node
-from lacewing.viewer.folder import Found
 from lacewing.viewer.grouped import Strengths, group_of
+from lacewing.viewer.things import Found
 from lacewing.viewer.turns import Turns, Work
 
 PAIRS = 16

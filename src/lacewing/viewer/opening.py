@@ -16,11 +16,11 @@ from lacewing.viewer import meanings, sample, texts
 from lacewing.viewer.answers import AskGroups
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import check_node
-from lacewing.viewer.folder import Found
 from lacewing.viewer.grouped import group_of, listed, strongest
 from lacewing.viewer.opened import PAIRS, RANKED, OpenSession, Switches
 from lacewing.viewer.state import MissingError, Viewer, no_model, open_source
 from lacewing.viewer.texts import Sequences
+from lacewing.viewer.things import Found
 from lacewing.viewer.tracing import Tracing
 from lacewing.viewer.turns import Background, BusyError, StoppedError, Work
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
 from lacewing.pages.guard import Shape, plain
-from lacewing.viewer import answers, attention, files, notes, replies
+from lacewing.viewer import across, answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.opening import Opening
@@ -154,6 +154,14 @@ def _asking(app: FastAPI, viewer: Viewer) -> None:
         return ready(
             viewer.answers.get(key, lambda: replies.prompt_json(viewer, id, index, member))
         )
+
+    @app.get("/api/circuits/{id}/bridges")
+    def get_bridges(id: str) -> Response:
+        return ready(replies.encoded(across.listed(viewer, id)))
+
+    @app.get("/api/circuits/{id}/bridges/{bridge}/{node}")
+    def get_steered(id: str, bridge: str, node: str) -> Response:
+        return ready(replies.encoded(across.steered(viewer, id, bridge, node)))
 
     @app.post("/api/circuits/{id}/try")
     def post_try(id: str, typed: answers.Typed) -> answers.Answered:

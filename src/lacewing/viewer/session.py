@@ -26,8 +26,8 @@ from lacewing.tasks.batch import Prompts
 from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, edited, prepare
-from lacewing.viewer.folder import Found
 from lacewing.viewer.reading import TaskTokens
+from lacewing.viewer.things import Found
 from lacewing.viewer.turns import Turns
 
 TOP = 10

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from lacewing.bridges import folder as bridges
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import source_in
 from lacewing.errors import LacewingError, MismatchError
@@ -13,13 +14,14 @@ from lacewing.model.registry import HUGGING_FACE, prefix_of
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import encode
 from lacewing.viewer import sample
-from lacewing.viewer.folder import Found, Library, Run
+from lacewing.viewer.folder import Library
 from lacewing.viewer.jobs import Jobs
 from lacewing.viewer.session import Session
 from lacewing.viewer.texts import NATURAL, Sequences, of_documents
+from lacewing.viewer.things import Across, Found, Run
 from lacewing.viewer.turns import Background, Turns, Work
 
-MODELS, SESSIONS = 4, 12
+MODELS, SESSIONS, COUPLINGS = 4, 12, 2
 """How many are kept open; the longest unused makes room."""
 CACHED = 64 * 2**20
 """Bytes of answers kept."""
@@ -94,6 +96,8 @@ class Viewer:
         self.turns, self.background, self.jobs = Turns(), Background(), Jobs()
         self.slowly = Background()
         """For effects, hundreds of runs, which a look at one node's text need not wait for."""
+        self.asked = Background()
+        """For curves across bridges, which somebody waits for, and effects need not be ready."""
         self.answers = Answers()
         self.rows: Latest[Hashable, dict[str, Any]] = Latest(2000)
         """Circuits as rows of a table."""
@@ -101,6 +105,7 @@ class Viewer:
         """Task scores by model id, measured since the start."""
         self._models: Latest[str, Model] = Latest(MODELS)
         self._sessions: Latest[tuple[str, int], Session] = Latest(SESSIONS)
+        self._couplings: Latest[tuple[str, int], bridges.Coupling] = Latest(COUPLINGS)
 
     def found(self, id: str) -> Found:
         """A circuit by its id.
@@ -139,6 +144,19 @@ class Viewer:
         """A loaded model."""
         return self._models.get(run.model_id, lambda: load(run.source))
 
+    def coupling(self, one: Across) -> bridges.Coupling:
+        """Opened bridges, with the served models.
+
+        Raises:
+            MismatchError: one of their models is not among those.
+        """
+        dense, sparse = one.dense, one.sparse
+        if dense is None or sparse is None:
+            raise MismatchError(f"a model of the bridges in {one.name} is not served")
+        return self._couplings.get(
+            (one.id, one.stamp), lambda: bridges.read(one.folder, dense.source, sparse.source)
+        )
+
     def natural(self, session: Session) -> Work:
         """Natural text of a model's corpus, read in the background."""
 
@@ -156,6 +174,7 @@ class Viewer:
         self.jobs.stop()
         self.background.stop()
         self.slowly.stop()
+        self.asked.stop()
 
     def _open(self, found: Found) -> Session:
         if found.run is None:

@@ -9,7 +9,6 @@ what the model is to be called in tables (`name`) and which text stands for what
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,8 +203,7 @@ def _means(
 ) -> tuple[Mapping[str, Tensor], float]:
     """The means that were measured before, or new ones, which are kept."""
     asked = measured_on(identity, tokenizer, corpus)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lacewing" / identity
-    places = (folder / MEANS, cache / MEANS)
+    places = (folder / MEANS, artifacts.cache_folder() / identity / MEANS)
     for place in places:
         if place.exists():
             said = _metadata(network, place)

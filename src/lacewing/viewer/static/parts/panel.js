@@ -3,6 +3,7 @@
 import { get, readOnly } from "../api.js";
 import { fill, h, refill } from "../dom.js";
 import { kind, signed, token } from "../words.js";
+import { across } from "./across.js";
 import { meaning } from "./meaning.js";
 import { edgesAt, matters, toggle } from "./matters.js";
 import { nodeText } from "./names.js";
@@ -71,18 +72,19 @@ export function panel(host, session) {
 
   function one(node, mine) {
     const own = h("div.switches");
+    const dense = h("div.across");
     const words = h("div.tokens", {}, h("p.soft", {}, "…"));
     const facts = h("dl.facts");
     fill(host,
       head(kind(node.key), node.id, session),
       h("p.row", {}, nodeText(node)),
       meaning(node.meaning),
-      own, words, facts,
+      own, words, facts, dense,
       neighbours(node, "into", "Comes from"), neighbours(node, "out", "Goes to"),
       h("p.row", {}, h("a.button", { href: address(["circuit", session.id, "text"], { ...read().query, node: node.id }) }, "See it in text"),
         node.head === null || node.head === undefined ? null : h("a.button", { href: address(["circuit", session.id, "text"], { ...read().query, node: node.id, head: `${node.layer}.${node.head}` }) }, `Attention of head ${node.head}`)),
       notesBox(node.id));
-    leave.push(follow(own, node.id), steer(own, session, node));
+    leave.push(follow(own, node.id), steer(own, session, node), across(dense, session, node));
     const show = (detail) => mine === turn && described(words, facts, node, detail);
     show(null);
     get(["circuits", session.id, "nodes", node.id]).then(show, (error) => mine === turn && fill(words, h("p.soft", {}, error.message)));
