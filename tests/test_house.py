@@ -101,12 +101,12 @@ watch/         compare  places  detectors  measure  scores  stream  probe  wirin
                audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
-               edits  things  folder  reading  session  ends  describe  groups
+               edits  things  folder  reading  session  ends  describe  groups  grouped  opened
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  known  tracing  across  server  serve
-               copies
+               state  frontier  emergences  home  replies  known  tracing  opening  across  server
+               serve  copies
                watched/asked  watched/answering  watched/app  watched/start  watched/
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus
