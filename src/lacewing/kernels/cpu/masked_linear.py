@@ -311,7 +311,7 @@ def survive(
 
 
 @piece
-def kth_largest(row: int, vectors: int, keep: int, guess: int) -> tuple[int, int]:
+def kth_largest(row: int, vectors: int, keep: int, guess: int) -> tuple[np.int64, np.int64]:
     """The pattern of the `keep`-th largest magnitude of a row, and how many reach it.
 
     At least `keep` entries reach the lower bound, fewer exceed the upper. It is looked first around
