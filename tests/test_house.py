@@ -28,10 +28,12 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cuda/attend  cuda/sink_attention  cuda/sparse_linear
                jit  memory  cores  precision
                cpu/keep_largest  cpu/adam  cpu/cross_entropy  cpu/gate  cpu/rms_norm
-               cpu/sink_attention  cpu/prefix_attention  cpu/sparse_linear
+               cpu/sink_attention  cpu/prefix_attention
+               cpu/even_attention  cpu/sparse_linear
                abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
                prefix_attention
-               sparse_linear  cpu/sparse_rows  sparse_rows  crossover
+               sparse_linear  cpu/tables  cpu/masked_linear  masked_linear
+               cpu/sparse_rows  sparse_rows  crossover
 data/          source  paths  code  cleaned  taught  hub  corpus  tokenizer  shards  batches
                packages  wheels  filters  near  build
 model/         config  protocol  saved  shipped  sites  families  layers  compact  transformer
@@ -49,8 +51,8 @@ circuit/       edges  config  facts  calibration  certificate  pairs  folder  sh
                drawing
                notebook  frame  circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  prefix_run  donors  compiled  live  calibration  limit
-               run  editor  modes
+ablation/      masks  values  prefixes  prefix_run  masked_run  donors  compiled  live
+               calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination
                elimination  merge  component_mask
@@ -99,12 +101,12 @@ watch/         compare  places  detectors  measure  scores  stream  probe  wirin
                audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
                notes  sample
-               edits  things  folder  reading  session  ends  describe  groups
+               edits  things  folder  reading  session  ends  describe  groups  grouped  opened
                attention  effects
                exports/rules  exports/text  exports/trace  exports/graph  exports/answer
                exports/
-               state  frontier  emergences  home  replies  known  tracing  across  server  serve
-               copies
+               state  frontier  emergences  home  replies  known  tracing  opening  across  server
+               serve  copies
                watched/asked  watched/answering  watched/app  watched/start  watched/
 demo
 cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus

@@ -14,6 +14,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from recipes import open_circuits
+
 import lacewing
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
@@ -104,6 +106,44 @@ def test_a_search_goes_on(
     found = lacewing.prune(model, TASK, CONFIG, state=folder, quiet=True)
     assert steps[0] == CONFIG.steps + 2
     assert found == Circuit.load(saved)
+
+
+def test_the_recipe_goes_on_and_says_what_is_open(
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Interrupted in its search it says so, goes on, writes its row, and then does nothing."""
+    few = tuple(name for name in (*PARTS, *MORE) if name != "agreement")
+    monkeypatch.setattr(open_circuits, "SLOW", few)
+    given = open_circuits.Recipe(
+        model.source, tmp_path / "open", (TASK, "nothing_like_it"), CONFIG, whole=False
+    )
+    steps, real = [0], pruning.step_together
+
+    def stopping(*asked: Any) -> str:
+        steps[0] += 1
+        if steps[0] == 12:
+            raise KeyboardInterrupt
+        return real(*asked)
+
+    assert open_circuits.table(given).count("| NOT DONE |") == 2
+    monkeypatch.setattr(pruning, "step_together", stopping)
+    monkeypatch.setattr("lacewing.pruning.state.EVERY", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        open_circuits.main(given)
+    assert "NOT DONE, begun" in capsys.readouterr().out
+    with pytest.raises(LacewingError, match="nothing_like_it"):
+        open_circuits.main(given)
+    assert steps[0] == CONFIG.steps + 1
+    told = capsys.readouterr().out
+    assert f"{Circuit.load(given.output / TASK).n_nodes:,} of " in told
+    assert "1 of 2 steps are not done" in told
+    one = open_circuits.dataclasses.replace(given, tasks=(TASK,))
+    open_circuits.main(one)
+    assert steps[0] == CONFIG.steps + 1
+    assert "0 of 1 steps are not done" in capsys.readouterr().out
 
 
 def test_verify(model: Model, saved: Path) -> None:

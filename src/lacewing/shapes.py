@@ -8,6 +8,8 @@ AXES = {
     "sequence": "token sequences of a whole set, such as the prompts of a task",
     "pair": "pairs of prompts",
     "token": "positions in a sequence",
+    "tile": "runs of 64 tokens that are worked on at once",
+    "lane": "the tokens of a tile",
     "prefix": "different beginnings of prompts, at whose last tokens a circuit is computed once",
     "query": "queries of attention, where they are fewer than tokens",
     "channel": "coordinates at one site, or of one attention head",

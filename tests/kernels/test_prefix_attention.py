@@ -71,3 +71,26 @@ def test_the_reference_is_attention_over_whole_sequences() -> None:
     plain = (t.view(9, HEADS, 8).transpose(0, 1)[None] for t in (q, k, v))
     expected = sink_attention_reference(*plain, None)[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("sink", [True, False])
+def test_heads_that_are_off_or_have_no_gradient(which: int, sink: bool) -> None:
+    """One head has the same query, key and value everywhere; of another nobody asks anything."""
+    layout, queries, keys = layouts()[which]
+    generator = torch.Generator().manual_seed(1)
+    drawn = [torch.randn(n, HEADS * 16, generator=generator) for n in (queries, keys, keys)]
+    for values in drawn:
+        values[:, 16:32] = values[0, 16:32]
+    results = []
+    for function in (prefix_attention_reference, prefix_attention):
+        tensors = [t.clone().requires_grad_() for t in drawn]
+        logits = torch.tensor([-2.0, 0.5, 3.0]).requires_grad_() if sink else None
+        out = function(*tensors, logits, layout, HEADS)
+        given = torch.linspace(-1, 1, out.numel()).view_as(out).clone()
+        given[:, :16] = 0
+        (out * given).sum().backward()
+        slopes = [t.grad for t in (*tensors, logits) if t is not None]
+        results.append([out.detach(), *slopes])
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, atol=2e-5, rtol=2e-5)

@@ -8,7 +8,16 @@ import torch
 
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.pruning.mask_learning import drawn, follow, mask_optimizer, penalty_at
+from lacewing.pruning.mask_learning import (
+    HIGH,
+    LOW,
+    RISE,
+    Pressure,
+    drawn,
+    follow,
+    mask_optimizer,
+    penalty_at,
+)
 
 
 class Mask:
@@ -93,3 +102,38 @@ def test_a_step_sees_some_of_the_pairs(sets: PromptSets) -> None:
     generator = torch.Generator().manual_seed(0)
     assert drawn(sets.train, 5, generator).pairs != drawn(sets.train, 5, generator).pairs
     assert len(sets.train) == len(drawn(sets.train, 1000, generator))
+
+
+def test_a_pressure_follows_the_loss() -> None:
+    """It rises while the loss is low, stays between, falls before the target is missed."""
+    pressure = Pressure(target=0.2, cost=1e-4)
+    pressure.follow(0.0)
+    assert pressure.cost == pytest.approx(1e-4 * RISE)
+    for _ in range(60):
+        pressure.follow(0.2 * (LOW + HIGH) / 2)
+    between = pressure.cost
+    pressure.follow(0.2 * (LOW + HIGH) / 2)
+    assert pressure.cost == between
+    for _ in range(20):
+        pressure.follow(0.19)  # on its way, below the target
+    assert pressure.cost < between
+
+
+def test_a_single_bad_batch_does_not_turn_a_pressure() -> None:
+    """One batch at chance among good ones: two steps later the cost rises again or stays."""
+    pressure = Pressure(target=0.15, cost=1e-4)
+    for loss in (0.01, 0.01, 0.25, 0.01):
+        pressure.follow(loss)
+    assert pressure.cost >= 1e-4
+
+
+def test_a_pressure_rests_at_the_end() -> None:
+    """It rises no more in the last fifth of the way, and still falls."""
+    pressure = Pressure(target=0.2, cost=1e-4)
+    pressure.follow(0.0, 0.79)
+    risen = pressure.cost
+    pressure.follow(0.0, 0.81)
+    assert pressure.cost == risen > 1e-4
+    for _ in range(30):
+        pressure.follow(0.5, 0.9)
+    assert pressure.cost < 1e-4

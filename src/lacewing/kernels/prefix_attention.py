@@ -92,22 +92,31 @@ class _PrefixAttention(torch.autograd.Function):
         logit: Tensor,
         layout: Layout,
     ) -> Tensor:
+        from lacewing.kernels.cpu import even_attention as heads
         from lacewing.kernels.cpu import prefix_attention as loops
 
         count, wide = q.shape
         q, k, v = _longer(q), k.detach().contiguous(), v.detach().contiguous()
         out, level = torch.empty_like(q), torch.empty(len(logit), len(q))
         scale = np.float32((wide // len(logit)) ** -0.5)
-        arrays = [numbers(t) for t in (q, k, v, layout.rows, layout.place, logit.detach())]
-        jitted(loops.forward)(*arrays, scale, numbers(out), numbers(level))
+        logit = logit.detach()
+        arrays = [numbers(t) for t in (q, k, v, layout.rows, layout.place, logit)]
+        even = np.zeros(len(logit), dtype=np.bool_)
+        if q.dtype == torch.float32:
+            jitted(heads.find_even)(*arrays[:3], count, even)
+        jitted(loops.forward)(*arrays, scale, even, numbers(out), numbers(level))
+        if even.any():
+            few = *arrays[:3], *arrays[4:]
+            jitted(heads.forward)(*few, scale, even, numbers(out), numbers(level))
         ctx.save_for_backward(q, k, v, logit, out, level)
-        ctx.layout, ctx.scale = layout, scale  # type: ignore[attr-defined]
+        ctx.layout, ctx.scale, ctx.even = layout, scale, even  # type: ignore[attr-defined]
         return out[:count]
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None]:
+        from lacewing.kernels.cpu import even_attention as heads
         from lacewing.kernels.cpu import prefix_attention as loops
 
         q, k, v, logit, out, level = ctx.saved_tensors  # type: ignore[attr-defined]
@@ -115,11 +124,16 @@ class _PrefixAttention(torch.autograd.Function):
         given = _longer(grad.to(out.dtype))
         by_head = (out[:count].float() * given[:count]).view(count, len(logit), -1)
         moved = by_head.sum(-1).t().contiguous()
-        dq = torch.empty_like(q)
+        dq = torch.zeros_like(q)
         dk, dv = (torch.zeros(t.shape, dtype=torch.float32) for t in (k, v))
         arrays = [numbers(t) for t in (q, k, v, given, layout.rows, layout.place, level, moved)]
-        scale = ctx.scale  # type: ignore[attr-defined]
-        jitted(loops.backward)(*arrays, scale, *(numbers(t) for t in (dq, dk, dv)))
+        scale, even = ctx.scale, ctx.even  # type: ignore[attr-defined]
+        idle = np.zeros_like(even)
+        jitted(heads.find_idle)(numbers(given), count, idle)
+        into = [numbers(t) for t in (dq, dk, dv)]
+        jitted(loops.backward)(*arrays, scale, even | idle, *into)
+        if even.any():
+            jitted(heads.backward)(*arrays, scale, even & ~idle, *into)
         slopes = dq[:count], dk.to(k.dtype), dv.to(v.dtype)
         if not ctx.needs_input_grad[3]:  # type: ignore[attr-defined]
             return *slopes, None, None
@@ -156,6 +170,7 @@ class _AtEnds(torch.autograd.Function):
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, None]:
+        from lacewing.kernels.cpu import even_attention as heads
         from lacewing.kernels.cpu import prefix_attention as loops
 
         q, k, v, logit, out, shares = ctx.saved_tensors  # type: ignore[attr-defined]
@@ -164,8 +179,10 @@ class _AtEnds(torch.autograd.Function):
         moved = (out * given).view(len(q), len(logit), -1).sum(-1).t().contiguous()
         slopes = [torch.zeros_like(t) for t in (q, k, v)]
         arrays = [numbers(t) for t in (q, k, v, given, rows, last, shares, moved)]
+        idle = np.zeros(len(logit), dtype=np.bool_)
+        jitted(heads.find_idle)(numbers(given), len(given), idle)
         loop = jitted(loops.backward_at_ends, reorder=True)
-        loop(*arrays, scale, *(numbers(t) for t in slopes))
+        loop(*arrays, scale, idle, *(numbers(t) for t in slopes))
         dq, dk, dv = (slope.to(grad.dtype) for slope in slopes)
         if not ctx.needs_input_grad[3]:  # type: ignore[attr-defined]
             return dq, dk, dv, None, None

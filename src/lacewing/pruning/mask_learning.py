@@ -22,8 +22,13 @@ def penalty_at(config: PruneConfig, step: int) -> float:
 RISE = 1.12
 """By what a pressure grows in a step while the loss is low; it falls twice as fast while it is
 high."""
-MEMORY = 0.7
-"""Share of a running loss that stays after a step."""
+MEMORY = 0.85
+"""Share of a running loss that stays after a step: a pair that fails has several nats, so that
+single batches say little."""
+LOW, HIGH = 0.3, 0.7
+"""Shares of the target: below the first the cost rises, above the second it falls."""
+REST = 0.8
+"""Share of the way after which the cost no longer rises: what was lost can come back."""
 STILL = 2e-5
 """Epsilon of the optimizer of a mask under pressure: gradients that are smaller hardly move it."""
 
@@ -33,7 +38,8 @@ class Pressure:
     """The cost of a node where no path of costs is known: it follows the loss.
 
     In models of a hundred thousand nodes a fixed path either loses the task or ends too early. Here
-    the cost rises while the running loss is below half of the target and falls while it is above.
+    the cost rises while the running loss is well below the target and falls before it reaches it,
+    so that the nodes that are on at the end reach the target on prompts they never saw too.
     """
 
     target: float
@@ -43,13 +49,18 @@ class Pressure:
     running: float = 0.0
     """Mean of the last losses, nats."""
 
-    def follow(self, loss: float) -> None:
-        """Take the loss of one more step into account."""
+    def follow(self, loss: float, way: float = 0.0) -> None:
+        """Take the loss of one more step into account.
+
+        Args:
+            loss: Of the step, nats.
+            way: Where the search stands, from 0 to 1.
+        """
         self.running = MEMORY * self.running + (1 - MEMORY) * loss
-        if self.running < self.target / 2:
-            self.cost *= RISE
-        elif self.running > self.target:
+        if self.running > HIGH * self.target:
             self.cost /= RISE**2
+        elif self.running < LOW * self.target and way < REST:
+            self.cost *= RISE
 
 
 def drawn(prompts: Prompts, batch: int, generator: torch.Generator) -> Prompts:

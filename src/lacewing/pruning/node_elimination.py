@@ -28,6 +28,7 @@ def eliminate_nodes(
     target: Target,
     rises: Callable[[Masks], Mapping[str, Tensor]],
     tell: Callable[[Selection], None] = lambda selection: None,
+    tries: int = TRIES,
 ) -> Selection:
     """Remove nodes from a selection as long as it reaches its target.
 
@@ -37,6 +38,7 @@ def eliminate_nodes(
         target: What has to be reached.
         rises: What the loss of a selection would rise by without each node, to first order.
         tell: Called with every smaller selection.
+        tries: Runs of nodes tried at the end, at most.
 
     Returns:
         A selection with no more nodes, which reaches the target too.
@@ -45,7 +47,7 @@ def eliminate_nodes(
         order = _ranked(selection.masks, rises(selection.masks))
         smaller = _without_most(model, selection, order, target)
         if smaller is None:
-            return _without_runs(model, selection, order, target, tell)
+            return _without_runs(model, selection, order, target, tell, tries)
         tell(smaller)
         selection = smaller
 
@@ -70,10 +72,11 @@ def _without_runs(
     order: Sequence[Node],
     target: Target,
     tell: Callable[[Selection], None],
+    tries: int,
 ) -> Selection:
     """Without the nodes that can go one by one, tried in runs: twice as many after one that can."""
     at, size, failures = 0, 1, 0
-    for _ in range(TRIES):
+    for _ in range(tries):
         if at >= len(order) or failures == FAILURES:
             break
         run = [(key, c) for key, c in order[at : at + size] if selection.masks[key][c]]

@@ -1,6 +1,6 @@
 """Searching for circuits: masks learned along a path of rising penalties, several at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -47,6 +47,10 @@ eliminated again."""
 NO_NODE = np.zeros(0, dtype=np.int32)
 RANKED = 64
 """Pairs that nodes are ranked on; what goes is decided on all."""
+RANKED_OPEN, TRIES_OPEN = 24, 64
+"""The same in open models, other pairs each time, and runs of nodes tried there at the end: a
+selection takes seconds to measure, and a choice of a hundred thousand nodes learns by heart the
+pairs that it is made on, so those that decide do not rank."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,9 @@ class Search:
         constraint from then on.
         """
         if not self.robust:
+            if model.is_open:
+                fresh = partial(_loss_rises_anew, model, _in_turn(self.sets.train, RANKED_OPEN))
+                return eliminate_nodes(model, best, self.target, fresh, tell, TRIES_OPEN)
             few = self.sets.validation.first(RANKED)
             rises = partial(_loss_rises, model, few)
             return eliminate_nodes(model, best, self.target, rises, tell)
@@ -283,6 +290,19 @@ def _loss_rises(model: Model, prompts: Prompts, masks: Masks) -> dict[str, Tenso
     return node_rises(model.network, masks, model.means, prompts)
 
 
+def _in_turn(prompts: Prompts, count: int) -> Iterator[Prompts]:
+    """Some pairs after the other, from the first on again when all have been."""
+    start, every = 0, len(prompts)
+    while True:
+        yield prompts.take([(start + i) % every for i in range(min(count, every))])
+        start += count
+
+
+def _loss_rises_anew(model: Model, turns: Iterator[Prompts], masks: Masks) -> dict[str, Tensor]:
+    """What the task loss would rise by without each node, on pairs of its own each time."""
+    return _loss_rises(model, next(turns), masks)
+
+
 def step_together(model: Model, searches: Sequence[Search]) -> str:
     """One step of every search, as one batch; what there is to say of it."""
     reached = []
@@ -297,7 +317,7 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         )
         for search, loss in zip(alike, found, strict=True):
             if search.pressure:
-                search.pressure.follow(loss)
+                search.pressure.follow(loss, search.step / search.wanted.config.steps)
         reached += found
     for search in searches:
         search.learn(model)

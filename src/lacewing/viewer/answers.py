@@ -41,6 +41,14 @@ class Ask(Strict):
     text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)] | None = None
 
 
+class AskGroups(Strict):
+    """A circuit of an open model with groups and nodes off or held, and a prompt."""
+
+    edits: Annotated[list[Edit], Field(max_length=MOST_EDITS)] = []
+    pair: Annotated[int, Field(ge=0, le=10**6)] = 0
+    member: Literal["clean", "corrupted"] = "clean"
+
+
 class Save(Strict):
     """An edited circuit to keep."""
 

@@ -36,6 +36,8 @@ LONGEST_REASON = 600
 FRESH = 2.0
 """Seconds for which what was read of the folder is taken to be so still."""
 SHIPPED = (
+    "builtin:sparse",
+    "builtin:dense",
     "builtin:taught-sparse",
     "builtin:taught-dense",
     "builtin:taught-small",

@@ -25,7 +25,7 @@ from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import edge_name
 from lacewing.viewer.folder import reason, shown
 from lacewing.viewer.rows import CircuitRow, ModelRow
-from lacewing.viewer.state import Viewer, no_model
+from lacewing.viewer.state import Viewer, no_model, open_source
 from lacewing.viewer.things import Contents, Found, Run
 
 
@@ -85,12 +85,13 @@ def _also(contents: Contents, found: Found) -> list[str]:
 
 def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:
     """A circuit in a list."""
-    key = ("row", found.id, found.stamp, found.run is None)
-    return viewer.rows.get(key, lambda: _row(found))
+    opens = found.run is None and open_source(viewer, found) is not None
+    key = ("row", found.id, found.stamp, found.run is None, opens)
+    return viewer.rows.get(key, lambda: _row(viewer, found, opens))
 
 
-def _row(found: Found) -> dict[str, Any]:
-    facts, error = found.facts, None if found.run else no_model(found)
+def _row(viewer: Viewer, found: Found, opens: bool) -> dict[str, Any]:
+    facts, error = found.facts, None if found.run or opens else no_model(viewer, found)
     nodes = edges = None
     try:
         circuit = Circuit.load(found.folder)
@@ -121,6 +122,7 @@ def _row(found: Found) -> dict[str, Any]:
         "notes": len(notes.get("annotations") or ()) if isinstance(notes, dict) else 0,
         "changed": found.stamp / 1e9,
         "error": error,
+        "grouped": opens,
     }
     return CircuitRow.model_validate(row).model_dump()
 

@@ -37,6 +37,8 @@ class CircuitRow(Row):
     notes: Size
     changed: float
     error: str | None
+    grouped: bool = False
+    """Whether it is shown in groups: a circuit of an open model."""
     copies: list[str] = []
 
 

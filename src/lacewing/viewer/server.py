@@ -15,6 +15,7 @@ from lacewing.pages.guard import Shape, plain
 from lacewing.viewer import across, answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.jobs import TooManyError
+from lacewing.viewer.opening import Opening
 from lacewing.viewer.replies import Member
 from lacewing.viewer.state import MissingError, Viewer
 from lacewing.viewer.tracing import Tracing
@@ -28,12 +29,14 @@ Pair = Annotated[int, Query(ge=0, le=10**6)]
 def application(viewer: Viewer, static: Path) -> FastAPI:
     """The routes over a viewer, and the page's files."""
     tracing = Tracing(viewer)
+    opening = Opening(viewer, tracing)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI):  # type: ignore[no-untyped-def]
         yield
         viewer.close()
         tracing.close()
+        opening.close()
 
     app = FastAPI(
         title="lacewing",
@@ -48,6 +51,7 @@ def application(viewer: Viewer, static: Path) -> FastAPI:
     _text(app, viewer)
     _asking(app, viewer)
     _tracing(app, tracing)
+    _opening(app, opening)
     _writing(app, viewer)
     _jobs(app, viewer)
     files.serve(app, static)
@@ -188,6 +192,30 @@ def _tracing(app: FastAPI, tracing: Tracing) -> None:
     @app.post("/api/models/{id}/near")
     def post_near(id: str, asked: answers.AskNear) -> Response:
         return ready(replies.encoded(tracing.near(id, asked)))
+
+
+def _opening(app: FastAPI, opening: Opening) -> None:
+    @app.get("/api/groups/{id}")
+    def get_groups(id: str) -> Response:
+        return ready(replies.encoded(opening.overview(id)))
+
+    @app.get("/api/groups/{id}/nodes")
+    def get_group_nodes(id: str, group: Id, start: Pair = 0) -> Response:
+        return ready(replies.encoded(opening.nodes(id, group, start)))
+
+    @app.get("/api/groups/{id}/activations/{node}")
+    def get_group_activations(
+        id: str, node: str, text: Literal["task", "natural"] = "task"
+    ) -> Response:
+        return ready(replies.encoded(opening.activations(id, node, text)))
+
+    @app.post("/api/groups/{id}/ask")
+    def post_groups(id: str, asked: answers.AskGroups) -> Response:
+        return ready(replies.encoded(opening.ask(id, asked)))
+
+    @app.post("/api/groups/{id}/stop")
+    def post_stop(id: str, asked: answers.AskGroups) -> Response:
+        return ready(replies.encoded(opening.stop(id, asked)))
 
 
 def _writing(app: FastAPI, viewer: Viewer) -> None:

@@ -8,8 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from lacewing.bridges import folder as bridges
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.folder import source_in
 from lacewing.errors import LacewingError, MismatchError
-from lacewing.model.registry import prefix_of
+from lacewing.model.registry import HUGGING_FACE, prefix_of
 from lacewing.model.store import Model, load
 from lacewing.tasks.batch import encode
 from lacewing.viewer import sample
@@ -188,7 +189,7 @@ class Viewer:
 
     def _open(self, found: Found) -> Session:
         if found.run is None:
-            raise MismatchError(no_model(found))
+            raise MismatchError(no_model(self, found))
         model = self.model(found.run)
         circuit = Circuit.load(found.folder)
         circuit.check(model)
@@ -199,9 +200,48 @@ class Viewer:
         return session
 
 
-def no_model(found: Found) -> str:
-    """Why a circuit cannot be opened."""
-    if prefix := prefix_of(str(found.facts.get("model_source"))):
+def open_source(viewer: Viewer, found: Found) -> str | None:
+    """The `hf:` model of a circuit, where the page may load it; none where it may not.
+
+    It may if it was named when the viewer was started, or lies in the served folder: what a
+    circuit's file says alone opens no folder elsewhere.
+    """
+    said = str(found.facts.get("model_source"))
+    if prefix_of(said) != HUGGING_FACE:
+        return None
+    try:
+        source = source_in(found.folder, said)
+    except (LacewingError, ValueError, OSError):
+        return None
+    if named := [one for one in viewer.models if _same_place(one, source)]:
+        return named[0]
+    place = Path(source.removeprefix(HUGGING_FACE))
+    inside = place.is_absolute() and place.resolve().is_relative_to(viewer.library.root)
+    return source if inside and (place / "config.json").is_file() else None
+
+
+def _same_place(named: str, source: str) -> bool:
+    if named == source:
+        return True
+    one, other = (Path(text.removeprefix(HUGGING_FACE)) for text in (named, source))
+    ours = prefix_of(named) == HUGGING_FACE and one.is_dir() and other.is_dir()
+    return ours and one.resolve() == other.resolve()
+
+
+def no_model(viewer: Viewer, found: Found) -> str:
+    """Why a circuit is not drawn."""
+    said = str(found.facts.get("model_source"))
+    prefix = prefix_of(said)
+    if prefix == HUGGING_FACE and open_source(viewer, found):
+        return (
+            "a circuit of an hf: model is shown in groups, not drawn: open it from the first page"
+        )
+    if prefix == HUGGING_FACE:
+        return (
+            f"its model {said[:200]} is not served: start `lacewing view --model hf:FOLDER`, with "
+            "the folder it was found in, or --run at a folder that holds both"
+        )
+    if prefix:
         return (
             f"circuits of {prefix} models are not drawn: the page needs weights that are mostly "
             "zero; see its nodes with Circuit.load(...).to_frame(), test it with lacewing verify"

@@ -75,19 +75,27 @@ def around(circuit: Circuit, node: str) -> list[str]:
     return names[start : start + TOGETHER]
 
 
-def values(model: Model, names: list[str], texts: Sequences, turns: Turns, work: Work) -> Tensor:
+def values(
+    model: Model,
+    names: list[str],
+    texts: Sequences,
+    turns: Turns,
+    work: Work,
+    piece: int = PIECE,
+) -> Tensor:
     """Values of some nodes, float16 [node, sequence, token], in small background turns."""
     places = [parse_node(name) for name in names]
     keys = sorted({key for key, _ in places})
     found = torch.zeros(len(names), *texts.tokens.shape, dtype=torch.float16)
     work.total = len(texts.tokens)
-    for start in range(0, len(texts.tokens), PIECE):
-        rows = slice(start, start + PIECE)
+    for start in range(0, len(texts.tokens), piece):
+        work.going()
+        rows = slice(start, start + piece)
         with turns.background(), torch.inference_mode(), record(model.network, keys) as seen:
             model.network(texts.tokens[rows])
             for i, (key, channel) in enumerate(places):
                 found[i, rows] = seen[key][..., channel].half()
-        work.done = min(start + PIECE, work.total)
+        work.done = min(start + piece, work.total)
     return found
 
 

@@ -84,7 +84,10 @@ class Tracing:
 
     def model(self, id: str) -> Model:
         """A loaded model."""
-        source = self.source(id)
+        return self.opened(self.source(id))
+
+    def opened(self, source: str) -> Model:
+        """A model by where it is loaded from; who runs it takes one of `turns`."""
         return self._models.get(source, lambda: load(source))
 
     def trace(self, id: str, asked: AskTrace) -> dict[str, Any]:

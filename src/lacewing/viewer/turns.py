@@ -92,6 +92,14 @@ class Work:
             CancelledError: nobody wants it any more.
         """
         self.note, self.done, self.total = note, done, total
+        self.going()
+
+    def going(self) -> None:
+        """Asked between two steps: end here if nobody wants it any more.
+
+        Raises:
+            CancelledError: it was cancelled.
+        """
         if self.cancelled:
             raise CancelledError("cancelled")
 
@@ -163,4 +171,5 @@ class Background:
 
     def _loop(self) -> None:
         while (work := self._queue.get()) is not None and not self.stopped:
-            work.finish()
+            if not work.cancelled:
+                work.finish()

@@ -28,6 +28,7 @@ def forward(
     place: np.ndarray,
     sink: np.ndarray,
     scale: np.float32,
+    skip: np.ndarray,
     out: np.ndarray,
     level: np.ndarray,
 ) -> None:
@@ -35,7 +36,7 @@ def forward(
 
     `rows` [sequence, token] has the row of `k` and `v` of every token; `place` [sequence, 3] the
     row of a sequence's first query, that query's token, and how many queries there are. `q`, `out`
-    and `level` are LANES rows longer than they need be.
+    and `level` are LANES rows longer than they need be. Heads to `skip` are left alone.
     """
     heads, wide = level.shape[0], q.shape[1]
     size = wide // heads
@@ -49,7 +50,7 @@ def forward(
         first, top = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
         sum_ = np.empty(LANES, np.float32)
         first[:] = sink[head]
-        for sequence in range(rows.shape[0]):
+        for sequence in range(0 if skip[head] else rows.shape[0]):
             start, begin, count = place[sequence]
             for t in range(begin + count if count > 0 else 0):
                 at = rows[sequence, t] * wide + own
@@ -92,6 +93,7 @@ def backward(
     level: np.ndarray,
     moved: np.ndarray,
     scale: np.float32,
+    skip: np.ndarray,
     dq: np.ndarray,
     dk: np.ndarray,
     dv: np.ndarray,
@@ -112,7 +114,7 @@ def backward(
         query_slope = np.empty((size, LANES), np.float32)
         levels, moves = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
         weights, slope = strip[0].ctypes.data, strip[1].ctypes.data
-        for sequence in range(rows.shape[0]):
+        for sequence in range(0 if skip[head] else rows.shape[0]):
             start, begin, count = place[sequence]
             tokens = begin + count if count > 0 else 0
             for t in range(tokens):
@@ -212,19 +214,21 @@ def backward_at_ends(
     shares: np.ndarray,
     moved: np.ndarray,
     scale: np.float32,
+    skip: np.ndarray,
     dq: np.ndarray,
     dk: np.ndarray,
     dv: np.ndarray,
 ) -> None:
     """Gradients of that; `moved` [head, sequence] is the sum over channels of out x grad.
 
-    All are float32; those of queries, keys and values arrive zeroed.
+    All are float32; those of queries, keys and values arrive zeroed. Heads to `skip` are left
+    alone.
     """
     heads, size = shares.shape[0], q.shape[1] // shares.shape[0]
     for head in prange(heads):
         first, end = head * size, head * size + size
         query_slope = np.empty(size, np.float32)
-        for sequence in range(rows.shape[0]):
+        for sequence in range(0 if skip[head] else rows.shape[0]):
             share, move = shares[head, sequence], moved[head, sequence]
             own, above = q[sequence, first:end].copy(), grad[sequence, first:end].copy()
             query_slope[:] = 0

@@ -27,6 +27,8 @@ Ablations = Literal["mean", "subset", "resample", "zero", "frozen"]
 """What stands for the nodes that a mask turns off."""
 SHARING: tuple[Ablations, ...] = ("mean", "zero", "frozen")
 """Those that treat all tokens alike, so that prompts can share their beginnings."""
+CONSTANT: tuple[Ablations, ...] = ("mean", "zero")
+"""Those under which what is off has one value everywhere."""
 
 
 def put_on(

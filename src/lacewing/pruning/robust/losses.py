@@ -19,18 +19,21 @@ from torch.nn.functional import softplus
 from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.calibration import fit
 from lacewing.ablation.claims import log_odds
+from lacewing.ablation.masked_run import masked_logits, runs_masked
 from lacewing.ablation.node_mask import NodeMask, edits, gates, steps
 from lacewing.ablation.prefix_run import Batch
+from lacewing.ablation.prefixes import UniquePrefixes
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.config import Constraint
 from lacewing.kernels.precision import half_pays
 from lacewing.model.hooks import ablate, record
 from lacewing.model.protocol import Head, Network, Shape, key_head
+from lacewing.model.transformer import Transformer
 from lacewing.pruning.learned_calibration import LearnedCalibration
-from lacewing.pruning.robust.ablations import SHARING, Ablations, put_on
+from lacewing.pruning.robust.ablations import CONSTANT, SHARING, Ablations, put_on
 from lacewing.pruning.robust.adversary import Adversary, opposed
 from lacewing.pruning.robust.foreign_text import ForeignText
-from lacewing.tasks.batch import Prompts
+from lacewing.tasks.batch import Prompts, joined
 from lacewing.tasks.scoring import two_answer_loss
 
 Asked = Literal["mean", Constraint]
@@ -96,12 +99,26 @@ def losses(asked: Asked, turn: Turn) -> list[Tensor]:
 
 def _ablated(turn: Turn, ablation: Ablations) -> list[Tensor]:
     """Task losses with what is off ablated."""
+    if ablation in CONSTANT and runs_masked(turn.network):
+        return _task_losses(turn, _masked(turn.network, turn, ablation), joined(turn.batches))
     batch = turn.batch(sharing=ablation in SHARING)
     with ExitStack() as stack:
         stack.enter_context(_precision(batch.circuit.device))
         put_on(stack, batch, turn.masks, ablation, turn.generator)
         logits = batch.logits().float()
     return _task_losses(turn, logits, batch.together)
+
+
+def _masked(network: Transformer, turn: Turn, ablation: Ablations) -> Tensor:
+    """Logits of the quicker pass, one circuit after the other."""
+    means, on = turn.masks[0].means, steps(turn.masks)
+    fills = {k: torch.zeros_like(m) for k, m in means.items()} if ablation == "zero" else means
+    found = []
+    for number, batch in enumerate(turn.batches):
+        prefixes = UniquePrefixes.of(batch.tokens, batch.last)
+        own = {key: step[number] for key, step in on.items()}
+        found.append(masked_logits(network, prefixes, own, fills))
+    return torch.cat(found)
 
 
 def _task_losses(turn: Turn, logits: Tensor, together: Prompts) -> list[Tensor]:

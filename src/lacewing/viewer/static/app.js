@@ -5,6 +5,7 @@ import { dock } from "./parts/dock.js";
 import { fill, h } from "./dom.js";
 import * as circuitPage from "./pages/circuit.js";
 import * as comparePage from "./pages/compare.js";
+import * as groupsPage from "./pages/groups.js";
 import * as homePage from "./pages/home.js";
 import * as textPage from "./pages/text.js";
 import * as tracePage from "./pages/trace.js";
@@ -20,7 +21,7 @@ const TABS = [
   ["try", "Try it", tryPage],
 ];
 
-const PAGES = { compare: comparePage, trace: tracePage };
+const PAGES = { compare: comparePage, trace: tracePage, groups: groupsPage };
 
 const top = document.getElementById("top");
 const main = document.getElementById("main");
@@ -46,7 +47,7 @@ async function route({ path, query }) {
       bar([]);
       main.className = part in PAGES ? part : "home";
       const page = PAGES[part] ?? homePage;
-      leave = (await page.show(main, query, () => mine === turn)) ?? leave;
+      leave = (await page.show(main, query, () => mine === turn, id)) ?? leave;
     }
   } catch (error) {
     if (mine === turn) failed(error);

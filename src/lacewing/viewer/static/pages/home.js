@@ -104,9 +104,9 @@ function line(circuit) {
   const name = [h("b", {}, title(circuit.description, circuit.task)), h("br"), h("span.code", {}, circuit.id)];
   const from = circuit.shipped ? h("small.also", {}, "comes with lacewing; to look at, not to write beside") : null;
   const also = circuit.copies?.length ? h("small.also", {}, "also ", circuit.copies.map((id) => h("a.code", { href: address(["circuit", id]) }, id))) : null;
-  const open = circuit.model && !circuit.error;
+  const open = (circuit.model || (circuit.grouped && !readOnly)) && !circuit.error;
   return h("tr", {},
-    h("td", {}, open ? h("a.open", { href: address(["circuit", circuit.id]) }, name) : name, from, also, circuit.error ? h("p.error", {}, circuit.error) : null),
+    h("td", {}, open ? h("a.open", { href: address([circuit.grouped ? "groups" : "circuit", circuit.id]) }, name) : name, from, also, circuit.error ? h("p.error", {}, circuit.error) : null),
     h("td.code", {}, circuit.model_name),
     h("td.n", {}, count(circuit.nodes)), h("td.n", {}, count(circuit.edges)),
     h("td.n", {}, number(circuit.loss)), h("td.n", {}, number(circuit.full_loss)),
