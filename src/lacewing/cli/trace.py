@@ -86,7 +86,7 @@ class Trace:
             partner = given_partner(model, tokens, prompt_ids(model, self.partner), *ends)
         elif self.find_partner:
             partner = find_partner(model, tokens, *ends)
-        other = partner and partner.tokens
+        other = None if partner is None else partner.tokens
         if model.is_open:
             found = open_trace(
                 model, tokens, *ends, nodes=self.nodes, partner=other, checked=self.check

@@ -228,8 +228,8 @@ def grouped(
     for node in nodes:
         name = f"{node['node']}@{node['token']}"
         effects[name] = node["effect"]
-        if (group := home.get(node["node"])) is not None:
-            groups.setdefault((group, "explanation"), []).append(name)
+        if (called := home.get(node["node"])) is not None:
+            groups.setdefault((called, "explanation"), []).append(name)
         elif node.get("label_by") == "hint" and said[name]["from"] and said[name]["towards"]:
             groups.setdefault((node["label"], "hint"), []).append(name)
     made = [

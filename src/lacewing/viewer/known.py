@@ -61,7 +61,7 @@ def known(contents: Contents, model_id: str, once: Once = lambda key, make: make
     for id, found in (contents.circuits | contents.shipped).items():
         if id in contents.copies or not same_model(str(found.facts.get("model_id")), model_id):
             continue
-        one = once(("known", id, found.stamp), lambda found=found: _of(found))  # type: ignore[misc]
+        one = once(("known", id, found.stamp), lambda found=found: _of(found))
         for node, said in one["meanings"].items():
             if node not in every.meanings or (said.good and not every.meanings[node].good):
                 every.meanings[node] = said

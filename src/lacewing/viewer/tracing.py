@@ -225,7 +225,7 @@ def _traced(model: Model, asked: AskTrace) -> dict[str, Any]:
         partner = given_partner(model, tokens, given, answer, rival)
     elif asked.find_partner:
         partner = find_partner(model, tokens, answer, rival)
-    other = partner and partner.tokens
+    other = None if partner is None else partner.tokens
     if model.is_open:
         found = open_trace(model, tokens, answer, rival, nodes=ATTRIBUTED, partner=other)
         nodes, edges = found.nodes, found.edges

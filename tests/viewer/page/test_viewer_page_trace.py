@@ -156,6 +156,8 @@ def test_labels_groups_and_a_partner(shown: Shown) -> None:
     assert "with its value on the partner" in tab.locator(".panel .facts").first.inner_text()
     tab.locator("#measure").select_option("partner")
     assert "measure=partner" in tab.url
+    tab.locator("#by").select_option("alike")
+    tab.locator(".mark[aria-label*='~ from']").first.wait_for()
     tab.locator("#by").select_option("each")
     assert 0 == tab.locator(".mark[aria-label*='2 nodes']").count()
     tab.get_by_role("button", name="back to what carried it most").click()

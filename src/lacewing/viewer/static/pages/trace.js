@@ -12,7 +12,7 @@ import { both, list } from "../trace/table.js";
 import { Tracer, wanted } from "../trace/tracer.js";
 
 const EXAMPLE = "    print('No reviews";
-const GROUPS = [["", "groups where explained"], ["each", "each node at each token"], ["tokens", "a node over its tokens"], ["heads", "a head’s queries, keys, values"], ["alike", "nodes alike"]];
+const GROUPS = [["", "nodes explained alike"], ["each", "each node at each token"], ["tokens", "a node over its tokens"], ["heads", "a head’s queries, keys, values"], ["alike", "nodes alike, by hints too"]];
 
 /** Show the form, and what the address asks to be traced. */
 export async function show(main, query, current) {
@@ -133,7 +133,7 @@ function stage(host, tracer, models, at) {
     if (!side?.data) return;
     const chosen = at === tracer.at || tracer.sides[0].model === side.model ? tracer.chosen : null;
     const { off, values } = tracer.cut.now;
-    found = graph(side.data, { shown: tracer.shown, pins: tracer.pins, chosen, held: [...off, ...Object.keys(values)], by: tracer.joined(side), groups: tracer.groups, measure: tracer.measure });
+    found = graph(side.data, { shown: tracer.shown, pins: tracer.pins, chosen, held: [...off, ...Object.keys(values)], by: tracer.by, groups: tracer.groups, measure: tracer.measure });
     side.found = found;
     const matching = tracer.find ? new Set(found.items.filter((one) => matches(one, tracer.find, side.data))) : null;
     grid(frame, found, { chosen, pins: tracer.pins, off: new Set(off), values, matching, room: host.clientWidth }, {

@@ -18,7 +18,7 @@ export function card(host, tracer) {
     const { side, chosen } = tracer;
     turn += 1;
     if (!side?.data) return fill(host);
-    if (side.whole?.measure !== tracer.measure) side.whole = Object.assign(graph(side.data, { shown: Infinity, measure: tracer.measure }), { measure: tracer.measure });
+    if (side.whole?.measure !== tracer.measure) side.whole = Object.assign(graph(side.data, { shown: Infinity, by: "each", measure: tracer.measure }), { measure: tracer.measure });
     const found = side.whole;
     if (chosen === null) return first(host, tracer, found);
     if (chosen.startsWith("group:")) return group(chosen.slice(6).split("+"), found);

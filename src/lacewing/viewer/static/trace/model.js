@@ -57,11 +57,15 @@ function answer(data) {
 function joined(data, nodes, by, groups) {
   const own = new Map();
   groups.forEach((group, i) => group.forEach((id) => own.set(id, `own ${i}`)));
-  const alike = new Map(data.groups.flatMap((group) => group.members.map((id) => [id, group.by === "hint" ? `~ ${group.name}` : group.name])));
+  // At first only those that were explained alike are one; hints join more, when asked to.
+  const some = by === "alike" ? data.groups : data.groups.filter((group) => group.by === "explanation");
+  const alike = new Map(some.flatMap((group) => group.members.map((id) => [id, group.by === "hint" ? `~ ${group.name}` : group.name])));
+  const together = (n) => (alike.has(n.id) ? `${alike.get(n.id)}@${n.token}` : null);
   const rule = {
     tokens: (n) => n.node,
     heads: (n) => (n.head === null ? null : `head ${n.layer}.${n.head}@${n.token}`),
-    alike: (n) => (alike.has(n.id) ? `${alike.get(n.id)}@${n.token}` : null),
+    alike: together,
+    "": together,
   }[by] ?? (() => null);
   const kept = [];
   for (const [name, list] of d3.group(nodes, (n) => own.get(n.id) ?? rule(n) ?? n.id)) {

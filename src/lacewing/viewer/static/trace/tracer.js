@@ -53,11 +53,6 @@ export class Tracer {
     return this.sides[this.at] ?? this.sides[0];
   }
 
-  /** How nodes are joined on a side: as the reader wants, else those that are explained alike. */
-  joined(side) {
-    return this.by || (side.data?.groups.some((group) => group.by === "explanation") ? "alike" : "each");
-  }
-
   /** Trace what the address asks for. */
   async start(wanted) {
     this.sides = wanted.map((one) => ({ ...one, state: "waiting", data: null, error: null, live: null }));
