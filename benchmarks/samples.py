@@ -48,7 +48,7 @@ def page(given: Samples) -> str:
     """All samples as Markdown."""
     models, parts = [load(name) for name in given.models], []
     for i, (path, start) in enumerate(beginnings(given.seed)):
-        parts.append(f"## {i + 1}. {Path(path).name}\n\n```python\n{start.rstrip()}\n```\n")
+        parts.append(f"## {i + 1}. {Path(path).name}\n\n```text\n{start.rstrip()}\n```\n")
         for model in models:
             text = model.generate(start, given.tokens, seed=i, temperature=given.temperature)
             parts.append(f"`{model.source}` goes on:\n\n```text\n{text.strip(chr(10))}\n```\n")

@@ -134,7 +134,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
     events = [{"agent": agent, "text": words} for agent, words in said]
     (work / "log.json").write_text(json.dumps(events), encoding="utf-8")
     with inside(work):
-        assert [tried(name) for name in FIRST] == ["", ""]
+        wrong = "".join(tried(name) for name in FIRST)
+        assert not wrong, wrong
     (work / "runs" / "quote").symlink_to("indent")
     return work
 

@@ -56,7 +56,7 @@ class Between:
     """What the inputs go through first."""
     gain: Float[Tensor, " channel"] | None = None
     """Of the norm that they go through; none for no norm."""
-    beside: Float[Tensor, "tile channel lane"] | None = None
+    beside: Float[Tensor, "tile column lane"] | None = None
     """What stands beside them after that, in tiles."""
     read: Site | None = None
     """The mask of the inputs, if they are a site."""
