@@ -4,7 +4,7 @@
     python recipes/circuits.py --model builtin:sparse --output runs/circuits --ship
 
 Of every task that the model has learned, and its twin where it has one (under 0.15 nats on test
-prompts), three circuits: the plain one, the minimal one, of which no node and no edge can go, and
+prompts; --alone asks the model only), three circuits: the plain one, the minimal one, of which no node and no edge can go, and
 the robust one. Each goes through the whole suite of `lacewing verify`. A cell that fails says why;
 cells that are not done yet are printed as such, and the same command goes on with them.
 
@@ -63,6 +63,8 @@ class Recipe:
     """Where everything is kept on the way."""
     tasks: tuple[str, ...] = ()
     """Only these; by default every task of the paper that has been learned."""
+    alone: bool = False
+    """Also tasks that the twin has not learned."""
     kinds: tuple[str, ...] = KINDS
     """Only these kinds of circuits."""
     search: PruneConfig = field(default_factory=PruneConfig)
@@ -108,7 +110,8 @@ class Cell:
 def learned(given: Recipe, model: Model) -> list[str]:
     """Tasks that the model, and its twin, have learned; losses are measured once and kept."""
     path = given.output / "learned.json"
-    sources = [given.model, *([TWINS[given.model]] if given.model in TWINS else [])]
+    twin = None if given.alone else TWINS.get(given.model)
+    sources = [given.model, *([twin] if twin else [])]
     kept = artifacts.read_json(path) if path.exists() else {}
     wanted, text = given.tasks or names(), corpus_of(given, model)
     for source in sources:
