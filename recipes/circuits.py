@@ -4,9 +4,10 @@
     python recipes/circuits.py --model builtin:sparse --output runs/circuits --ship
 
 Of every task that the model has learned, and its twin where it has one (under 0.15 nats on test
-prompts; --alone asks the model only), three circuits: the plain one, the minimal one, of which no node and no edge can go, and
-the robust one. Each goes through the whole suite of `lacewing verify`. A cell that fails says why;
-cells that are not done yet are printed as such, and the same command goes on with them.
+prompts; --alone asks the model only), three circuits: the plain one, the minimal one, of which no
+node and no edge can go, and the robust one. Each goes through the whole suite of `lacewing verify`.
+A cell that fails says why; cells that are not done yet are printed as such, and the same command
+goes on with them.
 
 OUTPUT/learned.json has the losses that decided, OUTPUT/TASK/KIND the circuits with their verdicts,
 OUTPUT/TASK/KIND.json what came of each. --ship writes those that are done, packed, into
