@@ -99,7 +99,8 @@ class Partners:
         Example:
             >>> cells = [Cell("sparse", "t", 0, "found", nodes=4, edges=5)]
             >>> cells.append(Cell("latents", "t", 0, "found", nodes=12))
-            >>> Partners({}, 0.15, ("t",), (0,), cells).ratio("latents")["ratio"]
+            >>> found = Partners({}, 0.15, ("t",), (0,), cells).ratio("latents")
+            >>> round(found["ratio"], 3)
             3.0
         """
         done = {(c.task, c.seed, c.form): c for c in self.cells if c.state == "found" and c.nodes}

@@ -171,5 +171,4 @@ class Background:
 
     def _loop(self) -> None:
         while (work := self._queue.get()) is not None and not self.stopped:
-            if not work.cancelled:
-                work.finish()
+            work.finish()  # at once, with its problem, if it was cancelled while it waited
