@@ -306,7 +306,8 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            said = (folder / "err").read_text(errors="replace").strip().rpartition("\n")[2]
+            # joblib's tracker of what the killed one left may have its say after the line.
+            said = (folder / "err").read_text(errors="replace")
             told = alone and "a process of the sweep was killed" in said
             return -9 if told else os.waitstatus_to_exitcode(status)
         if after is not None and not alone and time.monotonic() - begun >= after:

@@ -42,6 +42,7 @@ def test_from_home_to_a_head_that_is_off(shown: Shown, address: str, tmp_path: P
     assert 2 * 8 + 1 == tab.locator("table.groups button.cell").count()
     tab.locator("button.cell[data-key='1.attn_v']").click()
     heads = tab.locator(".panel .chips button")
+    heads.first.wait_for()
     assert 4 == heads.count()
     heads.first.click()
     tab.get_by_role("button", name="Switch the group off").click()
