@@ -150,6 +150,7 @@ def found(given: Recipe, model: Model, task: str) -> Circuit:
 def judged(given: Recipe, model: Model, task: str, skip: Sequence[str]) -> dict[str, Any]:
     """Run the suite on a task's circuit, after it was found; what came of it."""
     asked = {"asked": given.search.as_json(), "skipped": list(skip)}
+    get(task)  # a name that no task has is a mistake, and no row of the table
     try:
         circuit = found(given, model, task)
     except DataError as error:
