@@ -232,7 +232,7 @@ def _one(
     else:
         status = _ran(folder, job, None, dice)
     tally.resumed += bool(done)
-    said = (folder / "err").read_text(errors="replace").strip().rpartition("\n")[2]
+    said = " | ".join((folder / "err").read_text(errors="replace").strip().splitlines()[-4:])
     done_before = status == 2 and f"{job.output} exists already" in said  # killed as it ended
     if status != 0 and not done_before:
         tally.failures.append(f"status {status} after kills: {said}")
