@@ -14,8 +14,6 @@ src/lacewing/builtin/{sparse,dense}.
 """
 
 import dataclasses
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import tyro
 from lacewing.artifacts import read_json
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
+from lacewing.progress import for_at_most
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 from lacewing.training.release import release
@@ -48,7 +47,6 @@ TWIN: dict[str, Any] = {"d_model": 192, "learning_rate": 0.002, "tokens": 40_000
 """A dense model of the same loss: narrower, so that it reads enough text on the way there."""
 WARM = Path(__file__).parent / "warm" / "sparse"
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "builtin"
-OUT_OF_TIME = 75
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,6 @@ class Recipe:
     """Seconds after which training stops with exit status 75, to go on later; 0: never."""
 
 
-class OutOfTimeError(BaseException):
-    """Raised by the alarm in the middle of a step; the last checkpoint stands."""
-
-
 def begun(output: Path) -> TrainConfig:
     """The configuration of the run in a folder, or of a new one, warm where it can be."""
     if (output / "config.json").exists():
@@ -82,23 +76,13 @@ def begun(output: Path) -> TrainConfig:
 
 def main(recipe: Recipe) -> None:
     """Train both models, then write their compact form into the package."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(recipe.stop_after)
     torch.set_num_threads(recipe.threads)
     corpus = Corpus.parse(f"code:{recipe.corpus.resolve()}+standard_library")
     tokenizer = Tokenizer.load(recipe.corpus / "tokenizer.json")
     sparse, dense = recipe.output / "sparse", recipe.output / "dense"
-    try:
+    with for_at_most(recipe.stop_after):
         train(begun(sparse), corpus, sparse, tokenizer=tokenizer)
         train_twin(sparse, dense, TWIN)
-        signal.alarm(0)
-    except OutOfTimeError:
-        print("time is up; the same command goes on", file=sys.stderr)
-        raise SystemExit(OUT_OF_TIME) from None
     for run in (sparse, dense):
         print(release(run, SHIPPED / run.name))
 

@@ -17,8 +17,6 @@ src/lacewing/circuits/MODEL/TASK/KIND, where `builtin:MODEL/TASK[/KIND]` names t
 import dataclasses
 import shlex
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +34,7 @@ from lacewing.circuit.shipped import KINDS
 from lacewing.errors import DataError
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.store import Model, load
+from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
 from lacewing.report.commands import of_circuit
 from lacewing.tasks.registry import get, names
@@ -51,7 +50,6 @@ ROBUST: dict[tuple[str, str], dict[str, Any]] = {
 }
 """What a robust search does otherwise than by default, by model and task (docs/verify.md)."""
 SHIPPED = Path(__file__).parents[1] / "src" / "lacewing" / "circuits"
-OUT_OF_TIME = 75
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,6 @@ def corpus_of(given: Recipe, model: Model) -> str:
     """Where prompts and text come from."""
     taught = model.corpus.startswith("taught:")
     return given.corpus or (model.corpus if taught else "code:standard_library")
-
-
-class OutOfTimeError(BaseException):
-    """Raised by the alarm; what was kept stands."""
 
 
 @dataclass(frozen=True)
@@ -242,35 +236,26 @@ def shipped(given: Recipe, every: Sequence[Cell]) -> str:
 
 def main(given: Recipe) -> None:
     """Find and judge what is not done yet, and print the table."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(given.stop_after)
     torch.set_num_threads(given.threads)
     if given.ship and not given.model.startswith(BUILTIN):
         raise SystemExit("only circuits of builtin models ship: --model builtin:NAME")
     every: list[Cell] = []
     try:
-        model = load(given.model)
-        text = corpus_of(given, model)
-        every = cells(given, learned(given, model))
-        if given.ship:
-            print(shipped(given, every))
-            return
-        for number, cell in enumerate(every, 1):
-            if done(cell, given.skip) is None:
-                began = time.monotonic()
-                circuit = found(cell, model, text)
-                if circuit is not None:
-                    judged(cell, model, circuit, given.skip, text)
-                spent = f"{time.monotonic() - began:.0f} s"
-                print(f"{number} of {len(every)}: {cell.task} {cell.kind}, {spent}", flush=True)
-        signal.alarm(0)
-    except OutOfTimeError:
-        print("time is up; the same command goes on", file=sys.stderr)
-        raise SystemExit(OUT_OF_TIME) from None
+        with for_at_most(given.stop_after):
+            model = load(given.model)
+            text = corpus_of(given, model)
+            every = cells(given, learned(given, model))
+            if given.ship:
+                print(shipped(given, every))
+                return
+            for number, cell in enumerate(every, 1):
+                if done(cell, given.skip) is None:
+                    began = time.monotonic()
+                    circuit = found(cell, model, text)
+                    if circuit is not None:
+                        judged(cell, model, circuit, given.skip, text)
+                    spent = f"{time.monotonic() - began:.0f} s"
+                    print(f"{number} of {len(every)}: {cell.task} {cell.kind}, {spent}", flush=True)
     finally:
         if every and not given.ship:
             print(table(every))

@@ -14,8 +14,6 @@ What is finished is kept (OUTPUT/PAIR/KIND, see `lacewing.comparison`), so the s
 some of the tasks says over how many.
 """
 
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,13 +29,13 @@ from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
 from lacewing.model.store import load
 from lacewing.pages.names import safe_name
+from lacewing.progress import for_at_most
 from lacewing.tasks.registry import names
 from lacewing.training.evaluate import text_bits_per_byte
 
 LIBRARY = "code:standard_library"
 KINDS = {"nodes": {"edges": False}, "edges": {"edges": True}}
 """What is pruned on both sides, and what that changes of the search."""
-OUT_OF_TIME = 75
 Kind = Literal["nodes", "edges"]
 
 
@@ -77,10 +75,6 @@ class Recipe:
             raise SystemExit("--pairs takes models two by two: SPARSE DENSE [SPARSE DENSE ...]")
         for sparse, dense in zip(self.pairs[::2], self.pairs[1::2], strict=True):
             yield sparse, dense, self.output / safe_name(sparse)
-
-
-class OutOfTimeError(BaseException):
-    """Raised by the alarm; what was kept stands."""
 
 
 def read(given: Recipe) -> None:
@@ -178,21 +172,12 @@ def cell(side: Path, task: str, seeds: Sequence[int]) -> str:
 
 def main(given: Recipe) -> None:
     """Compare what is not compared yet, and print both tables."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(given.stop_after)
     torch.set_num_threads(given.threads)
     try:
-        if not given.table:
-            read(given)
-            run(given)
-        signal.alarm(0)
-    except OutOfTimeError:
-        print("time is up; the same command goes on", file=sys.stderr)
-        raise SystemExit(OUT_OF_TIME) from None
+        with for_at_most(given.stop_after):
+            if not given.table:
+                read(given)
+                run(given)
     finally:
         print("\n".join([*headline(given), "", *single(given)]))
 

@@ -17,7 +17,6 @@ their verdicts, OUTPUT/TASK.json what came of each.
 import dataclasses
 import math
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.errors import DataError
 from lacewing.model.store import Model, load
+from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
 from lacewing.report.commands import of_circuit
 from lacewing.tasks.registry import get
@@ -57,11 +57,6 @@ SEARCH = PruneConfig(
     test_pairs=192,
 )
 """500 steps of 12 pairs (docs/open_models.md says what fewer did)."""
-OUT_OF_TIME = 75
-
-
-class OutOfTimeError(BaseException):
-    """Raised by the alarm; what was kept stands."""
 
 
 @dataclass(frozen=True)
@@ -224,32 +219,22 @@ def table(given: Recipe) -> str:
 
 def main(given: Recipe) -> None:
     """Do what is not done yet, and print the table."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError
-
     if given.table:
         print(table(given))
         return
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(given.stop_after)
     torch.set_num_threads(given.threads)
     try:
-        if all(is_done(given, task, skip) for task, skip in plan(given)):
-            return
-        model = load(given.model)
-        for task, skip in plan(given):
-            if not is_done(given, task, skip):
-                began = time.monotonic()
-                row = judged(given, model, task, skip)
-                artifacts.write_json(row_file(given, task), row)
-                print(f"{task}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        signal.alarm(0)
-    except OutOfTimeError:
-        print("time is up; the same command goes on", file=sys.stderr)
-        raise SystemExit(OUT_OF_TIME) from None
+        with for_at_most(given.stop_after):
+            if all(is_done(given, task, skip) for task, skip in plan(given)):
+                return
+            model = load(given.model)
+            for task, skip in plan(given):
+                if not is_done(given, task, skip):
+                    began = time.monotonic()
+                    row = judged(given, model, task, skip)
+                    artifacts.write_json(row_file(given, task), row)
+                    print(f"{task}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     finally:
-        signal.alarm(0)
         print(table(given))
 
 

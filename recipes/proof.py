@@ -22,8 +22,6 @@ command goes on; --table only prints. Cells that are not done are printed as suc
 
 import dataclasses
 import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +37,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
 from lacewing.model.store import Model, load
+from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
 from lacewing.statistics import geometric_mean, interval
 from lacewing.tasks.batch import prompts
@@ -60,7 +59,6 @@ ARMS: dict[str, dict[str, Any]] = {
 LIBRARY = "code:standard_library"
 TESTS = ("complement.random", "complement.worst")
 PAIRS, LONGEST, RESAMPLES = 256, 64, 2000
-OUT_OF_TIME = 75
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,6 @@ class Recipe:
                 if arm not in ARMS:
                     raise SystemExit(f"no arm {arm!r}; there are: {', '.join(ARMS)}")
                 yield arm, seed, self.output / f"{arm}-{seed}"
-
-
-class OutOfTimeError(BaseException):
-    """Raised by the alarm; what was kept stands."""
 
 
 def reading(place: Path, model: Model) -> dict[str, Any]:
@@ -234,20 +228,11 @@ def withstood(found: dict[str, dict[str, Any]], test: str) -> str:
 
 def main(given: Recipe) -> None:
     """Do what is not done yet, and print the table."""
-
-    def stop(*_: object) -> None:
-        raise OutOfTimeError
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(given.stop_after)
     torch.set_num_threads(given.threads)
     try:
-        if not given.table:
-            work(given)
-        signal.alarm(0)
-    except OutOfTimeError:
-        print("time is up; the same command goes on", file=sys.stderr)
-        raise SystemExit(OUT_OF_TIME) from None
+        with for_at_most(given.stop_after):
+            if not given.table:
+                work(given)
     finally:
         print(table(given))
 

@@ -66,11 +66,9 @@ interop/       parts  formats  foreign
                sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
                huggingface/modeling_lacewing  huggingface/card  huggingface/export  huggingface/
                transformer_lens
-verification/  finding  kept  evidence  random_circuits  short
-               ablation_modes  complement  interchange  distribution_shift  agreement
-               natural_text  rewrites  off_target  baselines  attention  two_valued  controls
-               alternatives  stability
-               suite  verify
+verification/  finding  kept  evidence  random_circuits  short  ablation_modes  complement
+               interchange  distribution_shift  agreement  natural_text  rewrites  off_target
+               baselines  attention  two_valued  controls  alternatives  stability  suite  verify
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
                train  splice
 bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretrain  train
@@ -81,16 +79,14 @@ explain/       calls  language  python_loop  python_source  english  text  predi
                pairs  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
-trace/         held  edges  graph  answered  attributed  partner  views  trace  open
-               passes  curvature  weight_edits  elsewhere  candidates  tuning  outcome
-               repair  mended  mistakes
-               switched  near  open_views  hints
+trace/         held  edges  graph  answered  attributed  partner  views  trace  open  passes
+               curvature  weight_edits  elsewhere  candidates  tuning  outcome  repair  mended
+               mistakes  switched  near  open_views  hints
 attacks/       material  state  edits  search  attack
 comparison
 partners/      cells  forms  run
-sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables
-               correlation  figures  writing  summary  run
-               emergence  emergence_figure
+sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
+               figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
                alarm  monitor  live
@@ -99,20 +95,17 @@ watch/         compare  places  detectors  measure  scores  stream  probe  wirin
                audit/schema  audit/files  audit/measure  audit/card  audit/statement
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
-viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs
-               notes  sample
-               edits  things  folder  reading  session  ends  describe  groups  grouped  opened
-               attention  effects
-               exports/rules  exports/text  exports/trace  exports/graph  exports/answer
-               exports/
-               state  frontier  emergences  home  replies  known  tracing  opening  across  server
-               serve  copies
-               watched/asked  watched/answering  watched/app  watched/start  watched/
+viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs  notes
+               sample  edits  things  folder  reading  session  ends  describe  groups  grouped
+               opened  attention  effects  exports/rules  exports/text  exports/trace
+               exports/graph  exports/answer  exports/  state  frontier  emergences  home  replies
+               known  tracing  opening  across  server  serve  copies  watched/asked
+               watched/answering  watched/app  watched/start  watched/
 demo
-cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus
-               train  models  tasks  prune  verify  explain  trace  repair  sae  bridge  steer
-               program  attack  compare  sweep
-               emerge  watching  watch  audit  report  importing  exporting  demo  view  app
+cli/           machine  plugins  flags  streams  parsing  tables  findings  places  corpus  train
+               models  tasks  prune  verify  explain  trace  repair  sae  bridge  steer  program
+               attack  compare  sweep  emerge  watching  watch  audit  report  importing  exporting
+               demo  view  app
 __main__
 """
 """The house, as in its design: a module may import only what stands above it or to its left.

@@ -1,14 +1,16 @@
-"""Progress in a notebook: one line that is redrawn, and nothing on standard error."""
+"""Progress in a notebook: one line that is redrawn, nothing on standard error; time limits."""
 
 import io
 import re
+import signal
 import sys
+import time
 import types
 from typing import Any
 
 import pytest
 
-from lacewing.progress import progress, say
+from lacewing.progress import OUT_OF_TIME, for_at_most, progress, say
 
 
 class Handle:
@@ -134,3 +136,14 @@ def test_a_dumb_terminal_gets_lines(
     with progress("work", 4, "parts") as bar:
         bar.update(4, "note")
     assert "work  100 %  note\n" == screen.getvalue()
+
+
+def test_work_ends_when_its_time_is_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a status of its own and a line; what ends by itself leaves no alarm behind."""
+    with for_at_most(60):
+        assert signal.alarm(60) > 0
+    assert signal.alarm(0) == 0
+    with pytest.raises(SystemExit) as ended, for_at_most(1):
+        time.sleep(30)
+    assert OUT_OF_TIME == ended.value.code
+    assert "time is up; the same command goes on\n" == capsys.readouterr().err

@@ -6,6 +6,7 @@ reads standard error any more, nothing is said and the work goes on.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ ROOM = 70
 """Columns from which on a bar is drawn beside the words."""
 UNWRITABLE = (OSError, ValueError, AttributeError)
 """What printing raises on a stream that is broken, closed, or was never there."""
+
+OUT_OF_TIME = 75
+"""Exit status of work that ended at its time limit, to go on later."""
 
 Watcher = Callable[[str, int | float, int | float], None]
 """Takes what is done, how much of it is, and of how much; what it raises ends the work."""
@@ -183,6 +187,41 @@ def watched(by: Watcher) -> Iterator[None]:
         yield
     finally:
         _WATCHER.reset(token)
+
+
+class OutOfTimeError(BaseException):
+    """Raised by the alarm, wherever the work stands; what was kept stands."""
+
+
+@contextmanager
+def for_at_most(seconds: int) -> Iterator[None]:
+    """End what runs inside with exit status 75 after so many seconds, with a line; 0: never.
+
+    It is for work whose same command goes on, in the main thread of a program.
+
+    Raises:
+        SystemExit: the time is up.
+
+    Example:
+        >>> with for_at_most(60):
+        ...     1 + 1
+        2
+    """
+
+    def stop(*_: object) -> None:
+        raise OutOfTimeError
+
+    if seconds:
+        signal.signal(signal.SIGALRM, stop)
+        signal.alarm(seconds)
+    try:
+        yield
+    except OutOfTimeError:
+        print("time is up; the same command goes on", file=sys.stderr)
+        raise SystemExit(OUT_OF_TIME) from None
+    finally:
+        if seconds:
+            signal.alarm(0)
 
 
 def _notebook() -> Callable[[str], None] | None:
