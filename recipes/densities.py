@@ -1,0 +1,73 @@
+"""Two densities of the builtin recipe at a middle length, each with its dense twin.
+
+    lacewing corpus build recipes/corpus.txt --output runs/corpus
+    python recipes/densities.py --corpus runs/corpus [--output runs/densities]
+
+All settings but the density and the number of tokens are those of the builtin pair, so that what a
+density costs and what its circuits cost can be set side by side (recipes/compare.py). Whole
+checkpoints are kept at half of the way, for branches (recipes/proof.py), and compact ones at
+logarithmic steps (`lacewing emerge`). Run it again after an interruption and it goes on.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from lacewing.data.corpus import Corpus
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.model.shipped import folder_of
+from lacewing.progress import for_at_most
+from lacewing.training.loop import train
+from lacewing.training.run import training_of
+from lacewing.training.twin import train_twin
+
+DENSITIES = {"32nd": 1 / 32, "8th": 1 / 8}
+"""Folders, and nonzero fractions of block matrices."""
+TWIN = {"d_model": 192, "learning_rate": 0.002, "keep": (), "snapshots": 0}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Pairs of a middle length."""
+
+    corpus: Path
+    """Folder of the corpus (`lacewing corpus build recipes/corpus.txt`)."""
+    output: Path = Path("runs/densities")
+    """Where the runs are kept: OUTPUT/sparse-NAME and OUTPUT/dense-NAME."""
+    only: tuple[str, ...] = tuple(DENSITIES)
+    """Names of densities."""
+    tokens: int = 6_000_000
+    """Text that each sparse model reads, and the most that a twin may."""
+    seed: int = 0
+    """Seed of the weights and of the order of the text."""
+    threads: int = 1
+    """Threads of the training."""
+    stop_after: int = 0
+    """Seconds after which training stops with exit status 75, to go on later; 0: never."""
+
+
+def main(recipe: Recipe) -> None:
+    """Train the pairs one after the other."""
+    torch.set_num_threads(recipe.threads)
+    corpus = Corpus.parse(f"code:{recipe.corpus.resolve()}+standard_library")
+    tokenizer = Tokenizer.load(recipe.corpus / "tokenizer.json")
+    whole = training_of(folder_of("builtin:sparse"))
+    with for_at_most(recipe.stop_after):
+        for name in recipe.only:
+            config = dataclasses.replace(
+                whole, tokens=recipe.tokens, density=DENSITIES[name], keep=(0.5,), seed=recipe.seed
+            )
+            sparse = recipe.output / f"sparse-{name}"
+            train(config, corpus, sparse, tokenizer=tokenizer)
+            print(
+                train_twin(
+                    sparse, recipe.output / f"dense-{name}", TWIN | {"tokens": recipe.tokens}
+                )
+            )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Recipe))
