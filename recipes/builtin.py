@@ -24,6 +24,7 @@ import tyro
 from lacewing.artifacts import read_json
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
+from lacewing.kernels.memory import keep_pages
 from lacewing.progress import for_at_most
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
@@ -76,6 +77,7 @@ def begun(output: Path) -> TrainConfig:
 
 def main(recipe: Recipe) -> None:
     """Train both models, then write their compact form into the package."""
+    keep_pages()
     torch.set_num_threads(recipe.threads)
     corpus = Corpus.parse(f"code:{recipe.corpus.resolve()}+standard_library")
     tokenizer = Tokenizer.load(recipe.corpus / "tokenizer.json")

@@ -32,6 +32,7 @@ from lacewing.circuit.config import CONSTRAINTS, PruneConfig
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.circuit.shipped import KINDS
 from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.store import Model, load
 from lacewing.progress import for_at_most
@@ -236,6 +237,7 @@ def shipped(given: Recipe, every: Sequence[Cell]) -> str:
 
 def main(given: Recipe) -> None:
     """Find and judge what is not done yet, and print the table."""
+    keep_pages()
     torch.set_num_threads(given.threads)
     if given.ship and not given.model.startswith(BUILTIN):
         raise SystemExit("only circuits of builtin models ship: --model builtin:NAME")

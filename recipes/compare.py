@@ -27,6 +27,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.comparison import SIDES, Comparison, compare, so_far
 from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import load
 from lacewing.pages.names import safe_name
 from lacewing.progress import for_at_most
@@ -172,6 +173,7 @@ def cell(side: Path, task: str, seeds: Sequence[int]) -> str:
 
 def main(given: Recipe) -> None:
     """Compare what is not compared yet, and print both tables."""
+    keep_pages()
     torch.set_num_threads(given.threads)
     try:
         with for_at_most(given.stop_after):

@@ -18,6 +18,7 @@ import tyro
 
 from lacewing.data.corpus import Corpus
 from lacewing.data.tokenizer import Tokenizer
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.shipped import folder_of
 from lacewing.progress import for_at_most
 from lacewing.training.loop import train
@@ -51,6 +52,7 @@ class Recipe:
 
 def main(recipe: Recipe) -> None:
     """Train the pairs one after the other."""
+    keep_pages()
     torch.set_num_threads(recipe.threads)
     corpus = Corpus.parse(f"code:{recipe.corpus.resolve()}+standard_library")
     tokenizer = Tokenizer.load(recipe.corpus / "tokenizer.json")

@@ -33,6 +33,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model, load
 from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
@@ -222,6 +223,7 @@ def main(given: Recipe) -> None:
     if given.table:
         print(table(given))
         return
+    keep_pages()
     torch.set_num_threads(given.threads)
     try:
         with for_at_most(given.stop_after):

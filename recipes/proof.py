@@ -36,6 +36,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model, load
 from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
@@ -228,6 +229,7 @@ def withstood(found: dict[str, dict[str, Any]], test: str) -> str:
 
 def main(given: Recipe) -> None:
     """Do what is not done yet, and print the table."""
+    keep_pages()
     torch.set_num_threads(given.threads)
     try:
         with for_at_most(given.stop_after):

@@ -19,6 +19,7 @@ from lacewing.artifacts import read_json, write_json
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import prepare
 from lacewing.data.tokenizer import Tokenizer
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import load
 from lacewing.tasks.batch import prompts
 from lacewing.tasks.registry import get, names
@@ -84,6 +85,7 @@ def measured(folder: Path, seconds: float, corpora: dict[str, str]) -> dict[str,
 
 def main(given: Trials) -> None:
     """Run what is not done yet, and print the table."""
+    keep_pages()
     torch.set_num_threads(given.threads)
     corpus = f"code:{given.corpus}+standard_library"
     tokenizer = Tokenizer.load(given.corpus / "tokenizer.json")
