@@ -59,7 +59,7 @@ NOT_RUN = {
     r"lacewing repair": "minutes; tests/trace repairs a small model",
     r"lacewing watch": "needs another version of a model; tests/watch makes some",
     r"lacewing compare .*--sae": "needs bridges; tests/partners has small ones",
-    r"lacewing sae .*taught-dense": "minutes; tests/sae trains small ones",
+    r"lacewing sae .*builtin:dense": "minutes; tests/sae trains small ones",
     r"nice |python recipes": "hours; their tests have small models",
     r"curl": "asks a server; tests/viewer asks one",
     r"lacewing sweep": "hours; tests/sweep has one of seconds",
@@ -68,7 +68,7 @@ NOT_RUN = {
     r"lacewing attack": "20,000 edits; the docstring's example has 64",
     r"lacewing verify (?!.*--quick)": "the whole suite, minutes; tests/verification runs it",
     r"lacewing view(?!.*(--no-browser|--export))": "opens a browser; the line without one runs",
-    r"lacewing program --circuit (quote|indent)": "needs a circuit of minutes; another runs",
+    r"lacewing program .*--pairs 0": "needs circuits of minutes; another runs",
     r"python (-m benchmarks|blame/benchmarks)": "minutes, or data that is not here",
 }
 """Commands of the pages that no test runs as they stand, and why; their flags are all checked."""

@@ -46,7 +46,7 @@ function opening(home) {
           h("b", {}, title(first.description, first.task)),
           h("span.soft", {}, `${count(first.nodes)} nodes, ${count(first.edges)} edges`),
           h("span.button.main", {}, "Open the circuit"))
-      : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:taught-sparse --task single_double_quote --output runs/quote")));
+      : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }
 
 /** The folder's own first; of those, the ones that hold first, then those that pass the short tests, each by task and size. */
