@@ -2,9 +2,8 @@
 
     python scripts/screenshots.py [--circuits FOLDER] [--output docs]
 
-FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` and `lacewing
-explain` were run on; without it the one of builtin:sparse that ships is copied and explained first,
-which takes some minutes.
+FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` was run on; without
+it the one of builtin:sparse that ships is shown.
 """
 
 import argparse
@@ -19,21 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lacewing.cli.places import place_of
+
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE = 300_000
 """Milliseconds that anything on the page may take."""
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
-def lacewing(*arguments: str) -> None:
-    """Run a verb to its end."""
-    subprocess.run([sys.executable, "-m", "lacewing", *arguments], check=True)
-
-
 def made(folder: Path) -> Path:
-    """A copy of the circuit that is shown, with its verdict and with what its nodes mean."""
-    quote = str(folder / "quote")
-    lacewing("explain", "--circuit", "builtin:sparse/single_double_quote", "--output", quote)
+    """A copy of the circuit that is shown, with its verdict."""
+    place_of(Path("builtin:sparse/single_double_quote"), folder / "quote", "pictures")
     return folder
 
 

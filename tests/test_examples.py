@@ -276,11 +276,12 @@ def test_version_of_the_citation() -> None:
 def test_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its commands and its lines of Python, one after the other."""
     lines = [line for line, _ in typed()["README.md"] if not line.startswith("pip")]
-    assert [line.split()[1] for line in lines] == ["prune", "verify", "view"]
+    assert [line.split()[1] for line in lines] == ["view", "prune", "verify", "view"]
     with inside(tmp_path):
-        execute(lines[0])
-        assert "2 of 2 short tests" in execute(lines[1])
-        served(f"{lines[2]} --port 0 --no-browser")
+        served(f"{lines[0]} --port 0 --no-browser")
+        execute(lines[1])
+        assert "necessary" in execute(lines[2])
+        served(f"{lines[3]} --port 0 --no-browser")
         (tmp_path / "runs").rename(tmp_path / "typed")
         (python,) = [b.text for b in blocks() if (b.page, b.kind) == ("README.md", "python")]
         names: dict[str, Any] = {}
