@@ -118,8 +118,8 @@ def path(camera: Camera) -> None:
     tab.get_by_role("button", name="Edges", exact=True).click()
     before = tab.locator("#loss").inner_text()
     tab.locator(".matters button.switch").first.click()
-    changed = "(old) => document.querySelector('.state:not(.busy) #loss')?.textContent !== old"
-    tab.wait_for_function(changed, arg=before)
+    loss = "document.querySelector('.state:not(.busy) #loss')"
+    tab.wait_for_function(f"(old) => {loss} && {loss}.textContent !== old", arg=before)
     camera.keep(tab, "3_switched_off")
     tab.context.close()
 
