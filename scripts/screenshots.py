@@ -2,8 +2,8 @@
 
     python scripts/screenshots.py [--circuits FOLDER] [--output docs]
 
-FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` has passed; without
-it one is pruned from builtin:taught-sparse and verified first, which takes a minute or two.
+FOLDER holds a circuit for single_double_quote, best one that `lacewing verify` was run on; without
+it the one of builtin:sparse that ships is shown.
 """
 
 import argparse
@@ -18,23 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lacewing.cli.places import place_of
+
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE = 300_000
 """Milliseconds that anything on the page may take."""
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
-def lacewing(*arguments: str) -> None:
-    """Run a verb to its end."""
-    subprocess.run([sys.executable, "-m", "lacewing", *arguments], check=True)
-
-
 def made(folder: Path) -> Path:
-    """Prune and verify the circuit that is shown."""
-    quote = folder / "quote"
-    task = "single_double_quote"
-    lacewing("prune", "--model", "builtin:taught-sparse", "--task", task, "--output", str(quote))
-    lacewing("verify", "--circuit", str(quote))
+    """A copy of the circuit that is shown, with its verdict."""
+    place_of(Path("builtin:sparse/single_double_quote"), folder / "quote", "pictures")
     return folder
 
 
@@ -124,8 +118,8 @@ def path(camera: Camera) -> None:
     tab.get_by_role("button", name="Edges", exact=True).click()
     before = tab.locator("#loss").inner_text()
     tab.locator(".matters button.switch").first.click()
-    changed = "(old) => document.querySelector('.state:not(.busy) #loss')?.textContent !== old"
-    tab.wait_for_function(changed, arg=before)
+    loss = "document.querySelector('.state:not(.busy) #loss')"
+    tab.wait_for_function(f"(old) => {loss} && {loss}.textContent !== old", arg=before)
     camera.keep(tab, "3_switched_off")
     tab.context.close()
 

@@ -59,7 +59,7 @@ NOT_RUN = {
     r"lacewing repair": "minutes; tests/trace repairs a small model",
     r"lacewing watch": "needs another version of a model; tests/watch makes some",
     r"lacewing compare .*--sae": "needs bridges; tests/partners has small ones",
-    r"lacewing sae .*taught-dense": "minutes; tests/sae trains small ones",
+    r"lacewing sae .*builtin:dense": "minutes; tests/sae trains small ones",
     r"nice |python recipes": "hours; their tests have small models",
     r"curl": "asks a server; tests/viewer asks one",
     r"lacewing sweep": "hours; tests/sweep has one of seconds",
@@ -68,7 +68,7 @@ NOT_RUN = {
     r"lacewing attack": "20,000 edits; the docstring's example has 64",
     r"lacewing verify (?!.*--quick)": "the whole suite, minutes; tests/verification runs it",
     r"lacewing view(?!.*(--no-browser|--export))": "opens a browser; the line without one runs",
-    r"lacewing program --circuit (quote|indent)": "needs a circuit of minutes; another runs",
+    r"lacewing program .*--pairs 0": "needs circuits of minutes; another runs",
     r"python (-m benchmarks|blame/benchmarks)": "minutes, or data that is not here",
 }
 """Commands of the pages that no test runs as they stand, and why; their flags are all checked."""
@@ -276,11 +276,12 @@ def test_version_of_the_citation() -> None:
 def test_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its commands and its lines of Python, one after the other."""
     lines = [line for line, _ in typed()["README.md"] if not line.startswith("pip")]
-    assert [line.split()[1] for line in lines] == ["prune", "verify", "view"]
+    assert [line.split()[1] for line in lines] == ["view", "prune", "verify", "view"]
     with inside(tmp_path):
-        execute(lines[0])
-        assert "2 of 2 short tests" in execute(lines[1])
-        served(f"{lines[2]} --port 0 --no-browser")
+        served(f"{lines[0]} --port 0 --no-browser")
+        execute(lines[1])
+        assert "necessary" in execute(lines[2])
+        served(f"{lines[3]} --port 0 --no-browser")
         (tmp_path / "runs").rename(tmp_path / "typed")
         (python,) = [b.text for b in blocks() if (b.page, b.kind) == ("README.md", "python")]
         names: dict[str, Any] = {}

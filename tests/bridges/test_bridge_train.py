@@ -315,7 +315,7 @@ def test_the_page(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     explained, recovered = map(float, capsys.readouterr().out.split())
     assert 0 < explained < 1
     assert recovered <= 1
-    assert names["coupling"].dense.source == "builtin:taught-dense"
+    assert names["coupling"].dense.source == "builtin:dense"
 
 
 def test_the_commands(runs: Path, letters: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def name_of(block: Block) -> str:
 @pytest.fixture(scope="module")
 def model() -> Model:
     """The model of the pages."""
-    return lacewing.load("builtin:taught-sparse")
+    return lacewing.load("builtin:sparse")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place, before = tmp_path_factory.mktemp("tutorial"), Path.cwd()
     os.chdir(place)
     try:
-        main(["export", "huggingface", "builtin:taught-sparse", "--output", "sparse-hf"])
+        main(["export", "huggingface", "builtin:sparse", "--output", "sparse-hf"])
         yield place
     finally:
         os.chdir(before)

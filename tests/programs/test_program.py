@@ -362,6 +362,8 @@ def test_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         ("close_the_quote", "print('hi", '"print(\'hi" -> "\')"'),
         ("close_the_quote", 'print("hi', "'print(\"hi' -> '\")'"),
+        ("close_the_quote_taught", "print('hi", '"print(\'hi" -> "\')"'),
+        ("close_the_quote_taught", 'print("hi', "'print(\"hi' -> '\")'"),
         ("indent_the_loop", "f()\n        for i in x:\n", "-> '           '"),
     ],
 )

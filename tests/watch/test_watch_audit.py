@@ -20,7 +20,9 @@ from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import load
 from lacewing.verification.verify import verify
 from lacewing.watch.audit.build import Asked, audit, contents
+from lacewing.watch.audit.card import card
 from lacewing.watch.audit.check import NOT_SIGNED, How, check
+from lacewing.watch.audit.files import of_model, summed
 from lacewing.watch.audit.measure import TOLERANCES, processor, sampled, tolerance
 from lacewing.watch.audit.points import ANNEX_IV, ANNEX_XI
 from lacewing.watch.audit.schema import AUDIT, Audit, Tolerances
@@ -125,6 +127,38 @@ def test_untouched_is_fine(site: Path) -> None:
         assert found.furthest <= TOLERANCES.same
         assert (NOT_SIGNED,) == found.notes
     assert 96 == found.pairs
+
+
+def test_of_circuits_that_ship(tmp_path: Path) -> None:
+    """Every lacewing has them, so their names are enough, wherever the audit goes."""
+    names = [Path("builtin:taught-tiny/while_return_true")]
+    names += [names[0] / "robust"]
+    there = [(name, Circuit.load(name)) for name in names]
+    made = audit(
+        load("builtin:taught-tiny"),
+        there,
+        tmp_path / "audit",
+        Asked(random_circuits=1, quiet=True),
+    )
+    said = [(circuit.name, circuit.source) for circuit in made.circuits]
+    assert said == [
+        ("while_return_true", "builtin:taught-tiny/while_return_true"),
+        ("while_return_true-robust", "builtin:taught-tiny/while_return_true/robust"),
+    ]
+    assert all(circuit.suite for circuit in made.circuits)
+    (tmp_path / "audit").rename(tmp_path / "elsewhere")
+    found = check(tmp_path / "elsewhere", How(sample=2))
+    assert found.fine, found.differs
+    with pytest.raises(DataError, match="named twice"):
+        audit(load("builtin:taught-tiny"), [there[0]] * 2, tmp_path / "two")
+
+
+def test_the_text_is_that_of_the_training() -> None:
+    """A corpus that was built is named by its id, not by the part of it that is at hand."""
+    name = "builtin:sparse"
+    made = card(load(name), Path(), None, summed(of_model(name)))
+    assert made.text_id
+    assert made.text_id in made.text
 
 
 def test_it_can_be_moved(copy: Path) -> None:

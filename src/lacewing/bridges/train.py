@@ -86,8 +86,8 @@ def train(
         ArtifactError: the folder exists.
 
     Example:
-        >>> dense = load("builtin:taught-dense")  # doctest: +SKIP
-        >>> sparse = load("builtin:taught-sparse")  # doctest: +SKIP
+        >>> dense = load("builtin:dense")  # doctest: +SKIP
+        >>> sparse = load("builtin:sparse")  # doctest: +SKIP
         >>> train(dense, "runs/bridge", TrainConfig(), sparse=sparse)  # doctest: +SKIP
     """
     bridge, output = bridge or BridgeConfig(), Path(output)

@@ -28,9 +28,11 @@ class Audit:
     """
 
     model: tyro.conf.Positional[str | None] = None
-    """The model: a run folder, builtin:NAME or hf:FOLDER; with --check, where it is now."""
+    """A run folder, builtin:sparse, or another model that ships (lacewing models), or
+    hf:FOLDER_OR_NAME; with --check, where it is now."""
     circuits: tuple[Path, ...] = ()
-    """Folders of its circuits; with --check, where they are now, in the audit's order."""
+    """Folders of its circuits, or builtin:MODEL/TASK[/KIND]; with --check, where they are now, in
+    the audit's order."""
     output: Path | None = None
     """Folder of the audit; must not exist."""
     check: Path | None = None

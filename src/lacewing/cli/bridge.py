@@ -31,7 +31,8 @@ class Bridge:
     """
 
     dense: Model
-    """The dense model: a run folder or builtin:NAME. It is only read."""
+    """The dense model, which is only read: a run folder, builtin:dense, or another model that ships
+    (lacewing models)."""
     output: Path
     """Folder of the bridges; must not exist. OUTPUT.unfinished is where the same command goes on
     after an interruption."""

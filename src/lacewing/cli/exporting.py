@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import Json, OurModel
 from lacewing.errors import ConfigError
 
 
@@ -16,8 +16,7 @@ class Export:
 
     to: Annotated[Literal["huggingface"], tyro.conf.Positional]
     """For whom."""
-    model: Annotated[Model, tyro.conf.Positional]
-    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
+    model: Annotated[OurModel, tyro.conf.Positional]
     output: Path | None = None
     """Folder to write; must not exist."""
     push: str | None = None

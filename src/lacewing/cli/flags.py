@@ -10,7 +10,12 @@ from lacewing.errors import ConfigError
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """`--json`: end with one JSON object on standard output."""
 Model = Annotated[str, tyro.conf.arg(metavar="MODEL")]
-"""A run folder, or builtin:NAME."""
+"""A model whose help says what it is for."""
+OURS = "A run folder, builtin:sparse, or another model that ships (lacewing models)"
+OurModel = Annotated[str, tyro.conf.arg(metavar="MODEL", help=f"{OURS}.")]
+"""A model of lacewing's own."""
+AnyModel = Annotated[str, tyro.conf.arg(metavar="MODEL", help=f"{OURS}, or hf:FOLDER_OR_NAME.")]
+"""Any model that lacewing opens."""
 Verb = TypeVar("Verb")
 SEVERAL, ONE = ("tasks", "compare", "sweep"), ("prune", "verify")
 """Verbs with `--task` that take several tasks, and those that take one."""

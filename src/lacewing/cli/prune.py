@@ -10,7 +10,7 @@ import tyro
 
 from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import AnyModel, Json
 from lacewing.errors import ArtifactError
 from lacewing.progress import say
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 class Prune:
     """Prune a model to the smallest circuit that does a task at the target loss."""
 
-    model: Model
-    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
+    model: AnyModel
     task: str
     """A task's name, or a JSONL file of pairs."""
     output: Path

@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from lacewing import artifacts
 from lacewing.bounds import Count, Seed
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import Json, OurModel
 from lacewing.cli.tables import Table, under
 from lacewing.errors import ConfigError
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 class Repair:
     """Mend one wrong answer by the smallest edit, beside plain fine-tuning."""
 
-    model: Model
-    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny."""
+    model: OurModel
     prompt: tyro.conf.Positional[str | None] = None
     """Any text; none with --attacks."""
     answer: str | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import AnyModel, Json
 from lacewing.cli.tables import Table, under
 from lacewing.errors import ConfigError
 from lacewing.sae.config import SaeConfig
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class Sae:
     """Train sparse autoencoders, whose latents are nodes: prune --model sae:OUTPUT."""
 
-    model: Model
-    """Run folder, builtin:NAME or hf:NAME."""
+    model: AnyModel
     site: tyro.conf.UseAppendAction[tuple[str, ...]]
     """Where, such as 3.mlp_out; given several times, they are trained in one pass over the text."""
     output: Path

@@ -7,7 +7,7 @@ import tyro
 from annotated_types import Interval
 
 from lacewing.bounds import Count
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import AnyModel, Json
 from lacewing.cli.tables import Table, under
 from lacewing.errors import ConfigError
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 class Tasks:
     """List the tasks with an example pair each; with --run, a model's loss and accuracy on them."""
 
-    model: Model | None = None
-    """Run folder, or builtin:taught-sparse, :dense, :small or :tiny; gives the tokenizer."""
+    model: AnyModel | None = None
     run_: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="run")] = False
     """Evaluate the model on every task."""
     task: tuple[str, ...] = ()
@@ -43,9 +42,7 @@ class Tasks:
         from lacewing.tasks.listing import list_tasks
 
         if self.run_ and self.model is None:
-            raise ConfigError(
-                "--run needs a model: add --model RUN, or --model builtin:taught-sparse"
-            )
+            raise ConfigError("--run needs a model: add --model RUN, or --model builtin:sparse")
         return list_tasks(
             load(self.model) if self.model else None,
             self.task,

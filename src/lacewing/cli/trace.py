@@ -8,14 +8,14 @@ import tyro
 from annotated_types import Interval
 
 from lacewing import artifacts
-from lacewing.cli.flags import Json, Model
+from lacewing.cli.flags import AnyModel, Json
 from lacewing.cli.tables import Table, under
 from lacewing.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lacewing.model.store import Model as AnyModel
+    from lacewing.model.store import Model as Loaded
 
 SHOWN, GROUPS = 20, 4
 """Nodes in the table, and groups under it; --json has all."""
@@ -27,8 +27,7 @@ class Trace:
 
     prompt: tyro.conf.Positional[str]
     """Any text."""
-    model: Model
-    """Run folder, builtin:taught-sparse, :dense, :small or :tiny, or hf:FOLDER_OR_NAME."""
+    model: AnyModel
     answer: str | None = None
     """One token; by default the likeliest."""
     rival: str | None = None
@@ -66,7 +65,7 @@ class Trace:
             artifacts.write_json(self.graph, answer_graph(result, model))
         return result
 
-    def _traced(self, model: "AnyModel") -> dict[str, Any]:
+    def _traced(self, model: "Loaded") -> dict[str, Any]:
         """Of our own models exact, with what is not linear held; else attributed."""
         import torch
 

@@ -1,7 +1,7 @@
 """Our models in TransformerLens 4: an adapter for `TransformerBridge`.
 
     from lacewing.interop.transformer_lens import bridge
-    lens = bridge(lacewing.load("builtin:taught-sparse"))
+    lens = bridge(lacewing.load("builtin:sparse"))
     logits, cache = lens.run_with_cache(tokens)
     cache["blocks.0.mlp.out.hook_in"]                          # the neurons
 

@@ -1,6 +1,6 @@
 """Which loader opens a model: by what stands before the colon of its name.
 
-    builtin:taught-small, runs/mine      lacewing's own (`store`)
+    builtin:sparse, runs/mine     lacewing's own (`store`)
     hf:FOLDER_OR_NAME             a Hugging Face causal language model (`huggingface.load`)
     sae:FOLDER                    a model with its sparse autoencoders (`lacewing.sae.splice`)
 

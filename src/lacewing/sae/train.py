@@ -83,7 +83,7 @@ def train(
         ArtifactError: the folder exists, or OUTPUT.unfinished is of another training.
 
     Example:
-        >>> train(load("builtin:taught-small"), ["1.mlp_out"], "runs/sae")  # doctest: +SKIP
+        >>> train(load("builtin:sparse"), ["1.mlp_out"], "runs/sae")  # doctest: +SKIP
     """
     config, output = config or SaeConfig(), Path(output)
     reads = {site: _read_at(model, site, config.transcoder) for site in sites}

@@ -66,9 +66,9 @@ def text_bits_per_byte(model: Model, corpus: Corpus, tokens: int = 200_000) -> f
         tokens: Tokens looked at, at most.
 
     Example:
-        >>> model = load("builtin:taught-tiny")  # doctest: +SKIP
+        >>> model = load("builtin:sparse")  # doctest: +SKIP
         >>> text_bits_per_byte(model, Corpus.parse("code:standard_library"))  # doctest: +SKIP
-        2.02
+        1.393
     """
     ids: list[int] = []
     for document in corpus.documents("validation"):

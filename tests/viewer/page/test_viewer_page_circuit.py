@@ -44,6 +44,19 @@ def test_four_clicks(shown: Any, measured: Any, loss: Loss) -> None:
     assert f"off={measured.edge.replace('>', '%3E')}" in tab.url
 
 
+def test_many_rows_stand_wide(shown: Any) -> None:
+    """Where nine rows make the height decide the size, columns use the width that is there."""
+    tab = shown("#/circuit/builtin-sparse-single_double_quote")
+    tab.wait_for_function("() => document.querySelector('.stage')?.view?.fit")
+    share = tab.evaluate(
+        """() => {
+        const { layout, fit, size } = document.querySelector('.stage').view;
+        return (layout.width * fit.k) / (size.width - layout.room.left - layout.room.right);
+        }"""
+    )
+    assert 0.7 < share < 1.001
+
+
 def test_undo_and_redo(shown: Any, measured: Any, loss: Loss) -> None:
     """Undo, redo and `All on` lead from one state to the other and back, also by keys."""
     tab = shown(f"#/circuit/quote?node={measured.node}")

@@ -1,6 +1,6 @@
 """Our models as Hugging Face models, and back, to the bit.
 
-export = to_huggingface(lacewing.load("builtin:taught-sparse"))     # a PreTrainedModel
+export = to_huggingface(lacewing.load("builtin:sparse"))     # a PreTrainedModel
 save_pretrained(model, "folder"); push_to_hub(model, "me/name")
 AutoModelForCausalLM.from_pretrained("folder")     # after `import lacewing.interop.huggingface`
 """

@@ -12,7 +12,7 @@ from typing import Any
 from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import seen_from
-from lacewing.circuit.shipped import is_shipped
+from lacewing.circuit.shipped import folder_of, is_shipped, name_of
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
@@ -75,7 +75,7 @@ def audit(
 
     Args:
         model: The model, as it was loaded from its files.
-        circuits: Its circuits, with their folders.
+        circuits: Its circuits, with their folders, or the names of those that ship.
         output: The folder; must not exist.
         asked: What else it says.
         key: A private key to sign it with.
@@ -89,6 +89,7 @@ def audit(
         MismatchError: a circuit is of another model.
     """
     asked = asked or Asked()
+    circuits = [(folder_of(folder), circuit) for folder, circuit in circuits]
     _check(circuits, output)
     for _, circuit in circuits:
         circuit.check(model)
@@ -158,12 +159,6 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
     if not circuits:
         raise ConfigError("no circuit: name their folders with --circuits")
     artifacts.check_free(output)
-    for folder, _ in circuits:
-        if is_shipped(folder):
-            raise ConfigError(
-                f"{folder} is part of lacewing, and who checks an audit needs the circuit's folder "
-                "beside it: copy it first, with lacewing verify --circuit and --output DIR"
-            )
     places = [folder.resolve() for folder, _ in circuits]
     for folder in places:
         if places.count(folder) > 1:
@@ -172,18 +167,30 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' names, made safe, each with a number where another has it too."""
-    plain = [safe_name(folder.resolve().name) for folder in folders]
+    plain = [safe_name(_called(folder)) for folder in folders]
     return [
         name if plain.count(name) == 1 else f"{name}-{number}"
         for number, name in enumerate(plain, 1)
     ]
 
 
+def _called(folder: Path) -> str:
+    """A folder's own name; of a circuit that ships, its task and kind."""
+    if not is_shipped(folder):
+        return folder.resolve().name
+    return "-".join(name_of(folder).split("/")[1:])
+
+
+def _source(output: Path, folder: Path) -> str:
+    """Where a check finds the circuit: every lacewing has those that ship."""
+    return name_of(folder) if is_shipped(folder) else seen_from(output, str(folder))
+
+
 def _commands(model: Model, folder: Path, circuit: Circuit) -> list[str]:
     """The pruning of a circuit and its verification, with the parts that were left out."""
     found = saved_verification(folder)
     reported = {
-        "folder": str(folder),
+        "folder": _called(folder) if is_shipped(folder) else str(folder),
         "task": circuit.task,
         "config": circuit.config.as_json(),
         "edited_from": circuit.edited_from,
@@ -211,7 +218,7 @@ def _audited(
     )
     return Audited(
         name=name,
-        source=seen_from(output, str(folder)),
+        source=_source(output, folder),
         task=circuit.task,
         ablation=circuit.ablation,
         nodes=circuit.n_nodes,

@@ -41,7 +41,7 @@ def card(model: Model, folder: Path, licence: str | None, files: tuple[File, ...
     config: Any = model.network.config
     numbers = _numbers(model)
     shape = config.as_json() if isinstance(config, ModelConfig) else dataclasses.asdict(config)
-    text_id, seconds = _trained(model.source)
+    text, text_id, seconds = _trained(model.source)
     return Card(
         source=seen_from(folder, model.source),
         id=model.id,
@@ -59,7 +59,7 @@ def card(model: Model, folder: Path, licence: str | None, files: tuple[File, ...
         nonzero=sum(count for _, count in numbers),
         density=_density(model),
         tokenizer_id=model.tokenizer.id,
-        text=str(model.corpus),
+        text=text or str(model.corpus),
         text_id=text_id,
         validation_loss=model.validation_loss,
         training={key: _plain(value) for key, value in model.training.items()},
@@ -88,17 +88,16 @@ def _density(model: Model) -> float | None:
     return sum(int(mask.sum()) for mask in joined) / every if every else None
 
 
-def _trained(source: str) -> tuple[str | None, float | None]:
-    """The hash of a run's text and the seconds of its training, where they are known."""
+def _trained(source: str) -> tuple[str | None, str | None, float | None]:
+    """A run's text as it says it, its hash, and the seconds of training, where they are known."""
     if prefix_of(source):
-        return None, None
+        return None, None, None
     try:
         whole = artifacts.open_folder(folder_of(source), "run", links=source.startswith(BUILTIN))
-        return whole.read("config.json", SavedConfig).corpus_id, whole.read(
-            "summary.json", Took
-        ).seconds
+        saved = whole.read("config.json", SavedConfig)
+        return saved.trained_on, saved.corpus_id, whole.read("summary.json", Took).seconds
     except ArtifactError:
-        return None, None
+        return None, None, None
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import source_in
+from lacewing.circuit.shipped import folder_of
 from lacewing.errors import ArtifactError, ConfigError, LacewingError, MismatchError
 from lacewing.model.store import Model, load
 from lacewing.verification.short import short_test
@@ -138,7 +139,8 @@ def _checked(folder: Path, how: How, seed: int) -> Checked:
             f"--circuits names {len(how.circuits)} folders, the audit has {len(audit.circuits)} "
             "circuits: name all, in its order, or none"
         )
-    places = how.circuits or tuple(Path(source_in(folder, c.source)) for c in audit.circuits)
+    named = how.circuits or [source_in(folder, circuit.source) for circuit in audit.circuits]
+    places = [folder_of(name) for name in named]
     _same_files(source, places, audit)
     here = processor()
     allowed = tolerance(audit.processor, here, audit.tolerances)

@@ -14,6 +14,7 @@ from lacewing import artifacts
 from lacewing.artifacts.files import READ
 from lacewing.circuit.folder import KIND as CIRCUIT
 from lacewing.circuit.folder import source_in
+from lacewing.circuit.shipped import is_shipped
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.huggingface.folder import READ as READ_BY_LIBRARIES
 from lacewing.model.registry import HUGGING_FACE, SPLICED, prefix_of
@@ -55,7 +56,7 @@ def of_model(source: str) -> list[Place]:
 
 def of_circuit(folder: Path) -> list[Place]:
     """The files of a circuit, with what `verify` found."""
-    found = _listed(folder, CIRCUIT)
+    found = _listed(folder, CIRCUIT, links=is_shipped(folder))
     beside = artifacts.own(folder, VERIFICATION)
     if os.path.lexists(beside):
         found.append((VERIFICATION, beside))

@@ -167,9 +167,9 @@ class Audited:
     __pydantic_config__ = EXACT
 
     name: str
-    """Its folder's name, made safe; no two are alike."""
+    """Its folder's name, made safe; of one that ships, its task's; no two are alike."""
     source: str
-    """Its folder, seen from the audit's."""
+    """builtin:MODEL/TASK[/KIND], or its folder, seen from the audit's."""
     task: str
     ablation: Ablation
     nodes: Count

@@ -5,12 +5,15 @@
  * 2. Sweep up and down: each node moves to the mean place of its neighbours, weighted by |weight|.
  * 3. In a row of heads, heads stay together, and in a head queries, keys and values.
  * 4. Rows are centred; a row that is too wide is drawn closer together.
+ * 5. Where many rows make the window's height decide the size, columns stand wider apart.
  */
 
 import { SAME, beside } from "./model.js";
 
 const SWEEPS = 8;
 const WIDEST = 46;
+const SPREAD = 1.8;
+/** By how much columns may stand wider apart than WIDEST. */
 export const ROOM = { left: 136, right: 28, top: 34, bottom: 44 };
 /** Free space around the graph, in pixels of the screen; row names stand on the left. */
 export const NARROW = { left: 20, right: 20, top: 40, bottom: 40 };
@@ -79,12 +82,15 @@ function positions(found, size) {
   const { nodes, rows } = found;
   const slots = rows.map(places);
   const most = Math.max(...slots.map((slot) => slot.count), 8);
-  const step = Math.max(Math.min(WIDEST, 5200 / most), 3);
-  const width = most * step;
+  const close = Math.max(Math.min(WIDEST, 5200 / most), 3);
   const room = size.width < 620 ? NARROW : ROOM;
-  const scale = Math.min((size.width - room.left - room.right) / width, 1.3);
+  const [across, up] = [size.width - room.left - room.right, size.height - room.top - room.bottom];
+  const scale = Math.min(across / (most * close), 1.3);
   const levels = heights(found);
-  const height = Math.max((size.height - room.top - room.bottom) / scale, 54 * (rows.length - 1));
+  const height = Math.max(up / scale, 54 * (rows.length - 1));
+  const free = (across * height) / up / (most * close);
+  const step = close * Math.max(Math.min(free, SPREAD), 1);
+  const width = most * step;
   const x = new Float32Array(nodes.length);
   const y = new Float32Array(nodes.length);
   const heads = [];

@@ -105,7 +105,8 @@ function heads(view) {
     context.stroke();
     context.globalAlpha = 1;
     const fits = x1 - x0 > 46;
-    if (fits) halo(context, box.title, x0 + 3, middle - 26, palette, { align: "left", size: 11, weight: 600 });
+    const named = view.size.width < 620 ? 42 : 0; // there the row's own name stands above it
+    if (fits) halo(context, box.title, Math.max(x0 + 3, named), middle - 26, palette, { align: "left", size: 11, weight: 600 });
     for (const part of box.parts) {
       const [p0, p1] = [part.x0 * k + x, part.x1 * k + x];
       const room = p1 - p0 + layout.step * k;

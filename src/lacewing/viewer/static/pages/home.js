@@ -46,12 +46,12 @@ function opening(home) {
           h("b", {}, title(first.description, first.task)),
           h("span.soft", {}, `${count(first.nodes)} nodes, ${count(first.edges)} edges`),
           h("span.button.main", {}, "Open the circuit"))
-      : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:taught-sparse --task single_double_quote --output runs/quote")));
+      : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }
 
-/** The folder's own first; of those, the ones that hold first, then those that pass the short tests, each by task and size. */
+/** The folder's own first, models taught their tasks last; of those, the ones that hold first, then those that pass the short tests, each by task and size. */
 function order(circuit) {
-  return `${Number(Boolean(circuit.shipped))} ${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
+  return `${Number(Boolean(circuit.shipped))} ${Number(circuit.model_name.includes("taught-"))} ${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
 }
 
 /** The circuit a newcomer reads most easily: it is tested, works, closes a quote, is small. */
