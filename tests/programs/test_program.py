@@ -1,6 +1,7 @@
 """A program says what its circuit says, alone."""
 
 import ast
+import copy
 import dataclasses
 import json
 import keyword
@@ -132,6 +133,17 @@ def test_every_kind_of_abs_topk(busy: Model) -> None:
     assert any(keep.bounds is not None for keep in keeps)
     assert any(keep.rivals for keep in keeps)
     assert any(isinstance(line, Drop) for line in lines)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_of_equals_the_first_stays(busy: Model, seed: int) -> None:
+    """Sizes that are equal, as weights of 16 bits have some: AbsTopK keeps the first channel."""
+    network = copy.deepcopy(busy.ours)
+    with torch.no_grad():
+        for weight in (network.wpe.weight, network.wte.weight):
+            weight.copy_(weight.sign() * (1 + (weight.abs() > weight.abs().median())))
+    tied = dataclasses.replace(busy, network=network)
+    assert difference(tied, drawn(tied, 0.4, seed)) < CLOSE
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.3])

@@ -46,13 +46,19 @@ TOP = '''def top(room, values, rivals=(), fixed=()):
         kept.append(np.where(above < room, value, 0))
     return kept
 '''
-CUT = '''def cut(values, rms, bounds, rivals):
-    """AbsTopK of a read: the more rivals are larger, the larger a value has to be."""
+CUT = '''def cut(values, rms, bounds, rivals, before):
+    """AbsTopK of a read: the more rivals are larger, the larger a value has to be.
+
+    Of equals the first stays: `before` counts, for every value, the rivals that come before it.
+    """
     kept = []
-    for value in values:
-        size = np.abs(value) * rms * (1 + 1e-6)
-        above = sum((np.abs(rival) > size).astype(int) for rival in rivals) + 0 * size.astype(int)
-        kept.append(np.where(size >= bounds[np.arange(len(size)), above], value, 0))
+    for value, first in zip(values, before):
+        size = np.abs(value) * rms
+        above = np.zeros(len(size), int)
+        for number, rival in enumerate(rivals):
+            above += np.abs(rival) > size * (1 - 1e-6 if number < first else 1 + 1e-6)
+        enough = size * (1 + 1e-6) >= bounds[np.arange(len(size)), above]
+        kept.append(np.where(enough, value, 0))
     return kept
 '''
 DROP = '''def drop(value, ids, lost):

@@ -248,6 +248,8 @@ class Keep(Line):
     """With bounds: what the kept values were divided by."""
     others: tuple[tuple[float, str, bool], ...] = ()
     """With bounds: weight, name, and whether it has been divided by the scale as well."""
+    before: tuple[int, ...] = ()
+    """With bounds: how many of the others, for every kept value, go first where both are equal."""
 
     def made(self) -> tuple[str, ...]:
         """The values it thins out."""
@@ -284,11 +286,13 @@ class Keep(Line):
             for w, name, divided in self.others
         ]
         thinned = {}
-        for name in self.kept:
-            size = np.abs(values[name]) * scale * (1 + SLACK)
-            above = sum((other > size).astype(int) for other in others) + np.zeros_like(size, int)
+        for name, before in zip(self.kept, self.before, strict=True):
+            size = np.abs(values[name]) * scale
+            above = np.zeros_like(size, int)
+            for number, other in enumerate(others):
+                above += other > size * (1 - SLACK if number < before else 1 + SLACK)
             bound = np.take_along_axis(bounds, above[..., None], axis=-1)[..., 0]
-            thinned[name] = np.where(size >= bound, values[name], 0.0)
+            thinned[name] = np.where(size * (1 + SLACK) >= bound, values[name], 0.0)
         values |= thinned
 
 

@@ -11,6 +11,9 @@ AbsTopK compares magnitudes before the division, which does not change their ord
     live      channels that kept nodes write to: compared one by one
     position  channels beside the residual stream: multiplied by the rms, then compared one by one,
               unless they are certainly larger or smaller than anything in question
+
+Of equal sizes AbsTopK keeps the first channel. Weights of 16 bits make equal ones: the same size at
+two position channels.
 """
 
 from collections.abc import Mapping
@@ -184,13 +187,15 @@ def _lost(stage: Stage, seen: np.ndarray, places: np.ndarray, channel: int) -> n
     if channel < stage.width:
         size = seen[:, channel]
         above = (seen > size[:, None]).sum(1)[:, None]
+        above = above + (seen[:, :channel] == size[:, None]).sum(1)[:, None]
         above = above + np.stack([(row > size[:, None]).sum(1) for row in places], axis=1)
         return (above >= stage.keep) & (size[:, None] > 0)
-    own = places[:, channel - stage.width]
-    above = (places > own[:, None]).sum(1)[None, :]
+    place = channel - stage.width
+    own = places[:, place]
+    above = (places > own[:, None]).sum(1) + (places[:, :place] == own[:, None]).sum(1)
     order = np.sort(seen, axis=1)
-    larger = [stage.width - np.searchsorted(row, own, side="right") for row in order]
-    return above + np.stack(larger) >= stage.keep
+    larger = [stage.width - np.searchsorted(row, own, side="left") for row in order]
+    return (above + np.stack(larger) >= stage.keep) & (own > 0)
 
 
 def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -> list[Line]:
@@ -203,11 +208,12 @@ def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -
     floor = _ranked(order, stage.keep - 1)
     ceiling = _ranked(order, stage.keep - 1 - len(dynamic))
     above = [bool((least > ceiling).all()) for _, least, _, _ in dynamic]
-    open_ = [
-        rival
-        for rival, over in zip(dynamic, above, strict=True)
-        if not over and not (rival[2] < floor).all()
+    asked = [
+        number
+        for number, over in enumerate(above)
+        if not over and not (dynamic[number][2] < floor).all()
     ]
+    open_ = [dynamic[number] for number in asked]
     room = stage.keep - sum(above)
     bounds_table = np.stack([_ranked(order, room - 1 - j) for j in range(len(open_) + 1)], axis=1)
     sure = np.ones(len(order), dtype=bool)
@@ -220,10 +226,23 @@ def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -
     kept = tuple(f"{stage.key}.{c}" for c in stage.kept)
     others = tuple((weight, name, divided) for (weight, name, divided), *_ in open_)
     tables = [line for *_, line in open_ if line is not None]
+    first = [_channel(stage, number) for number in asked]
     cut = Keep(
-        f"cut {stage.key}", kept, room, bounds=bounds_table, scale=stage.scale, others=others
+        f"cut {stage.key}",
+        kept,
+        room,
+        bounds=bounds_table,
+        scale=stage.scale,
+        others=others,
+        before=tuple(sum(rival < channel for rival in first) for channel in stage.kept.tolist()),
     )
     return [*tables, cut]
+
+
+def _channel(stage: Stage, number: int) -> int:
+    """The channel of a rival: live ones come first, then positions, as `_rivals` lists them."""
+    live = stage.live
+    return live[number] if number < len(live) else stage.width + number - len(live)
 
 
 _Rival = tuple[tuple[float, str, bool], np.ndarray, np.ndarray, Line | None]

@@ -166,7 +166,7 @@ class Printer:
                 for w, n, divided in line.others
             ]
             call = f"{left} = cut([{kept}], {self.names[line.scale or '']}, {table}[ids], ["
-            return wrapped(call, [f"{o}," for o in others], "])", " ")
+            return wrapped(call, [f"{o}," for o in others], f"], {list(line.before)})", " ")
         arguments = [str(line.room), f"[{kept}]"]
         lines: list[str] = []
         if line.rivals:
