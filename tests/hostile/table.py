@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hostile import bridged, left, logs, material, strangers
+from hostile import bridged, left, logs, material, pages, strangers
 from hostile.asked import answered
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
@@ -153,6 +153,8 @@ def formats(root: Path) -> dict[str, Format]:
     table |= of_strangers(root)
     for name, (needs, files, probe, named) in bridged.formats(root).items():
         table[name] = Format(needs, files, probe, files if named else (), share=0.5)
+    for name, (needs, files, probe, free) in pages.formats(root).items():
+        table[name] = Format(needs, files, probe, free, share=0.5)
     for name in logs.LOGS:
         file = (f"logs/{logs.file(name)}",)
         probe = functools.partial(blamed, file=file[0])
