@@ -52,6 +52,8 @@ class Tally:
 
     job: str
     kills: int = 0
+    early: int = 0
+    """Of these, before anything was kept."""
     runs: int = 0
     resumed: int = 0
     """Runs that found work of a killed one."""
@@ -60,7 +62,8 @@ class Tally:
     def told(self) -> str:
         """A line, with the failures under it."""
         lines = [f"kill -9 of {self.job}: {self.kills} kills of {self.runs} runs"]
-        lines[0] += f", {self.resumed} went on, {len(self.failures)} failures"
+        lines[0] += f", {self.early} before anything was kept, {self.resumed} went on, "
+        lines[0] += f"{len(self.failures)} failures"
         return "\n  ".join([*self.failures, *lines][::-1])
 
 
@@ -206,7 +209,8 @@ def _shorten() -> None:
 
 def together(name: str, rows: list[dict[str, Any]]) -> Tally:
     """The tally of many runs."""
-    added = [sum(row[key] for row in rows) for key in ("kills", "runs", "resumed")]
+    keys = ("kills", "early", "runs", "resumed")
+    added = [sum(row.get(key, 0) for row in rows) for key in keys]
     return Tally(name, *added, [failure for row in rows for failure in row["failures"]])
 
 
@@ -226,6 +230,7 @@ def _one(
             break
         tally.kills += 1
         now = job.kept(output)
+        tally.early += not now
         if lost := done - now:
             tally.failures.append(f"lost by a kill: {sorted(lost)}")
         done = now
