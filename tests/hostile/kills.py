@@ -292,7 +292,7 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
     if child == 0:
         code = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             judge.quiet(folder)
             os.chdir(folder / "work")
             cli(*job.words)
