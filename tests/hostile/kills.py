@@ -81,7 +81,7 @@ def jobs(root: Path) -> dict[str, Job]:
             ("train", "--output", "new", "--corpus", str(root / "text"), *training),
             (),
             "new",
-            _manifests,
+            _trained,
         ),
         "prune": Job(
             ("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _unfinished
@@ -141,6 +141,12 @@ _EVERYWHERE = (
 _LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
 
 
+def _trained(output: Path) -> set[str]:
+    """Whether there is a checkpoint, or all of it."""
+    kept = (output / "manifest.json", output / "checkpoint" / "manifest.json")
+    return {"checkpoint"} if any(path.is_file() for path in kept) else set()
+
+
 def _learned(output: Path) -> set[str]:
     """Whether there is a checkpoint, or all of it."""
     kept = output.with_name(f"{output.name}.unfinished") / "checkpoint"
@@ -186,7 +192,10 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
     while kills > 0:
         tally = Tally(name, runs=1)
         with _laid(job, root) as folder:
+            begun = time.monotonic()
             _one(folder, job, tally, length, dice, expected)
+        if not tally.kills:  # others left the machine alone: moments are drawn within this time
+            length = min(length, time.monotonic() - begun)
         yield tally
         kills -= tally.kills
 
