@@ -57,7 +57,7 @@ class Library:
         """
         if not root.is_dir():
             raise ArtifactError(f"no folder at {root}: give --run a run, or a folder of circuits")
-        self.root = root.resolve()
+        self.root = artifacts.real(root)
         self._lock = threading.Lock()
         self._contents, self._until = Contents(), float("-inf")
 
@@ -82,7 +82,7 @@ class Library:
         Raises:
             ArtifactError: something of that name is there.
         """
-        parent = beside.parent.resolve()
+        parent = artifacts.real(beside.parent)
         if not parent.is_relative_to(self.root):
             parent = artifacts.own(self.root, "circuits")
         if (parent / name).exists():

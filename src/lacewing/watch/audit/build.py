@@ -164,7 +164,7 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
                 f"{folder} is part of lacewing, and who checks an audit needs the circuit's folder "
                 "beside it: copy it first, with lacewing verify --circuit and --output DIR"
             )
-    places = [folder.resolve() for folder, _ in circuits]
+    places = [artifacts.real(folder) for folder, _ in circuits]
     for folder in places:
         if places.count(folder) > 1:
             raise DataError(f"{folder} is named twice: each circuit once")
@@ -172,7 +172,7 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' names, made safe, each with a number where another has it too."""
-    plain = [safe_name(folder.resolve().name) for folder in folders]
+    plain = [safe_name(artifacts.real(folder).name) for folder in folders]
     return [
         name if plain.count(name) == 1 else f"{name}-{number}"
         for number, name in enumerate(plain, 1)
