@@ -138,7 +138,7 @@ _EVERYWHERE = (
     "mlp_neuron",
     "mlp_out",
 )
-_LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
+_LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "4096")
 
 
 def _trained(output: Path) -> set[str]:
