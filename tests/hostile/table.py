@@ -76,6 +76,8 @@ class Format:
         return Attack(str(mutation), self.probe, free, self.starts)
 
 
+RECORDS = (*(f"records/{n}" for n in ("manifest.json", "index.json", "text*", "latents/*/*")),)
+NEURON = ("records/neuron.json",)
 ATTACKS = ("attacked/attacks.json",)
 LIST, WHEEL, WHO = ("recipe/recipe.txt",), ("recipe/index/one*",), ("logs/whoandwhen.json",)
 
@@ -190,13 +192,8 @@ def of_strangers(root: Path) -> dict[str, Format]:
         "others": named(("circuits", "run", task), strangers.of_other_tools),
         "sae": Format(("saes", "run", task), ("saes/**",), strangers.on_latents),
         "lens": named(("lens", "run"), at(strangers.adopted), 0.5),
-        "records": Format(
-            ("records",),
-            ("records/**",),
-            at(strangers.recorded),
-            ("records/neuron.json",),
-            share=0.5,
-        ),
+        "records": Format(("records",), RECORDS, at(strangers.recorded), share=0.5),
+        "neuron": Format(("records",), NEURON, at(strangers.recorded), NEURON, share=0.2),
     }
 
 
