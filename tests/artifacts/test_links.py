@@ -43,6 +43,16 @@ def test_links_inside_and_links_to_the_folder_are_fine(folder: Path, tmp_path: P
     assert b"b" == artifacts.open_folder(tmp_path / "link", "thing").bytes("b")
 
 
+def test_a_path_that_leads_nowhere_is_a_path(tmp_path: Path) -> None:
+    """Links in a circle, and signs that no path has: whoever opens it says so."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for path in (tmp_path / "a", tmp_path / "a" / "below", tmp_path / "nul\0"):
+        assert not artifacts.real(path).exists()
+    (tmp_path / "c").symlink_to(tmp_path)
+    assert artifacts.real(tmp_path / "c" / "d") == artifacts.real(tmp_path) / "d"
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "", ".", "a\nb"])
 def test_names_that_climb(folder: Path, name: str) -> None:
     """A manifest, or anything else, that names a file outside is refused."""

@@ -88,6 +88,16 @@ def test_no_other_name_leads_anywhere(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_link_in_a_circle_is_no_circuit(tmp_path: Path) -> None:
+    """It is told in one line, also as another tool's file, and is none of those that ship."""
+    circle = tmp_path / "circle.json"
+    circle.symlink_to(circle)
+    assert not is_shipped(circle)
+    with pytest.raises(ArtifactError) as caught:
+        Circuit.load(circle)
+    assert "\n" not in str(caught.value)
+
+
 def test_plain_may_be_said() -> None:
     """The plain circuit has two names."""
     short = "builtin:taught-tiny/while_return_true"

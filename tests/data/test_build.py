@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
+from lacewing import artifacts
 from lacewing.data.build import build, check
 from lacewing.data.corpus import Corpus
 from lacewing.data.packages import read_list
@@ -245,6 +247,31 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, wheel: Make) -
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="no corpus"):
         build(listed(tmp_path, one), tmp_path / "mine", quiet=True)
+
+
+@pytest.mark.parametrize("odd", ["renamed", "short", "wide", "other"])
+def test_signatures_of_another_kind_are_refused(tmp_path: Path, wheel: Make, odd: str) -> None:
+    """A part whose sums were made to fit: one line, whatever its tensors are."""
+    lines = [wheel(name, {"a.py": code("a"), "b.py": code("b")}) for name in ("one", "two")]
+    path, later = listed(tmp_path, *lines), tmp_path / "index" / "two-1.0-py3-none-any.whl"
+    later.rename(tmp_path / "hidden.whl")
+    with pytest.raises(DataError, match="no such wheel"):
+        build(path, tmp_path / "out", quiet=True)
+    (tmp_path / "hidden.whl").rename(later)
+    part = tmp_path / "out" / ".parts" / "one-1.0"
+    values = artifacts.read_tensors(part / "signatures.safetensors")["values"]
+    changed = {
+        "renamed": {"others": values},
+        "short": {"values": values.numpy()[:1].copy()},
+        "wide": {"values": values.numpy()[:, :3].copy()},
+        "other": {"values": values.float()},
+    }[odd]
+    tensors = {name: torch.as_tensor(one) for name, one in changed.items()}
+    artifacts.write_tensors(part / "signatures.safetensors", tensors)
+    names = [p.name for p in part.iterdir() if p.name != artifacts.MANIFEST]
+    artifacts.seal(part, "part", sorted(names))
+    with pytest.raises(ArtifactError, match=r"signatures\.safetensors"):
+        build(path, tmp_path / "out", quiet=True)
 
 
 def test_a_changed_corpus_is_found(tmp_path: Path, wheel: Make) -> None:

@@ -109,3 +109,11 @@ def test_bad_files(tmp_path: Path) -> None:
     other = tokenizers.Tokenizer(models.BPE()).to_str().encode()
     with pytest.raises(ArtifactError, match=re.escape(f"has no {END_OF_TEXT} token")):
         Tokenizer.from_bytes(other)
+
+
+def test_half_a_character_among_many_texts(tokenizer: Tokenizer) -> None:
+    """The text that holds it is named, as it is alone."""
+    letters = tokenizer
+    assert letters.encode_batch(["a", "b"]) == [letters.encode("a"), letters.encode("b")]
+    with pytest.raises(DataError, match="is no text: write it in UTF-8"):
+        letters.encode_batch(["a", "\ud800"])

@@ -18,6 +18,7 @@ import torch
 from hostile import alone, kills, material, soak
 from hostile.campaign import Case, Target, dealt, in_children, rows_in, spread, told
 from hostile.judge import FINE
+from hostile.requests import requests
 from hostile.table import formats
 from hostile.verbs import verbs
 
@@ -58,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="hostile.material.") as made:
         root = (flags.material or Path(made)).resolve()
-        table = {**formats(root), **verbs(root)}
+        table = {**formats(root), **requests(root), **verbs(root)}
         names = flags.only.split(",") if flags.only else list(table)
         if flags.case:
             names = [flags.case.rpartition(":")[0]]

@@ -9,14 +9,15 @@ from typing import Any
 from hostile.seen import say
 from lacewing.artifacts.files import read_bytes
 
-BASE = "http://127.0.0.1:8518"
+PORT = 8518
+BASE = f"http://127.0.0.1:{PORT}"
 ERROR = {"message", "type", "param", "code", "kind"}
 
 
 def answered(work: Path) -> Any:
     """What comes back for `asked.json`: texts and what was decided, or a refusal."""
     body = read_bytes(Path("asked.json"), most=2**20)
-    status, text = asyncio.run(_sent(_application(), body))
+    status, text = asyncio.run(_sent(application(), body))
     if text.startswith("data: "):
         parts = [part.removeprefix("data: ") for part in text.split("\n\n") if part]
         assert parts[-1] == "[DONE]", parts[-1]
@@ -41,14 +42,14 @@ async def _sent(app: Any, body: bytes) -> tuple[int, str]:
 
 
 @functools.cache
-def _application() -> Any:
+def application() -> Any:
     """The server of the material's run, made once: requests are what is attacked here."""
     from lacewing.circuit.circuit import Circuit
     from lacewing.model.store import load
     from lacewing.pages.guard import Guard
     from lacewing.viewer.serve import STATIC
     from lacewing.viewer.watched.answering import shape
-    from lacewing.viewer.watched.app import application
+    from lacewing.viewer.watched.app import application as routes
     from lacewing.watch.monitor import Monitor
     from lacewing.watch.reference import Reference
     from lacewing.watch.serving.service import Service
@@ -56,4 +57,4 @@ def _application() -> Any:
     model, circuits = load("run"), [Circuit.load("circuit")]
     usual = Reference.load("watched", model, circuits)
     service = Service(Monitor(model, circuits, usual, quiet=True))
-    return Guard(application(service, STATIC), "127.0.0.1", 8518, None, shape)
+    return Guard(routes(service, STATIC), "127.0.0.1", PORT, None, shape)

@@ -119,7 +119,7 @@ def real(folder: Path, words: Sequence[str], patience: float) -> Seen:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            start_new_session=True,
+            process_group=0,
         )
         status, used, _ = _waited(process.pid, patience)
         process.returncode = 0  # waited for already
@@ -337,7 +337,7 @@ def _child(folder: Path, probe: Probe, starts: bool) -> None:
     """Never returns."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # not a session, whose share of a busy machine would be another
         os.chdir(folder / "work")
         os.environ["TMPDIR"] = str(folder / "tmp")
         tempfile.tempdir = None  # asked for again

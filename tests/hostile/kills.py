@@ -52,6 +52,8 @@ class Tally:
 
     job: str
     kills: int = 0
+    early: int = 0
+    """Of these, before anything was kept."""
     runs: int = 0
     resumed: int = 0
     """Runs that found work of a killed one."""
@@ -60,7 +62,8 @@ class Tally:
     def told(self) -> str:
         """A line, with the failures under it."""
         lines = [f"kill -9 of {self.job}: {self.kills} kills of {self.runs} runs"]
-        lines[0] += f", {self.resumed} went on, {len(self.failures)} failures"
+        lines[0] += f", {self.early} before anything was kept, {self.resumed} went on, "
+        lines[0] += f"{len(self.failures)} failures"
         return "\n  ".join([*self.failures, *lines][::-1])
 
 
@@ -78,7 +81,7 @@ def jobs(root: Path) -> dict[str, Job]:
             ("train", "--output", "new", "--corpus", str(root / "text"), *training),
             (),
             "new",
-            _manifests,
+            _trained,
         ),
         "prune": Job(
             ("prune", "--model", "run", *search, "--output", "new"), ("run",), "new", _unfinished
@@ -135,7 +138,13 @@ _EVERYWHERE = (
     "mlp_neuron",
     "mlp_out",
 )
-_LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "8192")
+_LATENTS = (*strangers.LATENTS, *left.OFTEN, "--tokens", "4096")
+
+
+def _trained(output: Path) -> set[str]:
+    """Whether there is a checkpoint, or all of it."""
+    kept = (output / "manifest.json", output / "checkpoint" / "manifest.json")
+    return {"checkpoint"} if any(path.is_file() for path in kept) else set()
 
 
 def _learned(output: Path) -> set[str]:
@@ -183,7 +192,10 @@ def campaign(name: str, job: Job, root: Path, kills: int, dice: random.Random) -
     while kills > 0:
         tally = Tally(name, runs=1)
         with _laid(job, root) as folder:
+            begun = time.monotonic()
             _one(folder, job, tally, length, dice, expected)
+        if not tally.kills:  # others left the machine alone: moments are drawn within this time
+            length = min(length, time.monotonic() - begun)
         yield tally
         kills -= tally.kills
 
@@ -206,7 +218,8 @@ def _shorten() -> None:
 
 def together(name: str, rows: list[dict[str, Any]]) -> Tally:
     """The tally of many runs."""
-    added = [sum(row[key] for row in rows) for key in ("kills", "runs", "resumed")]
+    keys = ("kills", "early", "runs", "resumed")
+    added = [sum(row.get(key, 0) for row in rows) for key in keys]
     return Tally(name, *added, [failure for row in rows for failure in row["failures"]])
 
 
@@ -226,6 +239,7 @@ def _one(
             break
         tally.kills += 1
         now = job.kept(output)
+        tally.early += not now
         if lost := done - now:
             tally.failures.append(f"lost by a kill: {sorted(lost)}")
         done = now
@@ -287,7 +301,7 @@ def _ran(folder: Path, job: Job, after: float | None, dice: random.Random) -> in
     if child == 0:
         code = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             judge.quiet(folder)
             os.chdir(folder / "work")
             cli(*job.words)

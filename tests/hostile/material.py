@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import micro
-from hostile import archives, bridged, left, logs, states, strangers, sweeps
+from hostile import archives, bridged, left, logs, pages, states, strangers, sweeps
 from hostile.reseal import reseal
 
 TRAINING: dict[str, Any] = {
@@ -342,6 +342,7 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {
     **strangers.MAKERS,
     **bridged.MAKERS,
     **left.MAKERS,
+    **pages.MAKERS,
 }
 """What is made, in this order, by its name in the material's folder."""
 BASE = ("text", "lines", "letters.jsonl", "first.jsonl", "run", "trained", "recipe")
@@ -363,5 +364,6 @@ OF: dict[str, tuple[str, ...]] = {
     "bridges": ("dense",),
     "halved": ("dense",),
     "four": ("bridges",),
+    "dense.saes": ("dense",),
 }
 """What some are made of beyond BASE."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hostile import bridged, left, logs, material, strangers
+from hostile import bridged, left, logs, material, pages, strangers
 from hostile.asked import answered
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
@@ -76,6 +76,8 @@ class Format:
         return Attack(str(mutation), self.probe, free, self.starts)
 
 
+RECORDS = (*(f"records/{n}" for n in ("manifest.json", "index.json", "text*", "latents/*/*")),)
+NEURON = ("records/neuron.json",)
 ATTACKS = ("attacked/attacks.json",)
 LIST, WHEEL, WHO = ("recipe/recipe.txt",), ("recipe/index/one*",), ("logs/whoandwhen.json",)
 
@@ -153,6 +155,8 @@ def formats(root: Path) -> dict[str, Format]:
     table |= of_strangers(root)
     for name, (needs, files, probe, named) in bridged.formats(root).items():
         table[name] = Format(needs, files, probe, files if named else (), share=0.5)
+    for name, (needs, files, probe, free) in pages.formats(root).items():
+        table[name] = Format(needs, files, probe, free, share=0.5)
     for name in logs.LOGS:
         file = (f"logs/{logs.file(name)}",)
         probe = functools.partial(blamed, file=file[0])
@@ -188,13 +192,8 @@ def of_strangers(root: Path) -> dict[str, Format]:
         "others": named(("circuits", "run", task), strangers.of_other_tools),
         "sae": Format(("saes", "run", task), ("saes/**",), strangers.on_latents),
         "lens": named(("lens", "run"), at(strangers.adopted), 0.5),
-        "records": Format(
-            ("records",),
-            ("records/**",),
-            at(strangers.recorded),
-            ("records/neuron.json",),
-            share=0.5,
-        ),
+        "records": Format(("records",), RECORDS, at(strangers.recorded), share=0.5),
+        "neuron": Format(("records",), NEURON, at(strangers.recorded), NEURON, share=0.2),
     }
 
 

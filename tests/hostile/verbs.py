@@ -54,6 +54,11 @@ WORDS += (
     "a" * 260 + "/b",
     "builtin:",
     "builtin:../x",
+    "builtin:taught-tiny/while_return_true",
+    "builtin:taught-tiny/../x",
+    "hf:",
+    "hf:run",
+    "sae:run",
 )
 WORDS += ("/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "outside.txt", "run", "circuit")
 WORDS += ("code:" * 500, "+", "a+" * 2000, "taught:", "**/" * 50, "letters.jsonl", "'", '"""')

@@ -103,6 +103,8 @@ CODE = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
         (lambda f: said_of(f, activation_function="nonsense"), "transformers refuses"),
         (lambda f: said_of(f, model_type="evil", auto_map=CODE), "transformers refuses"),
         (lambda f: said_of(f, layer_norm_epsilon=-1e30), "not finite"),
+        (lambda f: said_of(f, resid_pdrop=float("nan")), "nan, which is no finite number"),
+        (lambda f: said_of(f, own={"a": [1, float("inf")]}), "inf, which is no finite number"),
     ],
 )
 def test_harm_is_one_line(folder: Path, harm: Callable[[Path], None], said: str) -> None:

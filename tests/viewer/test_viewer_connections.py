@@ -83,6 +83,41 @@ def test_a_holder_of_connections_keeps_nobody_waiting(
             assert ended >= 50
 
 
+def test_room_is_made_without_a_look_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand connections that come at once cost each a look at few, whoever has how many."""
+    looks = []
+
+    class Seen(connections.Timed):
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+        @property
+        def client(self) -> tuple[str, int]:
+            looks.append(self)
+            return self.address, 1
+
+        @client.setter
+        def client(self, value: object) -> None:
+            raise AssertionError
+
+        def _hang_up(self) -> None:
+            room.leave(self)
+            ended.append(self)
+
+    monkeypatch.setattr(connections, "MOST", 20)
+    room, ended = connections._Room(), list[Any]()
+    others = [Seen(f"10.0.0.{number}") for number in range(5)]
+    many = [Seen("10.0.1.1") for _ in range(1000)]
+    for one in (*others, *many):
+        room.enter(one)
+        room.make(one)
+    assert ended == many[:985]  # those first that wait longest, of the client that has most
+    assert len(looks) < 10 * len(many)
+    for one in (*others, *many[985:], *many[:3]):
+        room.leave(one)
+    assert (room._count, room._clients) == (0, {})
+
+
 def test_bytes_that_trickle_move_no_limit(
     made: Path, here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,6 +314,41 @@ def test_a_task_of_a_circuit_opens_no_file(folder: Path, tmp_path: Path) -> None
     assert (str(pairs), "") == (row["task"], row["description"])
 
 
+@pytest.mark.parametrize("source", ["hf:../circle", "hf:./a\0b"])
+def test_a_model_s_path_that_leads_nowhere(folder: Path, here: Any, source: str) -> None:
+    """A circuit may name any: one row with its reason, and all others as they were."""
+    (folder / "circuits" / "circle").symlink_to(folder / "circuits" / "circle")
+    circuit = folder / "circuits" / "planted"
+    said("circuit.json", "model_source", value=source)(circuit)
+    said("circuit.json", "model_id", value="another")(circuit)
+    with here(folder) as server, server.client() as client:
+        answer = client.get("/api/home")
+        assert answer.status_code == 200, answer.text
+        rows = {row["id"]: row["error"] for row in answer.json()["circuits"]}
+        assert rows.pop("circuits-planted")
+        assert len(rows) > 1
+        groups = client.get("/api/groups/circuits-planted")
+        assert groups.status_code == 409, groups.text
+        assert "\n" not in groups.json()["error"]["message"]
+
+
+def test_reasons_steer_no_terminal(folder: Path) -> None:
+    """What a folder calls its tensors and its model is shown in signs that print."""
+    planted, other = (folder / "circuits" / name for name in ("planted", "path_a"))
+    nodes = artifacts.read_tensors(planted / "nodes.safetensors")
+    nodes["nodes/\u202ex\x1b[31m"] = nodes.pop(next(iter(nodes)))
+    artifacts.write_tensors(planted / "nodes.safetensors", nodes)
+    seal(planted)
+    said("circuit.json", "model_source", value="hf:\u202ex\x1b[31m")(other)
+    said("circuit.json", "model_id", value="another")(other)
+    viewer = Viewer(folder)
+    rows = {row["id"]: row["error"] for row in home(viewer)["circuits"]}
+    viewer.close()
+    for id in ("circuits-planted", "circuits-path_a"):
+        assert rows[id].isprintable()
+        assert "\\u202ex" in rows[id]
+
+
 def test_a_copy_leaves_out_what_does_not_open(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

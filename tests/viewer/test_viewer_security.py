@@ -277,6 +277,15 @@ def test_text_is_text(live: Any) -> None:
     assert "application/json" == answer.headers["content-type"]
 
 
+def test_refusals_steer_no_terminal(live: Any) -> None:
+    """What a request calls a field is said in signs that print."""
+    path = "/api/circuits/circuits-planted/ask"
+    with live.client() as client:
+        message = client.post(path, json={"\u202eX\x1b[31m": 1}).json()["error"]["message"]
+    assert message.isprintable()
+    assert "\\u202eX\\x1b[31m" in message
+
+
 def test_insides_stay_inside(live: Any) -> None:
     """Errors are one line without paths of this machine."""
     with live.client() as client:

@@ -180,6 +180,13 @@ def test_what_is_wrong_is_told(served: Served, wrong: dict[str, Any], param: str
         assert "\n" not in error["message"]
 
 
+def test_a_refusal_steers_no_terminal(served: Served) -> None:
+    """What a request calls a field is said in signs that print."""
+    error = served.ask(**{"prompt": "X", "\u202eX\x1b[31m": 1}).json()["error"]
+    assert error["param"] == "\\u202eX\\x1b[31m"
+    assert error["message"].isprintable()
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"5", b'{"model": NaN}', b"\xff"])
 def test_what_is_no_request(served: Served, body: bytes) -> None:
     """It is told the same way."""

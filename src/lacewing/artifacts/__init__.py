@@ -14,7 +14,7 @@ written last. Files are written beside their place and renamed into it, so a cra
 or the new. Nothing here is a pickle: JSON, safetensors and plain bytes only.
 """
 
-from lacewing.artifacts.files import cache_folder, read_bytes, write_bytes
+from lacewing.artifacts.files import cache_folder, read_bytes, real, write_bytes
 from lacewing.artifacts.folders import (
     check_free,
     check_same,
@@ -108,6 +108,7 @@ __all__ = [
     "read_metadata",
     "read_summed",
     "read_tensors",
+    "real",
     "recover",
     "seal",
     "tensor_bytes",

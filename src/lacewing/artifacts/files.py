@@ -56,6 +56,21 @@ def beside(path: Path) -> str:
     return f".{path.name}.{HERE}.{os.getpid()}."
 
 
+def real(path: str | Path) -> Path:
+    """A path without its links, absolute; one that leads in a circle, or is none, stays as it is.
+
+    `Path.resolve` raises where links lead in a circle; whoever opens such a path says so in a line.
+
+    Example:
+        >>> real("/usr/../etc") == real("/etc")
+        True
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # signs that no path has
+        return Path(path)
+
+
 def clear(path: Path) -> None:
     """Delete what killed processes of this machine left half written beside a path."""
     start = f".{path.name}.{HERE}."

@@ -33,7 +33,7 @@ def circuit_names() -> list[str]:
 
 def is_shipped(source: str | Path) -> bool:
     """Whether a circuit is named as one that ships, or lies where those are."""
-    return _text(source).startswith(BUILTIN) or Path(source).resolve().is_relative_to(_home())
+    return _text(source).startswith(BUILTIN) or artifacts.real(source).is_relative_to(_home())
 
 
 def folder_of(source: str | Path) -> Path:
@@ -89,4 +89,4 @@ def _text(source: str | Path) -> str:
 
 @functools.cache
 def _home() -> Path:
-    return Path(str(resources.files("lacewing"))).resolve() / "circuits"
+    return artifacts.real(str(resources.files("lacewing"))) / "circuits"

@@ -96,7 +96,7 @@ class Trace:
             nodes, edges, plain = exact.graph.nodes, exact.graph.edges, exact.as_json()
         words = plain["tokens"]
         said = {n: h.as_json(words) for n, h in hints(model, nodes, edges, words).items()}
-        meant = known(explained(read(self.circuits.resolve())), model.id)
+        meant = known(explained(read(artifacts.real(self.circuits))), model.id)
         pair = {"partner": partner.as_json(model, tokens)} if partner else {}
         return {**plain, **named(plain, meant, said), **pair}
 

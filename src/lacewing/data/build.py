@@ -52,7 +52,7 @@ from lacewing.progress import progress
 RULES = 1
 """Raised when a filter changes, so that parts made by older rules are made anew."""
 DROPPED, TOKENIZER = "dropped.jsonl", "tokenizer.json"
-LIBRARY = "standard_library.safetensors"
+LIBRARY, SIGNATURES = "standard_library.safetensors", "signatures.safetensors"
 """Signatures of the standard libraries of Python 3.11 to 3.13 (recipes/standard_library.py)."""
 FIRST: tuple[Split, ...] = ("validation", "task", "train")
 """The order in which packages keep their files."""
@@ -193,7 +193,7 @@ def _part(package: Package, parts: Path) -> None:
                 "dropped": dropped,
             }
         },
-        tensors={"signatures.safetensors": {"values": _signatures(code for _, code in kept)}},
+        tensors={SIGNATURES: {"values": _signatures(code for _, code in kept)}},
         replace=True,
     )
 
@@ -275,14 +275,12 @@ def _own(
     facts = part.read("facts.json", _Facts)
     tally = Tally(package, facts.licence, dropped=Counter(r for _, r in facts.dropped))
     gone = [{"package": package.label, "path": p, "reason": r} for p, r in facts.dropped]
-    values = part.tensors("signatures.safetensors")["values"].numpy()
     kept = []
     rows = list(part.lines("files.jsonl", Line, LARGEST_TEXT))
-    if len(rows) != len(values):
-        raise ArtifactError(
-            f"{part.folder} has {len(rows)} files and signatures of {len(values)}: damaged; delete "
-            "it, and the same command makes it anew"
-        )
+    tensors = part.tensors(SIGNATURES)
+    shapes = {"values": (len(rows), near.SIZE)}
+    artifacts.check_tensors(tensors, part.folder / SIGNATURES, shapes, (torch.uint32,))
+    values = tensors["values"].numpy()
     for (path, code), row in zip(rows, values, strict=True):
         key = f"{package.label}/{path}"
         digest = hashlib.sha256(code.encode()).hexdigest()

@@ -51,7 +51,7 @@ def root(pattern: str) -> Path:
     """The real folder that all files of a folder or a glob lie in; links out of it are not theirs.
 
     Example:
-        >>> root("/usr/lib/**/*.py") == Path("/usr/lib").resolve()
+        >>> root("/usr/lib/**/*.py") == Path(os.path.realpath("/usr/lib"))
         True
     """
     whole = Path(pattern.replace(MARK, "/", 1))

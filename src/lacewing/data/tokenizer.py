@@ -155,10 +155,17 @@ class Tokenizer:
             raise DataError(f"{text!r:.80} is no text: write it in UTF-8") from error
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of many texts, in parallel."""
-        return [
-            list(e.ids) for e in self._inner.encode_batch(list(texts), add_special_tokens=False)
-        ]
+        """Token ids of many texts, in parallel.
+
+        Raises:
+            DataError: as `encode`, naming the first such text.
+        """
+        every = list(texts)
+        try:
+            found = self._inner.encode_batch(every, add_special_tokens=False)
+        except TypeError:
+            return [self.encode(text) for text in every]
+        return [list(e.ids) for e in found]
 
     def window(self, ids: Sequence[int], start: int, size: int) -> list[int]:
         """Some tokens out of the middle of a text, as a model reads them."""

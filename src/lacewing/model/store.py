@@ -117,7 +117,7 @@ def weights_id(network: Network | Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().numpy().reshape(-1))  # not copied
     return digest.hexdigest()[:16]
 
 

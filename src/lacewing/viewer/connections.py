@@ -8,10 +8,11 @@ holds a thousand takes its own places, and one who asks and reads is answered at
 """
 
 from asyncio import TimerHandle
-from collections import Counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 HEADER_SECONDS = 15.0
 """From a connection, or the first byte of a later request, to the end of the request's head."""
@@ -26,14 +27,13 @@ class Timed(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Make room, and start the clock of the first request."""
-        self.since: float | None = None
-        """Since when it waits; None while it is answered."""
         self._head: TimerHandle | None = None
         self._slow: TimerHandle | None = None
         super().connection_made(transport)
-        self._wait()
+        self._room = _ROOMS.setdefault(self.server_state, _Room())
+        self._room.enter(self)
         self._start()
-        _make_room(self)
+        self._room.make(self)
 
     def data_received(self, data: bytes) -> None:
         """Start the clock of a next request with its first byte."""
@@ -55,7 +55,7 @@ class Timed(H11Protocol):
     def pause_writing(self) -> None:
         """Give a client who does not read so much time."""
         super().pause_writing()
-        self._wait()
+        self._room.enter(self)
         self._slow = self.loop.call_later(READING_SECONDS, self._hang_up)
 
     def resume_writing(self) -> None:
@@ -77,7 +77,7 @@ class Timed(H11Protocol):
         super().connection_lost(exc)
         _stop(self._head)
         _stop(self._slow)
-        self.since = None
+        self._room.leave(self)
 
     def _look(self) -> None:
         """Whether it still waits, now that something came or went."""
@@ -86,38 +86,64 @@ class Timed(H11Protocol):
             self._head = None
         whole = not self._idle() and not self.cycle.more_body
         if whole and self._slow is None:
-            self.since = None
-        elif self.since is None:
-            self._wait()
+            self._room.leave(self)
+        else:
+            self._room.enter(self)
 
     def _idle(self) -> bool:
         """Whether no request is at work here: none has come yet, or the last one is answered."""
         cycle: Any = self.cycle  # None at first, whatever its type says
         return cycle is None or bool(cycle.response_complete)
 
-    def _wait(self) -> None:
-        if self.since is None:
-            self.since = self.loop.time()
-
     def _start(self) -> None:
         self._head = self._head or self.loop.call_later(HEADER_SECONDS, self._hang_up)
 
     def _hang_up(self) -> None:
         """End it now, whatever is still to be sent."""
-        self.since = None
+        self._room.leave(self)
         if not self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.transport.abort()
 
 
-def _make_room(newest: Timed) -> None:
-    """End the longest waiting connection of the client that has most, where too many wait."""
-    waiting = [c for c in newest.connections if isinstance(c, Timed) and c.since is not None]
-    if len(waiting) <= MOST:
-        return
-    counts = Counter(c.client[0] if c.client else "" for c in waiting)
-    most = counts.most_common(1)[0][0]
-    theirs = [c for c in waiting if (c.client[0] if c.client else "") == most and c is not newest]
-    min(theirs, key=lambda c: c.since or 0.0, default=newest)._hang_up()
+class _Room:
+    """The connections of a server that wait, by client, those first that have waited longest.
+
+    Kept as they come and go: a look at all of them for each new one would hold up whoever comes
+    behind a thousand.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[str, dict[Timed, None]] = {}
+        self._count = 0
+
+    def enter(self, one: Timed) -> None:
+        """It waits from now on, where it did not yet."""
+        theirs = self._clients.setdefault(_address(one), {})
+        if one not in theirs:
+            theirs[one] = None
+            self._count += 1
+
+    def leave(self, one: Timed) -> None:
+        """It waits no longer."""
+        theirs = self._clients.get(_address(one), {})
+        if one in theirs:
+            del theirs[one]
+            self._count -= 1
+            if not theirs:
+                del self._clients[_address(one)]
+
+    def make(self, newest: Timed) -> None:
+        """End the longest waiting connection of the client that has most, where too many wait."""
+        if self._count > MOST:
+            most = max(self._clients.values(), key=len)
+            next((one for one in most if one is not newest), newest)._hang_up()
+
+
+_ROOMS: WeakKeyDictionary[ServerState, _Room] = WeakKeyDictionary()
+
+
+def _address(one: Timed) -> str:
+    return one.client[0] if one.client else ""
 
 
 def _stop(clock: TimerHandle | None) -> None:

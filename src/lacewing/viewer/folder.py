@@ -24,6 +24,7 @@ from lacewing.circuit.shipped import folder_of as circuit_folder
 from lacewing.errors import ArtifactError, LacewingError
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
+from lacewing.progress import printable
 from lacewing.sweep.emergence import RESULT
 from lacewing.viewer.things import Across, Contents, Found, Run, check_links, copies
 
@@ -57,7 +58,7 @@ class Library:
         """
         if not root.is_dir():
             raise ArtifactError(f"no folder at {root}: give --run a run, or a folder of circuits")
-        self.root = root.resolve()
+        self.root = artifacts.real(root)
         self._lock = threading.Lock()
         self._contents, self._until = Contents(), float("-inf")
 
@@ -82,7 +83,7 @@ class Library:
         Raises:
             ArtifactError: something of that name is there.
         """
-        parent = beside.parent.resolve()
+        parent = artifacts.real(beside.parent)
         if not parent.is_relative_to(self.root):
             parent = artifacts.own(self.root, "circuits")
         if (parent / name).exists():
@@ -166,7 +167,7 @@ def reason(error: Exception) -> str:
     """Why a folder or a file could not be read, in one line that can be shown."""
     said = " ".join(str(error).split())
     line = said if isinstance(error, LacewingError) else f"{type(error).__name__}: {said}"
-    return line.encode("utf-8", "backslashreplace").decode()[:LONGEST_REASON]
+    return printable(line)[:LONGEST_REASON]
 
 
 def _tell_apart(root: Path, runs: dict[str, Run]) -> None:

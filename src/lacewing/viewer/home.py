@@ -18,6 +18,7 @@ from lacewing.data.corpus import renamed
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
 from lacewing.model.store import same_model
+from lacewing.progress import printable
 from lacewing.tasks.registry import PAPER
 from lacewing.verification.verify import saved_verification
 from lacewing.viewer import emergences, frontier
@@ -91,7 +92,8 @@ def circuit_row(viewer: Viewer, found: Found) -> dict[str, Any]:
 
 
 def _row(viewer: Viewer, found: Found, opens: bool) -> dict[str, Any]:
-    facts, error = found.facts, None if found.run or opens else no_model(viewer, found)
+    facts = found.facts
+    error = None if found.run or opens else printable(no_model(viewer, found))
     nodes = edges = None
     try:
         circuit = Circuit.load(found.folder)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lacewing import artifacts
 from lacewing.data.corpus import HUB, NAMED, Corpus, plain
 from lacewing.data.paths import parts
 from lacewing.errors import DataError, LacewingError
@@ -59,7 +60,7 @@ def check(spec: str, root: Path) -> None:
     for part in parts(plain(spec)):
         if part in NAMED:
             continue
-        if part.startswith(HUB) or not Path(part).resolve().is_relative_to(root):
+        if part.startswith(HUB) or not artifacts.real(part).is_relative_to(root):
             raise DataError(
                 f"the model's corpus {spec!r} lies outside the served folder: name it yourself "
                 "with --corpus to see natural text"

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from lacewing.errors import ArtifactError, DataError, LacewingError, MismatchError
 from lacewing.pages.guard import Shape, plain
+from lacewing.progress import printable
 from lacewing.viewer import across, answers, attention, files, notes, replies
 from lacewing.viewer import exports as exporting
 from lacewing.viewer.jobs import TooManyError
@@ -310,7 +311,7 @@ def _there(job: answers.Job | None) -> answers.Job:
 
 def error(status: int, kind: str, message: str, shape: Shape = plain) -> JSONResponse:
     """An error as every route tells it."""
-    line = " ".join(message.split())[:1000]
+    line = printable(" ".join(message.split())[:1000])
     return JSONResponse(shape(status, kind, line), status)
 
 

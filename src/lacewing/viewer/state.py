@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from lacewing import artifacts
 from lacewing.bridges import folder as bridges
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import source_in
@@ -216,7 +217,7 @@ def open_source(viewer: Viewer, found: Found) -> str | None:
     if named := [one for one in viewer.models if _same_place(one, source)]:
         return named[0]
     place = Path(source.removeprefix(HUGGING_FACE))
-    inside = place.is_absolute() and place.resolve().is_relative_to(viewer.library.root)
+    inside = place.is_absolute() and artifacts.real(place).is_relative_to(viewer.library.root)
     return source if inside and (place / "config.json").is_file() else None
 
 
@@ -225,7 +226,7 @@ def _same_place(named: str, source: str) -> bool:
         return True
     one, other = (Path(text.removeprefix(HUGGING_FACE)) for text in (named, source))
     ours = prefix_of(named) == HUGGING_FACE and one.is_dir() and other.is_dir()
-    return ours and one.resolve() == other.resolve()
+    return ours and artifacts.real(one) == artifacts.real(other)
 
 
 def no_model(viewer: Viewer, found: Found) -> str:

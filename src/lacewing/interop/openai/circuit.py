@@ -128,7 +128,7 @@ def _mapping(value: object, file: Path, what: str) -> Mapping[Any, Any]:
 
 def _task_of(file: Path) -> str:
     """The task's name by the folder it was published in: MODEL/TASK/SWEEP/SIZE/viz_data.pt."""
-    parts = file.resolve().parts
+    parts = artifacts.real(file).parts
     return parts[-4] if len(parts) >= 4 and file.name.startswith("viz_data") else file.stem
 
 

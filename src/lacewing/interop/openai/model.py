@@ -40,7 +40,7 @@ def import_model(
     network = read_network(folder / WEIGHTS, released)
     about: dict[str, Any] = {
         "released_by": "openai/circuit_sparsity",
-        "released_as": folder.resolve().name,
+        "released_as": artifacts.real(folder).name,
     }
     about |= {"tied_unembedding": released.tied, **released.about}
     return save_model(network, words, output, corpus, about, quiet=quiet)
@@ -48,7 +48,7 @@ def import_model(
 
 def _near(folder: Path) -> Path:
     """Where the tokenizer mostly lies: with the model, or in a folder of its own nearby."""
-    up = folder.resolve()
+    up = artifacts.real(folder)
     near = (folder, *(place / "tinypython" for place in (up, *list(up.parents)[:2])))
     for place in near:
         if (place / VOCABULARY).is_file() or (place / "tokenizer.json").is_file():

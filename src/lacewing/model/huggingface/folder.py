@@ -5,9 +5,10 @@ have a bounded size, and JSON a bounded depth. Weights are safetensors, and the 
 for no more of them than there are. Nothing that would have to be run or fetched is there.
 """
 
+import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,11 +131,22 @@ def _architecture(path: Path, config: Mapping[str, Any]) -> str:
             raise ArtifactError(
                 f"{file}: {name} must be a whole number from 1 to {most:,}, not {value!r:.40}"
             )
+    if (odd := next(_odd(config), None)) is not None:
+        raise ArtifactError(f"{file} holds {odd}, which is no finite number: damaged or foreign")
     named = config.get("architectures")
     first = named[0] if isinstance(named, list) and named else "none"
     if not isinstance(first, str):
         raise ArtifactError(f"{file}: architectures must be names, not {first!r:.40}")
     return first
+
+
+def _odd(value: object) -> Iterator[float]:
+    """The numbers in a configuration that are infinite or none: libraries compute with them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield value
+    inside = value.values() if isinstance(value, dict) else value
+    for one in inside if isinstance(inside, Iterable) and not isinstance(inside, str) else ():
+        yield from _odd(one)
 
 
 def _weights(path: Path, root: Path) -> tuple[Path, ...]:

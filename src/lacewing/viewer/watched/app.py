@@ -9,6 +9,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from lacewing.progress import printable
 from lacewing.viewer import files
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.server import errors
@@ -75,7 +76,8 @@ def _told(
     service: Service, status: int, line: str, param: str | None = None, code: str | None = None
 ) -> Response:
     service.metrics.refused(status)
-    return JSONResponse(shape(status, "bad_request", line, param, code), status)
+    said = shape(status, "bad_request", printable(line), param and printable(param), code)
+    return JSONResponse(said, status)
 
 
 def _first(problem: RequestValidationError) -> tuple[str | None, str]:

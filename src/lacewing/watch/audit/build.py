@@ -159,7 +159,7 @@ def _check(circuits: Sequence[tuple[Path, Circuit]], output: Path) -> None:
     if not circuits:
         raise ConfigError("no circuit: name their folders with --circuits")
     artifacts.check_free(output)
-    places = [folder.resolve() for folder, _ in circuits]
+    places = [artifacts.real(folder) for folder, _ in circuits]
     for folder in places:
         if places.count(folder) > 1:
             raise DataError(f"{folder} is named twice: each circuit once")
@@ -177,7 +177,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 def _called(folder: Path) -> str:
     """A folder's own name; of a circuit that ships, its task and kind."""
     if not is_shipped(folder):
-        return folder.resolve().name
+        return artifacts.real(folder).name
     return "-".join(name_of(folder).split("/")[1:])
 
 

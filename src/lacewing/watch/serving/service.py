@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lacewing import artifacts
 from lacewing.model.layers import sparse_products
 from lacewing.model.shipped import BUILTIN
 from lacewing.progress import say
@@ -135,7 +136,7 @@ def name_of(source: str) -> str:
     >>> name_of("builtin:taught-tiny"), name_of("/home/me/runs/mine/")
     ('builtin:taught-tiny', 'mine')
     """
-    return source if source.startswith(BUILTIN) else Path(source).resolve().name or "model"
+    return source if source.startswith(BUILTIN) else artifacts.real(source).name or "model"
 
 
 def _now() -> str:
