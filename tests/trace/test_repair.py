@@ -16,7 +16,7 @@ from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.trace.candidates import candidates, in_turn
 from lacewing.trace.curvature import curvature
-from lacewing.trace.elsewhere import damage, difference, material, outputs
+from lacewing.trace.elsewhere import difference, material
 from lacewing.trace.mended import save
 from lacewing.trace.mistakes import of_attack, of_task, wrong
 from lacewing.trace.outcome import Kin
@@ -169,8 +169,7 @@ def test_the_planted_fault_is_mended(shop: Workshop) -> None:
 
 def test_no_change_no_damage(shop: Workshop) -> None:
     """The model against itself."""
-    again = outputs(shop.model.ours, shop.material.report)
-    found = damage(shop.material.report, shop.report, again)
+    found = shop.report.damage(shop.model.ours)
     assert abs(found.kl) < 1e-7
     assert found.bits_rise == 0
     assert found.broken == 0
