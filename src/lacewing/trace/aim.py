@@ -22,8 +22,13 @@ class Aim:
     wrong: Int[Tensor, " sequence"]
     margin: float
 
-    def differences(self, network: Transformer, first: int = 0) -> Float[Tensor, " sequence"]:
-        """Right answers' logits less wrong ones' in a network changed from some half on, nats."""
+    def differences(
+        self, network: Transformer, first: int | None = None
+    ) -> Float[Tensor, " sequence"]:
+        """Right answers' logits less wrong ones', in nats, in a network changed from a half on.
+
+        Where no half is given, anything of it may have changed.
+        """
         return self.of(onwards(network, self.kept, first))
 
     def of(self, logits: Float[Tensor, "sequence vocab"]) -> Float[Tensor, " sequence"]:

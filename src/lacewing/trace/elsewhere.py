@@ -163,11 +163,11 @@ class Yardstick:
     text: tuple[Kept, ...]
     tasks: Mapping[str, tuple[tuple[Prompts, Kept], ...]]
 
-    def again(self, network: Transformer, first: int = 0) -> Outputs:
-        """What a network makes of it that differs from the model from some half on."""
+    def again(self, network: Transformer, first: int | None = None) -> Outputs:
+        """What a network makes of it that differs from the model from some half on, or all over."""
         return _outputs(network, self.text, self.tasks, first)
 
-    def damage(self, network: Transformer, first: int = 0, seed: int = 0) -> "Damage":
+    def damage(self, network: Transformer, first: int | None = None, seed: int = 0) -> "Damage":
         """How far such a network moved."""
         return damage(self.part, self.outputs, self.again(network, first), seed)
 
@@ -189,7 +189,7 @@ def _outputs(
     network: Transformer,
     text: Sequence[Kept],
     tasks: Mapping[str, Sequence[tuple[Prompts, Kept]]],
-    first: int = 0,
+    first: int | None = None,
 ) -> Outputs:
     with sparse_products(network):
         chances = tuple(onwards(network, one, first).log_softmax(2).flatten(0, 1) for one in text)

@@ -52,13 +52,15 @@ def keep(network: Transformer, tokens: Tensor, last: Tensor | None = None) -> Ke
 
 
 @torch.inference_mode()
-def onwards(network: Transformer, kept: Kept, first: int = 0) -> Float[Tensor, "sequence *token _"]:
+def onwards(
+    network: Transformer, kept: Kept, first: int | None = None
+) -> Float[Tensor, "sequence *token _"]:
     """Logits of a network that was changed from some half on, nats.
 
     Args:
         network: The model that was kept, perhaps edited.
         kept: What its halves begin from.
-        first: The first half that the edit is in.
+        first: The half that the edit is in; where not given, the embedding is computed anew too.
 
     Returns:
         Logits at every token, or at the wanted one of each sequence.
@@ -71,8 +73,9 @@ def onwards(network: Transformer, kept: Kept, first: int = 0) -> Float[Tensor, "
         >>> bool((again - network(tokens)).abs().max() < 1e-4)
         True
     """
-    x, last = kept.streams[first], kept.last
-    for half in range(first, 2 * len(network.blocks)):
+    x = network.embedded(kept.tokens) if first is None else kept.streams[first]
+    last = kept.last
+    for half in range(first or 0, 2 * len(network.blocks)):
         x = _half(network, half, x, kept.tokens, last)
     if last is None:
         return network.answered(x, kept.tokens)

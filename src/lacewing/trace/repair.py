@@ -121,7 +121,7 @@ def repair(
         measured, widest = _measured(shop, mends, goal, known)
     most = bool(measured) and 2 * measured[0].siblings >= len(every) - 1
     fine = _fine_tuned(shop, goal, ways, alone=not most)
-    mended, first = None, 0
+    mended, first = None, None
     if measured:
         mended, first = copy.deepcopy(network), half_of(measured[0].edit.map)
         apply(mended, measured[0].edit, measured[0].strength)
@@ -216,7 +216,7 @@ def _outcome(
     goal: Aim,
     known: Sequence[tuple[Aim, list[bool]]],
     seed: int,
-    first: int = 0,
+    first: int | None = None,
 ) -> Outcome:
     reached = float(goal.alone().differences(network, first))
     return Outcome(
@@ -235,7 +235,9 @@ def _before(network: Transformer, kin: Sequence[Ends]) -> list[tuple[Aim, list[b
         return [(piece, (piece.differences(network) > 0).tolist()) for piece in pieces]
 
 
-def _on_kin(network: Transformer, known: Sequence[tuple[Aim, list[bool]]], first: int) -> OnKin:
+def _on_kin(
+    network: Transformer, known: Sequence[tuple[Aim, list[bool]]], first: int | None
+) -> OnKin:
     """How an edited model does on prompts that the model was right on, or not."""
     counts = {(False, True): 0, (False, False): 0, (True, True): 0, (True, False): 0}
     with sparse_products(network):
