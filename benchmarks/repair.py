@@ -11,6 +11,8 @@ Interrupted, it goes on from the lines of --state.
 import argparse
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -26,28 +28,51 @@ from lacewing.trace.elsewhere import material
 from lacewing.trace.mistakes import wrong
 from lacewing.trace.outcome import Kin
 from lacewing.trace.repair import repair, workshop
+from lacewing.trace.tuning import WAYS, Way
 
 RESAMPLES = 4000
 GOAL = 0.1
 """Of fine-tuning's damage."""
-OTHERS = 100
+OTHERS = 60
 """Kin that the model is right on, of each task, at most."""
+WHOLE = 3
+"""Mistakes of a task on which fine-tuning tries all optimizers and rates."""
+Found = tuple[list[Kin], list[Kin], list[Kin]]
+"""Of a task: mistakes, other test prompts, siblings."""
 
 
-def mistakes(
-    model: Model, names: list[str], pairs: int
-) -> list[tuple[str, Kin, list[Kin], list[Kin]]]:
-    """Task, mistake and kin, one of each task in turn."""
-    rows = []
+def mistakes(model: Model, names: list[str], pairs: int, path: Path) -> dict[str, Found]:
+    """Of every task its mistakes, other test prompts and siblings; kept in a file, as JSON."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
     for name in names:
-        bad, good = wrong(model, name, pairs)
-        parts = (wrong(model, name, 64, None, part)[0] for part in ("train", "validation"))
-        like = [kin for part in parts for kin in part]
-        print(f"<!-- {name}: {len(bad)} mistakes of {len(bad) + len(good)} prompts -->", flush=True)
-        rows.append(
-            [(name, one, [k for k in bad if k is not one] + good[:OTHERS], like) for one in bad]
+        key = f"{model.id} {name} {pairs}"
+        if key not in kept:
+            bad, good = wrong(model, name, pairs)
+            parts = (wrong(model, name, 64, None, part)[0] for part in ("train", "validation"))
+            like = [kin for part in parts for kin in part]
+            lists = [[asdict(kin) for kin in part] for part in (bad, good[:OTHERS], like)]
+            kept[key] = [*lists, len(bad) + len(good)]
+            path.write_text(json.dumps(kept))
+        print(
+            f"<!-- {name}: {len(kept[key][0])} mistakes of {kept[key][3]} prompts -->", flush=True
         )
-    return [one for turn in zip_longest(*rows) for one in turn if one is not None]
+    rows = {name: kept[f"{model.id} {name} {pairs}"] for name in names}
+    return {
+        name: tuple([Kin(**one) for one in part] for part in row[:3]) for name, row in rows.items()
+    }
+
+
+def dealt(found: dict[str, Found], count: int) -> list[tuple[str, Kin]]:
+    """Mistakes, one of each task in turn."""
+    rows = [[(name, one) for one in bad] for name, (bad, _, _) in found.items()]
+    turns = (one for turn in zip_longest(*rows) for one in turn if one is not None)
+    return list(islice(turns, count))
+
+
+def ways(rows: list[dict[str, Any]]) -> Sequence[Way]:
+    """How fine-tuning goes next: all ways, until WHOLE mistakes of a task say which are best."""
+    best = [tuple(row["found"]["fine_tuned_way"]) for row in rows if row["found"]["fine_tuned_way"]]
+    return WAYS if len(best) < WHOLE else tuple(way for way in WAYS if way in best[:WHOLE])
 
 
 def ratio(values: list[float]) -> str:
@@ -109,19 +134,25 @@ def summary(rows: list[dict[str, Any]], wanted: int) -> None:
 def main() -> None:
     """Mend, print the table, go on where it was."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--model", default="builtin:taught-sparse")
+    parser.add_argument("--model", default="builtin:sparse")
     parser.add_argument("--mistakes", type=int, default=100)
-    parser.add_argument("--pairs", type=int, default=256, help="test pairs of each task")
+    parser.add_argument("--pairs", type=int, default=512, help="test pairs of each task")
     parser.add_argument("--tokens", type=int, default=12_000)
+    parser.add_argument(
+        "--elsewhere", type=int, default=16, help="pairs of each task in the report"
+    )
     parser.add_argument("--tries", type=int, default=120)
     parser.add_argument("--tasks", nargs="*", default=[])
     parser.add_argument("--state", type=Path, default=Path("repair.jsonl"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = lacewing.load(given.model)
-    made = material(model, tasks=given.tasks, tokens=given.tokens, pairs=32)
+    made = material(model, tasks=given.tasks, tokens=given.tokens, pairs=given.elsewhere)
+    names = list(made.report.tasks)
+    kept = given.state.with_suffix(".mistakes.json")
+    by_task = mistakes(model, names, given.pairs, kept)
+    wanted = dealt(by_task, given.mistakes)
     shop = workshop(model, made)
-    wanted = list(islice(mistakes(model, list(made.report.tasks), given.pairs), given.mistakes))
     lines = given.state.read_text().splitlines() if given.state.exists() else []
     done = [json.loads(text) for text in lines]
     if done and {row["found"]["model_id"] for row in done} != {model.id}:
@@ -132,17 +163,21 @@ def main() -> None:
         " text | s |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    rows = []
-    for task, mistake, kin, like in wanted:
+    rows: list[dict[str, Any]] = []
+    for task, mistake in wanted:
         row = known.get((task, mistake.prompt))
         if row is None:
-            began = time.monotonic()
-            found = repair(shop, mistake, kin, like, tries=given.tries, quiet=True).as_json()
-            row = {"task": task, "found": found, "seconds": time.monotonic() - began}
+            bad, good, like = by_task[task]
+            kin = [one for one in bad if one != mistake] + good
+            same = ways([one for one in rows if one["task"] == task])
+            began = time.monotonic(), time.process_time()
+            ended = repair(shop, mistake, kin, like, tries=given.tries, ways=same, quiet=True)
+            row = {"task": task, "found": ended.as_json(), "seconds": time.monotonic() - began[0]}
+            row["processor"] = time.process_time() - began[1]
             with open(given.state, "a") as file:
                 file.write(json.dumps(row) + "\n")
         rows.append(row)
-        print(line(task, row["found"], row["seconds"]), flush=True)
+        print(line(task, row["found"], row["processor"]), flush=True)
     summary(rows, given.mistakes)
 
 

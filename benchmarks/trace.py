@@ -5,6 +5,7 @@
 For every task that both models have learned, the clean members of test pairs are traced, each with
 its own answers, at 90 % of the logit difference. The models read the same prompts. Off is how far
 the model itself, with all other nodes at their means, is from the difference, as a share of it.
+Seconds are the processor's: what other work on the machine takes is not in them.
 """
 
 import argparse
@@ -28,16 +29,16 @@ RESAMPLES = 2000
 
 
 def traces(model: Model, task: str, count: int) -> tuple[list[Trace], float]:
-    """Traces of some prompts of a task, and seconds for each."""
+    """Traces of some prompts of a task, and processor seconds for each."""
     made = prompts(get(task), Corpus.parse(model.corpus), model.tokenizer, "test", 64, 60)
     if not evaluate(model, made).learned:
         raise ConfigError(f"{task} is not learned")
-    began = time.monotonic()
+    began = time.process_time()
     found = [
         trace(model, pair.clean, pair.clean_answer, pair.corrupted_answer)
         for pair in made.pairs[:count]
     ]
-    return found, (time.monotonic() - began) / len(found)
+    return found, (time.process_time() - began) / len(found)
 
 
 def row(task: str, sides: Sequence[tuple[list[Trace], float]]) -> tuple[str, float]:
@@ -53,8 +54,8 @@ def row(task: str, sides: Sequence[tuple[list[Trace], float]]) -> tuple[str, flo
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sparse", default="builtin:taught-sparse")
-    parser.add_argument("--dense", default="builtin:taught-dense")
+    parser.add_argument("--sparse", default="builtin:sparse")
+    parser.add_argument("--dense", default="builtin:dense")
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--tasks", nargs="*", default=list(names()))
     given = parser.parse_args()

@@ -125,7 +125,7 @@ def path(camera: Camera) -> None:
 
 
 MISTAKE = "    print(\"use 'x' here"
-"""A prompt on which builtin:taught-sparse errs: it closes with the inner quote."""
+"""A prompt on which builtin:sparse errs: it closes with the inner quote."""
 
 
 def cause(camera: Camera) -> None:
@@ -192,15 +192,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--circuits", type=Path)
     parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs")
+    parser.add_argument("--trace", action="store_true", help="the pictures of a trace alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = given.circuits or made(Path(temporary))
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(folder) as url:
             camera = Camera(browser, url, given.output)
-            path(camera)
             cause(camera)
-            parts(camera, shown(url))
+            if not given.trace:
+                path(camera)
+                parts(camera, shown(url))
         browser.close()
 
 

@@ -80,8 +80,8 @@ explain/       calls  language  python_loop  python_source  english  text  predi
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 trace/         held  edges  graph  answered  attributed  partner  views  trace  open  passes
-               curvature  weight_edits  elsewhere  candidates  tuning  outcome  repair  mended
-               mistakes  switched  near  open_views  hints
+               curvature  weight_edits  onwards  elsewhere  candidates  aim  trials  tuning
+               outcome  repair  mended  mistakes  switched  near  open_views  hints
 attacks/       material  state  edits  search  attack
 comparison
 partners/      cells  forms  run

@@ -14,14 +14,17 @@ from lacewing.artifacts import write_json
 from lacewing.cli.app import main
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
+from lacewing.trace.aim import aim
 from lacewing.trace.candidates import candidates, in_turn
 from lacewing.trace.curvature import curvature
-from lacewing.trace.elsewhere import damage, difference, material, outputs
+from lacewing.trace.elsewhere import difference, material
 from lacewing.trace.mended import save
 from lacewing.trace.mistakes import of_attack, of_task, wrong
+from lacewing.trace.onwards import half_of, keep, onwards
 from lacewing.trace.outcome import Kin
 from lacewing.trace.passes import maps_of, node_of, watched
 from lacewing.trace.repair import Workshop, repair, workshop
+from lacewing.trace.tuning import tuned
 from lacewing.trace.weight_edits import KINDS, applied
 from test_docs import blocks
 
@@ -124,6 +127,58 @@ def test_the_curvature_expects_what_is_measured() -> None:
         assert measured == pytest.approx(1e-3, rel=0.3)
 
 
+def test_running_on_is_running_the_whole() -> None:
+    """From any half, with an edit in it: what the edited network gives from the start."""
+    network = copy.deepcopy(micro.busy(12).ours)
+    tokens, last = torch.tensor([[3, 7, 5, 9], [4, 6, 2, 0]]), torch.tensor([3, 2])
+    before = keep(network, tokens), keep(network, tokens, last)
+    for name, part in maps_of(network).items():
+        kept = part.bias.detach().clone()
+        with torch.no_grad():
+            part.bias += 0.3
+            everywhere, ends = network(tokens), network(tokens, at=last)
+        first = half_of(name)
+        torch.testing.assert_close(onwards(network, before[0], first), everywhere)
+        torch.testing.assert_close(onwards(network, before[1], first), ends)
+        if first < 2 * len(network.blocks) - 1:  # begun too late, the edit is not seen
+            assert not torch.allclose(onwards(network, before[1], first + 1), ends, atol=1e-5)
+        with torch.no_grad():
+            part.bias.copy_(kept)
+
+
+def test_fine_tuning_learns_what_plain_training_does(shop: Workshop) -> None:
+    """The rows of the bigram table that are held move as the whole table would."""
+    network, ids = shop.model.ours, shop.model.tokenizer.encode("Xkfm=")
+    p, q = (shop.model.tokenizer.single(c) or 0 for c in "PQ")
+    goal = aim(network, [(tuple(ids), p, q)], 0.2)
+    made = tuned(network, goal, ("sgd", 0.01), alone=True)
+    assert made.reached
+    plain = copy.deepcopy(network)
+    parts = {name: part.requires_grad_() for name, part in plain.named_parameters()}
+    masks = {name: part != 0 for name, part in parts.items()}
+    for _ in range(made.steps):
+        loss = torch.nn.functional.cross_entropy(plain(goal.kept.tokens)[:, -1], goal.right)
+        found = torch.autograd.grad(loss, list(parts.values()), allow_unused=True)
+        with torch.no_grad():
+            for (name, part), grad in zip(parts.items(), found, strict=True):
+                part -= 0.01 * (0 if grad is None else grad * masks[name])
+    whole = {name: parts[name].detach() - part for name, part in network.named_parameters()}
+    ours = {
+        name: part - network.get_parameter(name) for name, part in made.network.named_parameters()
+    }
+    largest = max(whole, key=lambda name: float(whole[name].abs().max()))
+    share = float((ours[largest] * whole[largest]).sum() / whole[largest].square().sum())
+    assert 0 < share <= 1
+    for name, change in whole.items():
+        torch.testing.assert_close(ours[name], share * change, atol=1e-5, rtol=1e-3)
+    tokens = goal.kept.tokens[0].tolist()
+    reached = difference(made.network, tokens, p, q)
+    assert reached >= 0.2 - 1e-4
+    # Its embedding learned as well: what the model's halves began from does not hold for it.
+    assert float(goal.differences(made.network)) == pytest.approx(reached, abs=1e-4)
+    assert float(goal.differences(made.network, 0)) != pytest.approx(reached, abs=1e-4)
+
+
 def test_candidates_do_what_they_say(shop: Workshop) -> None:
     """Small edits gain what they should, an edit undone leaves the model to the bit."""
     network = shop.model.ours
@@ -169,8 +224,7 @@ def test_the_planted_fault_is_mended(shop: Workshop) -> None:
 
 def test_no_change_no_damage(shop: Workshop) -> None:
     """The model against itself."""
-    again = outputs(shop.model.ours, shop.material.report)
-    found = damage(shop.material.report, shop.report, again)
+    found = shop.report.damage(shop.model.ours)
     assert abs(found.kl) < 1e-7
     assert found.bits_rise == 0
     assert found.broken == 0

@@ -131,10 +131,23 @@ class Repair:
             "",
             Table(columns, [way for way in ways if way]),
             f"fine-tuning: {result['fine_tuned']}",
+            *([_widest(result)] if result["siblings"] else []),
             *([f"the edit moves text {ratio:.3f} times as much"] if ratio else []),
             *([Table(["others that mend", ">damage when choosing"], rows)] if rows else []),
             *([f"saved as {result['saved']}"] if "saved" in result else []),
         )
+
+
+def _widest(result: dict[str, Any]) -> str:
+    """Of the siblings, how many the chosen edit mends, and the one that mends most."""
+    chosen, wide, count = result["edit"], result["widest"], result["siblings"]
+    said = f"the edit mends {chosen['siblings_mended']} of {count} siblings"
+    if wide["siblings_mended"] == chosen["siblings_mended"]:
+        return f"{said}; none that was tried mends more"
+    return (
+        f"{said}; {wide['words']} mends {wide['siblings_mended']}, and {wide['kin']['mended']} of "
+        f"{wide['kin']['wrong']} kin, with damage {wide['measured']:.5f}"
+    )
 
 
 def _way(name: str, outcome: dict[str, Any] | None) -> list[str]:

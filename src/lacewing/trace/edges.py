@@ -1,6 +1,6 @@
 """What each node of a held pass got from each other: direct effects, in nats of the answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -78,15 +78,36 @@ def _inside(
         source, target = (f"{layer}.{site}" for site in family.split("-"))
         weight, bias = (part.double() for part in written[FAMILIES[family]])
         slope = held.slopes[layer] if target.endswith("mlp_neuron") else None
-        for token, channel in masks[target].nonzero().tolist():
-            unit = float(units[target][token, channel])
-            unit *= 1.0 if slope is None else float(slope[token, channel])
-            add("bias", f"{target}.{channel}@{token}", float(bias[channel]) * unit)
+        for token, ends in _by_token(masks[target]):
+            unit = units[target][token, ends]
+            unit = unit if slope is None else unit * slope[token, ends]
+            names = [f"{target}.{channel}@{token}" for channel in ends.tolist()]
+            _each("bias", names, bias[ends] * unit, add)
             at = masks[source][token].nonzero()[:, 0]
-            parts = weight[channel, at] * held.values[source][token, at] * unit
-            for start, part in zip(at.tolist(), parts.tolist(), strict=True):
-                add(f"{source}.{start}@{token}", f"{target}.{channel}@{token}", part)
+            starts = [f"{source}.{channel}@{token}" for channel in at.tolist()]
+            parts = weight[ends[:, None], at] * held.values[source][token, at] * unit[:, None]
+            _pairs(starts, names, parts, add)
     _heads(held, layer, block, units, masks, add)
+
+
+def _by_token(mask: Bool[Tensor, "token _"]) -> Iterator[tuple[int, Tensor]]:
+    """Tokens at which nodes are kept, with their channels."""
+    for token in mask.any(1).nonzero()[:, 0].tolist():
+        yield token, mask[token].nonzero()[:, 0]
+
+
+def _each(source: str, targets: Sequence[str], parts: Tensor, add: Add) -> None:
+    """From one source to some targets."""
+    for target, part in zip(targets, parts.tolist(), strict=True):
+        add(source, target, part)
+
+
+def _pairs(sources: Sequence[str], targets: Sequence[str], parts: Tensor, add: Add) -> None:
+    """From some sources to some targets, [target source]; most parts are zero."""
+    rows, columns = parts.nonzero(as_tuple=True)
+    numbers = (rows.tolist(), columns.tolist(), parts[rows, columns].tolist())
+    for row, column, part in zip(*numbers, strict=True):
+        add(sources[column], targets[row], part)
 
 
 def _heads(
@@ -104,13 +125,14 @@ def _heads(
     heads = starts[:, 1] // size
     values = held.values[source][starts[:, 0], starts[:, 1]]
     names = [f"{source}.{channel}@{token}" for token, channel in starts.tolist()]
-    for token, channel in masks[target].nonzero().tolist():
+    bias = block.attn_proj.bias.double()
+    for token, ends in _by_token(masks[target]):
+        unit = units[target][token, ends]
+        targets = [f"{target}.{channel}@{token}" for channel in ends.tolist()]
+        _each("bias", targets, bias[ends] * unit, add)
         seen = held.patterns[layer][heads, token, starts[:, 0]]
-        unit = float(units[target][token, channel])
-        add("bias", f"{target}.{channel}@{token}", float(block.attn_proj.bias[channel]) * unit)
-        parts = (weight[channel, starts[:, 1]] * values * seen * unit).tolist()
-        for name, part in zip(names, parts, strict=True):
-            add(name, f"{target}.{channel}@{token}", part)
+        parts = weight[ends[:, None], starts[:, 1]] * (values * seen) * unit[:, None]
+        _pairs(names, targets, parts, add)
 
 
 def _stream(held: Held, key: str, units: Tensor, masks: Mapping[str, Tensor], add: Add) -> None:
@@ -122,14 +144,22 @@ def _stream(held: Held, key: str, units: Tensor, masks: Mapping[str, Tensor], ad
     scale = None if final else held.scales[f"{now}.{'ln_1' if 'attn' in key else 'ln_2'}"]
     writes = [f"{layer}.{site}" for layer in range(now) for site in ("attn_out", "mlp_out")]
     writes += [f"{now}.attn_out"] if key.endswith("mlp_in") else []
-    for token, channel in masks[key].nonzero().tolist():
-        target, unit = f"{key}.{channel}@{token}", float(units[token, channel])
-        if channel >= width:
-            add(f"position@{token}", target, unit * float(held.values[key][token, channel]))
-            continue
-        unit *= 1.0 if scale is None else float(scale[token, channel])
-        add(f"token@{token}", target, unit * float(held.embedded[token, channel]))
-        for write in writes:
-            if masks[write][token, channel]:
-                part = unit * float(held.values[write][token, channel])
-                add(f"{write}.{channel}@{token}", target, part)
+    places = masks[key].nonzero()
+    beside = places[:, 1] >= width
+    for token, channel in places[beside].tolist():
+        part = float(units[token, channel]) * float(held.values[key][token, channel])
+        add(f"position@{token}", f"{key}.{channel}@{token}", part)
+    at, channels = places[~beside].T
+    unit = units[at, channels]
+    unit = unit if scale is None else unit * scale[at, channels]
+    numbers = list(zip(at.tolist(), channels.tolist(), strict=True))
+    names = [f"{key}.{channel}@{token}" for token, channel in numbers]
+    tokens = (unit * held.embedded[at, channels]).tolist()
+    for (token, _), target, part in zip(numbers, names, tokens, strict=True):
+        add(f"token@{token}", target, part)
+    for write in writes:
+        parts = unit * held.values[write][at, channels] * masks[write][at, channels]
+        some = parts.nonzero()[:, 0].tolist()
+        for place, part in zip(some, parts[some].tolist(), strict=True):
+            token, channel = numbers[place]
+            add(f"{write}.{channel}@{token}", names[place], part)

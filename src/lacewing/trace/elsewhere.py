@@ -25,6 +25,7 @@ from lacewing.statistics import bootstrap, interval, wilson
 from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.registry import get, names
 from lacewing.tasks.scoring import LEARNED, is_right, two_answer_loss
+from lacewing.trace.onwards import Kept, keep, onwards
 
 PIECE = 32
 BITS = 1 / np.log(2)
@@ -42,6 +43,10 @@ class Part:
     bytes: int
     """Of the predicted tokens."""
     tasks: Mapping[str, Prompts]
+
+    def glance(self, windows: int) -> "Part":
+        """The first windows of its text, without tasks; bits per byte are not meant to be read."""
+        return Part(self.text[:windows], self.bytes, {})
 
 
 @dataclass(frozen=True)
@@ -124,13 +129,19 @@ def task_losses(
     network: Transformer, given: Prompts
 ) -> tuple[Float[Tensor, " sequence"], Float[Tensor, " sequence"]]:
     """Two-answer loss of every prompt in nats, and whether it is right."""
-    losses, right = [], []
-    for start in range(0, len(given), PIECE):
-        part = given.take(range(start, min(start + PIECE, len(given))))
-        logits = network(part.tokens, at=part.last)
-        losses.append(two_answer_loss(logits, part))
-        right.append(is_right(logits, part).float())
-    return torch.cat(losses), torch.cat(right)
+    return _scored([(network(part.tokens, at=part.last), part) for part in _pieces(given)])
+
+
+def _pieces(given: Prompts) -> list[Prompts]:
+    return [
+        given.take(range(start, min(start + PIECE, len(given))))
+        for start in range(0, len(given), PIECE)
+    ]
+
+
+def _scored(pieces: Sequence[tuple[Tensor, Prompts]]) -> tuple[Tensor, Tensor]:
+    losses = [two_answer_loss(logits, part) for logits, part in pieces]
+    return torch.cat(losses), torch.cat([is_right(logits, part).float() for logits, part in pieces])
 
 
 @dataclass(frozen=True)
@@ -143,16 +154,50 @@ class Outputs:
     """Loss and rightness of every prompt."""
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """A part, what the model makes of it, and where an edited model goes on from."""
+
+    part: Part
+    outputs: Outputs
+    text: tuple[Kept, ...]
+    tasks: Mapping[str, tuple[tuple[Prompts, Kept], ...]]
+
+    def again(self, network: Transformer, first: int | None = None) -> Outputs:
+        """What a network makes of it that differs from the model from some half on, or all over."""
+        return _outputs(network, self.text, self.tasks, first)
+
+    def damage(self, network: Transformer, first: int | None = None, seed: int = 0) -> "Damage":
+        """How far such a network moved."""
+        return damage(self.part, self.outputs, self.again(network, first), seed)
+
+
 @torch.inference_mode()
-def outputs(network: Transformer, part: Part) -> Outputs:
-    """Run a network over text and tasks."""
+def yardstick(network: Transformer, part: Part) -> Yardstick:
+    """Measure a model as it is."""
     with sparse_products(network):
-        chances = tuple(
-            network(piece[:, :-1]).log_softmax(2).flatten(0, 1)
-            for piece in torch.split(part.text, PIECE)
-        )
-        tasks = {name: task_losses(network, given) for name, given in part.tasks.items()}
-    return Outputs(chances, tasks)
+        text = tuple(keep(network, piece[:, :-1]) for piece in torch.split(part.text, PIECE))
+        tasks = {
+            name: tuple((piece, keep(network, piece.tokens, piece.last)) for piece in _pieces(made))
+            for name, made in part.tasks.items()
+        }
+        return Yardstick(part, _outputs(network, text, tasks), text, tasks)
+
+
+@torch.inference_mode()
+def _outputs(
+    network: Transformer,
+    text: Sequence[Kept],
+    tasks: Mapping[str, Sequence[tuple[Prompts, Kept]]],
+    first: int | None = None,
+) -> Outputs:
+    with sparse_products(network):
+        chances = tuple(onwards(network, one, first).log_softmax(2).flatten(0, 1) for one in text)
+        found = {
+            name: _scored([(onwards(network, kept, first), made) for made, kept in pieces])
+            for name, pieces in tasks.items()
+        }
+    return Outputs(chances, found)
 
 
 @dataclass(frozen=True)
@@ -241,14 +286,6 @@ def padded(prompts: Sequence[Ends]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     last = [len(tokens) - 1 for tokens, _, _ in prompts]
     right, wrong = ([one[at] for one in prompts] for at in (1, 2))
     return torch.tensor(rows), torch.tensor(last), torch.tensor(right), torch.tensor(wrong)
-
-
-@torch.inference_mode()
-def differences(network: Transformer, prompts: Sequence[Ends]) -> Float[Tensor, " sequence"]:
-    """Of every prompt the logit of the right answer less that of the wrong one, nats."""
-    tokens, last, right, wrong = padded(prompts)
-    logits, rows = network(tokens, at=last), torch.arange(len(prompts))
-    return logits[rows, right] - logits[rows, wrong]
 
 
 @torch.inference_mode()

@@ -148,8 +148,8 @@ def _nodes(
     for (_, target), weight in edges.items():
         given[target] = given.get(target, 0.0) + weight
     for key, mask in masks.items():
-        for token, channel in mask.nonzero().tolist():
-            value, effect = (float(x[key][token, channel]) for x in (held.values, effects))
+        numbers = (part[key][mask].tolist() for part in (held.values, effects))
+        for (token, channel), value, effect in zip(mask.nonzero().tolist(), *numbers, strict=True):
             rest = effect - given.get(f"{key}.{channel}@{token}", 0.0)
             yield TraceNode(key, channel, token, value, effect, rest)
 

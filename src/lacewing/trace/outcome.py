@@ -60,6 +60,18 @@ class Tested:
 
 
 @dataclass(frozen=True)
+class Widest:
+    """Of the edits that mend, the one that mends most siblings."""
+
+    tested: Tested
+    kin: OnKin
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.tested.as_json() | {"kin": vars(self.kin)}
+
+
+@dataclass(frozen=True)
 class Repair:
     """A mistake and how it was mended."""
 
@@ -80,13 +92,24 @@ class Repair:
     """Other mistakes that edits were made and chosen with."""
     chosen: Tested | None
     others: tuple[Tested, ...]
-    """Edits that mend, the next best first."""
+    """Edits that mend and were measured, the next best first."""
+    widest: Widest | None
     outcome: Outcome | None
     fine_tuning: Outcome | None
-    fine_tuned: str
-    """How it was fine-tuned, in words."""
+    fine_tuned: tuple[str, float] | None
+    """Optimizer and learning rate of it."""
+    fine_tuned_steps: int
     network: Transformer | None
     """The mended network."""
+
+    @property
+    def fine_tuned_words(self) -> str:
+        """How it was fine-tuned."""
+        if self.fine_tuned is None:
+            return "no learning rate that was tried mended it"
+        steps = "1 step" if self.fine_tuned_steps == 1 else f"{self.fine_tuned_steps} steps"
+        optimizer, rate = self.fine_tuned
+        return f"{optimizer}, learning rate {rate:g}, {steps}, scaled back"
 
     @property
     def ratio(self) -> float | None:
@@ -111,9 +134,11 @@ class Repair:
             "siblings": self.siblings,
             "edit": None if self.chosen is None else self.chosen.as_json(),
             "others": [other.as_json() for other in self.others],
+            "widest": None if self.widest is None else self.widest.as_json(),
             "outcome": _plain(self.outcome),
             "fine_tuning": _plain(self.fine_tuning),
-            "fine_tuned": self.fine_tuned,
+            "fine_tuned": self.fine_tuned_words,
+            "fine_tuned_way": self.fine_tuned,
             "ratio": self.ratio,
         }
 

@@ -1,8 +1,8 @@
 """Repair: the smallest edit of a model that mends one wrong answer.
 
 a mistake -> what each weight, bias and node would have to change by (`candidates`)
--> in the order of expected damage: the least strength that mends it
--> those that do: what they damage on text and tasks kept for choosing
+-> in the order of expected damage: the least strength that mends it (`trials`)
+-> those that do: a glance at what they damage; the best of them on text and tasks for choosing
 -> the least damaging: kin, text and tasks that nothing was chosen on
 -> the same for plain fine-tuning on the same prompt, at equal success
 """
@@ -12,37 +12,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lacewing.errors import ConfigError, DataError
+from lacewing.model.layers import sparse_products
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer, own
-from lacewing.progress import progress
 from lacewing.statistics import wilson
-from lacewing.trace.candidates import candidates, in_turn
+from lacewing.trace.aim import Aim, aim
 from lacewing.trace.curvature import Curvature, curvature
 from lacewing.trace.elsewhere import (
     Damage,
     Ends,
     Material,
-    Outputs,
-    damage,
+    Yardstick,
     difference,
-    differences,
-    outputs,
+    yardstick,
 )
 from lacewing.trace.held import hold
-from lacewing.trace.outcome import Kin, OnKin, Outcome, Repair, Tested
+from lacewing.trace.onwards import half_of
+from lacewing.trace.outcome import Kin, OnKin, Outcome, Repair, Tested, Widest
 from lacewing.trace.trace import answer_ids, pair_ids, prompt_ids
-from lacewing.trace.tuning import RATES, Enough, Tuned, tuned
-from lacewing.trace.weight_edits import KINDS, WeightEdit, applied, apply
+from lacewing.trace.trials import Mending, mending, queue
+from lacewing.trace.tuning import WAYS, Tuned, Way, tuned
+from lacewing.trace.weight_edits import applied, apply
 
 MARGIN = 0.2
 """Nats by which a mended answer has to win."""
-GROWTH = 1.5
-STRONGEST = 6.0
-"""Times the expected strength that is tried."""
-FIRST = 3
-"""Edits of each kind that mend, of which the damage is measured."""
 SIBLINGS = 16
 """Mistakes like it that an edit may be made and chosen with."""
+GLANCE = 4
+"""Windows of the text kept for choosing that every edit that mends is looked at on."""
+BEST = 4
+"""Edits that are then measured on all that is kept for choosing."""
+PIECE = 64
+"""Kin that are run at once."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Workshop:
     model: Model
     material: Material
     cost: Curvature
-    choose: Outputs
-    report: Outputs
+    glance: Yardstick
+    choose: Yardstick
+    report: Yardstick
 
 
 def workshop(model: Model, material: Material, seed: int = 0) -> Workshop:
@@ -64,8 +66,8 @@ def workshop(model: Model, material: Material, seed: int = 0) -> Workshop:
     """
     network = own(model.network, "repairing an answer")
     cost = curvature(network, material.fit.text, material.fit.tasks.values(), seed)
-    found = outputs(network, material.choose), outputs(network, material.report)
-    return Workshop(model, material, cost, *found)
+    parts = material.choose.glance(GLANCE), material.choose, material.report
+    return Workshop(model, material, cost, *(yardstick(network, part) for part in parts))
 
 
 def repair(
@@ -77,6 +79,7 @@ def repair(
     margin: float = MARGIN,
     tries: int = 120,
     seed: int = 0,
+    ways: Sequence[Way] = WAYS,
     quiet: bool = False,
 ) -> Repair:
     """Find the least damaging edit that mends a mistake, and measure it beside fine-tuning.
@@ -90,6 +93,7 @@ def repair(
         margin: Nats by which the right answer has to win.
         tries: Edits whose strength is looked for, at most.
         seed: Of intervals.
+        ways: Optimizers and learning rates that fine-tuning tries.
         quiet: Report no progress.
 
     Raises:
@@ -109,26 +113,18 @@ def repair(
             f"{mistake.answer!r} wins over {mistake.rival!r} already, by {before:.2f} nats: there "
             "is nothing to mend"
         )
-    alone, too = _enough(every[:1], margin), _enough(every, margin)
-    queue = _queue(shop, every, margin - before)[:tries]
-    mending: list[tuple[WeightEdit, float]] = []
-    with progress("repair", len(queue), "edits", not quiet) as bar:
-        for done, (edit, every_one) in enumerate(queue):
-            strength = _least(network, edit, too if every_one else alone)
-            mending += [] if strength is None else [(edit, strength)]
-            bar.update(done + 1)
-    measured = [_tested(shop, *one, every[1:]) for one in _first(mending)]
-    measured.sort(key=lambda one: (2 * one.siblings < len(every) - 1, one.damage))
+    goal = aim(network, every, margin)
+    tried = queue(shop.cost, model, every, margin - before)[:tries]
+    known = _before(network, [ids for one in kin if (ids := _ids(model, one))])
+    with sparse_products(network):
+        mends = mending(network, tried, goal, quiet)
+        measured, widest = _measured(shop, mends, goal, known)
     most = bool(measured) and 2 * measured[0].siblings >= len(every) - 1
-    fine, words = _fine_tuned(shop, every, too if most else alone)
-    mended = None
+    fine = _fine_tuned(shop, goal, ways, alone=not most)
+    mended, first = None, None
     if measured:
-        mended = copy.deepcopy(network)
+        mended, first = copy.deepcopy(network), half_of(measured[0].edit.map)
         apply(mended, measured[0].edit, measured[0].strength)
-    known = [
-        (ids, difference(network, *ids) > 0) for one in kin if (ids := _ids(model, one)) is not None
-    ]
-    ends = (tokens, answer, rival, margin, known, seed)
     return Repair(
         model=model.name or model.source,
         model_id=model.id,
@@ -138,14 +134,16 @@ def repair(
         margin=margin,
         seed=seed,
         before=before,
-        tried=len(queue),
-        mending=len(mending),
+        tried=len(tried),
+        mending=len(mends),
         siblings=len(every) - 1,
         chosen=measured[0] if measured else None,
         others=tuple(measured[1:]),
-        outcome=None if mended is None else _outcome(shop, mended, *ends),
-        fine_tuning=None if fine is None else _outcome(shop, fine.network, *ends),
-        fine_tuned=words,
+        widest=widest,
+        outcome=None if mended is None else _outcome(shop, mended, goal, known, seed, first),
+        fine_tuning=None if fine is None else _outcome(shop, fine.network, goal, known, seed),
+        fine_tuned=None if fine is None else fine.way,
+        fine_tuned_steps=0 if fine is None else fine.steps,
         network=mended,
     )
 
@@ -160,47 +158,6 @@ def likeliest(model: Model, prompt: str, answer: str) -> str:
     return model.tokenizer.token(pair_ids(model, logits, answer, None)[1])
 
 
-def _queue(shop: Workshop, every: Sequence[Ends], need: float) -> list[tuple[WeightEdit, bool]]:
-    """Edits in the order of trying; whether each is made for siblings too, which it must mend."""
-    ends = shop.model.ours, shop.cost, shop.model.means
-    queue = [(edit, False) for edit in in_turn(candidates(ends[0], every[:1], need, *ends[1:]))]
-    if len(every) == 1:
-        return queue
-    also = [(edit, True) for edit in in_turn(candidates(ends[0], every, need, *ends[1:]))]
-    return [edit for both in zip(also, queue, strict=False) for edit in both]
-
-
-def _enough(prompts: Sequence[Ends], margin: float) -> Enough:
-    """Whether the first prompt is mended by a margin, and at least half of the others at all."""
-
-    def enough(network: Transformer) -> bool:
-        found = differences(network, prompts)
-        others = int((found[1:] > 0).sum())
-        return float(found[0]) >= margin and 2 * others >= len(prompts) - 1
-
-    return enough
-
-
-def _least(network: Transformer, edit: WeightEdit, enough: Enough) -> float | None:
-    """The least strength at which an edit mends, to a few percent; none where it does not."""
-
-    def mends(strength: float) -> bool:
-        with applied(network, edit, strength):
-            return enough(network)
-
-    if not edit.adjustable:
-        return 1.0 if mends(1.0) else None
-    low, high = 0.0, 1.0
-    while not mends(high):
-        low, high = high, high * GROWTH
-        if high > STRONGEST:
-            return None
-    for _ in range(4):
-        middle = (low + high) / 2
-        low, high = (low, middle) if mends(middle) else (middle, high)
-    return high
-
-
 def _ids(model: Model, kin: Kin) -> Ends | None:
     """A prompt and its answers as tokens; none where an answer is not one token."""
     try:
@@ -209,23 +166,36 @@ def _ids(model: Model, kin: Kin) -> Ends | None:
         return None
 
 
-def _first(mending: Sequence[tuple[WeightEdit, float]]) -> list[tuple[WeightEdit, float]]:
-    """The few of each kind that should damage least; all of rank one, one to a matrix."""
-    found: list[tuple[WeightEdit, float]] = []
-    for kind in KINDS:
-        same = [one for one in mending if one[0].kind == kind]
-        same.sort(key=lambda one: one[0].damage * one[1] ** 2)
-        found += same if kind == "rank one" else same[:FIRST]
-    return found
+def _measured(
+    shop: Workshop, mends: Sequence[Mending], goal: Aim, known: Sequence[tuple[Aim, list[bool]]]
+) -> tuple[list[Tested], Widest | None]:
+    """The best edits that mend, least damaging first; and the one that mends most siblings.
+
+    All are looked at on a little text, the few best, and the widest, on all that is for choosing.
+    Edits that mend at least half of the siblings go before others.
+    """
+    looked = [_tested(shop.glance, shop, one, goal) for one in mends]
+    half = len(goal.right) - 1
+    looked.sort(key=lambda one: (2 * one.siblings < half, one.damage))
+    if not looked:
+        return [], None
+    wide = min(looked, key=lambda one: (-one.siblings, one.damage))
+    best = list({id(one): one for one in (*looked[:BEST], wide)}.values())
+    found = [_tested(shop.choose, shop, Mending(one.edit, one.strength), goal) for one in best]
+    widest = found[best.index(wide)]
+    found.sort(key=lambda one: (2 * one.siblings < half, one.damage))
+    with applied(shop.model.ours, widest.edit, widest.strength):
+        kin = _on_kin(shop.model.ours, known, half_of(widest.edit.map))
+    return found, Widest(widest, kin)
 
 
-def _tested(shop: Workshop, edit: WeightEdit, strength: float, siblings: Sequence[Ends]) -> Tested:
-    """What an edit does to text and tasks kept for choosing, and to siblings."""
-    network, part = shop.model.ours, shop.material.choose
-    with applied(network, edit, strength):
-        size = _size(damage(part, shop.choose, outputs(network, part)))
-        mended = sum(difference(network, *ends) > 0 for ends in siblings)
-    return Tested(edit, strength, size, mended)
+def _tested(on: Yardstick, shop: Workshop, one: Mending, goal: Aim) -> Tested:
+    """What an edit does to something else, and to siblings."""
+    network, first = shop.model.ours, half_of(one.edit.map)
+    with applied(network, one.edit, one.strength):
+        size = _size(on.damage(network, first))
+        mended = int((goal.differences(network, first)[1:] > 0).sum())
+    return Tested(one.edit, one.strength, size, mended)
 
 
 def _size(found: Damage) -> float:
@@ -233,51 +203,48 @@ def _size(found: Damage) -> float:
     return found.kl + max(0.0, found.task_rise)
 
 
-def _fine_tuned(
-    shop: Workshop, prompts: Sequence[Ends], enough: Enough
-) -> tuple[Tuned | None, str]:
-    """The least damaging of several ways of plain fine-tuning, and words for it."""
-    best: tuple[float, Tuned] | None = None
-    part = shop.material.choose
-    for optimizer, rates in RATES.items():
-        for rate in rates:
-            made = tuned(shop.model.ours, prompts, enough, optimizer, rate)
-            if not made.reached:
-                continue
-            size = _size(damage(part, shop.choose, outputs(made.network, part)))
-            best = (size, made) if best is None or size < best[0] else best
-    if best is None:
-        return None, "no learning rate that was tried mended it"
-    made = best[1]
-    steps = "1 step" if made.steps == 1 else f"{made.steps} steps"
-    return made, f"{made.optimizer}, learning rate {made.rate:g}, {steps}, scaled back"
+def _fine_tuned(shop: Workshop, goal: Aim, ways: Sequence[Way], alone: bool) -> Tuned | None:
+    """The least damaging of several ways of plain fine-tuning; none where none mends."""
+    made = [one for way in ways if (one := tuned(shop.model.ours, goal, way, alone)).reached]
+    made.sort(key=lambda one: _size(shop.glance.damage(one.network)))
+    return min(made[:2], key=lambda one: _size(shop.choose.damage(one.network)), default=None)
 
 
 def _outcome(
     shop: Workshop,
     network: Transformer,
-    tokens: tuple[int, ...],
-    answer: int,
-    rival: int,
-    margin: float,
-    kin: Sequence[tuple[Ends, bool]],
+    goal: Aim,
+    known: Sequence[tuple[Aim, list[bool]]],
     seed: int,
+    first: int | None = None,
 ) -> Outcome:
-    part = shop.material.report
-    reached = difference(network, tokens, answer, rival)
+    reached = float(goal.alone().differences(network, first))
     return Outcome(
-        mended=reached >= margin - 1e-3,
+        mended=reached >= goal.margin - 1e-3,
         difference=reached,
-        kin=_on_kin(network, kin),
-        damage=damage(part, shop.report, outputs(network, part), seed),
+        kin=_on_kin(network, known, first),
+        damage=shop.report.damage(network, first, seed),
     )
 
 
-def _on_kin(network: Transformer, kin: Sequence[tuple[Ends, bool]]) -> OnKin:
+def _before(network: Transformer, kin: Sequence[Ends]) -> list[tuple[Aim, list[bool]]]:
+    """Kin in pieces of like length, with whether the model is right on each."""
+    ranked = sorted(kin, key=lambda ends: len(ends[0]))
+    with sparse_products(network):
+        pieces = [aim(network, ranked[at : at + PIECE], 0.0) for at in range(0, len(kin), PIECE)]
+        return [(piece, (piece.differences(network) > 0).tolist()) for piece in pieces]
+
+
+def _on_kin(
+    network: Transformer, known: Sequence[tuple[Aim, list[bool]]], first: int | None
+) -> OnKin:
     """How an edited model does on prompts that the model was right on, or not."""
     counts = {(False, True): 0, (False, False): 0, (True, True): 0, (True, False): 0}
-    for ends, was in kin:
-        counts[was, difference(network, *ends) > 0] += 1
+    with sparse_products(network):
+        for piece, rightly in known:
+            after = (piece.differences(network, first) > 0).tolist()
+            for was, now in zip(rightly, after, strict=True):
+                counts[was, now] += 1
     wrong, right = (counts[was, True] + counts[was, False] for was in (False, True))
     return OnKin(
         counts[False, True],

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lacewing.model.layers import Linear
 from lacewing.model.transformer import Transformer
 from lacewing.trace.passes import maps_of
 
@@ -84,9 +85,13 @@ def apply(network: Transformer, edit: WeightEdit, strength: float) -> None:
 
 @contextmanager
 def applied(network: Transformer, edit: WeightEdit, strength: float) -> Iterator[None]:
-    """Change the network for the length of the block; afterwards it is as before to the bit."""
-    part = maps_of(network)[edit.map]
+    """Change the network for the length of the block; afterwards it is as before to the bit.
+
+    Where the network's products go through the nonzeros, those of the other matrices still do.
+    """
+    part = cast("Linear", maps_of(network)[edit.map])
     kept = part.weight.detach().clone(), part.bias.detach().clone()
+    nonzeros, part.sparse = part.sparse, None
     try:
         apply(network, edit, strength)
         yield
@@ -94,3 +99,4 @@ def applied(network: Transformer, edit: WeightEdit, strength: float) -> Iterator
         with torch.no_grad():
             part.weight.copy_(kept[0])
             part.bias.copy_(kept[1])
+        part.sparse = nonzeros
