@@ -12,7 +12,7 @@ from bridges.rotated import exact, rotated
 from lacewing.bridges import folder as bridges
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli import app
-from lacewing.errors import ConfigError, LacewingError
+from lacewing.errors import ArtifactError, ConfigError, LacewingError
 from lacewing.model.store import load
 from lacewing.partners.cells import Cell, How, Partners
 from lacewing.partners.run import partners
@@ -102,6 +102,10 @@ def test_a_finished_cell_is_read_again(place: Path) -> None:
     files = sorted((place / "out").rglob("*.safetensors"))
     times = [path.stat().st_mtime_ns for path in files]
     lost = next((place / "out" / "cells").glob("latents-*"))
+    lost.unlink()
+    lost.symlink_to(place / "nowhere")
+    with pytest.raises(ArtifactError, match="latents-letters-0"):
+        found(place, minutes=0.0)
     lost.unlink()
     again = found(place, minutes=0.0)
     assert [c.form for c in again.cells if c.state == "unfinished"] == ["latents"]
