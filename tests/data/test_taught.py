@@ -30,7 +30,9 @@ no place = here
 """
 
 
-@pytest.mark.parametrize("write", dict.fromkeys((*STATEMENTS, *METHODS)), ids=lambda write: write.__name__)
+@pytest.mark.parametrize(
+    "write", dict.fromkeys((*STATEMENTS, *METHODS)), ids=lambda write: write.__name__
+)
 def test_every_kind_is_python(write: object) -> None:
     """Whatever its choices, what is written parses, before a statement and after it."""
     for seed in range(40):
