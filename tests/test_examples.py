@@ -66,6 +66,7 @@ NOT_RUN = {
     r"lacewing blame .*--endpoint": "asks a language model; blame/tests has a scripted one",
     r"lacewing prune": "half a minute and more; the README's runs with the long tests",
     r"lacewing attack": "20,000 edits; the docstring's example has 64",
+    r"python -c|lacewing trace .*cat": "reads an attack of minutes; tests/trace has a small one",
     r"lacewing verify (?!.*--quick)": "the whole suite, minutes; tests/verification runs it",
     r"lacewing view(?!.*(--no-browser|--export))": "opens a browser; the line without one runs",
     r"lacewing program .*--pairs 0": "needs circuits of minutes; another runs",
