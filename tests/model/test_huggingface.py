@@ -103,11 +103,14 @@ def test_recordings_are_what_plain_hooks_see(inner: Any) -> None:
 
 @torch.no_grad()
 def test_edits_act_and_are_undone(inner: Any) -> None:
-    """An edit changes what comes after it and nothing before, also when the block fails."""
+    """An edit changes what comes after it and nothing before, also when the block fails.
+
+    It scales: the same added to every key would change no softmax.
+    """
     network = HuggingFaceNetwork(inner)
     before = network(TOKENS)
     for key in site_widths(network.config):
-        with edit(network, {key: lambda value: value + 0.5}), record(network) as seen:
+        with edit(network, {key: lambda value: 1.5 * value + 0.5}), record(network) as seen:
             changed = network(TOKENS)
         assert not torch.equal(changed, before), key
         assert seen.keys() == site_widths(network.config).keys()
