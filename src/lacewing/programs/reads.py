@@ -207,13 +207,12 @@ def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -
     dynamic = _rivals(stage, low, high, bounds)
     floor = _ranked(order, stage.keep - 1)
     ceiling = _ranked(order, stage.keep - 1 - len(dynamic))
-    above = [bool((least > ceiling).all()) for _, least, _, _ in dynamic]
-    asked = [
-        number
-        for number, over in enumerate(above)
-        if not over and not (dynamic[number][2] < floor).all()
+    above = [bool((least > ceiling).all()) for _, least, *_ in dynamic]
+    open_ = [
+        rival
+        for rival, over in zip(dynamic, above, strict=True)
+        if not over and not (rival[2] < floor).all()
     ]
-    open_ = [dynamic[number] for number in asked]
     room = stage.keep - sum(above)
     bounds_table = np.stack([_ranked(order, room - 1 - j) for j in range(len(open_) + 1)], axis=1)
     sure = np.ones(len(order), dtype=bool)
@@ -226,7 +225,7 @@ def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -
     kept = tuple(f"{stage.key}.{c}" for c in stage.kept)
     others = tuple((weight, name, divided) for (weight, name, divided), *_ in open_)
     tables = [line for *_, line in open_ if line is not None]
-    first = [_channel(stage, number) for number in asked]
+    first = [channel for *_, channel, _ in open_]
     cut = Keep(
         f"cut {stage.key}",
         kept,
@@ -239,28 +238,23 @@ def _thinning(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -
     return [*tables, cut]
 
 
-def _channel(stage: Stage, number: int) -> int:
-    """The channel of a rival: live ones come first, then positions, as `_rivals` lists them."""
-    live = stage.live
-    return live[number] if number < len(live) else stage.width + number - len(live)
-
-
-_Rival = tuple[tuple[float, str, bool], np.ndarray, np.ndarray, Line | None]
+_Rival = tuple[tuple[float, str, bool], np.ndarray, np.ndarray, int, Line | None]
 
 
 def _rivals(stage: Stage, low: np.ndarray, high: np.ndarray, bounds: Bounds) -> list[_Rival]:
-    """Everything of a read that varies with more than the token, with bounds of its size."""
+    """All of a read that varies with more than the token, with bounds of its size and channel."""
     found: list[_Rival] = []
     for channel in stage.live:
         gain = float(stage.gain[channel])
         ends = (gain * end for end in _live_bounds(stage, channel, bounds))
         least, largest = magnitudes(*np.sort(np.stack(list(ends)), axis=0))
-        found.append(((gain, stage.current(channel), False), least, largest, None))
+        found.append(((gain, stage.current(channel), False), least, largest, channel, None))
     if stage.positions is not None:
         for number, column in enumerate(np.abs(stage.positions).T):
             name = f"position {number}"
             line = Table(name, stage.positions[:, number], by_position=True)
-            found.append(((1.0, name, True), column.min() * low, column.max() * high, line))
+            least, largest = column.min() * low, column.max() * high
+            found.append(((1.0, name, True), least, largest, stage.width + number, line))
     return found
 
 
