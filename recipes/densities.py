@@ -1,11 +1,11 @@
-"""Two densities of the builtin recipe at a middle length, each with its dense twin.
+"""Two densities of the builtin recipe at half its width and a middle length, each with its twin.
 
     lacewing corpus build recipes/corpus.txt --output runs/corpus
     python recipes/densities.py --corpus runs/corpus [--output runs/densities]
 
-All settings but the density and the number of tokens are those of the builtin pair, so that what a
-density costs and what its circuits cost can be set side by side (recipes/compare.py). Whole
-checkpoints are kept at half of the way, for branches (recipes/proof.py), and compact ones at
+All settings but width, density and the number of tokens are those of the builtin pair, so that what
+a density costs and what its circuits cost can be set side by side (recipes/compare.py). One density
+is the builtin's, the other has as many nonzeros as the builtin at twice the width. Whole checkpoints are kept at half of the way, for branches (recipes/proof.py), and compact ones at
 logarithmic steps (`lacewing emerge`). Run it again after an interruption and it goes on.
 """
 
@@ -27,7 +27,8 @@ from lacewing.training.twin import train_twin
 
 DENSITIES = {"32nd": 1 / 32, "8th": 1 / 8}
 """Folders, and nonzero fractions of block matrices."""
-TWIN = {"d_model": 192, "learning_rate": 0.002, "keep": (), "snapshots": 0}
+TWIN = {"d_model": 80, "d_head": 16, "learning_rate": 0.003, "keep": (), "snapshots": 0}
+"""The shape of the builtin twin."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ def main(recipe: Recipe) -> None:
     with for_at_most(recipe.stop_after):
         for name in recipe.only:
             config = dataclasses.replace(
-                whole, tokens=recipe.tokens, density=DENSITIES[name], keep=(0.5,), seed=recipe.seed
+                whole,
+                expansion=1.0,
+                tokens=recipe.tokens,
+                density=DENSITIES[name],
+                keep=(0.5,),
+                seed=recipe.seed,
             )
             sparse = recipe.output / f"sparse-{name}"
             train(config, corpus, sparse, tokenizer=tokenizer)
