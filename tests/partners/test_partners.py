@@ -9,7 +9,10 @@ import torch
 
 import micro
 from bridges.rotated import exact, rotated
+from lacewing import artifacts
 from lacewing.bridges import folder as bridges
+from lacewing.bridges import transfer
+from lacewing.bridges.transfer import Transfer
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli import app
 from lacewing.errors import ArtifactError, ConfigError, LacewingError
@@ -18,6 +21,7 @@ from lacewing.partners.cells import Cell, How, Partners
 from lacewing.partners.run import partners
 from lacewing.sae import folder as saes
 from lacewing.sae.autoencoder import Autoencoder
+from lacewing.sae.figures import Figure
 
 NO_EDGES = {"sparse": False, "dense": False, "latents": True, "bridged": True}
 FEW = {"target_loss": micro.TARGET, "prompts": 1024, "batch": 16, "calibrate": False}
@@ -91,9 +95,9 @@ def test_every_form_has_its_circuit(place: Path) -> None:
     for cell in cells.values():
         assert cell.interval[0] <= cell.loss <= cell.interval[1]
         assert {*cell.tests} == {"sufficient", "necessary"}
-    assert bridged.decoded is not None
-    assert bridged.decoded["nodes"] == sparse.shared
-    assert bridged.decoded["necessary"]["verdict"]
+    assert isinstance(bridged.decoded, Transfer)
+    assert bridged.decoded.nodes == sparse.shared
+    assert bridged.decoded.necessary.verdict
 
 
 def test_a_finished_cell_is_read_again(place: Path) -> None:
@@ -140,6 +144,20 @@ def test_a_task_that_is_not_learned_says_so(place: Path, tmp_path: Path) -> None
     assert one.state == other.state == "none"
     assert "has not learned this task" in one.reason
     assert len(list((tmp_path / "o" / "cells").iterdir())) == 2
+
+
+def test_a_cell_is_checked_whole_before_it_is_printed() -> None:
+    """What the bridge makes of a circuit is typed too: an interval has two ends."""
+    figure = Figure(0.1, (0.0, 0.2))
+    asked = transfer.Test(figure, figure, figure, figure, figure, verdict=True)
+    moved = Transfer("t", 1, 0, {"0.attn_in": 1}, figure, asked, asked, (0.15, 0.347), 4, 1, 0)
+    for decoded in (moved, "no node crosses a bridge", None):
+        cell = Cell("bridged", "t", 0, "found", decoded=decoded)
+        assert artifacts.typed(dataclasses.asdict(cell), Cell, "cell") == cell
+    plain = dataclasses.asdict(Cell("bridged", "t", 0, "found", decoded=moved))
+    plain["decoded"]["necessary"]["loss"]["interval"] = [0.0, 0.1, 0.2]
+    with pytest.raises(ArtifactError, match=r"necessary\.loss\.interval.* at most 2"):
+        artifacts.typed(plain, Cell, "cell")
 
 
 def test_the_ratio_counts_tasks_that_both_do() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.bridges.directions import basis, direction
 from lacewing.bridges.folder import Coupling
 from lacewing.bridges.maps import Sizes, site_key
@@ -42,6 +43,8 @@ Bases = Mapping[str, Tensor]
 class Test:
     """One of the two tests."""
 
+    __pydantic_config__ = artifacts.EXACT
+
     loss: Figure
     """Task loss of the dense model, nats."""
     random: Figure
@@ -58,6 +61,8 @@ class Test:
 @dataclass(frozen=True)
 class Transfer:
     """A circuit's nodes in the dense model."""
+
+    __pydantic_config__ = artifacts.EXACT
 
     task: str
     nodes: int

@@ -162,10 +162,10 @@ def _cell(cell: dict[str, Any]) -> list[str]:
     ]
 
 
-def _decoded(moved: dict[str, Any]) -> str:
+def _decoded(moved: dict[str, Any] | str) -> str:
     """What the bridge makes of the weight-sparse circuit."""
-    if "reason" in moved:
-        return f"the weight-sparse circuit in the dense model: {moved['reason']}"
+    if isinstance(moved, str):
+        return f"the weight-sparse circuit in the dense model: {moved}"
     told = []
     for name in ("sufficient", "necessary"):
         one = moved[name]

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lacewing import artifacts
+from lacewing.bridges.transfer import Transfer
 from lacewing.circuit.config import PruneConfig
 from lacewing.comparison import Comparison
 
@@ -58,8 +59,9 @@ class Cell:
     """Every test that was asked, and whether it passed; none is unresolved."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Tests that do not apply, or were not asked, and why."""
-    decoded: dict[str, Any] | None = None
-    """Of the bridged cell: the weight-sparse circuit's nodes, decoded into the dense model."""
+    decoded: Transfer | str | None = None
+    """Of the bridged cell: the weight-sparse circuit's nodes, decoded into the dense model, or why
+    there are none."""
     seconds: float = 0.0
     folder: str = ""
     """Of the circuit, in the folder of all."""

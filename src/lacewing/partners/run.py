@@ -15,7 +15,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.bridges.folder import Coupling
-from lacewing.bridges.transfer import transfer
+from lacewing.bridges.transfer import Transfer, transfer
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.errors import DataError
@@ -211,7 +211,7 @@ class _Place:
         shutil.rmtree(state, ignore_errors=True)
         return circuit
 
-    def _decoded(self, models: Models) -> dict[str, Any] | None:
+    def _decoded(self, models: Models) -> Transfer | str | None:
         """What the bridge makes of the weight-sparse circuit; none where there is no such."""
         coupling, folder = models.coupling, self.folder("sparse")
         if coupling is None or not folder.exists():
@@ -222,10 +222,9 @@ class _Place:
         circuit.check(coupling.sparse)
         prompts = test_prompts(coupling.dense, circuit)
         try:
-            moved = transfer(coupling, circuit.nodes, self.task, prompts, quiet=self.how.quiet)
+            return transfer(coupling, circuit.nodes, self.task, prompts, quiet=self.how.quiet)
         except DataError as error:  # no node crosses a bridge
-            return {"reason": str(error)}
-        return moved.as_json()
+            return str(error)
 
 
 def _tests(proof: Verification) -> dict[str, bool | None]:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing import artifacts
 from lacewing.errors import DataError
 from lacewing.model.hooks import ablate
 from lacewing.model.layers import sparse_products
@@ -39,6 +40,8 @@ RESAMPLES = 2000
 @dataclass(frozen=True)
 class Figure:
     """A number with its interval of 95 %."""
+
+    __pydantic_config__ = artifacts.EXACT
 
     value: float
     interval: tuple[float, float]
