@@ -13,7 +13,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.comparison import Comparison, _check_learned, compare, so_far
-from lacewing.errors import ConfigError, DataError, MismatchError
+from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
 from lacewing.pruning import prune, state
 
@@ -161,6 +161,22 @@ def test_what_is_there_of_an_unfinished_comparison(output: Path, tmp_path: Path)
     found, missing = so_far(tmp_path / "half")
     assert missing == [{"task": "letters", "side": "dense", "seed": 0}]
     assert found.rows == []
+
+
+def test_a_link_among_its_folders_is_not_followed(
+    model: Model, task: Path, settings: PruneConfig, output: Path, tmp_path: Path
+) -> None:
+    """A side that is a link elsewhere: nothing is read or written there."""
+    copy, outside = tmp_path / "out", tmp_path / "outside"
+    shutil.copytree(output, copy)
+    (copy / "dense").rename(outside)
+    (copy / "dense").symlink_to(outside, target_is_directory=True)
+    before = {path: path.stat().st_mtime_ns for path in outside.rglob("*")}
+    with pytest.raises(ArtifactError, match="dense is a link out of its folder"):
+        compare(model, micro.micro(dense=True), [str(task)], copy, settings, quiet=True)
+    with pytest.raises(ArtifactError, match="is a link out of its folder"):
+        so_far(copy)
+    assert before == {path: path.stat().st_mtime_ns for path in outside.rglob("*")}
 
 
 def test_interrupted_it_goes_on_inside_a_pruning(

@@ -173,9 +173,10 @@ def compare(
             if name not in skipped
             for seed in seeds
         ]
-        for one, found in zip(wanted, _circuits(model, wanted, output / side, quiet), strict=True):
+        place = artifacts.own(output, side)
+        for one, found in zip(wanted, _circuits(model, wanted, place, quiet), strict=True):
             row = _cell(side, model, one, found)
-            artifacts.write_json(output / side / f"{_name(one)}.json", row)
+            artifacts.write_json(artifacts.own(place, f"{_name(one)}.json"), row)
             if "error" in row:
                 skipped[one.task.name] = row["error"]
             else:
@@ -227,13 +228,13 @@ def _circuits(
     model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
 ) -> list[Circuit | DataError]:
     """The circuits of one model: those that are there are read, the others found and kept."""
-    places = [output / _name(one) for one in wanted]
+    places = [artifacts.own(output, _name(one)) for one in wanted]
     found: list[Circuit | DataError | None] = [
         _stored(place, model, one) or _refused(place, model, one)
         for place, one in zip(places, wanted, strict=True)
     ]
     missing = [number for number, circuit in enumerate(found) if circuit is None]
-    states = output.parent / STATES / output.name
+    states = artifacts.own(output.parent, f"{STATES}/{output.name}")
 
     def keep(number: int, circuit: Circuit) -> None:
         place = places[missing[number]]
@@ -293,7 +294,7 @@ def so_far(output: Path) -> tuple[Comparison, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     missing: list[dict[str, Any]] = []
     for task, side, seed in product(plan.tasks, SIDES, plan.seeds):
-        path = output / side / f"{safe_name(task)}-{seed}.json"
+        path = artifacts.own(output, f"{side}/{safe_name(task)}-{seed}.json")
         if not path.exists():
             missing.append({"task": task, "side": side, "seed": seed})
         elif (reason := artifacts.read(path, _Refused).error) is not None:

@@ -281,6 +281,10 @@ def test_bridges_of_sparse_pretrain(
         assert torch.equal(found.bridges.state_dict()[name], tensor)
     torch.testing.assert_close(found.norms[:, 0], 3 * found.norms[:, 1])
 
+    wide = their_folder(coupling, tmp_path / "wide")
+    (wide / "config.json").write_text('{"bridges_config": {"encoder_afrac": null}}')
+    with pytest.raises(LacewingError, match="encoder_afrac is null: only encoders with AbsTopK"):
+        pretrain.adopt(wide, dense, sparse, tmp_path / "no", config, str(letters), quiet=True)
     log_eps = {"bridges.0.encoder.log_eps": torch.zeros(128)}
     bad = their_folder(coupling, tmp_path / "bad", **log_eps)
     with pytest.raises(LacewingError, match="encoders with a threshold"):

@@ -258,6 +258,8 @@ def test_the_format_of_2023(letters: Text, tmp_path: Path) -> None:
     )
     left = float(1 - ((y - s) ** 2).mean() / (y**2).mean())
     assert found["rsquared_score"] == pytest.approx(left, abs=1e-5)
-    path.write_text('{"dataclass_name": "Other"}')
-    with pytest.raises(ArtifactError, match="no NeuronRecord of 2023"):
-        NeuronRecord.load(path)
+    large = json.loads(path.read_text()) | {"mean": 10**400}
+    for bad in ('{"dataclass_name": "Other"}', json.dumps(large)):
+        path.write_text(bad)
+        with pytest.raises(ArtifactError, match="no NeuronRecord of 2023"):
+            NeuronRecord.load(path)

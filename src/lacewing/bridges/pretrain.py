@@ -121,5 +121,7 @@ def _fraction(folder: Path) -> float:
     file = next(
         (f for f in (folder / CONFIG, folder.parent / CONFIG) if f.is_file()), folder / CONFIG
     )
-    bridges = Settings.read(file).inner("bridges_config")
-    return float(torch.tensor(bridges.fraction("encoder_afrac")).double())
+    share = Settings.read(file).inner("bridges_config").fraction("encoder_afrac")
+    if share is None:
+        raise ArtifactError(f"{file}: encoder_afrac is null: only encoders with AbsTopK are read")
+    return float(torch.tensor(share).double())

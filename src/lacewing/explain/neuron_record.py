@@ -98,7 +98,7 @@ class NeuronRecord:
                     plain.get("most_positive_activation_records")
                 ),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ArtifactError(f"{path} is no NeuronRecord of 2023 ({error})") from error
 
 

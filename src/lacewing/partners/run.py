@@ -112,11 +112,12 @@ class _Place:
     @property
     def file(self) -> Path:
         """The finished cell."""
-        return self.output / CELLS / f"{self.form}-{safe_name(self.task)}-{self.seed}.json"
+        name = f"{self.form}-{safe_name(self.task)}-{self.seed}.json"
+        return artifacts.own(self.output, f"{CELLS}/{name}")
 
     def folder(self, form: Form) -> Path:
         """The circuit of a form."""
-        return self.output / form / f"{safe_name(self.task)}-{self.seed}"
+        return artifacts.own(self.output, f"{form}/{safe_name(self.task)}-{self.seed}")
 
     def asked(self, models: Models) -> dict[str, Any]:
         """What the cell depends on."""
@@ -134,7 +135,7 @@ class _Place:
             ConfigError: it was made otherwise.
             ArtifactError: it cannot be read.
         """
-        file = artifacts.own(self.file.parent, self.file.name)
+        file = self.file
         if not os.path.lexists(file):  # a link that leads nowhere is no missing cell
             return None
         whole = artifacts.read_summed(file)
