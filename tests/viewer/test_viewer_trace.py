@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lacewing.errors import DataError, LacewingError
+from lacewing.model.hooks import record
 from lacewing.model.store import load
 from lacewing.trace.switched import next_logits, switch_of
 from lacewing.trace.trace import prompt_ids, trace
@@ -304,6 +306,40 @@ def test_models_of_others(others: Tracing) -> None:
     assert isinstance(off["now"]["text"], str)
     with pytest.raises(DataError, match="a number from 1 to"):
         others.near(first["id"], AskNear(**ends, node=f"{node['node']}@0"))
+    read = text_of(others, first["id"], node["node"])
+    assert {"top", "bottom"} <= {group["name"] for group in read["groups"]}
+    assert read["tokens"] > 500
+
+
+def text_of(tracing: Tracing, id: str, node: str) -> dict[str, Any]:
+    """Where in text a node acts, once it is read."""
+    for _ in range(1200):
+        answer = tracing.texts(id, node)
+        if answer["state"] == "ready":
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("no text in a minute")
+
+
+def test_where_in_text_any_node_acts(opened: Viewer) -> None:
+    """Values are the model's own; a node that is not there is refused."""
+    tracing = Tracing(opened)
+    try:
+        read = text_of(tracing, "builtin-taught-sparse", "0.mlp_neuron.7")
+        with pytest.raises(DataError, match="no node of"):
+            tracing.texts("builtin-taught-sparse", "0.mlp_neuron.99999")
+    finally:
+        tracing.close()
+    (top,) = (group for group in read["groups"] if group["name"] == "top")
+    values = [example["values"][example["at"]] for example in top["examples"]]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == pytest.approx(read["maximum"], abs=1e-3)
+    model, first = load("builtin:taught-sparse"), top["examples"][0]
+    tokens = torch.tensor([[model.tokenizer.single(t) for t in first["tokens"]]])
+    with torch.inference_mode(), record(model.network, ["0.mlp_neuron"]) as seen:
+        model.network(tokens)
+    own = seen["0.mlp_neuron"][0, :, 7].tolist()
+    assert own == pytest.approx(first["values"], abs=5e-3)
 
 
 def test_a_model_that_is_not_there(others: Tracing) -> None:

@@ -194,6 +194,10 @@ def _tracing(app: FastAPI, tracing: Tracing) -> None:
     def post_near(id: str, asked: answers.AskNear) -> Response:
         return ready(replies.encoded(tracing.near(id, asked)))
 
+    @app.get("/api/models/{id}/texts/{node}")
+    def get_node_texts(id: str, node: str) -> Response:
+        return ready(replies.encoded(tracing.texts(id, node)))
+
 
 def _opening(app: FastAPI, opening: Opening) -> None:
     @app.get("/api/groups/{id}")

@@ -202,6 +202,28 @@ def test_any_node_of_the_model(shown: Shown) -> None:
     assert "Switched on by, of all tokens" in told
 
 
+def test_where_in_text_a_node_acts(shown: Shown) -> None:
+    """Opened once, it stays open for the next node and after a reload; so does what is sought."""
+    tab = traced(shown, more="&node=0.mlp_neuron.7")
+    assert not tab.locator(".texts pre.heat").count()
+    tab.locator(".texts summary").click()
+    tab.wait_for_selector(".texts pre.heat .peak", timeout=120_000)
+    assert "tokens of natural text" in tab.locator(".texts").inner_text()
+    assert "texts=1" in tab.url
+    tab.locator("#find").fill("attn_out")
+    tab.wait_for_function("() => location.hash.includes('find=attn_out')")
+    sought = tab.locator("#found").inner_text()
+    assert "found" in sought
+    tab.reload()
+    tab.wait_for_selector(".texts pre.heat .peak", timeout=120_000)
+    assert ("attn_out", sought) == (
+        tab.locator("#find").input_value(),
+        tab.locator("#found").inner_text(),
+    )
+    tab.locator(".texts summary").click()
+    tab.wait_for_function("() => !location.hash.includes('texts=')")
+
+
 def test_steer_and_go_on(shown: Shown) -> None:
     """The slider moves the difference; the text goes on as it was and as it is now."""
     tab = traced(shown, more="&node=resid_final.6@5")

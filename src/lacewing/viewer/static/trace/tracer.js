@@ -26,6 +26,8 @@ export class Tracer {
     this.groups = LIST(query.groups).map((group) => group.split("+")).filter((group) => group.length > 1);
     this.by = query.by ?? "";
     this.measure = query.measure === "partner" ? "partner" : "";
+    this.find = query.find ?? "";
+    this.texts = query.texts === "1";
     this.shown = Math.min(Math.max(Number(query.show) || SHOWN, 1), 300);
     this.cut = new Cut(fromQuery(query));
     this.cut.subscribe(() => this.#changed());
@@ -142,9 +144,17 @@ export class Tracer {
   look() {
     update({
       pins: this.pins.join(","), groups: this.groups.map((group) => group.join("+")).join(","),
-      by: this.by, measure: this.measure, show: this.shown === SHOWN ? "" : this.shown,
+      by: this.by, measure: this.measure, find: this.find, show: this.shown === SHOWN ? "" : this.shown,
     });
     this.tell("view");
+  }
+
+  /** Show where in text each chosen node acts, or do not. */
+  read(wanted) {
+    if (wanted === this.texts) return;
+    this.texts = wanted;
+    if (!wanted) this.reading?.abort();
+    update({ texts: wanted ? "1" : "" });
   }
 
   #changed() {
