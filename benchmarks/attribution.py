@@ -2,10 +2,11 @@
 
     python -m benchmarks.attribution --model hf:FOLDER [--nodes 200] [--prompt TEXT ...]
 
-Three prompts where none is given: code, facts, a sentence about two people. Each node is set to its mean over text at every token, alone; what that takes away is measured once
-and compared with what each set of rules predicts (see lacewing/trace/attributed.py; none is plain
-attribution patching, all are those of RelP). The answer is the likeliest token, its rival the
-second. Seconds are the processor's.
+Three prompts where none is given: code, facts, a sentence about two people. Each node is set to its
+mean over text at every token, alone; what that takes away is measured once and compared with what
+each set of rules predicts (see lacewing/trace/attributed.py; none is plain attribution patching,
+all are those of RelP). The answer is the likeliest token, its rival the second. Seconds are the
+processor's.
 """
 
 import argparse
