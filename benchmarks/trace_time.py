@@ -2,7 +2,7 @@
 
     python -m benchmarks.trace_time [--model builtin:sparse] [--tokens 60] [--prompts 12]
 
-Stretches of the test split of the text that the model's means are of, as many as there are
+Stretches of the validation split of the text that the model's means are of, as many as there are
 prompts, seed 0, each of exactly so many tokens; the likeliest token against the next. What is
 timed is what `lacewing trace` does once the model is loaded: the pass, the graph with its edges,
 and what each node is about. The first trace of a process compiles loops; it is printed by itself.
@@ -34,7 +34,7 @@ from lacewing.trace.trace import trace
 def stretches(model: Model, tokens: int, count: int, seed: int = 0) -> Iterator[str]:
     """Text of exactly so many tokens out of files the model was not trained on."""
     dice = np.random.default_rng(seed)
-    documents = list(Corpus.parse(model.corpus).documents("test"))
+    documents = list(Corpus.parse(model.corpus).documents("validation"))
     found = 0
     while found < count:
         text = documents[int(dice.integers(len(documents)))].text
