@@ -16,6 +16,7 @@ from lacewing.model.store import load
 from lacewing.trace.switched import next_logits, switch_of
 from lacewing.trace.trace import prompt_ids, trace
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
+from lacewing.viewer.exports.rules import problems
 from lacewing.viewer.state import MissingError, Viewer
 from lacewing.viewer.tracing import Tracing
 from lacewing.viewer.turns import Background, BusyError, CancelledError, Work
@@ -86,6 +87,20 @@ def test_fewer_nodes_still_add_up(
     for node in found["nodes"]:
         total = given.get(f"{node['node']}@{node['token']}", 0.0) + node["rest"]
         assert total == pytest.approx(node["effect"], abs=1e-4)
+
+
+def test_the_graph_that_others_read(live: Any, made: Path) -> None:
+    """What the page saves is what the command line writes, of the nodes that were sent."""
+    with live.client() as client:
+        ready(client, PROMPT)
+        found = client.post(f"{BASE}/trace/graph", json=PROMPT).json()["graph"]
+    assert problems(found) == []
+    exact = trace(load(made / "micro"), "Xkfm=", "P", "Q")
+    kept = [n for n in found["nodes"] if "sparse" in n]
+    assert len(kept) == len(exact.graph.nodes)
+    (logit,) = (n["node_id"] for n in found["nodes"] if n["is_target_logit"])
+    into = sum(link["weight"] for link in found["links"] if link["target"] == logit)
+    assert into == pytest.approx(exact.graph.difference, abs=1e-4)
 
 
 def waited(tracing: Tracing, id: str, asked: AskTrace) -> dict[str, Any]:

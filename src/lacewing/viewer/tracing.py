@@ -28,6 +28,7 @@ from lacewing.trace.trace import pair_ids, prompt_ids, trace
 from lacewing.viewer import reading, sample, texts
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
 from lacewing.viewer.edits import check_node
+from lacewing.viewer.exports.answer import answer_graph
 from lacewing.viewer.folder import slug
 from lacewing.viewer.known import Known, known, named
 from lacewing.viewer.state import Latest, MissingError, Viewer
@@ -128,6 +129,25 @@ class Tracing:
             return {"state": "computing", **far}
         said = named(work.value, self._known(id), work.value["hints"])
         return {"state": "ready", **work.value, **said}
+
+    def graph(self, id: str, asked: AskTrace) -> dict[str, Any]:
+        """A trace as an attribution graph that circuit-tracer's page and Neuronpedia read.
+
+        Raises:
+            MissingError: there is no such model.
+            LacewingError: as `trace`.
+        """
+        found = self.trace(id, asked)
+        if found["state"] != "ready":
+            return found
+        model, columns = self.model(id), found["edges"]
+        rows = zip(columns["source"], columns["target"], columns["weight"], strict=True)
+        plain = {
+            **found,
+            "ids": {**found["ids"], "tokens": list(prompt_ids(model, asked.text))},
+            "edges": [{"source": s, "target": t, "weight": w} for s, t, w in rows],
+        }
+        return {"state": "ready", "graph": answer_graph(plain, model)}
 
     def cancel(self, id: str, asked: AskTrace) -> dict[str, Any]:
         """Want a trace no longer: what is computed for it ends at its next step.

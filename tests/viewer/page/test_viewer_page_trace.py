@@ -1,5 +1,6 @@
 """Traces of typed prompts in a browser: from a typed mistake to its cause, by mouse and by keys."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from lacewing.viewer.exports.rules import problems
 from lacewing.viewer.serve import STATIC
 
 GPT2 = Path(__file__).parents[2] / "model" / "gpt2"
@@ -202,6 +204,16 @@ def test_any_node_of_the_model(shown: Shown) -> None:
     assert "Switched on by, of all tokens" in told
 
 
+def test_a_graph_for_others(shown: Shown, tmp_path: Path) -> None:
+    """The page saves a graph that circuit-tracer's page and Neuronpedia take."""
+    tab = traced(shown)
+    tab.get_by_text("Everything as a list").click()
+    with tab.expect_download(timeout=120_000) as saved:
+        tab.get_by_role("button", name="Save as a graph for circuit-tracer and Neuronpedia").click()
+    saved.value.save_as(tmp_path / "trace.json")
+    assert problems(json.loads((tmp_path / "trace.json").read_text())) == []
+
+
 def test_where_in_text_a_node_acts(shown: Shown) -> None:
     """Opened once, it stays open for the next node and after a reload; so does what is sought."""
     tab = traced(shown, more="&node=0.mlp_neuron.7")
@@ -237,6 +249,7 @@ def test_steer_and_go_on(shown: Shown) -> None:
     tab.get_by_role("button", name="Go on from here").click()
     tab.wait_for_selector(".goes pre")
     assert tab.locator(".goes pre").first.inner_text().startswith("')")
+    assert "go=1" in tab.url
     # At once after a change, which is still to be asked about: the text stays.
     tab.keyboard.press("Tab")
     slider.focus()

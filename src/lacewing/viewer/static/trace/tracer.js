@@ -12,6 +12,8 @@ import { update } from "../state.js";
 
 export const SHOWN = 40;
 /** Nodes that are drawn at first. */
+const WORDS = 24;
+/** Tokens that are generated at a click. */
 
 const LIST = (text) => (text ?? "").split(",").filter(Boolean);
 
@@ -28,11 +30,12 @@ export class Tracer {
     this.measure = query.measure === "partner" ? "partner" : "";
     this.find = query.find ?? "";
     this.texts = query.texts === "1";
+    this.words = query.go === "1" ? WORDS : 0;
     this.shown = Math.min(Math.max(Number(query.show) || SHOWN, 1), 300);
     this.cut = new Cut(fromQuery(query));
     this.cut.subscribe(() => this.#changed());
     // Nothing is asked twice: that would take back the text of a question asked in between.
-    this.say = quietly(120, () => { if (this.asked !== this.#held()) this.ask(); });
+    this.say = quietly(120, () => { if (this.asked !== this.#held()) this.goOn(0); });
   }
 
   on(name, call) {
@@ -60,7 +63,14 @@ export class Tracer {
     this.sides = wanted.map((one) => ({ ...one, state: "waiting", data: null, error: null, live: null }));
     this.tell("traced");
     for (const side of this.sides) await this.#trace(side);
-    this.ask();
+    this.ask(this.words);
+  }
+
+  /** Let the model write on, as it was and as it is changed; with 0, only say what it holds. */
+  goOn(words = WORDS) {
+    this.words = words;
+    update({ go: words ? "1" : "" });
+    return this.ask(words);
   }
 
   async #trace(side) {
