@@ -340,7 +340,7 @@ def test_where_in_text_any_node_acts(opened: Viewer) -> None:
     """Values are the model's own; a node that is not there is refused."""
     tracing = Tracing(opened)
     try:
-        read = text_of(tracing, "builtin-taught-sparse", "0.mlp_neuron.7")
+        read = text_of(tracing, "builtin-taught-sparse", "0.attn_out.6")
         with pytest.raises(DataError, match="no node of"):
             tracing.texts("builtin-taught-sparse", "0.mlp_neuron.99999")
     finally:
@@ -351,9 +351,9 @@ def test_where_in_text_any_node_acts(opened: Viewer) -> None:
     assert values[0] == pytest.approx(read["maximum"], abs=1e-3)
     model, first = load("builtin:taught-sparse"), top["examples"][0]
     tokens = torch.tensor([[model.tokenizer.single(t) for t in first["tokens"]]])
-    with torch.inference_mode(), record(model.network, ["0.mlp_neuron"]) as seen:
+    with torch.inference_mode(), record(model.network, ["0.attn_out"]) as seen:
         model.network(tokens)
-    own = seen["0.mlp_neuron"][0, :, 7].tolist()
+    own = seen["0.attn_out"][0, :, 7].tolist()
     assert own == pytest.approx(first["values"], abs=5e-3)
 
 

@@ -216,7 +216,7 @@ def test_a_graph_for_others(shown: Shown, tmp_path: Path) -> None:
 
 def test_where_in_text_a_node_acts(shown: Shown) -> None:
     """Opened once, it stays open for the next node and after a reload; so does what is sought."""
-    tab = traced(shown, more="&node=0.mlp_neuron.7")
+    tab = traced(shown, more="&node=0.attn_out.6")
     assert not tab.locator(".texts pre.heat").count()
     tab.locator(".texts summary").click()
     tab.wait_for_selector(".texts pre.heat .peak", timeout=120_000)
