@@ -350,10 +350,11 @@ def test_where_in_text_any_node_acts(opened: Viewer) -> None:
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(read["maximum"], abs=1e-3)
     model, first = load("builtin:taught-sparse"), top["examples"][0]
-    tokens = torch.tensor([[model.tokenizer.single(t) for t in first["tokens"]]])
+    ids = {model.tokenizer.token(i): i for i in range(model.network.config.vocab_size)}
+    tokens = torch.tensor([[ids[text] for text in first["tokens"]]])
     with torch.inference_mode(), record(model.network, ["0.attn_out"]) as seen:
         model.network(tokens)
-    own = seen["0.attn_out"][0, :, 7].tolist()
+    own = seen["0.attn_out"][0, :, 6].tolist()
     assert own == pytest.approx(first["values"], abs=5e-3)
 
 
