@@ -118,23 +118,21 @@ def _heads(
     masks: Mapping[str, Tensor],
     add: Add,
 ) -> None:
-    """From values at earlier tokens to what attention writes, along the nonzeros of its matrix."""
+    """From values at earlier tokens to what attention writes."""
     source, target = f"{layer}.attn_v", f"{layer}.attn_out"
-    rows, columns = block.attn_proj.weight.nonzero(as_tuple=True)
-    weight = block.attn_proj.weight[rows, columns].double()
-    values = (held.values[source] * masks[source])[:, columns] * weight  # [token, nonzero]
-    patterns, heads = held.patterns[layer], columns // block.config.d_head
+    weight, size = block.attn_proj.weight.double(), block.config.d_head
+    starts = masks[source].nonzero()
+    heads = starts[:, 1] // size
+    values = held.values[source][starts[:, 0], starts[:, 1]]
+    names = [f"{source}.{channel}@{token}" for token, channel in starts.tolist()]
     bias = block.attn_proj.bias.double()
     for token, ends in _by_token(masks[target]):
-        unit = units[target][token] * masks[target][token]
+        unit = units[target][token, ends]
         targets = [f"{target}.{channel}@{token}" for channel in ends.tolist()]
-        _each("bias", targets, bias[ends] * unit[ends], add)
-        seen = patterns[:, token, : token + 1].T
-        parts = values[: token + 1] * seen[:, heads] * unit[rows]
-        at, pair = parts.nonzero(as_tuple=True)
-        numbers = (at, columns[pair], rows[pair], parts[at, pair])
-        for begin, first, last, part in zip(*(n.tolist() for n in numbers), strict=True):
-            add(f"{source}.{first}@{begin}", f"{target}.{last}@{token}", part)
+        _each("bias", targets, bias[ends] * unit, add)
+        seen = held.patterns[layer][heads, token, starts[:, 0]]
+        parts = weight[ends[:, None], starts[:, 1]] * (values * seen) * unit[:, None]
+        _pairs(names, targets, parts, add)
 
 
 def _stream(held: Held, key: str, units: Tensor, masks: Mapping[str, Tensor], add: Add) -> None:

@@ -189,7 +189,10 @@ class _Walk:
             self.biases[key] = self.biases.get(key, 0.0) + float((g * bias.double()).sum())
         if key not in self.held.doubles:
             self.held.doubles[key] = weight.double()
-        return g @ self.held.doubles[key]
+        rows = g.any(1)  # late blocks matter at the last token alone
+        out = g.new_zeros(len(g), weight.shape[1])
+        out[rows] = g[rows] @ self.held.doubles[key]
+        return out
 
     def block(self, layer: int, block: Block, g: Tensor) -> Tensor:
         """From the residual stream after a block to that before it."""
