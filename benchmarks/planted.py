@@ -40,7 +40,9 @@ from lacewing.trace.held import hold
 from lacewing.trace.onwards import Kept, half_of, keep, onwards, resumed, trainable
 
 NEURONS, FIRST = 3, 5
-STEPS, RATE, BATCH = 300, 0.02, 8
+STEPS, RATE, BATCH = 300, 0.002, 8
+"""The first step of Adam moves every weight that a neuron reads by the rate. There are some hundreds:
+at ten times this rate the neurons of a wide model are off from then on, and nothing is learned."""
 LOOK, ENOUGH = 20, 0.9
 """Steps between looks at how many training prompts are turned, and the share that is enough."""
 ON = 0.5
