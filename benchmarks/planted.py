@@ -41,7 +41,7 @@ from lacewing.trace.onwards import Kept, half_of, keep, onwards, resumed, traina
 
 NEURONS, FIRST = 3, 5
 STEPS, RATE, BATCH = 300, 0.002, 8
-"""The first step of Adam moves every weight that a neuron reads by the rate. There are some hundreds:
+"""The first step of Adam moves every weight that a neuron reads by the rate, some hundreds of them:
 at ten times this rate the neurons of a wide model are off from then on, and nothing is learned."""
 LOOK, ENOUGH = 20, 0.9
 """Steps between looks at how many training prompts are turned, and the share that is enough."""
