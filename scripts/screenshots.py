@@ -147,9 +147,9 @@ def cause(camera: Camera) -> None:
     tab.wait_for_function(changed, arg=before)
     camera.keep(tab, "trace_3_off")
     address = tab.url.partition("#")[2]
-    tab.locator(".texts summary").click()
-    tab.wait_for_selector(".texts pre.heat .peak")
-    tab.evaluate("document.querySelector('.texts').scrollIntoView()")
+    tab.locator(".acts summary").click()
+    tab.wait_for_selector(".acts pre.heat .peak")
+    tab.evaluate("document.querySelector('.acts').scrollIntoView()")
     camera.keep(tab, "trace_4_text")
     tab.context.close()
     tab = camera.open(f"#{address}", PHONE, "dark")

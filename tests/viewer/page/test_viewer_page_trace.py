@@ -217,22 +217,22 @@ def test_a_graph_for_others(shown: Shown, tmp_path: Path) -> None:
 def test_where_in_text_a_node_acts(shown: Shown) -> None:
     """Opened once, it stays open for the next node and after a reload; so does what is sought."""
     tab = traced(shown, more="&node=0.attn_out.6")
-    assert not tab.locator(".texts pre.heat").count()
-    tab.locator(".texts summary").click()
-    tab.wait_for_selector(".texts pre.heat .peak", timeout=120_000)
-    assert "tokens of natural text" in tab.locator(".texts").inner_text()
+    assert not tab.locator(".acts pre.heat").count()
+    tab.locator(".acts summary").click()
+    tab.wait_for_selector(".acts pre.heat .peak", timeout=120_000)
+    assert "tokens of natural text" in tab.locator(".acts").inner_text()
     assert "texts=1" in tab.url
     tab.locator("#find").fill("attn_out")
     tab.wait_for_function("() => location.hash.includes('find=attn_out')")
     sought = tab.locator("#found").inner_text()
     assert "found" in sought
     tab.reload()
-    tab.wait_for_selector(".texts pre.heat .peak", timeout=120_000)
+    tab.wait_for_selector(".acts pre.heat .peak", timeout=120_000)
     assert ("attn_out", sought) == (
         tab.locator("#find").input_value(),
         tab.locator("#found").inner_text(),
     )
-    tab.locator(".texts summary").click()
+    tab.locator(".acts summary").click()
     tab.wait_for_function("() => !location.hash.includes('texts=')")
 
 

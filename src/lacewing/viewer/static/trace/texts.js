@@ -13,7 +13,7 @@ const AROUND = 14;
 /** A part of the card that opens. */
 export function texts(tracer, model, node) {
   const body = h("div", { role: "status" });
-  const box = h("details.near.texts", { open: tracer.texts, on: { toggle: () => opened() } }, h("summary", {}, "Where in text it acts"), body);
+  const box = h("details.near.acts", { open: tracer.texts, on: { toggle: () => opened() } }, h("summary", {}, "Where in text it acts"), body);
   const opened = () => {
     tracer.read(box.open);
     if (box.open) load();
