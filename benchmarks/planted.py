@@ -96,7 +96,7 @@ def plant(
         loss = torch.nn.functional.cross_entropy(resumed(changed, kept, first), answer)
         loss = loss + (before.exp() * (before - after)).sum(2).mean()
         stepper.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for part_of, mask in zip(trained, masks, strict=True):
             assert part_of.grad is not None
             part_of.grad *= mask
