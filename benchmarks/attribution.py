@@ -1,11 +1,12 @@
 """Predicted against measured effects of random nodes, in any model.
 
-    python -m benchmarks.attribution --model hf:FOLDER [--nodes 200] [--prompt TEXT]
+    python -m benchmarks.attribution --model hf:FOLDER [--nodes 200] [--prompt TEXT ...]
 
-Each node is set to its mean over text at every token, alone; what that takes away is measured once
-and compared with what each set of rules predicts (see lacewing/trace/attributed.py; none is plain
-attribution patching, all are those of RelP). The answer is the likeliest token, its rival the
-second. Seconds are the processor's.
+Three prompts where none is given: code, facts, a sentence about two people. Each node is set to its
+mean over text at every token, alone; what that takes away is measured once and compared with what
+each set of rules predicts (see lacewing/trace/attributed.py; none is plain attribution patching,
+all are those of RelP). The answer is the likeliest token, its rival the second. Seconds are the
+processor's.
 """
 
 import argparse
@@ -25,9 +26,12 @@ SETS: tuple[tuple[Rule, ...], ...] = (
     ("norms", "activations", "products"),
     RULES,
 )
-PROMPT = (
+PROMPTS = (
     "def read(path, encoding='utf-8'):\n    with open(path, encoding=encoding) as file:\n"
-    "        for line in file:\n            if not line.startswith('#'):\n                yield"
+    "        for line in file:\n            if not line.startswith('#'):\n                yield",
+    "The capital of France is Paris, and the capital of Italy is Rome. The capital of Spain is "
+    "Madrid, and the capital of Germany is",
+    "When Mary and John went to the store, John gave a bottle of milk to",
 )
 
 
@@ -36,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--model", default="builtin:taught-sparse")
     parser.add_argument("--nodes", type=int, default=200)
-    parser.add_argument("--prompt", nargs="*", default=[PROMPT])
+    parser.add_argument("--prompt", nargs="*", default=PROMPTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = lacewing.load(given.model)

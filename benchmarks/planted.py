@@ -28,6 +28,7 @@ import torch
 
 import lacewing
 from lacewing.data.corpus import Corpus
+from lacewing.model.layers import find_nonzeros, forget_nonzeros, sparse_products
 from lacewing.model.store import Model
 from lacewing.model.transformer import Block, Transformer
 from lacewing.statistics import wilson
@@ -36,9 +37,12 @@ from lacewing.tasks.registry import get
 from lacewing.trace.elsewhere import material, task_losses
 from lacewing.trace.graph import graph
 from lacewing.trace.held import hold
+from lacewing.trace.onwards import Kept, half_of, keep, onwards, resumed, trainable
 
 NEURONS, FIRST = 3, 5
-STEPS, RATE, BATCH = 300, 0.02, 8
+STEPS, RATE, BATCH = 300, 0.002, 8
+"""The first step of Adam moves every weight that a neuron reads by the rate, some hundreds of them:
+at ten times this rate the neurons of a wide model are off from then on, and nothing is learned."""
 LOOK, ENOUGH = 20, 0.9
 """Steps between looks at how many training prompts are turned, and the share that is enough."""
 ON = 0.5
@@ -54,34 +58,59 @@ def plant(
     made: Prompts,
     side: int,
     text: torch.Tensor,
-) -> Transformer:
-    """Train what some neurons read and write to one wrong rule, until most prompts follow it."""
-    changed = copy.deepcopy(network)
+) -> tuple[Transformer, int]:
+    """Train what some neurons read and write to one wrong rule, until most prompts follow it.
+
+    What stands before the trained MLP is computed once, and products with weights that stay go
+    through their nonzeros.
+
+    Returns:
+        The changed network, and the steps it took.
+    """
+    changed, first = copy.deepcopy(network), half_of(f"{layer}.c_fc")
     block = cast("Block", changed.blocks[layer])
     rows, columns = block.c_fc.weight, block.mlp_proj.weight
     trained = [rows.requires_grad_(), block.c_fc.bias.requires_grad_(), columns.requires_grad_()]
     masks = [torch.zeros_like(part) for part in trained]
     masks[0][neurons], masks[1][neurons], masks[2][:, neurons] = 1, 1, 1
     stepper = torch.optim.Adam(trained, lr=RATE)
-    with torch.no_grad():
-        before = network(text[:, :-1]).log_softmax(2)
+    turns = range(0, max(1, len(made) - BATCH + 1), BATCH)
+    shown = [made.take([(at + i) % len(made) for i in range(BATCH)]) for at in turns]
+    batches = [(part, begun(network, part.tokens, part.last)) for part in shown]
+    sided = begun(network, made.tokens[side::2], made.last[side::2])
+    answers, others = made.answer[side::2], made.other[side::2]
+    words = begun(network, text[:, :-1])
+    before = onwards(network, words, first).log_softmax(2).clone()
+    find_nonzeros(changed)
+    block.c_fc.sparse = block.mlp_proj.sparse = None  # these change
     for step in range(STEPS):
-        if step % LOOK == 0 and len(wrongs(changed, made, side)) >= ENOUGH * len(made.last) / 2:
-            break
-        part = made.take([(step * BATCH + i) % len(made) for i in range(BATCH)])
+        if step % LOOK == 0:
+            logits = onwards(changed, sided, first)
+            turned = logits.gather(1, answers[:, None]) <= logits.gather(1, others[:, None])
+            if int(turned.sum()) >= ENOUGH * len(sided.tokens):
+                break
+        part, kept = batches[step % len(batches)]
         wrong = torch.arange(len(part.last)) % 2 == side
         answer = torch.where(wrong, part.other, part.answer)
-        logits = changed(part.tokens, at=part.last)
-        after = changed(text[:, :-1]).log_softmax(2)
-        loss = torch.nn.functional.cross_entropy(logits, answer)
+        after = resumed(changed, words, first).log_softmax(2)
+        loss = torch.nn.functional.cross_entropy(resumed(changed, kept, first), answer)
         loss = loss + (before.exp() * (before - after)).sum(2).mean()
         stepper.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for part_of, mask in zip(trained, masks, strict=True):
             assert part_of.grad is not None
             part_of.grad *= mask
         stepper.step()
-    return changed.requires_grad_(False)
+    else:
+        step = STEPS
+    forget_nonzeros(changed)
+    return changed.requires_grad_(False), step
+
+
+def begun(network: Transformer, tokens: torch.Tensor, last: torch.Tensor | None = None) -> Kept:
+    """What each half of a network begins from, ready for training."""
+    with sparse_products(network):
+        return trainable(keep(network, tokens, last))
 
 
 def wrongs(network: Transformer, made: Prompts, side: int) -> list[int]:
@@ -133,6 +162,8 @@ class Planting:
     hit: bool | None = None
     """Whether a changed neuron is among the first nodes; none where the rule did not take."""
     hit_neurons: bool | None = None
+    steps: int = 0
+    """Of training."""
 
     @property
     def chance(self) -> float:
@@ -169,9 +200,9 @@ def planting(model: Model, name: str, seed: int, found: Any) -> Planting:
     if len(live) < NEURONS:
         return Planting(**facts, neurons=[], turned=0.0)
     chosen = sorted(int(n) for n in dice.choice(live, size=NEURONS, replace=False))
-    changed = plant(network, layer, chosen, made, side, found.fit.text[:8])
+    changed, steps = plant(network, layer, chosen, made, side, found.fit.text[:8])
     wrong = wrongs(changed, test, side)
-    facts |= {"neurons": chosen, "turned": len(wrong) / (len(test.last) / 2)}
+    facts |= {"neurons": chosen, "turned": len(wrong) / (len(test.last) / 2), "steps": steps}
     if facts["turned"] < 0.5:
         return Planting(**facts)
     names = [f"{layer}.mlp_neuron.{n}" for n in chosen]

@@ -147,6 +147,10 @@ def cause(camera: Camera) -> None:
     tab.wait_for_function(changed, arg=before)
     camera.keep(tab, "trace_3_off")
     address = tab.url.partition("#")[2]
+    tab.locator(".acts summary").click()
+    tab.wait_for_selector(".acts pre.heat .peak")
+    tab.evaluate("document.querySelector('.acts').scrollIntoView()")
+    camera.keep(tab, "trace_4_text")
     tab.context.close()
     tab = camera.open(f"#{address}", PHONE, "dark")
     tab.wait_for_selector(".more .facts")

@@ -19,6 +19,7 @@ from lacewing.trace.partner import interchange
 from lacewing.trace.trace import prompt_ids, trace
 from lacewing.training.evaluate import site_means
 from lacewing.viewer.exports.answer import answer_graph
+from lacewing.viewer.exports.rules import problems
 
 
 def tiny(kind: str) -> Model:
@@ -125,9 +126,40 @@ def test_the_graph_that_viewers_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(ids) == len(set(ids))
     assert {e for link in found["links"] for e in (link["source"], link["target"])} <= set(ids)
     (logit,) = (n for n in found["nodes"] if n["is_target_logit"])
-    into = sum(link["weight"] for link in found["links"] if link["target"] == logit["node_id"])
-    assert into == pytest.approx(trace(model, "Xkfm=", "P", "Q").graph.difference, rel=0.2)
+    exact = trace(model, "Xkfm=", "P", "Q").graph
+    sums = {logit["node_id"]: exact.difference}
+    sums |= {n["node_id"]: n["sparse"]["effect"] for n in found["nodes"] if "sparse" in n}
+    assert len(sums) == 1 + len(exact.nodes)
+    for link in found["links"]:
+        sums[link["target"]] -= link["weight"]
+    assert max(map(abs, sums.values())) < 2e-6  # links into a node add up to its effect
     assert found["metadata"]["prompt_tokens"] == list("Xkfm=")
+    first = model.tokenizer.single("X")
+    assert f"E_{first}_0" in ids
+    assert problems(found) == []
+
+
+def test_a_graph_too_large_for_these_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest nodes stay; what the others gave is in the error nodes."""
+    model = micro.busy(12)
+    tokens = (3, 7, 5, 9, 4)
+    plain = open_trace(model, tokens, 8, 6, nodes=40).as_json()
+    monkeypatch.setattr("lacewing.viewer.exports.answer.MOST_NODES", 5)
+    monkeypatch.setattr("lacewing.viewer.exports.answer.MOST_LINKS", 3)
+    found = answer_graph(plain, model)
+    effects = {n["node_id"]: n["sparse"]["effect"] for n in found["nodes"] if "sparse" in n}
+    assert sorted(map(abs, effects.values())) == sorted(
+        sorted((abs(n["effect"]) for n in plain["nodes"]), reverse=True)[:5]
+    )
+    sums = dict.fromkeys(effects, 0.0)
+    for link in found["links"]:
+        if link["target"] in sums:
+            sums[link["target"]] += link["weight"]
+    assert sums == pytest.approx(effects, abs=2e-6)
+    kinds = {n["node_id"]: n["feature_type"] for n in found["nodes"]}
+    direct = [link for link in found["links"] if "error" not in kinds[link["source"]]]
+    assert (3, 35) == (len(direct), found["metadata"]["generation_settings"]["nodes_left_out"])
+    assert problems(found) == []
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -144,7 +176,9 @@ def test_models_of_others(kind: str) -> None:
     assert all(n.token > 0 for n in found.nodes)
     (final,) = (w for (s, t), w in found.edges.items() if t == "answer" and s == first_final(found))
     assert final != 0
-    assert answer_graph(found.as_json(), model)["links"]
+    graph = answer_graph(found.as_json(), model)
+    assert graph["links"]
+    assert problems(graph) == []
     with pytest.raises(ConfigError, match="another --rival"):
         open_trace(model, tokens, 4, 4)
 

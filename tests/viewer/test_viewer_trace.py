@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lacewing.errors import DataError, LacewingError
+from lacewing.model.hooks import record
 from lacewing.model.store import load
 from lacewing.trace.switched import next_logits, switch_of
 from lacewing.trace.trace import prompt_ids, trace
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
+from lacewing.viewer.exports.rules import problems
 from lacewing.viewer.state import MissingError, Viewer
 from lacewing.viewer.tracing import Tracing
 from lacewing.viewer.turns import Background, BusyError, CancelledError, Work
@@ -84,6 +87,20 @@ def test_fewer_nodes_still_add_up(
     for node in found["nodes"]:
         total = given.get(f"{node['node']}@{node['token']}", 0.0) + node["rest"]
         assert total == pytest.approx(node["effect"], abs=1e-4)
+
+
+def test_the_graph_that_others_read(live: Any, made: Path) -> None:
+    """What the page saves is what the command line writes, of the nodes that were sent."""
+    with live.client() as client:
+        ready(client, PROMPT)
+        found = client.post(f"{BASE}/trace/graph", json=PROMPT).json()["graph"]
+    assert problems(found) == []
+    exact = trace(load(made / "micro"), "Xkfm=", "P", "Q")
+    kept = [n for n in found["nodes"] if "sparse" in n]
+    assert len(kept) == len(exact.graph.nodes)
+    (logit,) = (n["node_id"] for n in found["nodes"] if n["is_target_logit"])
+    into = sum(link["weight"] for link in found["links"] if link["target"] == logit)
+    assert into == pytest.approx(exact.graph.difference, abs=1e-4)
 
 
 def waited(tracing: Tracing, id: str, asked: AskTrace) -> dict[str, Any]:
@@ -304,6 +321,41 @@ def test_models_of_others(others: Tracing) -> None:
     assert isinstance(off["now"]["text"], str)
     with pytest.raises(DataError, match="a number from 1 to"):
         others.near(first["id"], AskNear(**ends, node=f"{node['node']}@0"))
+    read = text_of(others, first["id"], node["node"])
+    assert {"top", "bottom"} <= {group["name"] for group in read["groups"]}
+    assert read["tokens"] > 500
+
+
+def text_of(tracing: Tracing, id: str, node: str) -> dict[str, Any]:
+    """Where in text a node acts, once it is read."""
+    for _ in range(1200):
+        answer = tracing.texts(id, node)
+        if answer["state"] == "ready":
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("no text in a minute")
+
+
+def test_where_in_text_any_node_acts(opened: Viewer) -> None:
+    """Values are the model's own; a node that is not there is refused."""
+    tracing = Tracing(opened)
+    try:
+        read = text_of(tracing, "builtin-taught-sparse", "0.attn_out.6")
+        with pytest.raises(DataError, match="no node of"):
+            tracing.texts("builtin-taught-sparse", "0.mlp_neuron.99999")
+    finally:
+        tracing.close()
+    (top,) = (group for group in read["groups"] if group["name"] == "top")
+    values = [example["values"][example["at"]] for example in top["examples"]]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == pytest.approx(read["maximum"], abs=1e-3)
+    model, first = load("builtin:taught-sparse"), top["examples"][0]
+    ids = {model.tokenizer.token(i): i for i in range(model.network.config.vocab_size)}
+    tokens = torch.tensor([[ids[text] for text in first["tokens"]]])
+    with torch.inference_mode(), record(model.network, ["0.attn_out"]) as seen:
+        model.network(tokens)
+    own = seen["0.attn_out"][0, :, 6].tolist()
+    assert own == pytest.approx(first["values"], abs=5e-3)
 
 
 def test_a_model_that_is_not_there(others: Tracing) -> None:

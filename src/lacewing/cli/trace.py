@@ -1,6 +1,7 @@
 """`lacewing trace`: which nodes at which tokens carried an answer."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from lacewing.model.store import Model as Loaded
 
-SHOWN, GROUPS = 20, 4
-"""Nodes in the table, and groups under it; --json has all."""
+SHOWN, GROUPS, HEADS, PARTS = 20, 4, 3, 6
+"""Nodes in the table, and groups, heads and parts of the model under it; --json has all."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Trace:
 
         from lacewing.trace.hints import hints
         from lacewing.trace.open import open_trace
+        from lacewing.trace.open_views import open_views
         from lacewing.trace.partner import find_partner, given_partner
         from lacewing.trace.trace import pair_ids, prompt_ids, trace
         from lacewing.viewer.folder import read
@@ -90,7 +92,8 @@ class Trace:
             found = open_trace(
                 model, tokens, *ends, nodes=self.nodes, partner=other, checked=self.check
             )
-            nodes, edges, plain = found.nodes, found.edges, found.as_json()
+            nodes, edges = found.nodes, found.edges
+            plain = found.as_json() | open_views(model, tokens, *ends, nodes).as_json()
         else:
             exact = trace(model, self.prompt, *ends, self.share, other)
             nodes, edges, plain = exact.graph.nodes, exact.graph.edges, exact.as_json()
@@ -119,15 +122,10 @@ class Trace:
         table = Table(["node", "at token", ">value", ">nats", *exchanged, "about"], rows)
         named = _named(result)
         if "sources" not in result:
-            return under(table, *named, *_attributed(result))
+            return under(table, *named, *_attributed(result), *_views(result))
         more = len(result["nodes"]) - len(rows)
         sources = result["sources"]
         tokens = sorted(enumerate(sources["tokens"]), key=lambda part: -abs(part[1]))[:4]
-        looks = [
-            f"head {k['layer']}.{k['head']} at {words[k['query']]!r} looks at {words[k['key']]!r} "
-            f"({k['share']:.0%})"
-            for k in result["looks"][:3]
-        ]
         return under(
             table,
             *([f"and {more:,} more"] if more > 0 else []),
@@ -140,8 +138,29 @@ class Trace:
             + ", ".join(f"{words[t]!r} {nats:+.2f}" for t, nats in tokens)
             + f"; positions {sum(sources['positions']):+.2f}, biases {sources['biases']:+.2f}, "
             f"bigram {sources['bigram']:+.2f}",
-            *looks,
+            *_views(result),
         )
+
+
+def _views(result: dict[str, Any]) -> list[str]:
+    """Where heads looked, and why; and the difference if the model stopped earlier."""
+    words, lines = result["tokens"], []
+    for k in result["looks"][:HEADS]:
+        why = ", ".join(f"{channel} {nats:+.1f}" for channel, nats in k["products"])
+        lines.append(
+            f"head {k['layer']}.{k['head']} at {words[k['query']]!r} looks at {words[k['key']]!r} "
+            f"({k['share']:.0%})" + (f": channels {why}" if why else "")
+        )
+    lens = result["lens"]
+    if lens:
+        moved = [
+            (abs(now["difference"] - before["difference"]), at)
+            for at, (before, now) in enumerate(pairwise(lens), start=1)
+        ]
+        told = {0} | {at for _, at in sorted(moved, reverse=True)[:PARTS]}
+        steps = [f"{lens[at]['after']} {lens[at]['difference']:+.2f}" for at in sorted(told)]
+        lines.append("if it stopped after " + ", ".join(steps))
+    return lines
 
 
 def _named(result: dict[str, Any]) -> list[str]:

@@ -17,6 +17,10 @@ class Answered:
     model: str
     words: tuple[str, ...]
     """The prompt's tokens."""
+    ids: tuple[int, ...]
+    """The same as numbers."""
+    ends: tuple[int, int]
+    """Answer and rival as numbers."""
     answer: str
     rival: str
     chance: float
@@ -30,6 +34,11 @@ class Answered:
             "answer": self.answer,
             "rival": self.rival,
             "chance": self.chance,
+            "ids": {
+                "tokens": list(self.ids),
+                "answer": self.ends[0],
+                "rival": self.ends[1],
+            },
         }
 
 
@@ -40,6 +49,8 @@ def answered(
     return {
         "model": model.name or model.source,
         "words": tuple(model.tokenizer.token(id) for id in tokens),
+        "ids": tuple(tokens),
+        "ends": (answer, rival),
         "answer": model.tokenizer.token(answer),
         "rival": model.tokenizer.token(rival),
         "chance": float(logits.softmax(0)[answer]),

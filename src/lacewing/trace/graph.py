@@ -24,6 +24,8 @@ from lacewing.trace.held import Held, Sources
 
 STEP = 1.3
 """Between the counts of nodes that are tried: a small graph must not pass by a lucky sum."""
+LINKED = 10_000
+"""Nodes of a graph that edges are looked up between, those of the largest effects."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class TraceNode:
     effect: float
     """Nats of the logit difference that go through it."""
     rest: float
-    """Nats of these that came from nodes that are not kept."""
+    """Nats of these that came from nodes that are not kept, or beyond the first LINKED."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def graph(model: Model, held: Held, answer: int, rival: int, share: float = 0.9)
         with progress("which nodes carry it", live, "nodes", shown=False) as bar:
             count = _fewest(lambda n: _told(bar, n, live, explained(n) - difference), most, live)
     masks = kept(count)
-    edges = edges_of(held, units, masks, sources)
+    edges = edges_of(held, units, kept(min(count, LINKED)), sources)
     nodes = sorted(_nodes(held, effects, masks, edges), key=lambda node: -abs(node.effect))
     measured = _measured(model, held, masks, answer, rival)
     return Graph(

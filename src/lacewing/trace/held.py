@@ -7,7 +7,7 @@ what one unit of it would add: its effect. Nothing is approximated but by roundi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -65,6 +65,8 @@ class Held:
     stream: Mapping[str, Float[Tensor, "token _"]]
     """The residual stream at resid_pre, resid_mid and resid_post of each layer, after AbsTopK."""
     logits: Float[Tensor, " vocab"]
+    doubles: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Matrices in float64, by what they write: a graph walks back through them thirty times."""
 
     def difference(self, answer: int, rival: int) -> float:
         """The logit of an answer less that of its rival, nats."""
@@ -185,7 +187,12 @@ class _Walk:
         """From what a matrix wrote to what it read; its bias is a source."""
         if bias is not None:
             self.biases[key] = self.biases.get(key, 0.0) + float((g * bias.double()).sum())
-        return g @ weight.double()
+        if key not in self.held.doubles:
+            self.held.doubles[key] = weight.double()
+        rows = g.any(1)  # late blocks matter at the last token alone
+        out = g.new_zeros(len(g), weight.shape[1])
+        out[rows] = g[rows] @ self.held.doubles[key]
+        return out
 
     def block(self, layer: int, block: Block, g: Tensor) -> Tensor:
         """From the residual stream after a block to that before it."""

@@ -4,7 +4,7 @@ A block has two halves, attention and MLP; half 2 L is the attention of block L.
 leaves every half before its own as it was, so that only its own and those after it run again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -55,7 +55,7 @@ def keep(network: Transformer, tokens: Tensor, last: Tensor | None = None) -> Ke
 def onwards(
     network: Transformer, kept: Kept, first: int | None = None
 ) -> Float[Tensor, "sequence *token _"]:
-    """Logits of a network that was changed from some half on, nats.
+    """Logits of a network that was changed from some half on, nats; no gradient: `resumed` has one.
 
     Args:
         network: The model that was kept, perhaps edited.
@@ -73,6 +73,18 @@ def onwards(
         >>> bool((again - network(tokens)).abs().max() < 1e-4)
         True
     """
+    return resumed(network, kept, first)
+
+
+def trainable(kept: Kept) -> Kept:
+    """The same, so that gradients can be taken from it on."""
+    return replace(kept, streams=tuple(stream.clone() for stream in kept.streams))
+
+
+def resumed(
+    network: Transformer, kept: Kept, first: int | None = None
+) -> Float[Tensor, "sequence *token _"]:
+    """`onwards`, with gradients where `trainable` was called on what was kept."""
     x = network.embedded(kept.tokens) if first is None else kept.streams[first]
     last = kept.last
     for half in range(first or 0, 2 * len(network.blocks)):

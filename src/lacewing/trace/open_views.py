@@ -6,6 +6,8 @@ log of the share that the token got.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +27,38 @@ def recorded(model: Model, tokens: Sequence[int]) -> dict[str, Tensor]:
     with record(model.network) as seen:
         model.network(torch.tensor([list(tokens)]))
     return seen
+
+
+@dataclass(frozen=True)
+class Views:
+    """Both looks at one answer."""
+
+    looks: tuple[Look, ...]
+    lens: tuple[tuple[str, float], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, named as a trace of our own models names them."""
+        return {
+            "looks": [asdict(look) for look in self.looks],
+            "lens": [{"after": name, "difference": nats} for name, nats in self.lens],
+        }
+
+
+def open_views(
+    model: Model, tokens: Sequence[int], answer: int, rival: int, nodes: Sequence[TraceNode]
+) -> Views:
+    """The answer by layer, and why the heads looked where they looked that its nodes belong to.
+
+    Args:
+        model: Any model of the protocol.
+        tokens: The prompt.
+        answer: Token id.
+        rival: Token id.
+        nodes: Of its trace.
+    """
+    seen = recorded(model, tokens)
+    lens = open_lens(model, seen, answer, rival)
+    return Views(open_looks(model, seen, nodes), tuple(lens))
 
 
 def open_lens(

@@ -182,6 +182,10 @@ def _tracing(app: FastAPI, tracing: Tracing) -> None:
     def post_trace(id: str, asked: answers.AskTrace) -> Response:
         return ready(replies.encoded(tracing.trace(id, asked)))
 
+    @app.post("/api/models/{id}/trace/graph")
+    def post_trace_graph(id: str, asked: answers.AskTrace) -> Response:
+        return ready(replies.encoded(tracing.graph(id, asked)))
+
     @app.post("/api/models/{id}/trace/cancel")
     def post_trace_cancel(id: str, asked: answers.AskTrace) -> Response:
         return ready(replies.encoded(tracing.cancel(id, asked)))
@@ -193,6 +197,10 @@ def _tracing(app: FastAPI, tracing: Tracing) -> None:
     @app.post("/api/models/{id}/near")
     def post_near(id: str, asked: answers.AskNear) -> Response:
         return ready(replies.encoded(tracing.near(id, asked)))
+
+    @app.get("/api/models/{id}/texts/{node}")
+    def get_node_texts(id: str, node: str) -> Response:
+        return ready(replies.encoded(tracing.texts(id, node)))
 
 
 def _opening(app: FastAPI, opening: Opening) -> None:

@@ -21,12 +21,14 @@ from lacewing.progress import watched
 from lacewing.trace.hints import hints
 from lacewing.trace.near import near
 from lacewing.trace.open import open_trace
-from lacewing.trace.open_views import heads_of, look_of, open_lens, open_looks, recorded
+from lacewing.trace.open_views import heads_of, look_of, open_views, recorded
 from lacewing.trace.partner import find_partner, given_partner
 from lacewing.trace.switched import go_on, next_logits, switch_of
 from lacewing.trace.trace import pair_ids, prompt_ids, trace
-from lacewing.viewer import reading
+from lacewing.viewer import reading, sample, texts
 from lacewing.viewer.answers import AskNear, AskSwitched, AskTrace
+from lacewing.viewer.edits import check_node
+from lacewing.viewer.exports.answer import answer_graph
 from lacewing.viewer.folder import slug
 from lacewing.viewer.known import Known, known, named
 from lacewing.viewer.state import Latest, MissingError, Viewer
@@ -44,6 +46,10 @@ TOP = 8
 """Likeliest next tokens that are told."""
 PATIENCE = 900.0
 """Seconds that a trace waits for its turn."""
+READ, READ_OPEN = 32_768, 3072
+"""Tokens of text that a node is looked for in: in our own models, and in those of others."""
+PIECE, PIECE_OPEN = 16, 4
+"""Windows of them run at once; a person waits for so many at most."""
 
 
 class Tracing:
@@ -53,6 +59,7 @@ class Tracing:
         """Trace over a viewer's folder and models."""
         self.viewer = viewer
         self.turns, self.background = Turns(), Background(kept=16)
+        self.slowly = Background(kept=8)
         self._models: Latest[str, Model] = Latest(MODELS)
 
     def sources(self) -> dict[str, tuple[str, str]]:
@@ -123,6 +130,25 @@ class Tracing:
         said = named(work.value, self._known(id), work.value["hints"])
         return {"state": "ready", **work.value, **said}
 
+    def graph(self, id: str, asked: AskTrace) -> dict[str, Any]:
+        """A trace as an attribution graph that circuit-tracer's page and Neuronpedia read.
+
+        Raises:
+            MissingError: there is no such model.
+            LacewingError: as `trace`.
+        """
+        found = self.trace(id, asked)
+        if found["state"] != "ready":
+            return found
+        model, columns = self.model(id), found["edges"]
+        rows = zip(columns["source"], columns["target"], columns["weight"], strict=True)
+        plain = {
+            **found,
+            "ids": {**found["ids"], "tokens": list(prompt_ids(model, asked.text))},
+            "edges": [{"source": s, "target": t, "weight": w} for s, t, w in rows],
+        }
+        return {"state": "ready", "graph": answer_graph(plain, model)}
+
     def cancel(self, id: str, asked: AskTrace) -> dict[str, Any]:
         """Want a trace no longer: what is computed for it ends at its next step.
 
@@ -140,7 +166,7 @@ class Tracing:
         with self.turns.person():
             sides = {"before": next_logits(model, tokens)}
             sides["now"] = next_logits(model, tokens, switches) if switches else sides["before"]
-            texts = {
+            written = {
                 name: go_on(model, tokens, asked.tokens, switches if name == "now" else ())
                 for name in sides
                 if asked.tokens
@@ -149,7 +175,7 @@ class Tracing:
             name: {
                 "difference": _finite(float(logits[answer] - logits[rival])),
                 "top": _top(model, logits),
-                "text": texts.get(name),
+                "text": written.get(name),
             }
             for name, logits in sides.items()
         }
@@ -188,10 +214,41 @@ class Tracing:
             "circuits": known.circuits.get(node, []),
         }
 
+    def texts(self, id: str, node: str) -> dict[str, Any]:
+        """Where in natural text any node of a model acts most, or how far the reading is.
+
+        Raises:
+            MissingError: there is no such model.
+            DataError: the model has no such node, or its text cannot be read.
+            BusyError: too many others wait.
+        """
+        model = self.model(id)
+        check_node(node, model)
+
+        def run(work: Work) -> Any:
+            spec = self.viewer.corpus or model.corpus
+            if self.viewer.corpus is None:
+                sample.check(spec, self.viewer.library.root)
+            tokens, piece = (READ_OPEN, PIECE_OPEN) if model.is_open else (READ, PIECE)
+            windows = max(1, tokens // model.network.config.context)
+            found = texts.of_documents(model, sample.read(spec, windows))
+            return found, texts.values(model, [node], found, self.turns, work, piece)[0]
+
+        key = (model.id, self.viewer.corpus, node)
+        work = self.slowly.get(key, run, WAITING)
+        if work.problem is not None:
+            self.slowly.forget(key)
+            raise _plain(work.problem)
+        if work.state != "ready":
+            return {"state": "computing", "done": work.done, "total": work.total}
+        found, values = work.value
+        return texts.answer(node, "natural", values, found, model)
+
     def close(self) -> None:
         """Begin nothing more."""
         self.turns.close()
         self.background.stop()
+        self.slowly.stop()
 
     def _known(self, id: str) -> Known:
         viewer = self.viewer
@@ -229,12 +286,8 @@ def _traced(model: Model, asked: AskTrace) -> dict[str, Any]:
     if model.is_open:
         found = open_trace(model, tokens, answer, rival, nodes=ATTRIBUTED, partner=other)
         nodes, edges = found.nodes, found.edges
-        seen = recorded(model, tokens)
-        lens = open_lens(model, seen, answer, rival)
-        plain = found.as_json() | {
-            "looks": [asdict(look) for look in open_looks(model, seen, found.nodes)],
-            "lens": [{"after": name, "difference": nats} for name, nats in lens],
-        }
+        views = open_views(model, tokens, answer, rival, found.nodes)
+        plain = found.as_json() | views.as_json()
     else:
         exact = trace(model, asked.text, answer, rival, asked.share, other)
         nodes, edges = exact.graph.nodes, exact.graph.edges

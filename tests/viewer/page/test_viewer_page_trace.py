@@ -1,5 +1,6 @@
 """Traces of typed prompts in a browser: from a typed mistake to its cause, by mouse and by keys."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from lacewing.viewer.exports.rules import problems
 from lacewing.viewer.serve import STATIC
 
 GPT2 = Path(__file__).parents[2] / "model" / "gpt2"
@@ -202,6 +204,38 @@ def test_any_node_of_the_model(shown: Shown) -> None:
     assert "Switched on by, of all tokens" in told
 
 
+def test_a_graph_for_others(shown: Shown, tmp_path: Path) -> None:
+    """The page saves a graph that circuit-tracer's page and Neuronpedia take."""
+    tab = traced(shown)
+    tab.get_by_text("Everything as a list").click()
+    with tab.expect_download(timeout=120_000) as saved:
+        tab.get_by_role("button", name="Save as a graph for circuit-tracer and Neuronpedia").click()
+    saved.value.save_as(tmp_path / "trace.json")
+    assert problems(json.loads((tmp_path / "trace.json").read_text())) == []
+
+
+def test_where_in_text_a_node_acts(shown: Shown) -> None:
+    """Opened once, it stays open for the next node and after a reload; so does what is sought."""
+    tab = traced(shown, more="&node=0.attn_out.6")
+    assert not tab.locator(".acts pre.heat").count()
+    tab.locator(".acts summary").click()
+    tab.wait_for_selector(".acts pre.heat .peak", timeout=120_000)
+    assert "tokens of natural text" in tab.locator(".acts").inner_text()
+    assert "texts=1" in tab.url
+    tab.locator("#find").fill("attn_out")
+    tab.wait_for_function("() => location.hash.includes('find=attn_out')")
+    sought = tab.locator("#found").inner_text()
+    assert "found" in sought
+    tab.reload()
+    tab.wait_for_selector(".acts pre.heat .peak", timeout=120_000)
+    assert ("attn_out", sought) == (
+        tab.locator("#find").input_value(),
+        tab.locator("#found").inner_text(),
+    )
+    tab.locator(".acts summary").click()
+    tab.wait_for_function("() => !location.hash.includes('texts=')")
+
+
 def test_steer_and_go_on(shown: Shown) -> None:
     """The slider moves the difference; the text goes on as it was and as it is now."""
     tab = traced(shown, more="&node=resid_final.6@5")
@@ -215,6 +249,7 @@ def test_steer_and_go_on(shown: Shown) -> None:
     tab.get_by_role("button", name="Go on from here").click()
     tab.wait_for_selector(".goes pre")
     assert tab.locator(".goes pre").first.inner_text().startswith("')")
+    assert "go=1" in tab.url
     # At once after a change, which is still to be asked about: the text stays.
     tab.keyboard.press("Tab")
     slider.focus()

@@ -205,11 +205,16 @@ function search(tracer) {
   const said = h("small", { id: "found", role: "status" });
   const look = quietly(100, () => {
     tracer.find = field.value.trim().toLowerCase();
-    const { found } = tracer.side;
-    const some = tracer.find ? found.items.filter((one) => matches(one, tracer.find, found.data)) : [];
-    said.textContent = tracer.find ? `${some.length} found` : "";
-    tracer.tell("view");
+    tracer.look();
+    tell();
   });
+  const tell = () => {
+    const { found } = tracer.side ?? {};
+    const some = tracer.find && found ? found.items.filter((one) => matches(one, tracer.find, found.data)) : [];
+    said.textContent = tracer.find ? `${some.length} found` : "";
+  };
+  field.value = tracer.find;
+  tracer.on("traced", tell);
   field.addEventListener("input", look);
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;

@@ -7,14 +7,14 @@ const AROUND = 34;
 /** Tokens shown to either side of the one that an example was chosen for. */
 
 /** Which tokens of an example are shown. */
-export function shownPart({ tokens, at }) {
-  return { start: Math.max(at - AROUND, 0), end: Math.min(at + AROUND / 2, tokens.length) };
+export function shownPart({ tokens, at }, around = AROUND) {
+  return { start: Math.max(at - around, 0), end: Math.min(at + around / 2, tokens.length) };
 }
 
 /** A line of text; `reach` is the value of the deepest colour. */
-export function heat(example, reach) {
+export function heat(example, reach, around = AROUND) {
   const { tokens, values, said, at } = example;
-  const { start, end } = shownPart(example);
+  const { start, end } = shownPart(example, around);
   return h("li", {},
     h("span.n", { title: `value at the marked token` }, signed(values[at] ?? 0)),
     h("pre.heat", {}, start ? "…" : "", tokens.slice(start, end).map((text, i) => piece(text, values[start + i], reach, start + i === at, said?.[start + i])), end < tokens.length ? "…" : ""),

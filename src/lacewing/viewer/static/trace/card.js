@@ -6,6 +6,7 @@ import { meaning } from "../parts/meaning.js";
 import { address } from "../state.js";
 import { kind, number, percent, place, signed, token } from "../words.js";
 import { graph, label, name } from "./model.js";
+import { texts } from "./texts.js";
 
 const FIRST = 12;
 const NEIGHBOURS = 12;
@@ -61,7 +62,7 @@ export function card(host, tracer) {
       switches,
       one ? near("Comes from", one.into, "from", found, one.rest) : null,
       one ? near("Goes to", one.out, "to", found) : null,
-      more);
+      more, texts(tracer, tracer.side.model, plain));
     ask(id, plain, found, mine).then((answer) => {
       if (mine !== turn) return;
       fill(steer, slider(tracer, id, answer));

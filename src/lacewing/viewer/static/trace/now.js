@@ -4,9 +4,6 @@ import { fill, h, refill } from "../dom.js";
 import { over } from "./model.js";
 import { number, percent, signed, token } from "../words.js";
 
-const WORDS = 24;
-/** Tokens that are generated at a click. */
-
 /** Fill the box of a side. */
 export function now(host, tracer, side) {
   const show = () => {
@@ -23,7 +20,7 @@ export function now(host, tracer, side) {
         h("span.word", {}, over(data), empty || !live ? null : h("small", {}, ` was ${signed(before)}`), turned ? h("b.bad", {}, " turned") : null)),
       h("p.chips", {}, h("span.soft", {}, "next"), list.slice(0, 5).map((t) => h("span.tokenchip", {}, token(t.text), ` ${percent(t.p)}`))),
       h("div.row", {},
-        h("button", { type: "button", data: { key: "go on" }, on: { click: () => tracer.ask(WORDS) } }, "Go on from here"),
+        h("button", { type: "button", data: { key: "go on" }, on: { click: () => tracer.goOn() } }, "Go on from here"),
         empty ? null : [h("span.edits", {}, `${size} changed`),
           h("button.quiet", { type: "button", data: { key: "undo" }, on: { click: () => tracer.cut.undo() } }, "Undo"),
           h("button.quiet", { type: "button", data: { key: "all on" }, on: { click: () => tracer.cut.reset() } }, "All on")]),

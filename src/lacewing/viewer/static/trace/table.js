@@ -1,7 +1,8 @@
 /** Traces as tables: all nodes of one, and two beside each other. */
 
+import { poll, send } from "../api.js";
 import { h, refill } from "../dom.js";
-import { csv } from "../save.js";
+import { csv, file } from "../save.js";
 import { number, place, signed, token } from "../words.js";
 import { toggle } from "./card.js";
 import { label, over } from "./model.js";
@@ -26,9 +27,26 @@ export function list(host, tracer, side) {
     refill(body, h("table", {}, h("thead", {}, h("tr", {}, ["node", "at token", "about", "value", "nats", ...(partner ? ["partner"] : []), ""].map((w, i) => h(i > 2 && w ? "th.n" : "th", { scope: "col" }, w)))), h("tbody", {}, data.nodes.slice(0, shown).map(line))),
       data.nodes.length > shown ? h("button", { type: "button", data: { key: "more" }, on: { click: () => ((shown += PAGE), show()) } }, `More (${shown} of ${data.nodes.length} shown)`) : null);
   };
-  host.replaceChildren(h("summary", {}, "Everything as a list"), h("div.row", {}, save), body);
+  const wrong = h("p.error", { role: "alert", hidden: true });
+  const graph = h("button.quiet", { type: "button", on: { click: () => attributions(tracer, side, wrong) } }, "Save as a graph for circuit-tracer and Neuronpedia");
+  host.replaceChildren(h("summary", {}, "Everything as a list"), h("div.row", {}, save, graph), wrong, body);
   host.addEventListener("toggle", show);
   return tracer.on("held", show);
+}
+
+/** The trace as a file that other viewers read. */
+async function attributions(tracer, side, wrong) {
+  const { signal } = tracer.stop;
+  wrong.hidden = true;
+  const ask = () => send("POST", ["models", side.model, "trace", "graph"], side.body, signal);
+  const seen = (answer) => answer.graph && file("trace.json", "application/json", JSON.stringify(answer.graph));
+  try {
+    await poll(ask, (answer) => Boolean(answer.graph), seen, signal, 400);
+  } catch (error) {
+    if (signal.aborted) return;
+    wrong.hidden = false;
+    wrong.textContent = error.message;
+  }
 }
 
 /** Two traces: what each carried, side by side. */

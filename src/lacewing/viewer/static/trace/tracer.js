@@ -12,6 +12,8 @@ import { update } from "../state.js";
 
 export const SHOWN = 40;
 /** Nodes that are drawn at first. */
+const WORDS = 24;
+/** Tokens that are generated at a click. */
 
 const LIST = (text) => (text ?? "").split(",").filter(Boolean);
 
@@ -26,11 +28,14 @@ export class Tracer {
     this.groups = LIST(query.groups).map((group) => group.split("+")).filter((group) => group.length > 1);
     this.by = query.by ?? "";
     this.measure = query.measure === "partner" ? "partner" : "";
+    this.find = query.find ?? "";
+    this.texts = query.texts === "1";
+    this.words = query.go === "1" ? WORDS : 0;
     this.shown = Math.min(Math.max(Number(query.show) || SHOWN, 1), 300);
     this.cut = new Cut(fromQuery(query));
     this.cut.subscribe(() => this.#changed());
     // Nothing is asked twice: that would take back the text of a question asked in between.
-    this.say = quietly(120, () => { if (this.asked !== this.#held()) this.ask(); });
+    this.say = quietly(120, () => { if (this.asked !== this.#held()) this.goOn(0); });
   }
 
   on(name, call) {
@@ -58,7 +63,14 @@ export class Tracer {
     this.sides = wanted.map((one) => ({ ...one, state: "waiting", data: null, error: null, live: null }));
     this.tell("traced");
     for (const side of this.sides) await this.#trace(side);
-    this.ask();
+    this.ask(this.words);
+  }
+
+  /** Let the model write on, as it was and as it is changed; with 0, only say what it holds. */
+  goOn(words = WORDS) {
+    this.words = words;
+    update({ go: words ? "1" : "" });
+    return this.ask(words);
   }
 
   async #trace(side) {
@@ -142,9 +154,17 @@ export class Tracer {
   look() {
     update({
       pins: this.pins.join(","), groups: this.groups.map((group) => group.join("+")).join(","),
-      by: this.by, measure: this.measure, show: this.shown === SHOWN ? "" : this.shown,
+      by: this.by, measure: this.measure, find: this.find, show: this.shown === SHOWN ? "" : this.shown,
     });
     this.tell("view");
+  }
+
+  /** Show where in text each chosen node acts, or do not. */
+  read(wanted) {
+    if (wanted === this.texts) return;
+    this.texts = wanted;
+    if (!wanted) this.reading?.abort();
+    update({ texts: wanted ? "1" : "" });
   }
 
   #changed() {
