@@ -16,7 +16,7 @@ from benchmarks.watch_table import BASELINES
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.watch.detectors import RUN_LENGTH, Detectors
-from lacewing.watch.fit import calibrated_levels
+from lacewing.watch.levels import calibrated_levels
 from lacewing.watch.monitor import Monitor
 from lacewing.watch.scores import scored, two_sided
 from lacewing.watch.stream import Cutter, Piece, Windows
