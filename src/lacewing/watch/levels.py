@@ -61,12 +61,12 @@ def calibrated_levels(
 
 
 def _levels(
-    sums: Float[np.ndarray, "stretch unit"],
-    of_each: Int[np.ndarray, "stretch unit"],
-    kept: Float[np.ndarray, " stretch"],
+    sums: Float[np.ndarray, "sample unit"],
+    of_each: Int[np.ndarray, "sample unit"],
+    kept: Float[np.ndarray, " sample"],
     slack: float,
 ) -> Float[np.ndarray, " unit"]:
-    """The levels that some stretches give.
+    """The levels that some stretches (samples) give.
 
     Args:
         sums: Of every signal over the looks of each stretch.
