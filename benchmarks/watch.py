@@ -38,6 +38,7 @@ from benchmarks.watch_clean import OURS, TOKENS, Rows, kept, told
 from benchmarks.watch_table import BASELINES, KINDS, table
 from benchmarks.watch_text import Package, Packages, other_text
 from lacewing.circuit.circuit import Circuit
+from lacewing.kernels.memory import keep_pages
 from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="clean text of tuning packages alone")
     parser.add_argument("--cost", action="store_true", help="measure the cost, and nothing else")
     given = parser.parse_args()
+    keep_pages()  # as `lacewing watch` does
     torch.set_num_threads(1)
     began = time.monotonic()
 
