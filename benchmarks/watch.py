@@ -62,7 +62,7 @@ LIMIT = 40_000
 """Tokens that a changed model reads, at most."""
 SIGNS = 3.3
 """Of code, about a token: so every package has its share of the tokens that are wanted."""
-CLEAN_TOKENS = 250_000
+CLEAN_TOKENS, TUNING_TOKENS = 150_000, 30_000
 """Of one package of clean text, at most."""
 
 
@@ -116,15 +116,24 @@ class Bench:
         ours = self.monitor(self.model).detectors
         return {OURS: ours} | Baselines(self.model, self.known).detectors
 
-    def clean(self, packages: Sequence[Package], tokens: float, late: Callable[[], bool]) -> None:
-        """Read clean text, up to so many tokens, and say how many alarms it raised."""
+    def clean(
+        self, packages: Sequence[Package], tokens: float, most: int, late: Callable[[], bool]
+    ) -> None:
+        """Read clean text, up to so many tokens, and say how many alarms it raised.
+
+        Args:
+            packages: Of these, one after the other.
+            tokens: In all.
+            most: Of one package; what is kept of a package already is not read again.
+            late: Whether to stop.
+        """
         names, rows = list[str](), list[Rows]()
         for package in packages:
             if late() or sum(row[TOKENS].sum() for row in rows if row) >= tokens:
                 break
             monitor, baselines = self.monitor(self.model), Baselines(self.model, self.known)
             folder = self.state / "rows"
-            rows.append(kept(folder, package, monitor, baselines, CLEAN_TOKENS))
+            rows.append(kept(folder, package, monitor, baselines, most))
             names.append(package.name)
         told(names, rows, self.detectors())
 
@@ -203,7 +212,7 @@ def cost(bench: Bench, seconds: float = 20.0) -> None:
     monitor, times = bench.monitor(bench.model), {"plain": [0.0], "monitor": [0.0]}
     monitor.look(text[0])
     ratios, began = list[float](), time.monotonic()
-    while time.monotonic() - began < seconds or len(ratios) < 4:
+    while time.monotonic() - began < seconds or len(ratios) < 8:
         start = time.process_time()
         with torch.inference_mode(), sparse_products(bench.model.network):
             for look in text:
@@ -236,7 +245,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="instances of every kind")
     parser.add_argument("--clean", type=float, default=5e6, help="tokens of clean text")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
-    parser.add_argument("--tuning", action="store_true", help="clean text of tuning packages alone")
+    parser.add_argument("--tuning", action="store_true", help="read tuning packages, nothing else")
     parser.add_argument("--cost", action="store_true", help="measure the cost, and nothing else")
     given = parser.parse_args()
     keep_pages()  # as `lacewing watch` does
@@ -250,11 +259,12 @@ def main() -> None:
     bench = Bench(given.state, given.model, packages)
     if given.cost:
         cost(bench)
+    if given.tuning:
+        bench.clean(packages.tuning, math.inf, TUNING_TOKENS, late)
+    if given.cost or given.tuning:
         return
     if given.clean:
-        bench.clean(packages.tuning if given.tuning else packages.held, given.clean, late)
-    if given.tuning:
-        return
+        bench.clean(packages.held, given.clean, CLEAN_TOKENS, late)
     file = given.state / "cells.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(row["kind"], row["number"]) for row in rows}
