@@ -206,13 +206,13 @@ class Bench:
         }
 
 
-def cost(bench: Bench, seconds: float = 20.0) -> None:
+def cost(bench: Bench, pairs: int = 40) -> None:
     """Processor time of the monitor beside plain inference on the same looks, in turns."""
-    text = list(looks(bench.model, bench.held(0, 20_000)))[:16]
+    text = list(looks(bench.model, bench.held(0, 20_000)))[:6]
     monitor, times = bench.monitor(bench.model), {"plain": [0.0], "monitor": [0.0]}
     monitor.look(text[0])
-    ratios, began = list[float](), time.monotonic()
-    while time.monotonic() - began < seconds or len(ratios) < 8:
+    ratios = list[float]()
+    for _ in range(pairs):
         start = time.process_time()
         with torch.inference_mode(), sparse_products(bench.model.network):
             for look in text:
@@ -227,10 +227,13 @@ def cost(bench: Bench, seconds: float = 20.0) -> None:
         ratios.append((end - middle) / (middle - start))
     tokens = sum(look.count for look in text)
     low, mid, high = np.percentile(ratios, [10, 50, 90])
+    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
+    least, most = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
     speed = {name: tokens / np.median(spent[1:]) for name, spent in times.items()}
     print(
-        f"\ncost: {mid:.2f} times plain inference [{low:.2f}, {high:.2f}: 10 and 90 % of "
-        f"{len(ratios)} pairs in turns]; {speed['monitor']:,.0f} tokens a second of one core, "
+        f"\ncost: {mid:.2f} times plain inference [{least:.2f}, {most:.2f}: 95 % bootstrap "
+        f"interval of the median over {pairs} pairs in turns; 10 and 90 % of them {low:.2f} and "
+        f"{high:.2f}]; {speed['monitor']:,.0f} tokens a second of one core, "
         f"plain {speed['plain']:,.0f}; {len(bench.circuits)} circuits"
     )
 
