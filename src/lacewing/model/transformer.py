@@ -273,12 +273,12 @@ class Transformer(nn.Module):
         several; only what the heads need of it is copied.
         """
         size, found = self.config.d_head, {}
-        rows = torch.arange(len(last)) if rows is None else rows
+        every = torch.arange(len(last), device=last.device) if rows is None else rows
         for layer, number in heads:
             sinks = cast("Block", self.blocks[layer]).sink
             mine = slice(number * size, (number + 1) * size)
-            keys = seen[f"{layer}.attn_k"][..., mine][rows]
-            query = seen[f"{layer}.attn_q"][..., mine][rows, last]
+            keys, queries = (seen[f"{layer}.{name}"][..., mine] for name in ("attn_k", "attn_q"))
+            keys, query = keys if rows is None else keys[rows], queries[every, last]
             scores = torch.einsum("sc,stc->st", query, keys)
             beyond = torch.arange(keys.shape[1])[None] > last[:, None]
             scores = (scores * size**-0.5).masked_fill(beyond, -torch.inf)
