@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from lacewing.statistics import wilson
-from lacewing.watch.detectors import RUN_LENGTH
 
-KINDS = ("clean", "backdoor", "shortcut", "drift", "tamper", "shift")
+KINDS = ("backdoor", "shortcut", "drift", "tamper", "shift")
 BASELINES = ("loss", "entropy", "activations")
 
 
@@ -34,24 +33,14 @@ def share(hits: int, n: int) -> str:
     return f"{hits}/{n} [{low:.0%}, {high:.0%}]"
 
 
-def table(rows: list[dict[str, Any]], seeds: int, clean: int) -> None:
+def table(rows: list[dict[str, Any]], seeds: int) -> None:
     """What all finished cells say."""
-    clean_rows = [row for row in rows if row["kind"] == "clean"]
-    tokens = sum(row["tokens"] for row in clean_rows)
-    print(
-        f"\nclean text: {tokens:,} tokens of {len(clean_rows)} packages (of {clean}); promised is "
-        f"at most one alarm in {RUN_LENGTH:,} tokens, {tokens / RUN_LENGTH:.1f}\n"
-    )
-    for name in ("ours", *BASELINES):
-        count = sum(len(row["found"][name]) for row in clean_rows)
-        low, high = poisson(count)
-        print(f"  {name}: {count} alarms [{low:.1f}, {high:.1f}]")
     print(
         "\n| kind | finished | found in the text | at once by the probe | named right | "
         "median delay | loss | entropy | activations |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for kind in KINDS[1:]:
+    for kind in KINDS:
         of_kind = [r for r in rows if r["kind"] == kind]
         good = [r for r in of_kind if r["planted"]]
         left = f"{len(of_kind)} of {seeds}" + ("" if len(of_kind) == seeds else " (unfinished)")

@@ -88,7 +88,8 @@ partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
                figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-watch/         compare  places  detectors  measure  scores  stream  probe  wiring  reference  fit
+watch/         compare  places  detectors  levels  measure  scores  stream  dealing  probe  wiring
+               reference  fit
                alarm  monitor  live
                serving/writing  serving/decided  serving/history  serving/metrics
                serving/sending  serving/service  serving/

@@ -126,8 +126,9 @@ class Watch:
     def _fitted(self, circuits: "Sequence[Circuit]") -> dict[str, Any]:
         from lacewing.errors import ArtifactError
         from lacewing.model.store import load
+        from lacewing.watch.dealing import text_of
         from lacewing.watch.detectors import RUN_LENGTH
-        from lacewing.watch.fit import fit, text_of
+        from lacewing.watch.fit import fit
         from lacewing.watch.reference import as_json
 
         assert self.fit is not None

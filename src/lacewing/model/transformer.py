@@ -261,15 +261,24 @@ class Transformer(nn.Module):
         return self.lm_head.weight.detach()
 
     def attention(
-        self, seen: Mapping[str, Tensor], last: Tensor, heads: Sequence[Head]
+        self,
+        seen: Mapping[str, Tensor],
+        last: Tensor,
+        heads: Sequence[Head],
+        rows: Tensor | None = None,
     ) -> dict[Head, Tensor]:
-        """What the last tokens attend to, and last what the sink takes; see `protocol.Network`."""
+        """What the last tokens attend to, and last what the sink takes; see `protocol.Network`.
+
+        With `rows`, each of the tokens is one of that sequence of `seen`, of which any may have
+        several; only what the heads need of it is copied.
+        """
         size, found = self.config.d_head, {}
+        every = torch.arange(len(last), device=last.device) if rows is None else rows
         for layer, number in heads:
             sinks = cast("Block", self.blocks[layer]).sink
             mine = slice(number * size, (number + 1) * size)
-            keys = seen[f"{layer}.attn_k"][..., mine]
-            query = pick(seen[f"{layer}.attn_q"], last)[:, 0, mine]
+            keys, queries = (seen[f"{layer}.{name}"][..., mine] for name in ("attn_k", "attn_q"))
+            keys, query = keys if rows is None else keys[rows], queries[every, last]
             scores = torch.einsum("sc,stc->st", query, keys)
             beyond = torch.arange(keys.shape[1])[None] > last[:, None]
             scores = (scores * size**-0.5).masked_fill(beyond, -torch.inf)

@@ -1,21 +1,15 @@
 """Fitting a reference: what a circuit's places are usually like in the text it will be used on.
 
-The text is dealt out in three parts, document by document, so that none is judged by itself:
+The text is dealt out in three parts, package by package (document by document where it has few),
+so that none is judged by itself, nor by another of its package:
 
     first    where the middle of every signal is, and how far it spreads; how frequent tokens are
     second   how far out places are usually: the ranks behind every score
     third    the level of every detector: what the mean of its scores is at most
-
-The levels have to hold given the past, and text is no row of independent looks: one file quotes
-otherwise than the next, and the next hundred may be of the same package. So a level is the mean
-over the third part, raised by a number of spreads of whole stretches; that number is the smallest
-with which detectors that stay in stretches of the third part, drawn again and again, keep CAREFUL
-times the run length that is promised.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,13 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.data.corpus import Corpus, is_built
+from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
 from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.progress import progress
-from lacewing.watch.detectors import BETS, LOOK, RUN_LENGTH
+from lacewing.watch.dealing import TOKENS, corpus_pieces, parts, texts_of
+from lacewing.watch.detectors import LOOK, RUN_LENGTH
+from lacewing.watch.levels import calibrated_levels
 from lacewing.watch.measure import Measured, Prepared, Watching, joined
 from lacewing.watch.probe import ask, probe_prompts
 from lacewing.watch.reference import (
@@ -42,30 +38,13 @@ from lacewing.watch.reference import (
     weights,
 )
 from lacewing.watch.scores import Usual, two_sided
-from lacewing.watch.stream import Cutter, Piece, Windows, pieces
+from lacewing.watch.stream import Cutter, Piece, Windows
 from lacewing.watch.wiring import wiring
 
-TOKENS = 300_000
-"""Tokens that a reference is fitted on, at most."""
 FEWEST = 20
 """Places of a task that each part has to have, and looks."""
 SAMPLE = 2000
 """Places that distances are kept of, at most."""
-CHAPTER = 4096
-"""Tokens of one long document after which the next part is dealt to."""
-SIGNS = 4
-"""Signs of text for each token that is wanted; some are left."""
-OF_ONE = 40_000
-"""Signs that are taken of one document of a corpus, so that none fills a part."""
-STRETCH, LASTS = 8, 8
-"""Looks that hang together, about what one file is long; and how often a drawn stretch is read
-again, as if the text stayed with one package for that long."""
-CAREFUL = 2.0
-"""Times the promise, that has to be kept on the third part."""
-SLACKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
-"""Spreads that levels may be raised by."""
-LEAST, HIGHEST = 0.01, 0.9
-"""Levels are at least and at most this: a signal that never showed may still show once."""
 
 
 @dataclass
@@ -76,34 +55,6 @@ class _Parts:
     windows: tuple[list[Windows], ...] = field(default_factory=lambda: ([], [], []))
     squares: dict[str, Tensor] = field(default_factory=dict)
     tokens: int = 0
-
-
-def corpus_pieces(corpus: Corpus, seed: int = 0) -> Iterator[Piece]:
-    """The beginnings of some of a corpus's documents that no model was trained on, in their order.
-
-    Files of one package stay together, so that a stretch of them is as odd as a package can be.
-    """
-    documents = [one for one in corpus.documents() if one.split != "train"]
-    order, signs, chosen = np.random.default_rng(seed).permutation(len(documents)), 0, []
-    for index in order.tolist():
-        chosen.append(index)
-        signs += len(documents[index].text[:OF_ONE])
-        if signs > SIGNS * TOKENS:
-            break
-    for number, index in enumerate(sorted(chosen)):
-        one = documents[index]
-        yield Piece(one.text[:OF_ONE], one.path, True, (number + 1) / len(chosen))
-
-
-def text_of(spec: str) -> Iterator[Piece]:
-    """Text to fit on: a file, a folder or standard input as `stream.pieces`, or a corpus.
-
-    Raises:
-        DataError: there is none.
-    """
-    if spec == "-" or (Path(spec).exists() and not is_built(Path(spec))):
-        return pieces(spec)
-    return corpus_pieces(Corpus.parse(spec))
 
 
 def fit(
@@ -229,25 +180,19 @@ def _read(watching: Watching, text: Iterable[Piece], most: int, quiet: bool) -> 
             found.squares[key] += inside @ seen[key].flatten(0, 1).square()
 
     cutters = [Cutter(model.network.config.context) for _ in range(3)]
-    part, inside, dealt = 0, 0, [0, 0, 0]
+    texts = texts_of(model.tokenizer, text, most)
     with (
         progress("fit reference", most, "tokens", not quiet) as bar,
         sparse_products(model.network),
     ):
-        for piece in text:
-            ids = model.tokenizer.encode(piece.text)[: max(0, most - found.tokens)]
-            for look in cutters[part].add(ids, piece.ends):
+        for one, part in zip(texts, parts([(t.document, len(t.ids)) for t in texts]), strict=True):
+            for look in cutters[part].add(one.ids, one.ends):
                 found.windows[part].append(look)
                 found.looks[part].append(
                     watching.look(look.tokens, look.lengths, also=add, sites=sites)
                 )
-            found.tokens, inside = found.tokens + len(ids), inside + len(ids)
+            found.tokens += len(one.ids)
             bar.update(found.tokens)
-            if piece.ends or inside >= CHAPTER:
-                dealt[part], inside = dealt[part] + inside, 0
-                part = dealt.index(min(dealt))  # the parts stay about equally long
-            if found.tokens >= most:
-                break
     return found
 
 
@@ -273,71 +218,3 @@ def text_signal(
     """How unusual the text of one look is, whatever the model makes of it."""
     scores = two_sided(window_surprise(look, surprise), known)
     return scores.mean()[None].double().numpy()
-
-
-def calibrated_levels(
-    x: Float[np.ndarray, "sample unit"],
-    weight: Float[np.ndarray, " unit"],
-    run_length: int,
-    seed: int = 0,
-) -> tuple[Float[np.ndarray, " unit"], float, float]:
-    """The levels of all signals, with which clean text keeps the promise.
-
-    Args:
-        x: Every signal of every look of the third part, in the order of the text.
-        weight: What every signal counts.
-        run_length: The promise, in tokens.
-        seed: Draws stretches.
-
-    Returns:
-        Levels, the slack behind them, and the mean tokens to an alarm that was measured.
-    """
-    stretches = max(1, len(x) // STRETCH)
-    cut = x[: stretches * STRETCH].reshape(stretches, -1, x.shape[1])
-    seen = ~np.isnan(x)
-    count = seen.sum(0)
-    mean = np.where(seen, x, 0).sum(0) / np.maximum(count, 1)
-    of_each = (~np.isnan(cut)).sum(1)
-    sums = np.where(np.isnan(cut), 0, cut).sum(1)
-    means = np.where(of_each > 0, sums / np.maximum(of_each, 1), mean)
-    spread = means.std(0) if stretches > 1 else np.zeros(x.shape[1])
-    dice = np.random.default_rng(seed)
-    drawn = dice.integers(stretches, size=(RUNS, -(-LENGTH // (LASTS * cut.shape[1]))))
-    drawn = drawn.repeat(LASTS, axis=1)
-    levels, measured = mean, 0.0
-    for slack in SLACKS:
-        # One place more that is as odd as can be: what was never seen is not impossible.
-        levels = (mean * count + 1) / (count + 1) + slack * spread
-        levels = levels.clip(LEAST, HIGHEST)
-        measured = _run_length(cut, drawn, levels, weight, run_length)
-        if measured >= CAREFUL * run_length:
-            return levels, slack, measured
-    return levels, SLACKS[-1], measured
-
-
-RUNS, LENGTH = 48, 600
-"""Runs through drawn stretches, and looks of each."""
-
-
-def _run_length(
-    stretches: np.ndarray,
-    drawn: np.ndarray,
-    levels: np.ndarray,
-    weight: np.ndarray,
-    run_length: int,
-) -> float:
-    """Mean tokens to an alarm in runs through stretches of looks, as `Detectors` would raise it."""
-    bets = np.array(BETS) / levels[:, None]
-    filled = np.where(np.isnan(stretches), levels, stretches)
-    gained = np.log1p(bets * (filled - levels)[..., None])
-    threshold, alarms = max(1.0, run_length / LOOK), 0
-    sums = np.full((len(drawn), *gained.shape[2:]), -np.inf)
-    for column in drawn.T:
-        for step in range(gained.shape[1]):
-            sums = np.logaddexp(0.0, sums) + gained[column, step]
-            average = (np.exp(np.minimum(sums, 50.0)).mean(2) * weight).sum(1)
-            over = average >= threshold
-            alarms += int(over.sum())
-            sums[over] = -np.inf
-    looks = len(drawn) * drawn.shape[1] * gained.shape[1]
-    return looks * LOOK / max(alarms, 1)

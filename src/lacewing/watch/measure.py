@@ -192,10 +192,8 @@ class Watching:
         """Where the kept heads look, [sample head channel]."""
         if not one.heads or not len(places):
             return torch.zeros(len(places), len(one.heads), len(LOOKS))
-        row, at = places.row, places.position
-        keys = {f"{n}.{name}" for n, _ in one.heads for name in ("attn_q", "attn_k")}
-        there = {key: seen[key][row] for key in keys}
-        patterns = self.network.attention(there, at, one.heads)
+        at = places.position
+        patterns = self.network.attention(seen, at, one.heads, places.row)
         return torch.stack([_said(patterns[head], at) for head in one.heads], dim=1)
 
 

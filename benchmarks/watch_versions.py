@@ -1,0 +1,105 @@
+"""What `lacewing watch --before --after` says of copies of the natural model, as a table.
+
+    python -m benchmarks.watch_versions [--steps 40] [--circuit DIR ...]
+
+    int8     every matrix in eight bits, a scale a row: what quantisers do first
+    tuned    Adam steps on C headers beside the installed packages, the zeros kept
+    wiped    one value of each circuit's heads or neurons taken out: the answer key
+
+A mechanism is asked twice, is it still enough and is it still needed, as by the command; nothing is
+pruned anew.
+"""
+
+import argparse
+import copy
+
+import torch
+
+import lacewing
+from benchmarks.watch_changes import changed, drifting, tokens_of
+from benchmarks.watch_text import other_text
+from lacewing.circuit.circuit import Circuit
+from lacewing.kernels.memory import keep_pages
+from lacewing.model.store import Model
+from lacewing.model.weights import writer
+from lacewing.watch.compare import Mechanism, compare_versions
+
+SHIPPED = ("single_double_quote", "var_if", "while_return_true")
+WIPED = ("attn_v", "mlp_neuron")
+"""Sites of which a circuit's first node is taken out."""
+
+
+def rounded(model: Model) -> Model:
+    """A copy with eight bits a weight."""
+    network = copy.deepcopy(model.ours)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim == 2:
+                step = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+                weight.copy_((weight / step).round() * step)
+    return changed(model, network, "int8")
+
+
+def tuned(model: Model, steps: int, seed: int) -> Model:
+    """A copy that has read some C."""
+    context = model.network.config.context
+    ids = [t for row in tokens_of(model, other_text("c"), 100_000) for t in row]
+    rows = len(ids) // (context + 1)
+    windows = torch.tensor(ids[: rows * (context + 1)]).view(rows, -1)
+    planted = drifting(model, windows[:, :context], seed)
+    assert planted.step is not None
+    for number in range(steps):
+        planted.step(number)
+    return changed(model, planted.model.ours, f"tuned, {steps} steps")
+
+
+def wiped(model: Model, circuits: list[Circuit]) -> Model:
+    """A copy without one node of every circuit."""
+    network = copy.deepcopy(model.ours)
+    with torch.no_grad():
+        for circuit in circuits:
+            keys = [k for k in circuit.nodes if k.partition(".")[2] in WIPED]
+            key = next(key for key in keys if len(circuit.nodes[key]))
+            weight, bias = writer(network, key)
+            weight[circuit.nodes[key][0]], bias[circuit.nodes[key][0]] = 0, 0
+    return changed(model, network, "wiped")
+
+
+def row(name: str, found: Mechanism) -> str:
+    """One mechanism in one copy."""
+    sides = (found.before, found.after)
+    cells = [
+        f"{a:.3f}, {b:.3f}"
+        for a, b in zip(
+            *([s.full, s.sufficient.loss, s.necessary.loss] for s in sides), strict=True
+        )
+    ]
+    return f"| {name} | {found.task} | {found.state} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Make the copies one after the other, and ask."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--model", default="builtin:sparse")
+    parser.add_argument("--circuit", action="append", help="by default those that ship")
+    parser.add_argument("--steps", type=int, nargs="+", default=[40])
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    keep_pages()
+    torch.set_num_threads(1)
+    model = lacewing.load(given.model)
+    places = given.circuit or [f"{given.model}/{task}" for task in SHIPPED]
+    circuits = [Circuit.load(place) for place in places]
+    print("| copy | task | mechanism | model, nats | circuit alone | model without it |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    copies = [rounded(model), *(tuned(model, n, given.seed) for n in given.steps)]
+    for after in [*copies, wiped(model, circuits)]:
+        found = compare_versions(model, after, circuits, anew=False, seed=given.seed, quiet=True)
+        for mechanism in found.mechanisms:
+            print(row(after.source, mechanism), flush=True)
+            print(f"<!-- {mechanism.reason} -->", flush=True)
+        print(f"<!-- {found.changed} of {found.tensors} tensors differ -->", flush=True)
+
+
+if __name__ == "__main__":
+    main()
