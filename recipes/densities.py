@@ -5,7 +5,8 @@
 
 All settings but width, density and the number of tokens are those of the builtin pair, so that what
 a density costs and what its circuits cost can be set side by side (recipes/compare.py). One density
-is the builtin's, the other has as many nonzeros as the builtin at twice the width. Whole checkpoints are kept at half of the way, for branches (recipes/proof.py), and compact ones at
+is the builtin's, the other has as many nonzeros as the builtin at twice the width. Whole
+checkpoints are kept at half of the way, for branches (recipes/proof.py), and compact ones at
 logarithmic steps (`lacewing emerge`). Run it again after an interruption and it goes on.
 """
 

@@ -184,9 +184,11 @@ def compare(
     rows = [row for row in rows if row["task"] not in skipped]
     left_out = [{"task": name, "reason": reason} for name, reason in skipped.items()]
     if not rows:
+        what = "has a circuit with edges in" if ready else "is learned by"
+        reasons = [skipped[name] for name in ready] or list(skipped.values())
         raise DataError(
-            "no task is learned by both models, so there is nothing to compare; "
-            + "; ".join(s["reason"] for s in left_out[:3])
+            f"no task {what} both models, so there is nothing to compare; "
+            + "; ".join(reasons[:3])
         )
     result = Comparison(left, right, config.chosen_at, tuple(seeds), rows, left_out)
     artifacts.write_json(output / "comparison.json", result.as_json())
