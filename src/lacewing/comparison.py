@@ -187,8 +187,7 @@ def compare(
         what = "has a circuit with edges in" if ready else "is learned by"
         reasons = [skipped[name] for name in ready] or list(skipped.values())
         raise DataError(
-            f"no task {what} both models, so there is nothing to compare; "
-            + "; ".join(reasons[:3])
+            f"no task {what} both models, so there is nothing to compare; " + "; ".join(reasons[:3])
         )
     result = Comparison(left, right, config.chosen_at, tuple(seeds), rows, left_out)
     artifacts.write_json(output / "comparison.json", result.as_json())
