@@ -6,13 +6,12 @@ Starts `lacewing view` over a folder with copies of the circuits, then
     load    clients in threads of this process read at a fixed rate for some seconds: errors,
             median and 99 % of waiting, and the server's resident memory along the way
 
-Both ends share this machine's cores. Give a circuit of about 100 nodes of builtin:taught-sparse.
+Both ends share this machine's cores. Circuits that ship are taken by name.
 """
 
 import json
 import random
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -27,13 +26,15 @@ from pathlib import Path
 import httpx
 import tyro
 
+from lacewing.circuit.circuit import Circuit
+
 
 @dataclass(frozen=True)
 class Bench:
     """What to measure."""
 
     circuits: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of circuits; the first is cut and steered."""
+    """Folders of circuits, or names of shipped ones; the first is cut and steered."""
     edits: int = 60
     """Cuts and steers."""
     clients: int = 50
@@ -51,7 +52,7 @@ def server(circuits: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
     """A server over copies of some circuits: its URL and process id."""
     with tempfile.TemporaryDirectory() as place:
         for circuit in circuits:
-            shutil.copytree(circuit, Path(place) / circuit.name)
+            Circuit.load(circuit).save(Path(place) / circuit.name)
         command = [sys.executable, "-m", "lacewing", "view", "--run", place, "--port", "0"]
         process = subprocess.Popen([*command, "--no-browser"], stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
