@@ -10,7 +10,7 @@ import pytest
 
 from lacewing_blame.errors import DataError
 from lacewing_blame.ranker.ranking import rank
-from lacewing_blame.reading.read import FORMATS, read, read_folder
+from lacewing_blame.reading.read import FORMATS, read, read_folder, read_so_far
 from lacewing_blame.scoring import baselines
 
 FLAT = {
@@ -229,3 +229,14 @@ def test_whoandwhen_baselines() -> None:
     assert (0.500, 0.274) == tuple(round(flat[key]["accuracy"], 3) for key in ("agent", "step"))
     assert (0.641, 0.205) == tuple(round(crafted[key]["accuracy"], 3) for key in ("agent", "step"))
     assert 6 == sum(bool(trace.notes) for trace in traces)
+
+
+@pytest.mark.parametrize("begin", ['{"agent": "Ann"}', '{"eval": {}, "samples": ['])
+def test_a_vast_log_is_refused_before_it_is_read(tmp_path: Path, begin: str) -> None:
+    """Of any format, and one that is still being written; the file is a hole."""
+    path = tmp_path / "run.json"
+    path.write_text(begin)
+    os.truncate(path, 6 * 2**30)
+    for reader in (read, read_so_far):
+        with pytest.raises(DataError, match="6,442,450,944 bytes; a log has at most"):
+            reader(path)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lacewing_blame.errors import DataError
 from lacewing_blame.events import Event, Trace
@@ -68,8 +68,7 @@ def read(path: Path, format: str | None = None) -> Trace:
         if found is not None:
             return _sample(path, found, wanted)
         with path.open("rb") as file:
-            if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
-                raise DataError(f"{path} has {size:,} bytes; a log has at most {_LARGEST:,}")
+            _check_size(path, file)
             log = open_log(path.name, file)
             return _trace(path.stem, log, format or _detected(log))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -95,7 +94,9 @@ def read_so_far(path: Path, format: str | None = None) -> Trace | None:
     2
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            _check_size(path, file)
+            content = file.read()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); give a log file") from error
     for part in (content, content[: content.rfind(b"\n") + 1]):
@@ -146,6 +147,12 @@ def _parted(path: Path) -> tuple[Path, str, str]:
     return (Path(before), sign, wanted) if sign and not path.exists() else (path, "", "")
 
 
+def _check_size(path: Path, file: BinaryIO) -> None:
+    """Refuse a log that is too large to be held."""
+    if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
+        raise DataError(f"{path} has {size:,} bytes; a log has at most {_LARGEST:,}")
+
+
 def _samples(path: Path) -> dict[str, dict[str, Any]] | None:
     """The samples of an eval log of Inspect; none where the file is another log."""
     if is_eval(path):
@@ -155,8 +162,11 @@ def _samples(path: Path) -> dict[str, dict[str, Any]] | None:
     with path.open("rb") as file:
         if b'"eval"' not in file.read(EARLY):
             return None
+        _check_size(path, file)
+        file.seek(0)
+        content = file.read()
     try:
-        return listed(json.loads(path.read_bytes()))
+        return listed(json.loads(content))
     except (ValueError, RecursionError):
         return None
 
