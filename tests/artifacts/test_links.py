@@ -85,3 +85,12 @@ def test_a_mapped_file_is_checked_once_a_state(folder: Path) -> None:
     (folder / "b").write_bytes(b"x")
     with pytest.raises(ArtifactError, match="another content"):
         whole.path("b")
+
+
+def test_a_pipe_in_place_of_an_empty_file_is_not_waited_for(tmp_path: Path) -> None:
+    """It has the size that the manifest says, and nobody writes to it."""
+    artifacts.write_folder(tmp_path / "thing", "thing", files={"empty": b""})
+    (tmp_path / "thing" / "empty").unlink()
+    os.mkfifo(tmp_path / "thing" / "empty")
+    with pytest.raises(ArtifactError, match="no plain file"):
+        artifacts.open_folder(tmp_path / "thing", "thing")

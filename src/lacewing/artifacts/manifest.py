@@ -11,12 +11,13 @@ lie packed, as NAME.gz: it is listed so, and read by its plain name.
 import functools
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lacewing.artifacts.files import read_bytes
+from lacewing.artifacts.files import READ, read_bytes
 from lacewing.artifacts.packed import PACKED, unpacked
 from lacewing.artifacts.tensors import parse_metadata, parse_tensors
 from lacewing.artifacts.values import (
@@ -189,6 +190,8 @@ def open_folder(path: Path, kind: str, *, links: bool = False) -> Whole:
             facts = file.stat()
         except OSError as error:
             raise ArtifactError(f"{file} is missing, though the manifest lists it") from error
+        if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for
+            raise ArtifactError(f"{file} is no plain file: damaged or foreign")
         _same_size(file, facts.st_size, entry)
     return Whole(path, manifest)
 
@@ -250,7 +253,7 @@ def own(folder: Path, name: str) -> Path:
 
 def describe(path: Path) -> dict[str, Any]:
     """A file's entry in a manifest."""
-    with open(path, "rb") as file:
+    with os.fdopen(os.open(path, READ), "rb") as file:  # which waits for no pipe
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
 
