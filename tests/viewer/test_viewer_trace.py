@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,24 @@ def test_the_graph_that_others_read(live: Any, made: Path) -> None:
     assert into == pytest.approx(exact.graph.difference, abs=1e-4)
 
 
-def waited(tracing: Tracing, id: str, asked: AskTrace) -> dict[str, Any]:
-    """A trace without a server."""
+def polled(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """An answer once it is ready, asked without a server."""
     for _ in range(1200):
-        answer = tracing.trace(id, asked)
+        answer = ask()
         if answer["state"] == "ready":
             return answer
         time.sleep(0.05)
-    raise AssertionError("no trace in a minute")
+    raise AssertionError("no answer in a minute")
+
+
+def waited(tracing: Tracing, id: str, asked: AskTrace) -> dict[str, Any]:
+    """A trace."""
+    return polled(lambda: tracing.trace(id, asked))
+
+
+def text_of(tracing: Tracing, id: str, node: str) -> dict[str, Any]:
+    """Where in text a node acts."""
+    return polled(lambda: tracing.texts(id, node))
 
 
 def test_switched(live: Any, made: Path) -> None:
@@ -324,16 +334,6 @@ def test_models_of_others(others: Tracing) -> None:
     read = text_of(others, first["id"], node["node"])
     assert {"top", "bottom"} <= {group["name"] for group in read["groups"]}
     assert read["tokens"] > 500
-
-
-def text_of(tracing: Tracing, id: str, node: str) -> dict[str, Any]:
-    """Where in text a node acts, once it is read."""
-    for _ in range(1200):
-        answer = tracing.texts(id, node)
-        if answer["state"] == "ready":
-            return answer
-        time.sleep(0.05)
-    raise AssertionError("no text in a minute")
 
 
 def test_where_in_text_any_node_acts(opened: Viewer) -> None:
