@@ -249,9 +249,11 @@ def copy_tile(source: np.ndarray, table: np.ndarray, below: int, positive: bool)
 def give_lit(
     below: np.ndarray, lit: np.ndarray, x: np.ndarray, relu: bool, slope: np.ndarray
 ) -> None:
-    """The rows of a table that are lit; behind a relu, zero where x is not above zero."""
+    """The rows of a table that are lit, zeros for the others and where a relu gives zero."""
     for c in range(slope.shape[0]):
-        if lit[c] != 0:
+        if lit[c] == 0:
+            slope[c] = np.float32(0)
+        else:
             for t in range(TILE):
                 slope[c, t] = below[c, t] if not relu or x[c, t] > 0 else np.float32(0)
 
