@@ -334,7 +334,7 @@ def on_latents(work: Path) -> Any:
     model = lacewing.load("sae:saes")
     with lacewing.record(model.network, ["0.mlp_out"]) as seen:
         model.network(torch.arange(8)[None])
-    return [scored, model.id, float(seen["0.mlp_out"].abs().sum())]
+    return [scored, model.id, float(seen["0.mlp_out"].double().abs().sum())]
 
 
 def adopted(work: Path, root: Path) -> Any:

@@ -235,6 +235,9 @@ class Corpus:
     def _distinct(self, clean: Cleaner | None) -> Iterator[Document]:
         seen: set[bytes] = set()
         summary = self._summary
+        for source in self._sources:  # the other sources may take minutes to read
+            if isinstance(source, _Glob) and paths.is_missing(source.pattern):
+                raise DataError(f"corpus {source.pattern!r} is gone: {INSTEAD}")
         for source in self._sources:
             for found in source(summary):
                 content = found.content
@@ -315,7 +318,7 @@ class _Glob:
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         found = paths.files(self.pattern)
         if not found:
-            raise DataError(f"corpus {self.pattern!r} is empty or gone: {INSTEAD}")
+            raise DataError(f"corpus {self.pattern!r} is empty: {INSTEAD}")
         root = paths.root(self.pattern)
         for path, name in found:
             if Path(os.path.realpath(path)).is_relative_to(root):

@@ -73,6 +73,11 @@ def parts(spec: str) -> list[str]:
     return found
 
 
+def is_missing(pattern: str) -> bool:
+    """Whether a folder is not there; what a glob finds is known when it is read."""
+    return not glob.has_magic(pattern) and not os.path.exists(pattern)
+
+
 def _exists(pattern: str) -> bool:
     """Whether there is something at a path, or in the folder of a glob."""
     folder = pattern.partition(MARK)[0] if glob.has_magic(pattern) else pattern
