@@ -1,5 +1,6 @@
 """The tokenizer: exact, repeatable, and cut as the paper's code model cuts."""
 
+import json
 import re
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def test_bad_files(tmp_path: Path) -> None:
     other = tokenizers.Tokenizer(models.BPE()).to_str().encode()
     with pytest.raises(ArtifactError, match=re.escape(f"has no {END_OF_TEXT} token")):
         Tokenizer.from_bytes(other)
+
+
+def test_two_tokens_of_one_id_are_refused(tokenizer: Tokenizer) -> None:
+    """Which of them the id means would be left to chance."""
+    saved = json.loads(tokenizer.to_bytes())
+    saved["model"]["vocab"]["b"] = saved["model"]["vocab"]["a"]
+    with pytest.raises(ArtifactError, match=r"gives the id \d+ to 'a' and 'b'"):
+        Tokenizer.from_bytes(json.dumps(saved).encode())
 
 
 def test_half_a_character_among_many_texts(tokenizer: Tokenizer) -> None:

@@ -242,6 +242,13 @@ def _cut_short(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:200])
 
 
+def _twice(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    saved = json.loads(file.read_text())
+    saved["model"]["vocab"]["b"] = saved["model"]["vocab"]["a"]
+    file.write_text(json.dumps(saved))
+
+
 def _smaller(folder: Path) -> None:
     transformers.GPT2LMHeadModel(
         transformers.GPT2Config(vocab_size=100, n_positions=64, n_embd=24, n_layer=2, n_head=4)
@@ -256,6 +263,7 @@ def _smaller(folder: Path) -> None:
         (lambda f: _drop(f, "config.json"), ArtifactError, "no config.json"),
         (_index, ArtifactError, "lacks model-1-of-2.safetensors, 2 of 2 shards"),
         (_cut_short, ArtifactError, "damaged or cut short"),
+        (_twice, ArtifactError, "to 'a' and 'b': damaged"),
         (_smaller, MismatchError, "273 tokens but the model knows 100"),
     ],
 )

@@ -109,16 +109,7 @@ class Tokenizer:
             raise ArtifactError(
                 f"{path} is no tokenizer.json ({error.__cause__ or error})"
             ) from error
-        try:
-            return cls(tokenizers.Tokenizer.from_str(content.decode("utf-8")))
-        except ArtifactError:
-            raise
-        except BaseException as error:
-            # Bare Exception for a file it cannot read; where it panics, a BaseException of its own.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise ArtifactError(f"{path} is no tokenizer.json ({reason})") from error
+        return cls(parsed(content, path))
 
     def to_bytes(self) -> bytes:
         """The content of its file."""
@@ -214,3 +205,35 @@ def check_sizes(saved: object, path: str | Path) -> None:
 def _object(value: object) -> dict[str, Any]:
     """A JSON object, or an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+def parsed(content: bytes | str, path: str | Path) -> tokenizers.Tokenizer:
+    """What the library makes of a tokenizer.json.
+
+    Raises:
+        ArtifactError: nothing, or it gives one id to two tokens.
+    """
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        found = tokenizers.Tokenizer.from_str(text)
+    except BaseException as error:
+        # Bare Exception for a file it cannot read; where it panics, a BaseException of its own.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(f"{path} is no tokenizer.json ({reason})") from error
+    check_ids(found, path)
+    return found
+
+
+def check_ids(found: tokenizers.Tokenizer, path: str | Path) -> None:
+    """Refuse a tokenizer in which two tokens have one id: which of them it means is left to chance.
+
+    Raises:
+        ArtifactError: there are such.
+    """
+    names: dict[int, str] = {}
+    for name, id_ in found.get_vocab().items():
+        if (other := names.setdefault(id_, name)) != name:
+            pair = " and ".join(f"{text!r:.40}" for text in sorted((other, name)))
+            raise ArtifactError(f"{path} gives the id {id_} to {pair}: damaged")

@@ -10,8 +10,10 @@ from typing import Any
 
 import tokenizers
 
-from lacewing.data.tokenizer import END_OF_TEXT, Tokenizer
+from lacewing.data.tokenizer import END_OF_TEXT, Tokenizer, check_ids, parsed
 from lacewing.errors import ArtifactError, MismatchError
+
+FILE = "the model's tokenizer.json"
 
 
 class OpenTokenizer(Tokenizer):
@@ -31,7 +33,8 @@ class OpenTokenizer(Tokenizer):
             vocab_size: Token ids its model knows.
 
         Raises:
-            ArtifactError: it is none of the `tokenizers` library, or knows no end of a text.
+            ArtifactError: it is none of the `tokenizers` library, contradicts itself, or has no
+                end of a text.
             MismatchError: it has more tokens than the model.
         """
         backend = getattr(given, "backend_tokenizer", None)
@@ -40,7 +43,8 @@ class OpenTokenizer(Tokenizer):
                 f"{type(given).__name__} is a slow tokenizer; a tokenizer.json is needed: save it "
                 "again with use_fast=True"
             )
-        inner = tokenizers.Tokenizer.from_str(backend.to_str())
+        check_ids(backend, FILE)  # before it is written out, which keeps one of them by chance
+        inner = parsed(backend.to_str(), FILE)
         inner.no_truncation()
         inner.no_padding()
         end = inner.token_to_id(END_OF_TEXT)
