@@ -1,6 +1,7 @@
 """Models and circuits of sparse_pretrain, and the traps of their format."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_configurations_that_could_be_another_model(
 ) -> None:
     repository(tmp_path, **changes)
     with pytest.raises(ArtifactError, match=said):
+        read_config(tmp_path)
+
+
+def test_what_is_only_kept_has_to_be_finite(tmp_path: Path) -> None:
+    """A number that nothing is computed with goes into our files, which hold finite ones."""
+    repository(tmp_path)
+    file = tmp_path / "config.json"
+    said = json.loads(file.read_text())
+    said["sparsity_config"]["target_l0_fraction"] = math.inf
+    file.write_text(json.dumps(said))
+    with pytest.raises(ArtifactError, match="target_l0_fraction is inf; a finite number"):
         read_config(tmp_path)
 
 
