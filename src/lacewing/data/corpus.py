@@ -303,12 +303,18 @@ class _PythonTree:
 
     def __call__(self, summary: CorpusSummary) -> Iterator[Found]:
         for root in dict.fromkeys(self.roots):
-            for path in sorted(root.rglob("*.py")):
-                inside = path.relative_to(root)
-                if not TESTS.intersection(inside.parts[:-1]) and not inside.name.startswith(
-                    "test_"
-                ):
-                    yield from _content(path, f"{root.name}/{inside.as_posix()}", summary)
+            for path in sorted(_modules(root)):
+                inside = path.relative_to(root).as_posix()
+                yield from _content(path, f"{root.name}/{inside}", summary)
+
+
+def _modules(root: Path) -> Iterator[Path]:
+    """Files of Python below a folder; those of tests are not even looked for."""
+    for folder, inside, names in os.walk(root):
+        inside[:] = [name for name in inside if name not in TESTS]
+        for name in names:
+            if name.endswith(".py") and not name.startswith("test_"):
+                yield Path(folder, name)
 
 
 @dataclass(frozen=True)

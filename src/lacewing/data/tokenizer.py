@@ -153,7 +153,7 @@ class Tokenizer:
         """
         every = list(texts)
         try:
-            found = self._inner.encode_batch(every, add_special_tokens=False)
+            found = self._inner.encode_batch_fast(every, add_special_tokens=False)  # no offsets
         except TypeError:
             return [self.encode(text) for text in every]
         return [list(e.ids) for e in found]

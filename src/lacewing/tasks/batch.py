@@ -93,6 +93,11 @@ def encode(pairs: Sequence[Pair], tokenizer: Tokenizer, max_tokens: int) -> Prom
                 f"pair from {pair.source}: {problem} (max_tokens {max_tokens}, tokenizer of "
                 f"{tokenizer.vocab_size} tokens)"
             )
+    return _encoded(pairs, tokenizer)
+
+
+def _encoded(pairs: Sequence[Pair], tokenizer: Tokenizer) -> Prompts:
+    """The same of pairs that were checked."""
     rows = tokenizer.encode_batch([text for p in pairs for text in (p.clean, p.corrupted)])
     width = max(map(len, rows))
     ids = {a: tokenizer.single(a) for p in pairs for a in (p.clean_answer, p.corrupted_answer)}
@@ -121,5 +126,4 @@ def prompts(
     Raises:
         DataError: as `selection.pairs`.
     """
-    found = pairs(task, corpus, split, count, tokenizer, max_tokens, seed)
-    return encode(found, tokenizer, max_tokens)
+    return _encoded(pairs(task, corpus, split, count, tokenizer, max_tokens, seed), tokenizer)
