@@ -77,3 +77,12 @@ def test_progress_can_be_hidden(capsys: pytest.CaptureFixture[str]) -> None:
 def test_duration(seconds: float, words: str) -> None:
     """Seconds as people write them."""
     assert words == duration(seconds)
+
+
+def test_no_pipe_is_replaced(tmp_path: Path) -> None:
+    """Nor a device: a file of that name would stand in its place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ArtifactError, match="is a device or a pipe: name a file"):
+        write_json(pipe, {})
+    assert pipe.is_fifo()

@@ -1,5 +1,6 @@
 """Two writers of one place: one wins, the other is told; nothing is gone meanwhile or lost."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -171,3 +172,16 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
     artifacts.check_free(tmp_path / "new")
     with pytest.raises(ArtifactError, match=r"exists already: choose another --output; nothing"):
         artifacts.check_free(tmp_path)
+
+
+def test_no_device_or_pipe_is_replaced(tmp_path: Path) -> None:
+    """As root, `/dev/null` would be an ordinary file afterwards, for every program."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ArtifactError, match="is a device or a pipe: name a file"):
+        artifacts.write_json(pipe, {})
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    artifacts.write_json(link, {"own": 1})  # the link is replaced, as a file would be
+    assert artifacts.read_json(link) == {"own": 1}
+    assert pipe.is_fifo()

@@ -1,6 +1,7 @@
 """Runs that were damaged or made to do harm: one line, or a page; never a file elsewhere."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +180,10 @@ def test_names_of_signs(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(path.is_relative_to(tmp_path / "report") for path in made)
     assert "<img" not in (tmp_path / "report" / "index.html").read_text()
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_name_that_is_no_utf8(own: Path, tmp_path: Path) -> None:
+    """Linux takes any bytes for a name; the page shows them escaped."""
+    output = tmp_path / os.fsdecode(b"report\xff")
+    main(["report", "--run", str(own), "--output", str(output)])
+    assert "report\\udcff" in (output / "index.html").read_text(encoding="utf-8")

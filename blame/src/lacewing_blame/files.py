@@ -6,9 +6,10 @@ So a crash leaves the old file or the new one. Nothing here is a pickle: JSON an
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file's content in one step, or leave it as it was.
 
     Raises:
-        ArtifactError: the disk is full, or the place cannot be written.
+        ArtifactError: the disk is full, or the place cannot be written or is no file.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -31,6 +32,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     b'four'
     """
     with _writing(path):
+        _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -43,6 +45,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to replace a device or a pipe: `/dev/null` would be an ordinary file afterwards."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise ArtifactError(f"{path} is a device or a pipe: name a file to write")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -14,7 +14,7 @@ written last. Files are written beside their place and renamed into it, so a cra
 or the new. Nothing here is a pickle: JSON, safetensors and plain bytes only.
 """
 
-from lacewing.artifacts.files import cache_folder, read_bytes, real, write_bytes
+from lacewing.artifacts.files import cache_folder, read_bytes, real, utf8, write_bytes
 from lacewing.artifacts.folders import (
     check_free,
     check_same,
@@ -115,6 +115,7 @@ __all__ = [
     "typed",
     "unfinished",
     "unpacked",
+    "utf8",
     "without_sum",
     "write_bytes",
     "write_folder",

@@ -24,9 +24,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file's content in one step, or leave it as it was.
 
     Raises:
-        ArtifactError: the disk is full, or the place cannot be written.
+        ArtifactError: the disk is full, or the place cannot be written or is no file.
     """
     with writing(path):
+        refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         clear(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=beside(path))
@@ -40,6 +41,28 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse to replace a device or a pipe: `/dev/null` would be an ordinary file afterwards.
+
+    Raises:
+        ArtifactError: it is one.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise ArtifactError(f"{path} is a device or a pipe: name a file to write")
+
+
+def utf8(text: str) -> bytes:
+    r"""The bytes of a text that may hold names of files, which need not be UTF-8.
+
+    Example:
+        >>> utf8("report/\udcff")
+        b'report/\\udcff'
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def cache_folder() -> Path:

@@ -45,7 +45,7 @@ def report(run: Path, output: Path) -> Path:
     found, left_out = circuits_of(run, model)
     data = gather(run, output, model, found, left_out)
     figures = draw(data, model, [circuit for _, circuit in found])
-    files = {"index.html": page(data, figures).encode()}
+    files = {"index.html": artifacts.utf8(page(data, figures))}
     for name, figure in figures.items():
         files[f"{name}.svg"] = svg.standalone(figure).encode()
         files[f"{name}.png"] = svg.png(figure)

@@ -44,7 +44,7 @@ def summarise(output: Path) -> dict[str, Any]:
         "sizes.csv": _csv(result["sizes"]),
         "correlation.csv": _csv(result["correlation"]),
         "circuits.csv": _csv(found.sizes),
-        "summary.md": markdown(found, result).encode(),
+        "summary.md": artifacts.utf8(markdown(found, result)),
     }
     for theme, colours in (("", svg.LIGHT), ("_dark", svg.DARK)):
         for name, plot in draw(found, result, output, colours).items():
@@ -91,4 +91,4 @@ def _csv(rows: Sequence[Row]) -> bytes:
     for row in rows:
         nested = {k: json.dumps(v) for k, v in row.items() if isinstance(v, list | tuple | dict)}
         writer.writerow(row | nested)
-    return file.getvalue().encode()
+    return artifacts.utf8(file.getvalue())

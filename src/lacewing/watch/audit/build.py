@@ -127,7 +127,7 @@ def derived(facts: Audit) -> Audit:
 def contents(made: Audit) -> dict[str, bytes]:
     """The files of an audit, but for signature and manifest."""
     plain = (json.dumps(dataclasses.asdict(made), indent=1) + "\n").encode()
-    return {AUDIT: plain, STATEMENT: statement(made, plain), PAGE: page(made).encode()}
+    return {AUDIT: plain, STATEMENT: statement(made, plain), PAGE: artifacts.utf8(page(made))}
 
 
 def write(made: Audit, output: Path, key: Path | None = None) -> None:
