@@ -176,9 +176,9 @@ MAKERS: dict[str, Callable[[Path, Path], None]] = {"dense.saes": dense_saes}
 
 def formats(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], Any, tuple[str, ...]]]:
     """Needs, files, what reads them, and which of them no sum covers."""
-    beside = (f"{CIRCUIT}/verification.json",)
+    beside = (f"{CIRCUIT}/verification.json", "gpt2/lacewing.json")  # people name their models
     files = (*(f"{CIRCUIT}/{name}" for name in ("manifest.json", "circuit.json", "nodes*")),)
-    files += (f"{CIRCUIT}/pairs*", "gpt2/*", *beside)
+    files += (f"{CIRCUIT}/pairs*", "gpt2/*", beside[0])
     both = ("dense.saes/**", "bridges/*")
     read = functools.partial(sides, root=root)
     return {

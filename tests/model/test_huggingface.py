@@ -249,6 +249,10 @@ def _twice(folder: Path) -> None:
     file.write_text(json.dumps(saved))
 
 
+def _called(folder: Path) -> None:
+    (folder / "lacewing.json").write_text('{"name": "builtin:sparse"}')
+
+
 def _smaller(folder: Path) -> None:
     transformers.GPT2LMHeadModel(
         transformers.GPT2Config(vocab_size=100, n_positions=64, n_embd=24, n_layer=2, n_head=4)
@@ -263,6 +267,7 @@ def _smaller(folder: Path) -> None:
         (lambda f: _drop(f, "config.json"), ArtifactError, "no config.json"),
         (_index, ArtifactError, "lacks model-1-of-2.safetensors, 2 of 2 shards"),
         (_cut_short, ArtifactError, "damaged or cut short"),
+        (_called, ArtifactError, "'builtin:sparse', which is how another model is opened"),
         (_twice, ArtifactError, "to 'a' and 'b': damaged"),
         (_smaller, MismatchError, "273 tokens but the model knows 100"),
     ],

@@ -29,7 +29,8 @@ from lacewing.model.huggingface.own import ARCHITECTURE, read_own
 from lacewing.model.huggingface.tokenizer import OpenTokenizer
 from lacewing.model.layers import shapes_alone
 from lacewing.model.protocol import Network
-from lacewing.model.registry import HUGGING_FACE
+from lacewing.model.registry import HUGGING_FACE, prefix_of
+from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, model_id, weights_id
 
@@ -48,6 +49,11 @@ class About:
 
     name: str = ""
     corpus: str = CORPUS
+
+    def __post_init__(self) -> None:
+        """Refuse a name that tables would show as another's."""
+        if prefix_of(self.name) or self.name.startswith(BUILTIN):
+            raise ConfigError(f"name is {self.name!r:.80}, which is how another model is opened")
 
 
 def load(source: str) -> Model:
