@@ -85,11 +85,11 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes | str, where: Path | str) -> Any:
-    """The value of a JSON text; `where` is named in the error."""
+    """The value of a JSON text, which has no NaN or Infinity; `where` is named in the error."""
     from pydantic_core import from_json  # stops at 200 levels and at 4,300 digits
 
     try:
-        return from_json(content)
+        return from_json(content, allow_inf_nan=False)
     except ValueError as error:
         raise ArtifactError(f"{where} is not JSON ({error}): damaged or foreign") from error
 
