@@ -15,7 +15,7 @@ help:
 	@echo 'make demo      train, prune, verify and compare on this machine; ends with a report ($(DEMO)/)'
 	@echo 'make test      the tests, some minutes'
 	@echo 'make test-all  the long ones too: whole sweeps, GPU kernels interpreted, pages in a browser'
-	@echo 'make campaign  attacks it: 10,000 mutations, 100 kills of each verb, a crowd; some hours'
+	@echo 'make campaign  attacks it: 18,000 mutations, 100 kills of each verb, a crowd; some hours'
 	@echo 'make doors     our models in transformers, TransformerLens, nnsight, our SAEs in SAELens, each in its own environment'
 	@echo 'make check     ruff, mypy and the rules of the house'
 	@echo 'make bench     speed against the naive baselines'

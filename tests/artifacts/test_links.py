@@ -43,6 +43,21 @@ def test_links_inside_and_links_to_the_folder_are_fine(folder: Path, tmp_path: P
     assert b"b" == artifacts.open_folder(tmp_path / "link", "thing").bytes("b")
 
 
+def test_work_does_not_go_on_through_links(folder: Path, tmp_path: Path) -> None:
+    """What is locked to be gone on with leads nowhere else, in however deep a folder."""
+    (tmp_path / "link").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "a")
+    with artifacts.locked(tmp_path / "link", "busy"):  # the folder itself, and a neighbour
+        pass
+    os.rename(folder / "a" / "own", tmp_path / "moved")
+    for target in (tmp_path / "moved", tmp_path / "nothing", folder / "a" / "own"):
+        (folder / "a" / "own").symlink_to(target)
+        wrong = pytest.raises(ArtifactError, match=r"is a link out of .* or leads nowhere")
+        with wrong, artifacts.locked(folder, "busy"):
+            pass
+        (folder / "a" / "own").unlink()
+
+
 def test_a_path_that_leads_nowhere_is_a_path(tmp_path: Path) -> None:
     """Links in a circle, and signs that no path has: whoever opens it says so."""
     (tmp_path / "a").symlink_to(tmp_path / "b")

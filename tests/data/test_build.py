@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sysconfig
 import zipfile
@@ -284,3 +285,12 @@ def test_a_changed_corpus_is_found(tmp_path: Path, wheel: Make) -> None:
     shutil.rmtree(tmp_path / "out" / "text")
     with pytest.raises(ArtifactError, match="missing"):
         list(Corpus.parse(str(tmp_path / "out")).documents())
+
+
+def test_a_list_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Nobody pins so many packages."""
+    place = tmp_path / "list.txt"
+    place.touch()
+    os.truncate(place, 6 * 2**30)
+    with pytest.raises(DataError, match=r"cannot read the list .* bytes, where at most"):
+        read_list(place)

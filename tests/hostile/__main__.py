@@ -9,13 +9,13 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hostile import alone, kills, material, soak
+from hostile import alone, every, kills, material, soak
 from hostile.campaign import Case, Target, dealt, in_children, rows_in, spread, told
 from hostile.judge import FINE
 from hostile.requests import requests
@@ -30,6 +30,7 @@ def asked() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(prog="hostile", description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
+    parser.add_argument("--turns", type=int, default=10**6, help="of every.py, at most")
     parser.add_argument("--kills", type=int, default=100, help="of each long verb")
     parser.add_argument("--killed", default="", help="these alone, joined by commas")
     parser.add_argument("--part", type=float, default=1.0, help="how much of the soak")
@@ -62,13 +63,14 @@ def main() -> None:
         table = {**formats(root), **requests(root), **verbs(root)}
         names = flags.only.split(",") if flags.only else list(table)
         if flags.case:
-            names = [flags.case.rpartition(":")[0]]
+            names = [flags.case.rpartition(":")[0].rpartition("/")[2]]
         material.make(root, needed(flags, names, table, root))
         flags.keep = flags.keep or Path(made) / "rows.jsonl"
         flags.until = begun + 60 * flags.minutes
         print(f"material: {time.monotonic() - begun:.0f} s", file=sys.stderr)
         report: dict[str, Any] = {"seed": flags.seed}
         bad = mutations(flags, names, table, root, report)
+        bad += in_turns(flags, {name: table[name] for name in names}, root, report)
         if not flags.case and not flags.no_kills:
             bad += killed(flags, root, report)
         if not flags.case and not flags.no_soak:
@@ -85,7 +87,7 @@ def needed(
 ) -> set[str]:
     """The material of what was asked for; nothing where nothing was, and then all is made."""
     asked: list[Target | kills.Job] = []
-    if flags.case or flags.mutations:
+    if flags.case or flags.mutations or flags.turns:
         asked += [table[name] for name in names]
     if not flags.case and not flags.no_kills:
         asked += chosen(flags, root).values()
@@ -112,11 +114,36 @@ def mutations(
     root: Path,
     report: dict[str, Any],
 ) -> int:
-    """The mutations; how many failed."""
+    """The mutations that are drawn; how many failed."""
     cases = dealt(names, table, flags.mutations, flags.seed)
     if flags.case:
         name, _, number = flags.case.rpartition(":")
-        cases = [Case(name, int(number), flags.seed)]
+        cases = [] if "/" in name else [Case(name, int(number), flags.seed)]
+    return tried(flags, cases, table, root, report, "mutations")
+
+
+def in_turns(
+    flags: argparse.Namespace, table: dict[str, Target], root: Path, report: dict[str, Any]
+) -> int:
+    """Those that are made one after the other; how many failed."""
+    if not flags.turns or (flags.case and "/" not in flags.case):
+        return 0
+    targets = every.targets(table, root)
+    cases = every.cases(targets, flags.turns, flags.seed)
+    if flags.case:
+        cases = [case for case in cases if case.name == flags.case]
+    return tried(flags, cases, targets, root, report, "turns")
+
+
+def tried(
+    flags: argparse.Namespace,
+    cases: list[Case],
+    table: Mapping[str, Target],
+    root: Path,
+    report: dict[str, Any],
+    kind: str,
+) -> int:
+    """Run some cases and print what came of them; how many failed."""
     if not cases:
         return 0
     begun = time.monotonic()
@@ -126,8 +153,8 @@ def mutations(
     slowest = max((row["seconds"] for row in rows if row["kind"] != "long"), default=0)
     largest = max((row["megabytes"] for row in rows), default=0)
     print(f"slowest {slowest:.1f} s, largest {largest:,.0f} MB, {time.monotonic() - begun:.0f} s")
-    print(f"{_of(len(rows), len(cases))} mutations, {bad} failures")
-    report["mutations"] = rows
+    print(f"{_of(len(rows), len(cases))} {kind}, {bad} failures")
+    report[kind] = rows
     return bad
 
 

@@ -261,7 +261,7 @@ def pipe(path: Path, dice: random.Random) -> str:
 
 def linked(path: Path, dice: random.Random) -> str:
     """Move it outside and leave a link to it, or a link to the secret, or one in a circle."""
-    outside = _outside(path)
+    outside = beyond(path)
     kind = dice.choice(("moved", "secret", "circle", "dead"))
     if kind == "moved":
         shutil.move(path, outside / path.name)
@@ -275,7 +275,7 @@ def linked(path: Path, dice: random.Random) -> str:
 
 def linked_folder(path: Path, dice: random.Random) -> str:
     """Move its folder outside and leave a link to that."""
-    outside, parent = _outside(path), path.parent
+    outside, parent = beyond(path), path.parent
     if "work" in (parent.name, parent.parent.name):  # what a user names may be a link
         return linked(path, dice)
     shutil.move(parent, outside / parent.name)
@@ -322,7 +322,8 @@ PLACE: tuple[Change, ...] = (
 )
 
 
-def _outside(path: Path) -> Path:
+def beyond(path: Path) -> Path:
+    """The folder outside of a case's, where it must not go."""
     return next(p for p in path.parents if p.name == "work").parent / "outside"
 
 

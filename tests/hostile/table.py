@@ -20,7 +20,7 @@ from hostile import bridged, left, logs, material, pages, strangers
 from hostile.asked import answered
 from hostile.figures import steady
 from hostile.judge import PATIENCE, Probe, cli
-from hostile.mutate import files_of, mutate
+from hostile.mutate import Mutation, files_of, mutate
 from hostile.seen import say, served, viewed
 
 
@@ -70,10 +70,17 @@ class Format:
     def attack(self, work: Path, dice: random.Random) -> Attack:
         """Change one of the files."""
         inside = {path: str(path.relative_to(work)) for path in files_of(work)}
-        files = [path for path, name in inside.items() if _any(name, self.attacked)]
-        mutation = mutate(work, files, dice, self.named, self.roots)
+        files = [path for path, name in inside.items() if self.attacks(name)]
+        return self.attack_by(mutate(work, files, dice, self.named, self.roots))
+
+    def attack_by(self, mutation: Mutation) -> Attack:
+        """What a change that was made is judged by."""
         free = mutation.resealed or _any(mutation.file, self.free)
         return Attack(str(mutation), self.probe, free, self.starts)
+
+    def attacks(self, name: str) -> bool:
+        """Whether a file is one of those that are changed."""
+        return _any(name, self.attacked)
 
 
 RECORDS = (*(f"records/{n}" for n in ("manifest.json", "index.json", "text*", "latents/*/*")),)
@@ -320,8 +327,11 @@ def compared(work: Path) -> Any:
 
 
 def summary(work: Path) -> Any:
-    """The summary of a sweep."""
-    return cli("sweep", "--summary", "sweep")
+    """The summary of a sweep; of jobs without a manifest it says that they are open."""
+    found = cli("sweep", "--summary", "sweep")
+    if count := found["frontier"]["jobs_open"]:
+        raise SystemExit(say(f"{count} jobs are open"))
+    return found
 
 
 def swept(work: Path) -> Any:

@@ -12,7 +12,17 @@ QUICK += ",whoandwhen,otel,langchain,autogen,openai,jsonl,--blame"
 
 def test_a_few_hundred(environment: dict[str, str], tmp_path: Path) -> None:
     """No traceback, no silent change, nothing outside, nothing run, nothing slow or large."""
-    assert_clean(environment, "--mutations", "200", "--only", QUICK, "--no-kills", "--no-soak")
+    assert_clean(
+        environment,
+        "--mutations",
+        "200",
+        "--turns",
+        "100",
+        "--only",
+        QUICK,
+        "--no-kills",
+        "--no-soak",
+    )
 
 
 def assert_clean(environment: dict[str, str], *flags: str) -> None:

@@ -84,7 +84,7 @@ class Verb:
         """Run it as it is."""
         if self.waits:
             return helped
-        return functools.partial(_run, words=self.words)
+        return functools.partial(run, words=self.words)
 
     def attack(self, work: Path, dice: random.Random) -> Attack:
         """Give it one hostile flag, or two, or words that are none."""
@@ -93,7 +93,7 @@ class Verb:
         for _ in range(dice.choice((1, 1, 1, 1, 1, 2))):
             flag = dice.choice(flags(words[0]))
             value = dice.choice(dice.choice((NUMBERS, WORDS)))
-            words = [*_without(words, flag), flag, value]
+            words = [*without(words, flag), flag, value]
             told.append(f"{flag} {value!r:.50}")
         odd = dice.random()
         if odd < 0.04:
@@ -105,7 +105,7 @@ class Verb:
         elif odd < 0.1:
             del words[dice.randrange(len(words))]
             told = ["one word is missing"]
-        probe = functools.partial(_run, words=tuple(words))
+        probe = functools.partial(run, words=tuple(words))
         whole = None if any("\0" in word for word in words) else tuple(words)
         return Attack(" ".join(told), probe, True, self.starts, True, PATIENCE, whole)
 
@@ -205,11 +205,12 @@ def flags(verb: str) -> tuple[str, ...]:
     return tuple(sorted(found)) or ("--surplus",)
 
 
-def _run(work: Path, words: tuple[str, ...]) -> Any:
+def run(work: Path, words: tuple[str, ...]) -> Any:
+    """What comes of a command."""
     return cli(*words)
 
 
-def _without(words: list[str], flag: str) -> list[str]:
+def without(words: list[str], flag: str) -> list[str]:
     """A command without a flag and its values."""
     if flag not in words:
         return words

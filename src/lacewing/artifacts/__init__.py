@@ -24,7 +24,7 @@ from lacewing.artifacts.folders import (
     unfinished,
     write_folder,
 )
-from lacewing.artifacts.locks import LOCK, alone, locked
+from lacewing.artifacts.locks import LOCK, alone, locked, refuse_links
 from lacewing.artifacts.manifest import (
     FORMAT,
     MANIFEST,
@@ -110,6 +110,7 @@ __all__ = [
     "read_tensors",
     "real",
     "recover",
+    "refuse_links",
     "seal",
     "tensor_bytes",
     "typed",

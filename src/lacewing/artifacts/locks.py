@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lacewing.artifacts.files import writing
+from lacewing.artifacts.files import real, writing
 from lacewing.errors import ArtifactError, ConfigError
 
 LOCK = ".lock"
@@ -36,7 +36,7 @@ def locked(folder: Path, message: str, patience: float = 0.0) -> Iterator[None]:
 
     Raises:
         ConfigError: another process held the lock all this time.
-        ArtifactError: the folder cannot be written.
+        ArtifactError: the folder cannot be written, or a link leads out of it.
     """
     from filelock import FileLock, Timeout
 
@@ -49,6 +49,7 @@ def locked(folder: Path, message: str, patience: float = 0.0) -> Iterator[None]:
         except Timeout as error:
             raise ConfigError(message) from error
     try:
+        refuse_links(folder)
         yield
     finally:
         lock.release()
@@ -56,6 +57,24 @@ def locked(folder: Path, message: str, patience: float = 0.0) -> Iterator[None]:
             with suppress(OSError):
                 (folder / LOCK).unlink()
                 folder.rmdir()
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse links out of a folder that work goes on in: nothing is read or written elsewhere.
+
+    Raises:
+        ArtifactError: a link leads out, or nowhere.
+    """
+    root = real(folder)
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if not os.path.islink(inner := os.path.join(place, name)):
+                continue
+            if not os.path.exists(inner) or not real(inner).is_relative_to(root):
+                raise ArtifactError(
+                    f"{inner} is a link out of {folder}, or leads nowhere: copy there what it "
+                    "leads to, or choose another folder"
+                )
 
 
 @contextmanager

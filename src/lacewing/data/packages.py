@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from lacewing import artifacts
 from lacewing.data.source import Split
-from lacewing.errors import DataError
+from lacewing.errors import ArtifactError, DataError
 
 LICENCES = {
     "MIT": "MIT",
@@ -69,9 +70,9 @@ def read_list(path: Path) -> list[Package]:
         'train'
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list {path} ({error})") from error
+        lines = artifacts.read_bytes(path, artifacts.LARGEST).decode("utf-8").splitlines()
+    except (ArtifactError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the list of packages {path}: {error}") from error
     packages: dict[str, Package] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):

@@ -30,8 +30,10 @@ def summarise(output: Path) -> dict[str, Any]:
         The frontier (as frontier.json), sizes, correlations, and where they were written.
 
     Raises:
-        ConfigError, ArtifactError: the folder holds no sweep, or a job there is damaged.
+        ConfigError, ArtifactError: the folder holds no sweep, or a job there is damaged
+            or elsewhere.
     """
+    artifacts.refuse_links(output)
     found = gather(output)
     result: dict[str, Any] = {
         "frontier": frontier(found),
