@@ -125,7 +125,7 @@ def test_whatever_is_asked_for_is_made(tmp_path: Path) -> None:
     table = {**formats(tmp_path), **requests(tmp_path), **verbs(tmp_path)}
 
     def made(name: str = "", killed: str = "", *, soak: bool = False) -> set[str]:
-        flags = {"case": None, "mutations": int(bool(name)), "killed": killed}
+        flags = {"case": None, "turns": 0, "mutations": int(bool(name)), "killed": killed}
         flags |= {"no_kills": not killed, "no_soak": not soak}
         return needed(argparse.Namespace(**flags), [name] if name else [], table, tmp_path)
 
