@@ -36,13 +36,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_empty_corpus(refused: Refuse, flags: Flags, tmp_path: Path) -> None:
-    """A folder without files, or none at all, is an empty corpus; no run is begun."""
+    """A folder without files, or none at all, is no corpus; no run is begun."""
     (tmp_path / "empty").mkdir()
-    for name in ("empty", "nowhere"):
+    for name, said in (("empty", "is empty"), ("nowhere", "is not there")):
         place = str(tmp_path / name)
         command = ["train", "--output", str(tmp_path / "run"), "--corpus", place]
         line = refused([*command, *flags()])
-        assert f"lacewing: corpus '{place}' is empty" in line
+        assert f"lacewing: corpus '{place}' {said}" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -52,7 +52,7 @@ def test_work_does_not_go_on_through_links(folder: Path, tmp_path: Path) -> None
     os.rename(folder / "a" / "own", tmp_path / "moved")
     for target in (tmp_path / "moved", tmp_path / "nothing", folder / "a" / "own"):
         (folder / "a" / "own").symlink_to(target)
-        wrong = pytest.raises(ArtifactError, match=r"is a link out of .* or leads nowhere")
+        wrong = pytest.raises(ArtifactError, match="is a link out of its folder, or leads nowhere")
         with wrong, artifacts.locked(folder, "busy"):
             pass
         (folder / "a" / "own").unlink()

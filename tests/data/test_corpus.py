@@ -71,7 +71,7 @@ def test_empty_corpus_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as error:
         Corpus.files(str(tmp_path / name)).summary()
-    assert "is empty" in str(error.value) or "is gone" in str(error.value)
+    assert "is empty" in str(error.value) or "is not there" in str(error.value)
     assert "standard_library" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -282,7 +282,7 @@ def test_a_part_that_is_gone_is_not_passed_over(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.unlink()
-    with pytest.raises(DataError, match="gone' is gone: say where the text is") as error:
+    with pytest.raises(DataError, match="gone' is not there: say where the text is") as error:
         corpus.summary()
     assert "--corpus" in str(error.value)
 

@@ -137,7 +137,7 @@ def test_what_is_only_kept_has_to_be_finite(tmp_path: Path) -> None:
     said = json.loads(file.read_text())
     said["sparsity_config"]["target_l0_fraction"] = math.inf
     file.write_text(json.dumps(said))
-    with pytest.raises(ArtifactError, match="target_l0_fraction is inf; a finite number"):
+    with pytest.raises(ArtifactError, match="target_l0_fraction: inf, which is no finite number"):
         read_config(tmp_path)
 
 

@@ -72,7 +72,7 @@ def refuse_links(folder: Path) -> None:
                 continue
             if not os.path.exists(inner) or not real(inner).is_relative_to(root):
                 raise ArtifactError(
-                    f"{inner} is a link out of {folder}, or leads nowhere: copy there what it "
+                    f"{inner} is a link out of its folder, or leads nowhere: copy there what it "
                     "leads to, or choose another folder"
                 )
 

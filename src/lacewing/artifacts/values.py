@@ -8,9 +8,10 @@ are passed over, unless it says `__pydantic_config__ = EXACT`.
 import functools
 import hashlib
 import json as jsonlib
+import math
 import reprlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -91,7 +92,22 @@ def parse_json(content: bytes | str, where: Path | str) -> Any:
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError as error:
+        with suppress(ValueError):
+            for path, number in _odd(from_json(content), ()):
+                at = ".".join(map(str, path))
+                raise ArtifactError(
+                    f"{where}: {at}: {number}, which is no finite number"
+                ) from error
         raise ArtifactError(f"{where} is not JSON ({error}): damaged or foreign") from error
+
+
+def _odd(value: object, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], float]]:
+    """The numbers of a document that are not finite, and where they stand."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, value
+    pairs = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else pairs:
+        yield from _odd(inner, (*path, key))
 
 
 def read(path: Path, kind: type[T]) -> T:

@@ -237,7 +237,7 @@ class Corpus:
         summary = self._summary
         for source in self._sources:  # the other sources may take minutes to read
             if isinstance(source, _Glob) and paths.is_missing(source.pattern):
-                raise DataError(f"corpus {source.pattern!r} is gone: {INSTEAD}")
+                raise DataError(f"corpus {source.pattern!r} is not there: {INSTEAD}")
         for source in self._sources:
             for found in source(summary):
                 content = found.content

@@ -109,15 +109,8 @@ class Settings:
             self.values.pop(name, None)
 
     def plain(self, *names: str) -> dict[str, bool | int | float | str | None]:
-        """Keys to be kept as they are, as far as they are plain.
-
-        Raises:
-            ArtifactError: a number is not finite.
-        """
+        """Keys to be kept as they are, as far as they are plain."""
         found = {name: self.values.pop(name) for name in names if name in self.values}
-        for name, value in found.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise self._wrong(name, value, "a finite number")
         return {k: v for k, v in found.items() if isinstance(v, bool | int | float | str)}
 
     def finish(self, known: tuple[str, ...]) -> None:
