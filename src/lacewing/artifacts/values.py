@@ -92,13 +92,19 @@ def parse_json(content: bytes | str, where: Path | str) -> Any:
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        with suppress(ValueError):
-            for path, number in _odd(from_json(content), ()):
-                at = ".".join(map(str, path))
-                raise ArtifactError(
-                    f"{where}: {at}: {number}, which is no finite number"
-                ) from error
+        if odd := _odd_number(content):
+            raise ArtifactError(f"{where}: {odd}, which is no finite number") from error
         raise ArtifactError(f"{where} is not JSON ({error}): damaged or foreign") from error
+
+
+def _odd_number(content: bytes | str) -> str:
+    """The first number that is not finite, and its place; empty where it is something else."""
+    from pydantic_core import from_json
+
+    with suppress(ValueError):
+        for path, number in _odd(from_json(content), ()):
+            return f"{'.'.join(map(str, path)):.200}: {number}"
+    return ""
 
 
 def _odd(value: object, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], float]]:
