@@ -317,7 +317,7 @@ def _same(
         **bridge.as_json(),
         **dataclasses.asdict(config),
     }
-    asked, path = json.loads(json.dumps(asked)), artifacts.own(state, ASKED)
+    asked, path = json.loads(json.dumps(asked)), state / ASKED
     artifacts.recover(state / FOLDER)
     artifacts.recover(state / "tokens")
     if path.exists():
