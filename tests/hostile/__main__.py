@@ -69,8 +69,8 @@ def main() -> None:
         flags.until = begun + 60 * flags.minutes
         print(f"material: {time.monotonic() - begun:.0f} s", file=sys.stderr)
         report: dict[str, Any] = {"seed": flags.seed}
-        bad = mutations(flags, names, table, root, report)
-        bad += in_turns(flags, {name: table[name] for name in names}, root, report)
+        named = {name: table[name] for name in names}
+        bad = mutations(flags, named, root, report) + in_turns(flags, named, root, report)
         if not flags.case and not flags.no_kills:
             bad += killed(flags, root, report)
         if not flags.case and not flags.no_soak:
@@ -108,14 +108,10 @@ def chosen(flags: argparse.Namespace, root: Path) -> dict[str, kills.Job]:
 
 
 def mutations(
-    flags: argparse.Namespace,
-    names: list[str],
-    table: dict[str, Target],
-    root: Path,
-    report: dict[str, Any],
+    flags: argparse.Namespace, table: dict[str, Target], root: Path, report: dict[str, Any]
 ) -> int:
     """The mutations that are drawn; how many failed."""
-    cases = dealt(names, table, flags.mutations, flags.seed)
+    cases = dealt(list(table), table, flags.mutations, flags.seed)
     if flags.case:
         name, _, number = flags.case.rpartition(":")
         cases = [] if "/" in name else [Case(name, int(number), flags.seed)]

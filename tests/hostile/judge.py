@@ -392,9 +392,8 @@ def _where(error: BaseException) -> str:
 
 def _injected(work: Path) -> str:
     """The first page below a folder in which hostile markup stands as such."""
-    for path in sorted(work.rglob("*")):
-        page = path.suffix in (".html", ".svg") and path.is_file()
-        if page and path.stat().st_size < BYTES // 16:  # larger ones are the case's own
+    for path in sorted(p for p in work.rglob("*") if p.suffix in (".html", ".svg")):
+        if path.is_file() and path.stat().st_size < BYTES // 16:  # larger ones are the case's own
             text = path.read_text(encoding="utf-8", errors="replace")
             if any(markup in text for markup in MARKUP):
                 return str(path.relative_to(work))
