@@ -15,9 +15,9 @@ from training; clean text and all changed models read packages of which neither 
     tamper     bits of weights flipped, rows swapped, edges pruned, in one circuit
     shift      the model is the same: it reads prose, C or JavaScript
 
-The monitor's delay is that of the running text alone; whether the fixed prompts tell at once is a
-column of its own. Baselines have the same detectors, levels fitted in the same way and the same
-promise (watch_baselines).
+The monitor's alarms by running text alone and by its fixed prompts stand apart, and together.
+Baselines have the same detectors, levels fitted in the same way and the same promise
+(watch_baselines).
 """
 
 import argparse
@@ -100,10 +100,8 @@ class Bench:
             yield from package.pieces(each)
 
     def monitor(self, after: Model) -> Monitor:
-        """A monitor of a version, that asks its fixed prompts at the beginning and at alarms."""
-        return Monitor(
-            self.model, self.circuits, self.reference, after=after, probe_every=10**9, quiet=True
-        )
+        """A monitor of a version, as `lacewing watch` has it."""
+        return Monitor(self.model, self.circuits, self.reference, after=after, quiet=True)
 
     def held(self, number: int, most: int) -> list[list[int]]:
         """The tokens of one held-out package, from those that clean text reads last on."""
@@ -171,39 +169,36 @@ class Bench:
     ) -> dict[str, Any]:
         """Read text with a monitor and the baselines until all have raised an alarm, or its end."""
         monitor, baselines = self.monitor(planted.model), Baselines(self.model, self.known)
-        found: dict[str, list[int]] = {name: [] for name in ("ours", *BASELINES)}
-        sites, loss_moved, gone = list(site_widths(self.model.network.config)), None, 0.0
+        found: dict[str, list[int]] = {name: [] for name in ("text", "probe", *BASELINES)}
+        sites, losses = list(site_widths(self.model.network.config)), dict[str, float]()
         for number, look in enumerate(looks(self.model, text)):
-            if planted.step is not None:
+            if planted.step is not None and number:
                 planted.step(number)
-                monitor.refresh()
-            before = {name: len(times) for name, times in found.items()}
-            alarms = monitor.look(look, baselines.also, sites)
-            found["ours"] += [a.at for a in alarms if a.seen_by == "text"]
+            for alarm in monitor.look(look, baselines.also, sites):
+                found[alarm.seen_by].append(alarm.at)
+                losses.setdefault(alarm.seen_by, loss_moved(monitor))
             for name in baselines.look(monitor):
                 found[name].append(monitor.tokens)
-            if len(found["ours"]) > before["ours"] and not before["ours"]:
-                losses = [p.after["whole"] - p.before["whole"] for p in monitor.probed]
-                loss_moved = max(losses)
-            gone = monitor.tokens
-            if gone >= most or (stop and all(found.values())):
+            if monitor.tokens >= most or (stop and all(found.values())):
                 break
-        first = next((a for a in monitor.alarms if a.seen_by == "text"), None)
-        at_once = [a for a in monitor.alarms if a.seen_by == "probe" and a.at == 0]
-        parts = [*(first.parts[:3] if first else at_once[0].parts[:3] if at_once else ())]
+        by_text = next((a for a in monitor.alarms if a.seen_by == "text"), None)
+        parts = [*(monitor.alarms[0].parts[:3] if monitor.alarms else ())]
         hit = any(name in part for name in planted.names for part in parts)
         return {
             "told": planted.told,
             "planted": True,
-            "tokens": gone,
+            "tokens": monitor.tokens,
             "found": found,
-            "at_once": bool(at_once),
-            "changed": any(p.changed for p in monitor.probed),
-            "cause": first.cause if first else None,
-            "loss_moved": loss_moved,
+            "cause": by_text.cause if by_text else None,
+            "loss_moved": losses,
             "hit": hit if planted.names else None,
             "parts": parts,
         }
+
+
+def loss_moved(monitor: Monitor) -> float:
+    """How far the task loss of a circuit has risen since the reference, at most, nats."""
+    return max(probed.after["whole"] - probed.before["whole"] for probed in monitor.probed)
 
 
 def cost(bench: Bench, pairs: int = 40) -> None:
@@ -246,6 +241,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="made of recipes/corpus.txt")
     parser.add_argument("--unseen", type=Path, help="made of recipes/unseen.txt")
     parser.add_argument("--seeds", type=int, default=10, help="instances of every kind")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="only these")
     parser.add_argument("--clean", type=float, default=5e6, help="tokens of clean text")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
     parser.add_argument("--tuning", action="store_true", help="read tuning packages, nothing else")
@@ -272,7 +268,7 @@ def main() -> None:
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(row["kind"], row["number"]) for row in rows}
     for number in range(given.seeds):
-        for kind in KINDS:
+        for kind in given.kinds:
             if (kind, number) in done or late():
                 continue
             row = {"kind": kind, "number": number, **bench.cell(kind, number)}

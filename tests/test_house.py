@@ -30,7 +30,7 @@ kernels/       cpu/  cpu/lanes  cpu/piece  cpu/rows  cpu/vector
                cpu/keep_largest  cpu/adam  cpu/cross_entropy  cpu/gate  cpu/rms_norm
                cpu/sink_attention  cpu/prefix_attention
                cpu/even_attention  cpu/sparse_linear
-               abs_topk  keep_largest  adam  cross_entropy  gate  rms_norm  sink_attention
+               abs_topk  keep_largest  adam  cross_entropy  gate  gelu  rms_norm  sink_attention
                prefix_attention
                sparse_linear  cpu/tables  cpu/masked_linear  masked_linear
                cpu/sparse_rows  sparse_rows  crossover

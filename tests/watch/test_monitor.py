@@ -9,8 +9,9 @@ import torch
 import micro
 from lacewing.errors import ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
+from lacewing.watch.detectors import LOOK
 from lacewing.watch.fit import fit
-from lacewing.watch.monitor import Monitor
+from lacewing.watch.monitor import WEIGHED_EVERY, Monitor
 from watch.live_text import changed, known, lines, pieces, planted, watched
 
 
@@ -63,8 +64,9 @@ def test_another_text_is_told_from_another_model() -> None:
     assert "the answers of the reference" in monitor.alarms[0].probe
 
 
-def test_weights_that_change_under_it() -> None:
-    """The model is changed in memory while it is watched: since when is known to some looks."""
+def test_weights_that_change_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changed in memory while it is watched, and no glance at the weights: the text shows it."""
+    monkeypatch.setattr("lacewing.watch.monitor.WEIGHED_EVERY", 10**9)
     _, _, reference = known()
     model = micro.micro()
     monitor = Monitor(model, [planted(model)], reference, quiet=True)
@@ -79,6 +81,50 @@ def test_weights_that_change_under_it() -> None:
     assert alarm.cause == "model"
     assert abs(alarm.since - before) < 3000
     assert before < alarm.at < before + 6000
+
+
+def test_a_glance_at_the_weights_asks_the_probe() -> None:
+    """A weight changes in memory: the fixed prompts are asked within a few looks, and tell it."""
+    _, _, reference = known()
+    model = micro.micro()
+    monitor = Monitor(model, [planted(model)], reference, quiet=True)
+    found, before = [], 10**9
+    for text in lines(3000, 4):
+        if monitor.tokens >= 15 * LOOK and before == 10**9:
+            before = monitor.tokens
+            cut(model)
+        found = monitor.step(model.tokenizer.encode(text), ends=True)
+        if found:
+            break
+    (alarm,) = found
+    assert (alarm.cause, alarm.seen_by) == ("model", "probe")
+    assert alarm.since <= before < alarm.at < before + (WEIGHED_EVERY + 1) * LOOK
+    assert alarm.parts[0] == "0.attn_in.1 -> 0.attn_v.0"
+
+
+def test_a_small_change_is_told_once() -> None:
+    """No task loss moves by 0.05 nats, and the answers are others all the same."""
+
+    def nudge(model: Model) -> None:
+        (block,) = model.network.blocks
+        block.c_attn.weight[2 * micro.WIDTH, 1] *= 0.99
+
+    first, *others = watched(changed(nudge), count=300).alarms
+    assert (first.cause, first.seen_by, first.at) == ("model", "probe", 0)
+    assert "no task loss by 0.05" in first.probe
+    assert [alarm for alarm in others if alarm.seen_by == "probe"] == []
+
+
+def test_rounding_is_no_change() -> None:
+    """One answer differs, as on another processor, and every weight is the reference's own."""
+    model, circuit, reference = known()
+    probes = reference.probes[0].clone()
+    probes[0, 0] += 0.1
+    other = dataclasses.replace(reference, probes=(probes,))
+    monitor = Monitor(model, [circuit], other, quiet=True)
+    assert monitor.probe() == []
+    assert monitor.probed[0].largest > 0.09
+    assert not monitor.probed[0].changed
 
 
 def test_text_without_a_place_says_so() -> None:

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from lacewing.errors import ConfigError
 from lacewing.kernels.abs_topk import abs_topk
+from lacewing.kernels.gelu import gelu
 from lacewing.kernels.rms_norm import EPSILON
 from lacewing.kernels.sink_attention import sink_attention
 from lacewing.model.config import ModelConfig
@@ -120,7 +121,7 @@ class Block(nn.Module):
     @property
     def activation(self) -> Callable[[Tensor], Tensor]:
         """What the neurons go through."""
-        return F.relu if self.config.activation == "relu" else F.gelu
+        return F.relu if self.config.activation == "relu" else gelu
 
     def attn_read(self, x: Tensor, positions: Tensor | None) -> Tensor:
         """What attention reads, before AbsTopK."""

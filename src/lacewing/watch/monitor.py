@@ -2,7 +2,8 @@
 
     one recorded pass over the text for all circuits, and each circuit alone at its own places
     every signal's scores of a look go to its detectors, whose average raises one alarm
-    every so many tokens, and at each alarm, the fixed prompts of the probe are asked again
+    every so many tokens, at each alarm, and where a weight has changed in memory, the fixed prompts
+    of the probe are asked again
 
 Nothing here reads a clock: what counts are tokens.
 """
@@ -19,13 +20,13 @@ import torch
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.layers import sparse_products
-from lacewing.model.store import Model
+from lacewing.model.store import Model, weights_id
 from lacewing.watch.alarm import SHOWN, Alarm, leading
 from lacewing.watch.compare import check_versions
 from lacewing.watch.detectors import LOOK, RUN_LENGTH, Detectors
 from lacewing.watch.fit import fit, text_signal
 from lacewing.watch.measure import Also, Measured, Watching
-from lacewing.watch.probe import Probed, any_changed, ask, compared, probe_prompts
+from lacewing.watch.probe import MOVED, Probed, any_changed, ask, compared, probe_prompts
 from lacewing.watch.reference import Reference, names, weights
 from lacewing.watch.scores import Distances
 from lacewing.watch.stream import Cutter, Windows
@@ -33,6 +34,8 @@ from lacewing.watch.wiring import changes, wiring
 
 PROBE_EVERY = 100_000
 """Tokens between two probes."""
+WEIGHED_EVERY = 8
+"""Looks between two glances at the weights: a twentieth of the time the looks take."""
 REMEMBERED = 64
 """Looks whose most unusual places are kept, to show them in an alarm."""
 BEFORE = 24
@@ -132,7 +135,7 @@ class Monitor:
         self.seen = np.full(len(self.signals), np.nan)
         """Every signal of the last look; `shares` and `level` are what it left of evidence."""
         self.shares, self.level = np.full(len(self.signals), -np.inf), 0.0
-        self._next = 0
+        self._next, self._weighed, self._last = 0, "", 0
 
     def step(self, tokens: Sequence[int], *, ends: bool = False) -> list[Alarm]:
         """Read some tokens.
@@ -168,7 +171,7 @@ class Monitor:
             sites: What it wants to have recorded.
         """
         found = []
-        if self.tokens >= self._next:
+        if self.tokens >= self._next or self._reweighed():
             found += self.probe()
         measured = self.watching.look(look.tokens, look.lengths, also, sites)
         self.measured = measured
@@ -247,33 +250,39 @@ class Monitor:
         ]
         self._prepared = Watching(self.model, there)
 
+    def _reweighed(self) -> bool:
+        """Whether a weight has changed in memory since the last probe; every few looks it looks."""
+        if (len(self._ends) - 1) % WEIGHED_EVERY:
+            return False
+        changed = weights_id(self.model.network) != self._weighed
+        self._last = self._last if changed else self.tokens
+        return changed
+
     def _ask(self) -> None:
         """Ask the probe."""
         self.refresh()
+        self._weighed = weights_id(self.model.network)
+        same = self.reference.facts.model_id.startswith(f"{self._weighed}-")
         self.probed = [
-            compared(one.circuit.task, before, ask(self.model, one, prompts))
+            compared(one.circuit.task, before, ask(self.model, one, prompts), same)
             for one, before, prompts in zip(
                 self._prepared.prepared, self.reference.probes, self._prompts, strict=True
             )
         ]
-        self._next = self.tokens + self.probe_every
+        self._next, self._last = self.tokens + self.probe_every, self.tokens
 
     def probe(self) -> list[Alarm]:
-        """Ask the fixed prompts; an alarm where a mechanism has moved, once for each way."""
+        """Ask the fixed prompts: an alarm where answers are others, and for each way that moved.
+
+        Every such alarm is raised once.
+        """
+        since = self._last
         self._ask()
         moved = tuple(f"{one.task}.{way}" for one in self.probed for way in one.moved)
-        if not moved or moved in self._told:
+        if not any_changed(self.probed) or moved in self._told:
             return []
-        self._told.add(moved)
-        number = max(
-            range(len(self.probed)),
-            key=lambda n: (
-                max(abs(v) for pair in self.probed[n].intervals.values() for v in pair)
-                if self.probed[n].moved
-                else -1.0
-            ),
-        )
-        since = max(0, self.tokens - self.probe_every)
+        self._told |= {(), moved}
+        number = max(range(len(self.probed)), key=lambda n: self.probed[n].far)
         alarm = Alarm(
             cause="model",
             at=self.tokens,
@@ -328,7 +337,10 @@ class Monitor:
         one = self.probed[number] if number >= 0 else max(self.probed, key=lambda p: p.largest)
         if one.moved:
             return f"of {one.pairs} fixed pairs, {one.told}"
-        return f"the answers to fixed prompts moved by up to {one.largest:.3g} nats"
+        return (
+            f"the answers to fixed prompts moved by up to {one.largest:.3g} nats, "
+            f"no task loss by {MOVED} or more"
+        )
 
     def _texts(self, number: int) -> tuple[str, ...]:
         """The places that were most unusual of late."""

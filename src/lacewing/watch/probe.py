@@ -2,8 +2,10 @@
 
 Each prompt runs in the whole model, in the circuit alone (is it still enough?) and in the model
 without the circuit (is it still needed?): drift can hide from the first two. The prompts never
-change, so in the same model the answers are the same to the rounding; that is what tells a changed
-model from changed text. How far the task losses moved says whether the mechanism did.
+change, so another answer is another model's; that is what tells a changed model from changed text.
+Where every weight is the reference's own it is rounding: on another processor AbsTopK keeps one
+channel or its neighbour, and a single answer jumps. How far the task losses moved says whether
+the mechanism did.
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ from lacewing.watch.measure import Prepared
 PAIRS = 24
 """Test pairs of a circuit that are asked, at most."""
 SAME = 2e-3
-"""Nats that a logit difference may be off for rounding, on another processor say."""
+"""Nats that a logit difference may be off for rounding, where some weight is another."""
 MOVED = 0.05
 """Nats that the mean task loss of one way has to move, by its whole interval."""
 WAYS = ("whole", "alone", "without")
@@ -41,7 +43,7 @@ class Probed:
     task: str
     pairs: int
     changed: bool
-    """Whether any answer is another one than the reference's, beyond rounding."""
+    """Whether weights are others and an answer is another than the reference's, beyond rounding."""
     largest: float
     """How far the logit difference moved that moved most, nats."""
     before: dict[str, float]
@@ -57,6 +59,12 @@ class Probed:
         return tuple(
             way for way, (low, high) in self.intervals.items() if low > MOVED or high < -MOVED
         )
+
+    @property
+    def far(self) -> tuple[bool, float]:
+        """Whether a loss moved, and how far; where none did, how far answers: to rank circuits."""
+        by_loss = max(abs(end) for interval in self.intervals.values() for end in interval)
+        return bool(self.moved), by_loss if self.moved else self.largest
 
     @property
     def told(self) -> str:
@@ -94,9 +102,12 @@ def ask(model: Model, one: Prepared, prompts: Prompts) -> Float[Tensor, "3 seque
 
 
 def compared(
-    task: str, before: Float[Tensor, "3 sequence"], after: Float[Tensor, "3 sequence"]
+    task: str,
+    before: Float[Tensor, "3 sequence"],
+    after: Float[Tensor, "3 sequence"],
+    same: bool = False,
 ) -> Probed:
-    """What has become of the answers to a probe."""
+    """What has become of the answers to a probe; `same` where no weight is another one."""
     losses = [torch.nn.functional.softplus(-values) for values in (before, after)]
     changes = {
         way: bootstrap(pair_means(now) - pair_means(was))
@@ -109,7 +120,7 @@ def compared(
     return Probed(
         task=task,
         pairs=before.shape[1] // 2,
-        changed=largest > SAME,
+        changed=not same and largest > SAME,
         largest=largest,
         before=before_loss,
         after=after_loss,
