@@ -50,7 +50,8 @@ def table(rows: list[dict[str, Any]], seeds: int) -> None:
     for kind in KINDS:
         of_kind = [r for r in rows if r["kind"] == kind]
         good = [r for r in of_kind if r["planted"]]
-        left = f"{len(of_kind)} of {seeds}" + ("" if len(of_kind) == seeds else " (unfinished)")
+        wanted = max(seeds, len(of_kind))
+        left = f"{len(of_kind)} of {wanted}" + (" (unfinished)" if len(of_kind) < wanted else "")
         if not good:
             print(f"| {kind} | {left} |{' |' * 9}")
             continue

@@ -1,17 +1,22 @@
-"""What `lacewing watch --before --after` says of copies of the natural model, as a table.
+"""What `lacewing watch --before --after` says of copies of a model, as a table.
 
     python -m benchmarks.watch_versions [--steps 40] [--circuit DIR ...]
+    python -m benchmarks.watch_versions --model hf:FOLDER --circuit DIR --output COPIES [--steps 20]
 
     int8     every matrix in eight bits, a scale a row: what quantisers do first
-    tuned    Adam steps on C headers beside the installed packages, the zeros kept
-    wiped    one value of each circuit's heads or neurons taken out: the answer key
+    tuned    Adam steps on C headers beside the installed packages; of ours the zeros are kept
+    wiped    one value of each circuit's heads or neurons taken out: the answer key (ours alone)
 
 A mechanism is asked twice, is it still enough and is it still needed, as by the command; nothing is
-pruned anew.
+pruned anew. A copy of a model of others is saved with transformers and loaded from its folder.
 """
 
 import argparse
 import copy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,11 +32,13 @@ from lacewing.watch.compare import Mechanism, compare_versions
 SHIPPED = ("single_double_quote", "var_if", "while_return_true")
 WIPED = ("attn_v", "mlp_neuron")
 """Sites of which a circuit's first node is taken out."""
+OPEN_RATE, OPEN_BATCH = 2e-5, 4
+"""Of fine-tuning a model of others: learning rate, windows in a step."""
 
 
 def rounded(model: Model) -> Model:
     """A copy with eight bits a weight."""
-    network = copy.deepcopy(model.ours)
+    network: Any = copy.deepcopy(model.network)
     with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim == 2:
@@ -40,17 +47,40 @@ def rounded(model: Model) -> Model:
     return changed(model, network, "int8")
 
 
-def tuned(model: Model, steps: int, seed: int) -> Model:
-    """A copy that has read some C."""
+def some_c(model: Model) -> torch.Tensor:
+    """Windows of C, [sequence token]."""
     context = model.network.config.context
     ids = [t for row in tokens_of(model, other_text("c"), 100_000) for t in row]
     rows = len(ids) // (context + 1)
-    windows = torch.tensor(ids[: rows * (context + 1)]).view(rows, -1)
-    planted = drifting(model, windows[:, :context], seed)
+    return torch.tensor(ids[: rows * (context + 1)]).view(rows, -1)[:, :context]
+
+
+def tuned(model: Model, steps: int, seed: int) -> Model:
+    """A copy that has read some C."""
+    planted = drifting(model, some_c(model), seed)
     assert planted.step is not None
     for number in range(steps):
         planted.step(number)
     return changed(model, planted.model.ours, f"tuned, {steps} steps")
+
+
+def tuned_open(model: Model, steps: int, seed: int, output: Path) -> Model:
+    """The same of a model of others, saved as transformers does, in a folder."""
+    folder = output / f"tuned-{steps}-{seed}"
+    if not folder.exists():
+        torch.manual_seed(seed)
+        network: Any = copy.deepcopy(model.network)
+        inner, windows = network.inner.requires_grad_(True), some_c(model)
+        stepper = torch.optim.AdamW(inner.parameters(), lr=OPEN_RATE, weight_decay=0.0)
+        for _ in range(steps):
+            batch = windows[torch.randint(len(windows), (OPEN_BATCH,))]
+            stepper.zero_grad()
+            inner(input_ids=batch, labels=batch, use_cache=False).loss.backward()
+            stepper.step()
+        inner.save_pretrained(folder)
+        for file in Path(model.source.removeprefix("hf:")).glob("*token*"):
+            shutil.copy(file, folder)
+    return lacewing.load(f"hf:{folder}")
 
 
 def wiped(model: Model, circuits: list[Circuit]) -> Model:
@@ -63,6 +93,18 @@ def wiped(model: Model, circuits: list[Circuit]) -> Model:
             weight, bias = writer(network, key)
             weight[circuit.nodes[key][0]], bias[circuit.nodes[key][0]] = 0, 0
     return changed(model, network, "wiped")
+
+
+def copies(model: Model, circuits: list[Circuit], given: argparse.Namespace) -> Iterator[Model]:
+    """Every copy in turn: no two are held at a time."""
+    yield rounded(model)
+    for steps in given.steps:
+        if given.model.startswith("hf:"):
+            yield tuned_open(model, steps, given.seed, given.output)
+        else:
+            yield tuned(model, steps, given.seed)
+    if not given.model.startswith("hf:"):
+        yield wiped(model, circuits)
 
 
 def row(name: str, found: Mechanism) -> str:
@@ -83,6 +125,7 @@ def main() -> None:
     parser.add_argument("--model", default="builtin:sparse")
     parser.add_argument("--circuit", action="append", help="by default those that ship")
     parser.add_argument("--steps", type=int, nargs="+", default=[40])
+    parser.add_argument("--output", type=Path, help="where copies of a model of others are kept")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     keep_pages()
@@ -92,8 +135,7 @@ def main() -> None:
     circuits = [Circuit.load(place) for place in places]
     print("| copy | task | mechanism | model, nats | circuit alone | model without it |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    copies = [rounded(model), *(tuned(model, n, given.seed) for n in given.steps)]
-    for after in [*copies, wiped(model, circuits)]:
+    for after in copies(model, circuits, given):
         found = compare_versions(model, after, circuits, anew=False, seed=given.seed, quiet=True)
         for mechanism in found.mechanisms:
             print(row(after.source, mechanism), flush=True)

@@ -48,16 +48,16 @@ SLOW = ("stability", "controls", "alternatives")
 ABOVE = 0.1
 """Nats above the model's own loss, where that is above the target."""
 SEARCH = PruneConfig(
-    validation_target=0.12,
+    validation_target=0.07,
     prompts=6_000,
     batch=12,
     learning_rate=0.01,
     penalty_from=2e-5,
     train_pairs=1024,
-    validation_pairs=96,
+    validation_pairs=192,
     test_pairs=192,
 )
-"""500 steps of 12 pairs (docs/open_models.md says what fewer did)."""
+"""500 steps of 12 pairs. Chosen at 0.12 nats on 96 pairs, a circuit had 0.208 on test pairs."""
 
 
 @dataclass(frozen=True)

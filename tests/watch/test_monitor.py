@@ -12,7 +12,7 @@ from lacewing.model.store import Model
 from lacewing.watch.detectors import LOOK
 from lacewing.watch.fit import fit
 from lacewing.watch.monitor import WEIGHED_EVERY, Monitor
-from watch.live_text import changed, known, lines, pieces, planted, watched
+from watch.live_text import LINES, changed, known, lines, pieces, planted, watched
 
 
 def cut(model: Model) -> None:
@@ -44,6 +44,19 @@ def test_a_changed_weight_is_named() -> None:
     assert "0.attn_in.1 -> 0.attn_v.0" == by_text.parts[0]
     assert {"0.attn_v.0", "0.attn_out.4", "resid_final.4"} & set(by_text.parts)
     assert all(text.endswith("=") for text in by_text.texts)
+
+
+def test_weights_of_other_circuits_are_named_too() -> None:
+    """The circuit whose answers moved most may not be the one whose weight went."""
+    model, circuit, _ = known()
+    kept = {key: nodes for key, nodes in micro.PLANTED.items() if key != "0.attn_v"}
+    other = micro.make(model, kept, pairs=circuit.pairs, config=micro.prune_config())
+    both = [other, circuit]
+    reference = fit(model, both, pieces(LINES, 1), told="lines", quiet=True)
+    monitor = Monitor(model, both, reference, after=changed(cut), quiet=True)
+    (alarm,) = monitor.probe()
+    assert alarm.parts == ("0.attn_in.1 -> 0.attn_v.0",)
+    assert monitor._weights(0) == monitor._weights(1) == [*alarm.parts]
 
 
 def test_another_way_beside_it_is_seen_by_necessity() -> None:

@@ -323,12 +323,15 @@ class Monitor:
         return alarm
 
     def _weights(self, number: int) -> list[str]:
-        """The weights of a circuit that have changed, the largest change first."""
-        circuit = self.circuits[number]
-        answers = [repr(self.model.tokenizer.token(token)) for token in circuit.answers]
-        now = wiring(self.model.ours, circuit)
-        before, sizes = self.reference.wirings[number], self.reference.sizes
-        return [name for name, _ in changes(before, now, circuit, sizes, answers)]
+        """A circuit's weights that have changed, the largest change first; then the others'."""
+        found = dict[str, None]()
+        for n in sorted(range(len(self.circuits)), key=lambda n: n != number):
+            circuit, before = self.circuits[n], self.reference.wirings[n]
+            answers = [repr(self.model.tokenizer.token(token)) for token in circuit.answers]
+            now = wiring(self.model.ours, circuit)
+            known = changes(before, now, circuit, self.reference.sizes, answers)
+            found |= dict.fromkeys(name for name, _ in known)
+        return list(found)
 
     def _said(self, number: int) -> str:
         """What the probe says, of one circuit or of all."""
