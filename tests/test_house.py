@@ -88,7 +88,7 @@ partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
                figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
-watch/         compare  places  detectors  levels  measure  scores  stream  dealing  probe  wiring
+watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
                reference  fit
                alarm  monitor  live
                serving/writing  serving/decided  serving/history  serving/metrics

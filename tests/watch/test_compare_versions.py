@@ -77,6 +77,24 @@ def test_the_same_model_has_not_changed() -> None:
     assert (0, ()) == (found.changed, found.largest)
 
 
+@pytest.mark.parametrize(("factor", "state"), [(0.999, "as before"), (0.0, "moved")])
+def test_a_circuit_that_did_not_pass_is_compared_with_itself(factor: float, state: str) -> None:
+    """Path A alone is not enough; in a copy that is all but the same it is what it was."""
+
+    def weaker(model: Model) -> None:
+        (block,) = model.network.blocks
+        block.c_attn.weight[2 * micro.WIDTH, 1] *= factor
+
+    before, pairs = micro.micro(), tuple(micro._pairs(64, 9))
+    circuit = micro.make(before, micro.PATH_A, pairs=pairs, config=micro.prune_config())
+    after = changed(weaker)
+    found = compare_versions(before, after, [circuit], anew=False, random_circuits=6, quiet=True)
+    (mechanism,) = found.mechanisms
+    assert mechanism.state == state
+    assert "it did not pass before" in mechanism.reason
+    assert found.survived == (state == "as before")
+
+
 def test_another_shape_is_refused() -> None:
     """Nodes of the one are no nodes of the other."""
     with pytest.raises(MismatchError, match="has other sites than micro 0"):

@@ -165,8 +165,7 @@ def short_test(
         MismatchError: the circuit belongs to another model.
     """
     circuit.check(model)
-    kept = alone(model, circuit, prompts)
-    without = _losses(model, circuit, prompts, circuit.nodes, complement=True)
+    kept, removed = alone(model, circuit, prompts), without(model, circuit, prompts)
     random_alone: list[np.ndarray] = []
     random_without: list[np.ndarray] = []
     few = prompts.first(CONTROL_PAIRS)
@@ -188,7 +187,7 @@ def short_test(
         full=float(full.mean()),
         full_interval=bootstrap(full, seed=seed),
         sufficient=sufficient if circuit.n_nodes else _no_circuit(sufficient, model),
-        necessary=_necessary(pair_means(without), random_without, seed),
+        necessary=_necessary(removed, random_without, seed),
     )
 
 
@@ -221,6 +220,11 @@ def alone(model: Model, circuit: Circuit, prompts: Prompts) -> Float[np.ndarray,
     """The task loss of every pair with everything outside the circuit ablated, in nats."""
     cut = cut_model(model, circuit, circuit.ablation)
     return pair_means(_losses(cut, circuit, prompts, circuit.nodes, complement=False))
+
+
+def without(model: Model, circuit: Circuit, prompts: Prompts) -> Float[np.ndarray, " pair"]:
+    """The task loss of every pair with the circuit's nodes ablated, in nats."""
+    return pair_means(_losses(model, circuit, prompts, circuit.nodes, complement=True))
 
 
 def _losses(

@@ -9,26 +9,35 @@ to be asked too, since a second way beside the first leaves sufficiency as it wa
     moved        the second model does the task, and the circuit is no longer enough, or no longer
                  needed; what does it now is pruned anew
     gone         the second model does not do the task any more
-    unresolved   an interval straddles its limit, or the circuit did not pass in the first model
+    as before    the circuit did not pass in the first model either, and neither the model's loss,
+                 nor that of the circuit alone, nor that without it has moved by MOVED
+    unresolved   an interval straddles its limit
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
+from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import DataError, MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.prune import prune
+from lacewing.statistics import bootstrap, pair_means
 from lacewing.sweep.emergence import by_chance
+from lacewing.tasks.batch import Prompts
 from lacewing.verification.random_circuits import RANDOM_CIRCUITS
-from lacewing.verification.short import ShortTest, short_test
+from lacewing.verification.short import ShortTest, alone, short_test, without
 from lacewing.verification.verify import test_prompts
+from lacewing.watch.probe import MOVED
 
-State = Literal["survived", "moved", "gone", "unresolved"]
+State = Literal["survived", "moved", "gone", "as before", "unresolved"]
+HOLDS = ("survived", "as before")
+"""States in which nothing was lost."""
 LARGEST = 3
 """Matrices named that changed most."""
 
@@ -90,8 +99,8 @@ class Comparison:
 
     @property
     def survived(self) -> bool:
-        """Whether every mechanism did."""
-        return all(found.state == "survived" for found in self.mechanisms)
+        """Whether every mechanism did, or is as it was before."""
+        return all(found.state in HOLDS for found in self.mechanisms)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -151,6 +160,8 @@ def compare_versions(
             for model, same in ((before, circuit), (after, there))
         )
         state, reason = _state(circuit, first, second)
+        if state == "unresolved" and not first.passed:
+            state, reason = _beside((before, after), (circuit, there), prompts, first.verdict, seed)
         mechanism = Mechanism(circuit.task, circuit.n_nodes, state, reason, first, second)
         if state == "moved" and anew:
             mechanism = _pruned(mechanism, after, there, task or circuit.task, corpus, quiet)
@@ -198,6 +209,34 @@ def _state(circuit: Circuit, first: ShortTest, second: ShortTest) -> tuple[State
         if test.verdict is None:
             return "unresolved", test.reason
     return "survived", second.sufficient.reason
+
+
+def _beside(
+    models: tuple[Model, Model],
+    circuits: tuple[Circuit, Circuit],
+    prompts: Prompts,
+    verdict: str,
+    seed: int,
+) -> tuple[State, str]:
+    """What became of a circuit that did not pass before: how far its three losses moved."""
+    was, now = (
+        {
+            "the model": pair_means(ablated_loss(model, prompts, None)),
+            "the circuit alone": alone(model, circuit, prompts),
+            "the model without it": without(model, circuit, prompts),
+        }
+        for model, circuit in zip(models, circuits, strict=True)
+    )
+    moved = {name: bootstrap(now[name] - was[name], seed=seed) for name in was}
+    told = "; ".join(
+        f"{name} by {np.mean(now[name] - was[name]):+.3f} nats [{low:+.3f}, {high:+.3f}]"
+        for name, (low, high) in moved.items()
+    )
+    told = f"it did not pass before ({verdict}); since then moved: {told}"
+    if moved["the circuit alone"][0] > MOVED or moved["the model without it"][1] < -MOVED:
+        return "moved", told
+    within = all(low > -MOVED and high < MOVED for low, high in moved.values())
+    return ("as before" if within else "unresolved"), told
 
 
 def _pruned(
