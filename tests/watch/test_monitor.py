@@ -1,6 +1,7 @@
 """Watching text with the model made by hand: what was changed in it, or in the text, is known."""
 
 import dataclasses
+import json
 import re
 
 import pytest
@@ -90,8 +91,8 @@ def test_weights_that_change_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
             monitor.refresh()
         if monitor.step(model.tokenizer.encode(text), ends=True):
             break
-    (alarm,) = monitor.alarms
-    assert alarm.cause == "model"
+    by_probe, alarm = monitor.alarms
+    assert (by_probe.seen_by, alarm.seen_by, alarm.cause) == ("probe", "text", "model")
     assert abs(alarm.since - before) < 3000
     assert before < alarm.at < before + 6000
 
@@ -138,6 +139,40 @@ def test_rounding_is_no_change() -> None:
     assert monitor.probe() == []
     assert monitor.probed[0].largest > 0.09
     assert not monitor.probed[0].changed
+    # The same weights in another model (of fewer active channels, say) are no rounding.
+    after = dataclasses.replace(model, id=f"{model.id.partition('-')[0]}-01234567")
+    (alarm,) = Monitor(model, [circuit], other, after=after, quiet=True).probe()
+    assert alarm.cause == "model"
+
+
+def test_answers_that_are_no_numbers() -> None:
+    """A weight so large that logits overflow: the model has changed, and its losses moved."""
+
+    def burst(model: Model) -> None:
+        (block,) = model.network.blocks
+        block.c_attn.weight[2 * micro.WIDTH, 1] = 3e38
+
+    model, circuit, reference = known()
+    monitor = Monitor(model, [circuit], reference, after=changed(burst), quiet=True)
+    (alarm,) = monitor.probe()
+    assert (alarm.cause, alarm.parts[0]) == ("model", "0.attn_in.1 -> 0.attn_v.0")
+    assert "whole" in monitor.probed[0].moved
+    json.dumps(monitor.summary(), allow_nan=False)
+
+
+def test_changed_restored_and_changed_again() -> None:
+    """Each change is told."""
+    _, _, reference = known()
+    model = micro.micro()
+    (block,) = model.network.blocks
+    monitor = Monitor(model, [planted(model)], reference, quiet=True)
+    was, told = block.c_attn.weight.clone(), []
+    for value in (0.0, None, 0.0):
+        block.c_attn.weight.copy_(was)
+        if value is not None:
+            cut(model)
+        told.append(len(monitor.probe()))
+    assert told == [1, 0, 1]
 
 
 def test_text_without_a_place_says_so() -> None:

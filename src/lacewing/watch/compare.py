@@ -202,6 +202,8 @@ def _state(circuit: Circuit, first: ShortTest, second: ShortTest) -> tuple[State
         low, high = second.full_interval
         told = f"{second.full:.3f} nats [{low:.3f}, {high:.3f}] against the target {target:g}"
         return "gone", f"the whole model has {told}"
+    if second.full_interval[1] > target:
+        return "unresolved", f"whether the whole model still does the task: {second.full:.3f} nats"
     for name, test in (("enough", second.sufficient), ("needed", second.necessary)):
         if test.verdict is False:
             return "moved", f"it is no longer {name}: {test.reason}"

@@ -10,7 +10,8 @@ has a conditional mean of at most 1, whatever else x does. The sum R <- (1 + R) 
 at every look. R minus the number of looks is a supermartingale, so an alarm when R reaches A comes
 after A looks in the mean, or later. This holds for any average of such sums too, with weights fixed
 in advance; what is averaged here are all signals with several bets each. A look without a place of
-a circuit is no evidence: e = 1.
+a circuit is no look for that circuit's signals: R stays, so that such looks add nothing by
+themselves. R minus the number of looks with a place is then the supermartingale.
 
 The promise is an average run length, not a rate per look. It is made in tokens and kept in looks:
 a look has at least LOOK tokens, so A is the promised tokens over LOOK.
@@ -48,32 +49,34 @@ class Detectors:
         self.levels, self.weights = levels, weights
         self.threshold = max(1.0, run_length / LOOK)
         self.bets = np.array(BETS) / levels[:, None]
+        self.tokens = 0
         self.restart()
 
     def restart(self) -> None:
         """Forget everything, as after an alarm."""
         shape = (len(self.levels), len(BETS))
         self.sums = np.full(shape, -np.inf)
-        self.since = np.zeros(len(self.levels), dtype=np.int64)
+        self.since = np.full(len(self.levels), self.tokens)
+        """Of every signal, the tokens that were read when what is left of its evidence began."""
         self._gained = np.zeros(len(self.levels))
-        self.looks = 0
 
-    def look(self, x: Float[np.ndarray, " unit"]) -> float:
+    def look(self, x: Float[np.ndarray, " unit"], tokens: int = LOOK) -> float:
         """Take one look.
 
         Args:
             x: Of every signal, between 0 and 1; not a number where there is nothing to see.
+            tokens: How many it has.
 
         Returns:
             The average of all sums over the threshold: from 1 on, an alarm.
         """
         seen = np.where(np.isnan(x), self.levels, x)
         gained = np.log1p(self.bets * (seen - self.levels)[:, None])
-        self.sums = np.logaddexp(0.0, self.sums) + gained
+        self.sums = np.where(np.isnan(x)[:, None], self.sums, np.logaddexp(0.0, self.sums) + gained)
         # Where the evidence that has not been lost again began: Page's sum of the same bets.
         self._gained = np.maximum(0.0, self._gained + gained.mean(1))
-        self.looks += 1
-        self.since = np.where(self._gained > 0, self.since, self.looks)
+        self.tokens += tokens
+        self.since = np.where(self._gained > 0, self.since, self.tokens)
         return self.level
 
     @property

@@ -96,13 +96,15 @@ def _run_length(
     """
     levels = levels[:, None]
     bets = np.array(BETS) / levels[..., None]
-    filled = np.where(np.isnan(stretches), levels, stretches)
+    nothing = np.isnan(stretches)
+    filled = np.where(nothing, levels, stretches)
     gained = np.log1p(bets * (filled - levels)[..., None])
     threshold, alarms = max(1.0, run_length / LOOK), 0
     sums = np.full((len(drawn), *gained.shape[2:]), -np.inf)
     for column in drawn.T:
         for step in range(gained.shape[1]):
-            sums = np.logaddexp(0.0, sums) + gained[column, step]
+            bet = np.logaddexp(0.0, sums) + gained[column, step]
+            sums = np.where(nothing[column, step][..., None], sums, bet)
             average = (np.exp(np.minimum(sums, 50.0)).mean(2) * weight).sum(1)
             over = average >= threshold
             alarms += int(over.sum())

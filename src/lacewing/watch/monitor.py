@@ -64,6 +64,8 @@ class _Counts:
 class _Odd:
     """The most unusual places of one look: how much so, and the tokens up to each."""
 
+    at: int
+    """Tokens read when the look ended."""
     circuit: list[list[tuple[float, list[int]]]] = field(default_factory=list)
     text: list[int] = field(default_factory=list)
 
@@ -123,11 +125,11 @@ class Monitor:
             weights(self.signals),
             run_length or self.reference.facts.run_length,
         )
-        self.probe_every, self.tokens, self.alarms = probe_every, 0, list[Alarm]()
+        self.probe_every, self.tokens, self.looks = probe_every, 0, 0
+        self.alarms = list[Alarm]()
         self.counts = [_Counts() for _ in circuits]
         self._cutter = Cutter(config.context)
         self._odd: deque[_Odd] = deque(maxlen=REMEMBERED)
-        self._ends: list[int] = [0]
         self._told: set[tuple[str, ...]] = set()
         self._prompts = [probe_prompts(model, circuit) for circuit in circuits]
         self.probed: list[Probed] = []
@@ -176,7 +178,8 @@ class Monitor:
         measured = self.watching.look(look.tokens, look.lengths, also, sites)
         self.measured = measured
         self.tokens += look.count
-        rows, odd = [], _Odd()
+        self.looks += 1
+        rows, odd = [], _Odd(self.tokens)
         for usual, seen, counts in zip(self.reference.usual, measured, self.counts, strict=True):
             row, scores = usual.look(seen)
             rows.append(row)
@@ -186,11 +189,10 @@ class Monitor:
         odd.text = look.each[0][:BEFORE]
         self._odd.append(odd)
         self.seen = np.concatenate(rows)
-        self.level = self.detectors.look(self.seen)
+        self.level = self.detectors.look(self.seen, look.count)
         self.shares = self.detectors.shares
-        self._ends.append(self.tokens)
         if self.level >= 1:
-            found.append(self._raise(self.level))
+            found += [*self.probe(), self._raise(self.level)]
         return found
 
     @property
@@ -227,7 +229,7 @@ class Monitor:
         return {
             "model": self.model.source,
             "tokens": self.tokens,
-            "looks": len(self._ends) - 1,
+            "looks": self.looks,
             "run_length": int(self.detectors.threshold * LOOK),
             "changed": any_changed(self.probed),
             "circuits": rows,
@@ -252,7 +254,7 @@ class Monitor:
 
     def _reweighed(self) -> bool:
         """Whether a weight has changed in memory since the last probe; every few looks it looks."""
-        if (len(self._ends) - 1) % WEIGHED_EVERY:
+        if self.looks % WEIGHED_EVERY:
             return False
         changed = weights_id(self.model.network) != self._weighed
         self._last = self._last if changed else self.tokens
@@ -262,7 +264,10 @@ class Monitor:
         """Ask the probe."""
         self.refresh()
         self._weighed = weights_id(self.model.network)
-        same = self.reference.facts.model_id.startswith(f"{self._weighed}-")
+        # An id is a hash of the weights and one of all else that answers depend on.
+        same = self.model.id == self.reference.facts.model_id and self.model.id.startswith(
+            f"{self._weighed}-"
+        )
         self.probed = [
             compared(one.circuit.task, before, ask(self.model, one, prompts), same)
             for one, before, prompts in zip(
@@ -278,8 +283,11 @@ class Monitor:
         """
         since = self._last
         self._ask()
+        if not any_changed(self.probed):
+            self._told.clear()
+            return []
         moved = tuple(f"{one.task}.{way}" for one in self.probed for way in one.moved)
-        if not any_changed(self.probed) or moved in self._told:
+        if moved in self._told:
             return []
         self._told |= {(), moved}
         number = max(range(len(self.probed)), key=lambda n: self.probed[n].far)
@@ -299,23 +307,21 @@ class Monitor:
         return [alarm]
 
     def _raise(self, level: float) -> Alarm:
-        """An alarm by the signals of the text; the detectors begin anew."""
-        self._ask()
+        """An alarm by the signals of the text, after the probe; the detectors begin anew."""
         number, signals, items = leading(self.signals, self.detectors.shares)
-        began = self.detectors.since[int(np.argmax(self.detectors.shares))]
-        begins = len(self._ends) - 1 - self.detectors.looks + int(began)
+        since = int(self.detectors.since[int(np.argmax(self.detectors.shares))])
         changed = any_changed(self.probed)
         weights_now = self._weights(number) if changed and number >= 0 else []
         alarm = Alarm(
             cause="model" if changed else "text",
             at=self.tokens,
-            since=self._ends[max(0, min(begins, len(self._ends) - 1))],
+            since=since,
             seen_by="text",
             evidence=level,
             circuit=self.circuits[number].task if number >= 0 else None,
             signals=tuple(signals),
             parts=tuple([*_mixed(weights_now, items)][: 2 * SHOWN]),
-            texts=self._texts(number),
+            texts=self._texts(number, since),
             probe=self._said(number),
         )
         self.detectors.restart()
@@ -345,12 +351,13 @@ class Monitor:
             f"no task loss by {MOVED} or more"
         )
 
-    def _texts(self, number: int) -> tuple[str, ...]:
-        """The places that were most unusual of late."""
+    def _texts(self, number: int, since: int) -> tuple[str, ...]:
+        """The places that were most unusual of late, of those that are remembered."""
+        late = [odd for odd in self._odd if odd.at > since]
         decode = self.model.tokenizer.decode
         if number < 0:
-            return tuple(decode(odd.text) for odd in list(self._odd)[-SHOWN:])
-        found = [place for odd in self._odd for place in odd.circuit[number]]
+            return tuple(decode(odd.text) for odd in late[-SHOWN:])
+        found = [place for odd in late for place in odd.circuit[number]]
         found.sort(key=lambda place: -place[0])
         return tuple(decode(tokens) for _, tokens in found[:SHOWN])
 

@@ -32,6 +32,8 @@ SAME = 2e-3
 """Nats that a logit difference may be off for rounding, where some weight is another."""
 MOVED = 0.05
 """Nats that the mean task loss of one way has to move, by its whole interval."""
+LOST = 100.0
+"""Nats by which an answer that is no number counts as wrong."""
 WAYS = ("whole", "alone", "without")
 """The ways a prompt is run."""
 
@@ -108,6 +110,7 @@ def compared(
     same: bool = False,
 ) -> Probed:
     """What has become of the answers to a probe; `same` where no weight is another one."""
+    after = after.nan_to_num(nan=-LOST, posinf=-LOST, neginf=-LOST)
     losses = [torch.nn.functional.softplus(-values) for values in (before, after)]
     changes = {
         way: bootstrap(pair_means(now) - pair_means(was))
