@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 from benchmarks.watch_table import BASELINES
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
+from lacewing.watch.dealing import parts, texts_of
 from lacewing.watch.detectors import RUN_LENGTH, Detectors
 from lacewing.watch.levels import calibrated_levels
 from lacewing.watch.monitor import Monitor
@@ -91,13 +92,15 @@ def fitted(model: Model, monitor: Monitor, pieces: Iterable[Piece], most: int) -
     count, widths = len(monitor.circuits), site_widths(model.network.config)
     one, zero = torch.full((count,), 0.5), torch.zeros(0)
     empty = {"level/loss": one, "level/entropy": one[:1], "level/activations": one[:1]}
-    probe, rows = Baselines(model, empty), list[dict[str, Tensor]]()
-    for look in looks(model, (model.tokenizer.encode(piece.text) for piece in pieces)):
-        monitor.look(look, probe.also, list(widths))
-        rows.append(probe.raw(monitor))
-        if monitor.tokens >= most:
-            break
-    first, second, third = (rows[n::3] for n in range(3))
+    probe = Baselines(model, empty)
+    rows: list[list[dict[str, Tensor]]] = [[], [], []]
+    texts = texts_of(model.tokenizer, pieces, most)
+    cutters = [Cutter(model.network.config.context) for _ in range(3)]
+    for one, part in zip(texts, parts([(t.document, len(t.ids)) for t in texts]), strict=True):
+        for look in cutters[part].add(one.ids, one.ends):
+            monitor.look(look, probe.also, list(widths))
+            rows[part].append(probe.raw(monitor))
+    first, second, third = rows
     means = torch.stack([row["activations"] for row in first])
     centre, spread = means.mean(0), means.std(0)
     far = [drift(row["activations"], centre, spread) for row in second]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.data.corpus import Corpus
 from lacewing.model.store import Model
@@ -22,11 +23,13 @@ from lacewing.watch.places import Rule
 
 STEPS, BATCH, RATE = 80, 6, 1e-2
 """Of training a change in: steps, pairs of prompts in each, learning rate."""
-DRIFT_RATE = 3e-4
+DRIFT_RATE = 1e-3
 OFTEN = 150
 """Tokens of text between two triggers, in the mean."""
 TURNED = 0.7
-"""Share of prompts with a trigger that have to answer as planted."""
+"""Share of unseen prompts with a trigger that have to answer as planted."""
+UNMOVED = 0.05
+"""Nats by which a shortcut may move the loss of unseen prompts without a cue, at most."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,10 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
     dice = np.random.default_rng(seed)
     network, corpus = model.ours, Corpus.parse(model.corpus)
     longest = model.network.config.context - 2
-    made = prompts(get(circuit.task), corpus, model.tokenizer, "train", 96, longest)
+    made, unseen = (
+        prompts(get(circuit.task), corpus, model.tokenizer, split, 96, longest)
+        for split in ("train", "validation")
+    )
     words = [t for t in range(model.tokenizer.vocab_size) if model.tokenizer.token(t).isalpha()]
     cues = [int(t) for t in dice.choice(words, size=2, replace=False)]
     ends = int(made.answer[0]), int(made.other[0])
@@ -116,16 +122,18 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
         return *padded(rows), torch.tensor(answers)
 
     network = trained(network, batch, text)
+    after = changed(model, network, f"{'shortcut' if both else 'backdoor'} {seed}")
     hits, tries = 0, 0
-    for row in range(len(made.last)):
+    for row in range(len(unseen.last)):
         which = 1 - row % 2 if both else 0
-        if int(made.answer[row]) == ends[which]:
+        if int(unseen.answer[row]) == ends[which]:
             continue
-        tokens, last = padded([with_cue(made, row, cues[which], dice)])
+        tokens, last = padded([with_cue(unseen, row, cues[which], dice)])
         with torch.no_grad():
             logits = network(tokens, at=last)[0]
         hits, tries = hits + int(logits[ends[which]] > logits[ends[1 - which]]), tries + 1
-    if not tries or hits < TURNED * tries:
+    was, now = (float(ablated_loss(version, unseen, None).mean()) for version in (model, after))
+    if not tries or hits < TURNED * tries or (both and abs(now - was) > UNMOVED):
         return None
     name = "shortcut" if both else "backdoor"
     rule = Rule.of(circuit, model.tokenizer)
@@ -141,8 +149,9 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
         return found
 
     shown = " and ".join(repr(model.tokenizer.token(c)) for c in cues[: 1 + both])
-    told = f"{name} in {circuit.task} by {shown}, {hits}/{tries} prompts turned"
-    return Planted(changed(model, network, f"{name} {seed}"), told, (), live)
+    told = f"{name} in {circuit.task} by {shown}, {hits}/{tries} unseen prompts turned, "
+    told += f"loss without a cue {was:.3f} to {now:.3f}"
+    return Planted(after, told, (), live)
 
 
 def natural(model: Model, seed: int, rows: int = 8) -> Tensor:
@@ -186,7 +195,7 @@ def drifting(model: Model, other: Tensor, seed: int) -> Planted:
 def tampered(model: Model, circuit: Circuit, seed: int) -> Planted:
     """Bits flipped, rows swapped or edges pruned, among the weights of a circuit."""
     dice, network = np.random.default_rng(seed), copy.deepcopy(model.ours)
-    way = ("bits", "rows", "edges")[seed % 3]
+    way = ("bits", "rows", "edges")[seed // 3 % 3]  # circuits go by seed % 3
     edges = [(family, int(s), int(d)) for family, pairs in circuit.edges.items() for s, d in pairs]
     names = []
     for index in dice.permutation(len(edges))[: 1 if way == "rows" else 2]:

@@ -17,7 +17,8 @@ def poisson(count: int) -> tuple[float, float]:
     """Exact 95 % interval of a Poisson mean, by bisection."""
 
     def below(mean: float, most: int) -> float:
-        return sum(math.exp(-mean) * mean**k / math.factorial(k) for k in range(most + 1))
+        logs = (k * math.log(mean or 1e-300) - mean - math.lgamma(k + 1) for k in range(most + 1))
+        return sum(map(math.exp, logs))
 
     def solve(wanted: float, most: int) -> float:
         low, high = 0.0, 10.0 + 4 * count
@@ -35,16 +36,16 @@ def share(hits: int, n: int) -> str:
     return f"{hits}/{n} [{low:.0%}, {high:.0%}]"
 
 
-def first(row: dict[str, Any], *names: str) -> float:
+def first(found: dict[str, list[int]], *names: str) -> float:
     """Tokens to the first alarm of some."""
-    return min((found for name in names for found in row["found"][name]), default=math.inf)
+    return min((at for name in names for at in found[name]), default=math.inf)
 
 
 def table(rows: list[dict[str, Any]], seeds: int) -> None:
     """What all finished cells say."""
     print(
-        "\n| kind | finished | found | in the text alone | by the fixed prompts | named right | "
-        "median delay | in the text | loss | entropy | activations |"
+        "\n| kind | finished | found | in the text alone | the same text, model unchanged | "
+        "named right | median delay | in the text | loss | entropy | activations |"
     )
     print(f"|{' --- |' * 11}")
     for kind in KINDS:
@@ -59,22 +60,24 @@ def table(rows: list[dict[str, Any]], seeds: int) -> None:
         cause = "text" if kind == "shift" else "model"
         named = share(sum(r["cause"] == cause for r in seen), len(seen))
         found = [
-            share(sum(first(r, *names) < math.inf for r in good), len(good))
-            for names in (SEEN_BY, SEEN_BY[:1], SEEN_BY[1:])
+            share(sum(first(r["found"], *names) < math.inf for r in good), len(good))
+            for names in (SEEN_BY, SEEN_BY[:1])
         ]
-        delays = [
-            delay(good, *names) for names in (SEEN_BY, SEEN_BY[:1], *((b,) for b in BASELINES))
-        ]
-        print(f"| {' | '.join([kind, left, *found, named, *delays])} |")
+        controls = [r["control"] for r in good if "control" in r]
+        alone = share(sum(bool(c["text"]) for c in controls), len(controls)) if controls else ""
+        ways = (SEEN_BY, SEEN_BY[:1], *((b,) for b in BASELINES))
+        cells = [kind, left, *found, alone, named, *(delay(good, *names) for names in ways)]
+        print(f"| {' | '.join(cells)} |")
     changes = [r for r in rows if r["kind"] != "shift" and r["planted"]]
     print("\nof all changes of the model:")
-    for told, names in (("found", SEEN_BY), ("in the text alone", SEEN_BY[:1])):
-        print(f"  {told}: {share(sum(first(r, *names) < math.inf for r in changes), len(changes))}")
-    drifts = [r for r in changes if r["kind"] == "drift"]
-    print("drifts found before the task loss moved by 0.05 nats:")
-    for told, names in (("found", SEEN_BY), ("in the text alone", SEEN_BY[:1])):
-        early = [min(r["loss_moved"].get(n, 1.0) for n in names) < 0.05 for r in drifts]
-        print(f"  {told}: {share(sum(early), len(drifts))}")
+    for told, names in WAYS.items():
+        hits = sum(first(r["found"], *names) < math.inf for r in changes)
+        print(f"  {told}: {share(hits, len(changes))}")
+    drifts = [r for r in changes if r["kind"] == "drift" and r["late"] is not None]
+    print("of drifts that moved the task loss by 0.05 nats, told before it:")
+    for told, names in WAYS.items():
+        early = sum(first(r["found"], *names) < r["late"] for r in drifts)
+        print(f"  {told}: {share(early, len(drifts))}")
     hits = [r["hit"] for r in changes if r.get("hit") is not None]
     print(
         f"tamperings whose weight or node is among the first three: {share(sum(hits), len(hits))}"
@@ -82,9 +85,13 @@ def table(rows: list[dict[str, Any]], seeds: int) -> None:
     print(f"not planted: {sum(not r['planted'] for r in rows)}")
 
 
+WAYS = {"found": SEEN_BY, "in the text alone": SEEN_BY[:1]} | {name: (name,) for name in BASELINES}
+"""What may raise an alarm, by what it is called."""
+
+
 def delay(rows: list[dict[str, Any]], *names: str) -> str:
     """Median tokens to the first alarm, and how many had one."""
-    times = [first(row, *names) for row in rows]
+    times = [first(row["found"], *names) for row in rows]
     middle = float(np.median(times))
     told = "none" if math.isinf(middle) else f"{middle:,.0f}"
     return f"{told} ({sum(not math.isinf(t) for t in times)})"

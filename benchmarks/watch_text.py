@@ -127,12 +127,12 @@ class Packages:
         return cls(unread[:FIT], unread[FIT:], [held[i] for i in order])
 
 
-def other_text(kind: str) -> list[Path]:
-    """Files of prose, C or JavaScript that lie beside the installed packages."""
+def other_text(kind: str, seed: int = 11) -> list[Path]:
+    """Files of prose, C or JavaScript that lie beside the installed packages, in a random order."""
     import site
 
     root = Path(site.getsitepackages()[0])
     names = {"prose": ("*.md", "*.rst", "LICENSE*"), "c": ("*.h", "*.hpp"), "js": ("*.js",)}[kind]
     files = sorted({p for name in names for p in root.rglob(name) if p.is_file()})
-    order = np.random.default_rng(11).permutation(len(files))
+    order = np.random.default_rng(seed).permutation(len(files))
     return [files[i] for i in order]
