@@ -66,7 +66,7 @@ interop/       parts  formats  foreign
                sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
                huggingface/modeling_lacewing  huggingface/card  huggingface/export  huggingface/
                transformer_lens
-verification/  finding  kept  evidence  random_circuits  short  ablation_modes  complement
+verification/  finding  kept  evidence  searches  random_circuits  short  ablation_modes  complement
                interchange  distribution_shift  agreement  natural_text  rewrites  off_target
                baselines  attention  two_valued  controls  alternatives  stability  suite  verify
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner
