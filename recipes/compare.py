@@ -10,6 +10,8 @@ library's validation files, so that no ratio can be had by a worse model. Severa
 those of other densities, are rows of one table.
 
 What is finished is kept (OUTPUT/PAIR/KIND, see `lacewing.comparison`), so the same command goes on;
+what models have learned and where searches for nodes ended is kept by model (OUTPUT/learned,
+OUTPUT/searches): the search that prunes edges too starts there, in every pair of the model.
 --table only prints what is there. Cells that are not done are printed as such, and a ratio over
 some of the tasks says over how many.
 """
@@ -31,6 +33,7 @@ from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import load
 from lacewing.pages.names import safe_name
 from lacewing.progress import for_at_most
+from lacewing.pruning.shared import Shared
 from lacewing.tasks.registry import names
 from lacewing.training.evaluate import text_bits_per_byte
 
@@ -92,6 +95,7 @@ def read(given: Recipe) -> None:
 
 def run(given: Recipe) -> None:
     """Prune what is missing."""
+    shared = Shared(given.output)
     for kind in given.kinds:
         for sparse, dense, folder in given.each():
             config = replace(given.search, **KINDS[kind])
@@ -99,7 +103,7 @@ def run(given: Recipe) -> None:
             (folder / f"{kind}.json").unlink(missing_ok=True)
             try:
                 pair, more = (load(sparse), load(dense)), {"seeds": seeds, "corpus": given.corpus}
-                compare(*pair, tasks, folder / kind, config, **more)
+                compare(*pair, tasks, folder / kind, config, shared=shared, **more)
             except DataError as error:  # a pair without a task is a row that says so
                 artifacts.write_json(folder / f"{kind}.json", {"error": str(error)})
 

@@ -58,7 +58,7 @@ pruning/       state  learned_calibration  kept_parts  reachability  selection  
                elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  remembering  kept_search  edge_search  prune
+               mask_learning  node_search  remembering  kept_search  edge_search  prune  shared
 interop/       parts  formats  foreign
                pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model

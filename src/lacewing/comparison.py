@@ -26,17 +26,17 @@ from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import count_all
-from lacewing.circuit.prompts import PromptSets, prompt_sets
+from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
 from lacewing.progress import say
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
+from lacewing.pruning.shared import Shared
 from lacewing.pruning.state import State
 from lacewing.statistics import geometric_mean, interval
 from lacewing.tasks.registry import get
-from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 
 RESAMPLES = 2000
@@ -131,6 +131,7 @@ def compare(
     *,
     seeds: Sequence[int] = (0,),
     corpus: str | None = None,
+    shared: Shared | None = None,
     quiet: bool = False,
 ) -> Comparison:
     """Prune both models on all tasks both have learned, into `output/{sparse,dense}/TASK-SEED`.
@@ -143,6 +144,7 @@ def compare(
         config: The pruning, the same for both.
         seeds: One pruning per seed.
         corpus: Where prompts come from; by default the sparse model's corpus.
+        shared: What other comparisons of these models found, with edges pruned or without.
         quiet: Report no progress.
 
     Raises:
@@ -155,10 +157,10 @@ def compare(
         >>> found.summary()["ratio"] > 1
         True
     """
-    config = config or PruneConfig()
+    config, shared = config or PruneConfig(), shared or Shared()
     sides = {"sparse": sparse, "dense": dense}
     chosen = {task.name: task for task in map(get, tasks)}
-    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus)
+    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus, shared)
     left, right = (model.name or model.source for model in (sparse, dense))
     if ready:
         plan = {"tasks": list(ready), "seeds": list(seeds), "skipped": skipped}
@@ -174,7 +176,7 @@ def compare(
             for seed in seeds
         ]
         place = artifacts.own(output, side)
-        for one, found in zip(wanted, _circuits(model, wanted, place, quiet), strict=True):
+        for one, found in zip(wanted, _circuits(model, wanted, place, shared, quiet), strict=True):
             row = _cell(side, model, one, found)
             artifacts.write_json(artifacts.own(place, f"{_name(one)}.json"), row)
             if "error" in row:
@@ -196,7 +198,11 @@ def compare(
 
 
 def _learned(
-    sides: Mapping[str, Model], tasks: Iterable[Task], config: PruneConfig, text: str
+    sides: Mapping[str, Model],
+    tasks: Iterable[Task],
+    config: PruneConfig,
+    text: str,
+    known: Shared,
 ) -> tuple[dict[str, dict[str, PromptSets]], dict[str, str]]:
     """The prompts, by side, of every task that both models have learned; why others have not."""
     ready: dict[str, dict[str, PromptSets]] = {}
@@ -208,25 +214,25 @@ def _learned(
             for side, model in sides.items():
                 # Twins share a tokenizer, so the prompts of one are those of the other.
                 shared = next(iter(made.values()), None) if len(settings) == 1 else None
-                made[side] = shared or prompt_sets(model, task, config, text)
-                _check_learned(model, side, made[side], config)
+                loss = known.loss(model, task, config, text, shared)
+                _check_learned(side, task.name, loss, config)
+                made[side] = shared or known.prompts(model, task, config, text)
             ready[task.name] = made
         except DataError as error:
             skipped[task.name] = str(error)
     return ready, skipped
 
 
-def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
-    score = evaluate(model, sets.validation)
-    if score.loss > config.chosen_at:
+def _check_learned(side: str, task: str, loss: float, config: PruneConfig) -> None:
+    if loss > config.chosen_at:
         raise DataError(
-            f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
+            f"{task} is not learned by the {side} model: {loss:.3f} nats on validation "
             f"prompts, target {config.chosen_at:g}"
         )
 
 
 def _circuits(
-    model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
+    model: Model, wanted: Sequence[Wanted], output: Path, shared: Shared, quiet: bool
 ) -> list[Circuit | DataError]:
     """The circuits of one model: those that are there are read, the others found and kept."""
     places = [artifacts.own(output, _name(one)) for one in wanted]
@@ -251,7 +257,10 @@ def _circuits(
     if missing:
         busy = f"another process compares in {output.parent}: wait for it to end"
         with artifacts.locked(output, busy):
-            open_ = [_resumed(wanted[m], model, states / places[m].name) for m in missing]
+            open_ = [
+                shared.search(model, _resumed(wanted[m], model, states / places[m].name))
+                for m in missing
+            ]
             pruned = prune_many(model, open_, done=keep, quiet=quiet)
         for number, circuit in zip(missing, pruned, strict=True):
             found[number] = circuit
