@@ -12,7 +12,7 @@ import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.comparison import Comparison, _check_learned, compare, so_far
+from lacewing.comparison import Comparison, _check_learned, compare, over_pairs, so_far
 from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
 from lacewing.pruning import prune, state
@@ -64,6 +64,27 @@ def test_the_interval_is_that_of_the_tasks() -> None:
     means = np.log(ratios)[dice.integers(6, size=(20_000, 6))].mean(1)
     expected = np.exp(np.percentile(means, [2.5, 97.5]))
     np.testing.assert_allclose(expected, comparison(counts).summary()["interval"], rtol=0.06)
+
+
+def test_several_pairs_by_hand() -> None:
+    """Over the tasks that all have: 2, 8 and 4, 16 are 45.25 / 8; a task of one alone is out."""
+    one = comparison({"sparse": [[1], [1]], "dense": [[2], [8]]})
+    two = comparison({"sparse": [[1], [1], [1]], "dense": [[4], [16], [999]]})
+    found = over_pairs([two, one])
+    assert ["t0", "t1"] == found["tasks"]
+    expected = (2 * 8 * 4 * 16) ** 0.25
+    assert pytest.approx((1, expected, expected)) == tuple(
+        found[name] for name in ("sparse", "dense", "ratio")
+    )
+    assert pytest.approx([2, 16]) == found["interval"]
+    assert {"tasks": []} == over_pairs([one, dataclasses.replace(two, rows=[])])
+
+
+def test_pairs_are_resampled_too() -> None:
+    """Tasks alike in each of two pairs: the spread is that of the pairs, 2 and 8."""
+    one, two = (comparison({"sparse": [[1]] * 4, "dense": [[times]] * 4}) for times in (2, 8))
+    found = over_pairs([one, two])
+    assert pytest.approx([4, 2, 8]) == [found["ratio"], *found["interval"]]
 
 
 @pytest.fixture(scope="module")

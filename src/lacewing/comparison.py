@@ -122,6 +122,45 @@ class Comparison:
         }
 
 
+def over_pairs(found: Sequence[Comparison], count: str = "edges") -> dict[str, Any]:
+    """Several pairs, such as training seeds of one setting, as one ratio with its 95 % interval.
+
+    Over the tasks that all of them have. The interval resamples pairs, and tasks for all pairs
+    alike; with three pairs it knows little of how pairs differ.
+
+    Args:
+        found: The pairs' comparisons.
+        count: What is counted: edges, edges_all or nodes.
+
+    Returns:
+        The shared tasks; where there are any, geometric means of both sides, ratio and interval.
+
+    Example:
+        >>> over_pairs([one, two, three])["ratio"]  # doctest: +SKIP
+        16.2
+    """
+    shared = [task for task in found[0].tasks() if all(task in one.tasks() for one in found)]
+    if not shared:
+        return {"tasks": []}
+    logs = {}
+    for side in SIDES:
+        means = [np.log(one.counts(side, count)).mean(1) for one in found]
+        known = [
+            dict(zip(one.tasks(), m, strict=True)) for one, m in zip(found, means, strict=True)
+        ]
+        logs[side] = np.array([[row[task] for task in shared] for row in known])
+    ratios = logs["dense"] - logs["sparse"]
+    generator, (pairs, tasks) = np.random.default_rng(0), ratios.shape
+    pair = generator.integers(pairs, size=(RESAMPLES, pairs, 1))
+    task = generator.integers(tasks, size=(RESAMPLES, 1, tasks))
+    return {
+        "tasks": shared,
+        **{side: float(np.exp(logs[side].mean())) for side in SIDES},
+        "ratio": float(np.exp(ratios.mean())),
+        "interval": list(interval(np.exp(ratios[pair, task].mean((1, 2))))),
+    }
+
+
 def compare(
     sparse: Model,
     dense: Model,
