@@ -6,12 +6,14 @@
 Of every task that the model has learned, and its twin where it has one (under 0.15 nats on test
 prompts; --alone asks the model only), three circuits: the plain one, the minimal one, of which no
 node and no edge can go, and the robust one. Each goes through the whole suite of `lacewing verify`.
-A cell that fails says why; cells that are not done yet are printed as such, and the same command
-goes on with them.
+A cell that fails says why, and is not tried again until its file is deleted; cells that are not
+done yet are printed as such, and the same command goes on with them.
 
 OUTPUT/learned.json has the losses that decided, OUTPUT/TASK/KIND the circuits with their verdicts,
-OUTPUT/TASK/KIND.json what came of each. --ship writes those that are done, packed, into
-src/lacewing/circuits/MODEL/TASK/KIND, where `builtin:MODEL/TASK[/KIND]` names them.
+OUTPUT/TASK/KIND.json what came of each, OUTPUT/searches the searches of other seeds and of
+controls, which the suites of a task's plain and minimal circuit share. --ship writes those that are
+done, packed, into src/lacewing/circuits/MODEL/TASK/KIND, where `builtin:MODEL/TASK[/KIND]` names
+them.
 """
 
 import dataclasses
@@ -157,10 +159,16 @@ def found(cell: Cell, model: Model, text: str) -> Circuit | None:
     return circuit
 
 
-def judged(cell: Cell, model: Model, circuit: Circuit, skip: Sequence[str], text: str) -> None:
+def judged(given: Recipe, cell: Cell, model: Model, circuit: Circuit, text: str) -> None:
     """Run the suite on a circuit, and write down what came of the cell."""
-    parts = parts_without(skip)
-    proof = verify(model, circuit, corpus=text, folder=cell.folder, parts=parts)
+    skip = given.skip
+    asked = {"parts": parts_without(skip), "searches": given.output / "searches"}
+    try:
+        proof = verify(model, circuit, corpus=text, folder=cell.folder, **asked)
+    except DataError as error:
+        row = sizes(model, circuit) | {"skipped": list(skip), "unjudged": str(error)}
+        artifacts.write_json(cell.file, row)
+        return
     proof.save(cell.folder)
     row = facts(cell, model, circuit, proof) | {"skipped": list(skip)}
     if skip:
@@ -170,16 +178,22 @@ def judged(cell: Cell, model: Model, circuit: Circuit, skip: Sequence[str], text
     artifacts.write_json(cell.file, row)
 
 
-def facts(cell: Cell, model: Model, circuit: Circuit, proof: Verification) -> dict[str, Any]:
-    """A cell's row, with the commands that make it elsewhere."""
-    said = {"folder": f"{cell.task}-{cell.kind}", "task": cell.task, "edited_from": None}
-    said |= {"config": cell.config.as_json(), "verification": proof.as_json()}
+def sizes(model: Model, circuit: Circuit) -> dict[str, Any]:
+    """What a cell's row says of the circuit itself."""
     return {
         "model": model.id,
         "nodes": circuit.n_nodes,
         "edges": circuit.n_edges,
         "losses": dict(circuit.losses),
         "minimal": circuit.certificate.minimal if circuit.certificate else None,
+    }
+
+
+def facts(cell: Cell, model: Model, circuit: Circuit, proof: Verification) -> dict[str, Any]:
+    """A cell's row, with the commands that make it elsewhere."""
+    said = {"folder": f"{cell.task}-{cell.kind}", "task": cell.task, "edited_from": None}
+    said |= {"config": cell.config.as_json(), "verification": proof.as_json()}
+    return sizes(model, circuit) | {
         "verdict": proof.verdict,
         "tests": {test.name: test.passed for test in proof.tests},
         "left_out": [left.name for left in proof.left_out],
@@ -214,7 +228,8 @@ def table(every: Sequence[Cell]) -> str:
         else:
             skipped = f" (left out: {', '.join(row['skipped'])})" if row["skipped"] else ""
             loss = f"{row['losses']['circuit']:.3f}"
-            said = [f"{row['nodes']} / {row['edges']:,}", loss, row["verdict"] + skipped]
+            came = f"not judged: {row['unjudged']}" if "unjudged" in row else row["verdict"]
+            said = [f"{row['nodes']} / {row['edges']:,}", loss, came + skipped]
         lines.append(f"| {cell.task} | {cell.kind} | {' | '.join(said)} |")
     open_ = sum(done(cell) is None for cell in every)
     return "\n".join([*lines, f"\n{open_} of {len(every)} cells are not done."])
@@ -255,7 +270,7 @@ def main(given: Recipe) -> None:
                     began = time.monotonic()
                     circuit = found(cell, model, text)
                     if circuit is not None:
-                        judged(cell, model, circuit, given.skip, text)
+                        judged(given, cell, model, circuit, text)
                     spent = f"{time.monotonic() - began:.0f} s"
                     print(f"{number} of {len(every)}: {cell.task} {cell.kind}, {spent}", flush=True)
     finally:

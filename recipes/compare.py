@@ -7,9 +7,13 @@ For every pair, over all tasks that both models have learned: the edges of both 
 0.15 nats with nodes pruned alone, and with edges pruned too, by the same search; their ratio with
 its 95 % interval over tasks; and beside it what each model knows, in bits per byte of the standard
 library's validation files, so that no ratio can be had by a worse model. Several pairs, such as
-those of other densities, are rows of one table.
+those of other densities, are rows of one table. With --joined the pairs are training seeds of one
+setting, and a last row says their ratio over the tasks that all of them share; its interval
+resamples seeds, then tasks.
 
 What is finished is kept (OUTPUT/PAIR/KIND, see `lacewing.comparison`), so the same command goes on;
+what models have learned and where searches for nodes ended is kept by model (OUTPUT/learned,
+OUTPUT/searches): the search that prunes edges too starts there, in every pair of the model.
 --table only prints what is there. Cells that are not done are printed as such, and a ratio over
 some of the tasks says over how many.
 """
@@ -24,13 +28,14 @@ import tyro
 
 from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
-from lacewing.comparison import SIDES, Comparison, compare, so_far
+from lacewing.comparison import SIDES, Comparison, compare, over_pairs, so_far
 from lacewing.data.corpus import Corpus
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import load
 from lacewing.pages.names import safe_name
 from lacewing.progress import for_at_most
+from lacewing.pruning.shared import Shared
 from lacewing.tasks.registry import names
 from lacewing.training.evaluate import text_bits_per_byte
 
@@ -63,6 +68,8 @@ class Recipe:
     """How both sides are searched."""
     corpus: str = LIBRARY
     """Where prompts come from."""
+    joined: bool = False
+    """Whether the pairs are training seeds of one setting, with a row over all of them."""
     threads: int = 1
     """Threads."""
     stop_after: int = 0
@@ -92,6 +99,7 @@ def read(given: Recipe) -> None:
 
 def run(given: Recipe) -> None:
     """Prune what is missing."""
+    shared = Shared(given.output)
     for kind in given.kinds:
         for sparse, dense, folder in given.each():
             config = replace(given.search, **KINDS[kind])
@@ -99,7 +107,7 @@ def run(given: Recipe) -> None:
             (folder / f"{kind}.json").unlink(missing_ok=True)
             try:
                 pair, more = (load(sparse), load(dense)), {"seeds": seeds, "corpus": given.corpus}
-                compare(*pair, tasks, folder / kind, config, **more)
+                compare(*pair, tasks, folder / kind, config, shared=shared, **more)
             except DataError as error:  # a pair without a task is a row that says so
                 artifacts.write_json(folder / f"{kind}.json", {"error": str(error)})
 
@@ -142,6 +150,26 @@ def headline(given: Recipe) -> list[str]:
     return lines
 
 
+def joined(given: Recipe) -> list[str]:
+    """A row a kind: the ratio over all pairs, once each has some of its tasks."""
+    lines = []
+    for kind in given.kinds:
+        each = [cells(folder, kind) for _, _, folder in given.each()]
+        done = [found for found, _, _ in each if found is not None and found.rows]
+        missing = sum(len(cells) for _, cells, _ in each)
+        said = ["-", "-", "-", f"{len(each) - len(done)} pairs without circuits or NOT DONE"]
+        if len(done) == len(each):
+            edges = over_pairs(done)
+            said = [str(len(edges["tasks"])), "-", "-", "no task that all pairs share"]
+            if edges["tasks"]:
+                low, high = edges["interval"]
+                said[1:] = [f"{edges[side]:.0f}" for side in SIDES]
+                said.append(f"{edges['ratio']:.1f} [{low:.1f}, {high:.1f}]")
+            said[-1] += f"; {missing} cells NOT DONE" if missing else ""
+        lines.append(f"| all {len(each)} seeds | - | - | {kind} | {' | '.join(said)} |")
+    return lines
+
+
 def single(given: Recipe) -> list[str]:
     """Every cell: nodes / edges and test loss, seed by seed; tasks without a ratio say why."""
     lines = ["| pair | pruned | task | sparse | dense |", "| --- " * 5 + "|"]
@@ -181,7 +209,8 @@ def main(given: Recipe) -> None:
                 read(given)
                 run(given)
     finally:
-        print("\n".join([*headline(given), "", *single(given)]))
+        over_all = joined(given) if given.joined else []
+        print("\n".join([*headline(given), *over_all, "", *single(given)]))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ each with two orders of it (seeds):
 
 For each: bits per byte, tasks learned, and over its circuits the edges and the loss when others of
 the rest run, random halves (`complement.random`) and the worst subset that a search finds
-(`complement.worst`). Edges are geometric means over the tasks that all finished arms have circuits
-for, so that an arm gains nothing by learning less. Nothing is chosen by these numbers.
+(`complement.worst`). Edges (geometric means) and losses (means) are over the tasks for which all
+finished arms that have any circuit have one, so that an arm gains nothing by learning less; their
+intervals resample tasks. Nothing is chosen by these numbers.
+
+Where RUN is finished, its own seed of `before` is RUN itself: the same settings on the same text,
+so that a branch would end with the same weights. The table says so.
 
 Every cell has its file (OUTPUT/ARM-SEED/{reading,TASK}.json), what is done is kept, the same
 command goes on; --table only prints. Cells that are not done are printed as such.
@@ -40,12 +44,13 @@ from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model, load
 from lacewing.progress import for_at_most
 from lacewing.pruning.prune import prune
-from lacewing.statistics import geometric_mean, interval
+from lacewing.statistics import bootstrap
 from lacewing.tasks.batch import prompts
 from lacewing.tasks.registry import get, names
 from lacewing.tasks.scoring import evaluate
 from lacewing.training.branch import branch, kept_steps
 from lacewing.training.evaluate import text_bits_per_byte
+from lacewing.training.run import finished, training_of
 from lacewing.verification.suite import PARTS
 from lacewing.verification.verify import verify
 
@@ -59,7 +64,7 @@ ARMS: dict[str, dict[str, Any]] = {
 """What each arm changes of the run."""
 LIBRARY = "code:standard_library"
 TESTS = ("complement.random", "complement.worst")
-PAIRS, LONGEST, RESAMPLES = 256, 64, 2000
+PAIRS, LONGEST = 256, 64
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,23 @@ class Recipe:
                 yield arm, seed, self.output / f"{arm}-{seed}"
 
 
-def reading(place: Path, model: Model) -> dict[str, Any]:
+def trained(given: Recipe, step: int, arm: str, seed: int, place: Path) -> Path:
+    """The run of an arm, trained if it has to be; the run itself where the arm changes nothing."""
+    changes = ARMS[arm] | {"seed": seed}
+    if finished(given.run) and not finished(place / "run"):
+        whole = training_of(given.run)
+        if dataclasses.replace(whole, **changes) == whole:
+            return given.run
+    return branch(given.run, step, place / "run", changes, corpus=given.corpus).folder
+
+
+def reading(place: Path, model: Model, itself: bool = False) -> dict[str, Any]:
     """What an arm knows: bits per byte, and its loss on every task; kept once it is measured."""
     path = place / "reading.json"
     if not path.exists():
         text = Corpus.parse(LIBRARY)
         row: dict[str, Any] = {"id": model.id, "bits_per_byte": text_bits_per_byte(model, text)}
-        row["tasks"] = {}
+        row |= {"itself": itself, "tasks": {}}
         for name in names():
             try:
                 test = prompts(get(name), text, model.tokenizer, "test", PAIRS, LONGEST)
@@ -153,10 +168,9 @@ def work(given: Recipe) -> None:
     """Train, read and judge what is missing: first all arms of a seed, so that they compare."""
     step = given.step or next(iter(kept_steps(given.run)), 0)
     for arm, seed, place in given.each():
-        changes = ARMS[arm] | {"seed": seed}
-        run = branch(given.run, step, place / "run", changes, corpus=given.corpus)
-        model = load(run.folder)
-        row = reading(place, model)
+        run = trained(given, step, arm, seed, place)
+        model = load(run)
+        row = reading(place, model, itself=run == given.run)
         for task in learned(given, row):
             judged(given, place, model, task)
 
@@ -176,15 +190,21 @@ def cells(given: Recipe, place: Path) -> tuple[dict[str, dict[str, Any]], int]:
     return found, open_
 
 
+def shared(known: dict[Path, tuple[dict[str, dict[str, Any]], int]]) -> list[str]:
+    """Tasks for which every finished arm that has any circuit has one."""
+    every = [
+        {task for task, row in found.items() if row.get("edges")}
+        for found, open_ in known.values()
+        if not open_
+    ]
+    with_circuit = [tasks for tasks in every if tasks]
+    return sorted(set.intersection(*with_circuit)) if with_circuit else []
+
+
 def table(given: Recipe) -> str:
     """A row an arm and seed; what is not done says so."""
     known = {place: cells(given, place) for _, _, place in given.each()}
-    with_circuit = [
-        {task for task, row in found.items() if row.get("edges")}
-        for place, (found, open_) in known.items()
-        if (place / "reading.json").exists() and not open_
-    ]
-    common = sorted(set.intersection(*with_circuit)) if with_circuit else []
+    common = shared(known)
     head = ["arm", "seed", "bits per byte", "learned", "circuits", "edges", *TESTS]
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for arm, seed, place in given.each():
@@ -196,35 +216,45 @@ def table(given: Recipe) -> str:
         row, (found, open_) = artifacts.read_json(path), known[place]
         count = sum(bool(score["learned"]) for score in row["tasks"].values())
         circuits = sum("edges" in cell for cell in found.values())
-        said = [arm, str(seed), f"{row['bits_per_byte']:.3f}", str(count)]
+        order = f"{seed}, the run itself" if row.get("itself") else str(seed)
+        said = [arm, order, f"{row['bits_per_byte']:.3f}", str(count)]
         said.append(f"{circuits}" + (f"; {open_} cells NOT DONE" if open_ else ""))
-        mine = [found[task] for task in common if "edges" in found.get(task, {})]
-        whole = len(mine) == len(common) and bool(mine)
-        said.append(edges(mine) if whole else "NOT DONE")
-        said += [withstood(found, test) for test in TESTS]
+        mine = [found[task] for task in common if found.get(task, {}).get("edges")]
+        if mine and len(mine) == len(common):
+            said += [edges(mine), *(withstood(mine, test) for test in TESTS)]
+        else:
+            said += ["NOT DONE" if open_ else "-"] * (1 + len(TESTS))
         lines.append(f"| {' | '.join(said)} |")
     tasks = ", ".join(common) or "none"
-    return "\n".join([*lines, "", f"Edges over the tasks that all finished arms share: {tasks}."])
+    said_of_all = (
+        "Edges and losses over the tasks that all finished arms with circuits share: "
+        f"{tasks}. -: no circuit, or none of a shared task. In brackets 95 % over tasks; over "
+        "pairs where there is one task."
+    )
+    return "\n".join([*lines, "", said_of_all])
 
 
 def edges(rows: list[dict[str, Any]]) -> str:
     """Their geometric mean, with the interval over tasks."""
-    counts = np.array([max(1, row["edges"]) for row in rows], dtype=float)
-    if len(counts) < 2:
-        return f"{counts[0]:.0f}"
-    drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-    low, high = interval(np.exp(np.log(counts)[drawn].mean(1)))
-    return f"{geometric_mean(counts):.0f} [{low:.0f}, {high:.0f}]"
+    logs = np.log([float(row["edges"]) for row in rows])
+    mean = f"{np.exp(logs.mean()):.0f}"
+    if len(rows) < 2:
+        return mean
+    low, high = np.exp(bootstrap(logs))
+    return f"{mean} [{low:.0f}, {high:.0f}]"
 
 
-def withstood(found: dict[str, dict[str, Any]], test: str) -> str:
-    """The mean loss over an arm's circuits, its control's, and how many circuits pass."""
-    rows = [row["tests"][test] for row in found.values() if "tests" in row]
-    if not rows:
-        return "-"
-    value, control = (np.mean([row[name] for row in rows]) for name in ("value", "control"))
-    passed = sum(row["passed"] is True for row in rows)
-    return f"{value:.3f} (control {control:.3f}); {passed} of {len(rows)} pass"
+def withstood(rows: list[dict[str, Any]], test: str) -> str:
+    """The mean loss over some circuits, its interval, the control's, and how many pass."""
+    tests = [row["tests"][test] for row in rows]
+    values, controls = (np.array([one[name] for one in tests]) for name in ("value", "control"))
+    # Files hold no single pairs: over several tasks these are what is drawn.
+    low, high = bootstrap(values) if len(tests) > 1 else (tests[0]["low"], tests[0]["high"])
+    passed = sum(one["passed"] is True for one in tests)
+    return (
+        f"{values.mean():.3f} [{low:.3f}, {high:.3f}] (control {controls.mean():.3f}); "
+        f"{passed} of {len(tests)} pass"
+    )
 
 
 def main(given: Recipe) -> None:

@@ -12,10 +12,13 @@ import micro
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
-from lacewing.comparison import Comparison, _check_learned, compare, so_far
+from lacewing.comparison import Comparison, _check_learned, compare, over_pairs, so_far
 from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import Model
 from lacewing.pruning import prune, state
+from lacewing.pruning import shared as sharing
+from lacewing.pruning.shared import Shared
+from lacewing.tasks.registry import get
 
 
 def comparison(counts: dict[str, list[list[int]]]) -> Comparison:
@@ -61,6 +64,27 @@ def test_the_interval_is_that_of_the_tasks() -> None:
     means = np.log(ratios)[dice.integers(6, size=(20_000, 6))].mean(1)
     expected = np.exp(np.percentile(means, [2.5, 97.5]))
     np.testing.assert_allclose(expected, comparison(counts).summary()["interval"], rtol=0.06)
+
+
+def test_several_pairs_by_hand() -> None:
+    """Over the tasks that all have: 2, 8 and 4, 16 are 45.25 / 8; a task of one alone is out."""
+    one = comparison({"sparse": [[1], [1]], "dense": [[2], [8]]})
+    two = comparison({"sparse": [[1], [1], [1]], "dense": [[4], [16], [999]]})
+    found = over_pairs([two, one])
+    assert ["t0", "t1"] == found["tasks"]
+    expected = (2 * 8 * 4 * 16) ** 0.25
+    assert pytest.approx((1, expected, expected)) == tuple(
+        found[name] for name in ("sparse", "dense", "ratio")
+    )
+    assert pytest.approx([2, 16]) == found["interval"]
+    assert {"tasks": []} == over_pairs([one, dataclasses.replace(two, rows=[])])
+
+
+def test_pairs_are_resampled_too() -> None:
+    """Tasks alike in each of two pairs: the spread is that of the pairs, 2 and 8."""
+    one, two = (comparison({"sparse": [[1]] * 4, "dense": [[times]] * 4}) for times in (2, 8))
+    found = over_pairs([one, two])
+    assert pytest.approx([4, 2, 8]) == [found["ratio"], *found["interval"]]
 
 
 @pytest.fixture(scope="module")
@@ -136,18 +160,82 @@ def test_tasks_that_cannot_be_compared(model: Model, task: Path, tmp_path: Path)
 
 
 def test_what_is_learned_is_decided_on_validation_prompts(
-    model: Model, sets: PromptSets, settings: PruneConfig
+    model: Model, task: Path, sets: PromptSets, settings: PruneConfig
 ) -> None:
     """Test prompts with the wrong answers do not matter, validation prompts with them do."""
 
-    def turned(name: str) -> PromptSets:
+    def loss(name: str) -> float:
         prompts = getattr(sets, name)
         exchanged = dataclasses.replace(prompts, answer=prompts.other, other=prompts.answer)
-        return dataclasses.replace(sets, **{name: exchanged})
+        turned = dataclasses.replace(sets, **{name: exchanged})
+        return Shared().loss(model, get(task), settings, model.corpus, turned)
 
-    _check_learned(model, "sparse", turned("test"), settings)
+    _check_learned("sparse", "letters", loss("test"), settings)
+    with pytest.raises(DataError, match="letters is not learned by the sparse model"):
+        _check_learned("sparse", "letters", loss("validation"), settings)
+
+
+def test_edges_start_from_the_search_for_nodes(
+    model: Model,
+    task: Path,
+    settings: PruneConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With nodes alone first, none is searched again, no loss measured: the same circuits."""
+    plain = dataclasses.replace(settings, prompts=1024, edge_masks=1)
+    edges, known = dataclasses.replace(plain, edges=True), tmp_path / "known"
+    pair = (model, model, [str(task)])
+    alone = compare(*pair, tmp_path / "alone", edges, quiet=True)
+    nodes = compare(*pair, tmp_path / "nodes", plain, shared=Shared(known), quiet=True)
+    for module, name in ((prune, "step_together"), (sharing, "evaluate")):
+        monkeypatch.setattr(module, name, None)
+    found = compare(*pair, tmp_path / "edges", edges, shared=Shared(known), quiet=True)
+    for side in ("sparse", "dense"):
+        one, other, before = (
+            Circuit.load(tmp_path / name / side / "letters-0")
+            for name in ("alone", "edges", "nodes")
+        )
+        assert one == other
+        assert one.losses == other.losses
+        assert before.n_nodes == other.nodes_only.nodes
+    assert alone.summary() == found.summary()
+    seconds = {row["side"]: row["seconds"] for row in nodes.rows}
+    assert all(row["seconds"] >= 0.9 * seconds[row["side"]] for row in found.rows)
+
+
+def test_losses_are_kept_by_model_and_task(
+    model: Model, task: Path, settings: PruneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured once for each model; of another model, target or file of pairs it is another's."""
+    measured: list[str] = []
+
+    def counted(model: Model, prompts: Any) -> Any:
+        measured.append(model.id)
+        return whole(model, prompts)
+
+    whole = sharing.evaluate
+    monkeypatch.setattr(sharing, "evaluate", counted)
+    other = micro.micro(1)
+    losses = [
+        Shared(tmp_path / "known").loss(one, get(file), settings, one.corpus)
+        for one in (model, other)
+        for file in (task, task, micro.write_pairs(tmp_path / task.name, seed=6))
+    ]
+    assert measured == [model.id, model.id, other.id, other.id]
+    assert losses[0] == losses[1] != losses[2]
+    hard = dataclasses.replace(settings, target_loss=0.001)
     with pytest.raises(DataError, match="is not learned by the sparse model"):
-        _check_learned(model, "sparse", turned("validation"), settings)
+        compare(
+            model, model, [str(task)], tmp_path, hard, shared=Shared(tmp_path / "known"), quiet=True
+        )
+    assert len(measured) == 4
+    text = micro.write_letters(tmp_path / "text")
+    unknown = get("single_double_quote")
+    for _ in range(2):
+        with pytest.raises(DataError):
+            Shared(tmp_path / "known").loss(model, unknown, settings, str(text))
+    assert len(measured) == 4
 
 
 def test_what_is_there_of_an_unfinished_comparison(output: Path, tmp_path: Path) -> None:

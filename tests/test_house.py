@@ -58,7 +58,7 @@ pruning/       state  learned_calibration  kept_parts  reachability  selection  
                elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  remembering  kept_search  edge_search  prune
+               mask_learning  node_search  remembering  kept_search  edge_search  prune  shared
 interop/       parts  formats  foreign
                pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model
@@ -66,7 +66,7 @@ interop/       parts  formats  foreign
                sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
                huggingface/modeling_lacewing  huggingface/card  huggingface/export  huggingface/
                transformer_lens
-verification/  finding  kept  evidence  random_circuits  short  ablation_modes  complement
+verification/  finding  kept  evidence  searches  random_circuits  short  ablation_modes  complement
                interchange  distribution_shift  agreement  natural_text  rewrites  off_target
                baselines  attention  two_valued  controls  alternatives  stability  suite  verify
 sae/           config  autoencoder  formats  folder  text  activations  figures  learner

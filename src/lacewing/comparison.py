@@ -26,17 +26,17 @@ from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import count_all
-from lacewing.circuit.prompts import PromptSets, prompt_sets
+from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
 from lacewing.progress import say
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
+from lacewing.pruning.shared import Shared
 from lacewing.pruning.state import State
 from lacewing.statistics import geometric_mean, interval
 from lacewing.tasks.registry import get
-from lacewing.tasks.scoring import evaluate
 from lacewing.tasks.task import Task
 
 RESAMPLES = 2000
@@ -122,6 +122,45 @@ class Comparison:
         }
 
 
+def over_pairs(found: Sequence[Comparison], count: str = "edges") -> dict[str, Any]:
+    """Several pairs, such as training seeds of one setting, as one ratio with its 95 % interval.
+
+    Over the tasks that all of them have. The interval resamples pairs, and tasks for all pairs
+    alike; with three pairs it knows little of how pairs differ.
+
+    Args:
+        found: The pairs' comparisons.
+        count: What is counted: edges, edges_all or nodes.
+
+    Returns:
+        The shared tasks; where there are any, geometric means of both sides, ratio and interval.
+
+    Example:
+        >>> over_pairs([one, two, three])["ratio"]  # doctest: +SKIP
+        16.2
+    """
+    shared = [task for task in found[0].tasks() if all(task in one.tasks() for one in found)]
+    if not shared:
+        return {"tasks": []}
+    logs = {}
+    for side in SIDES:
+        means = [np.log(one.counts(side, count)).mean(1) for one in found]
+        known = [
+            dict(zip(one.tasks(), m, strict=True)) for one, m in zip(found, means, strict=True)
+        ]
+        logs[side] = np.array([[row[task] for task in shared] for row in known])
+    ratios = logs["dense"] - logs["sparse"]
+    generator, (pairs, tasks) = np.random.default_rng(0), ratios.shape
+    pair = generator.integers(pairs, size=(RESAMPLES, pairs, 1))
+    task = generator.integers(tasks, size=(RESAMPLES, 1, tasks))
+    return {
+        "tasks": shared,
+        **{side: float(np.exp(logs[side].mean())) for side in SIDES},
+        "ratio": float(np.exp(ratios.mean())),
+        "interval": list(interval(np.exp(ratios[pair, task].mean((1, 2))))),
+    }
+
+
 def compare(
     sparse: Model,
     dense: Model,
@@ -131,6 +170,7 @@ def compare(
     *,
     seeds: Sequence[int] = (0,),
     corpus: str | None = None,
+    shared: Shared | None = None,
     quiet: bool = False,
 ) -> Comparison:
     """Prune both models on all tasks both have learned, into `output/{sparse,dense}/TASK-SEED`.
@@ -143,6 +183,7 @@ def compare(
         config: The pruning, the same for both.
         seeds: One pruning per seed.
         corpus: Where prompts come from; by default the sparse model's corpus.
+        shared: What other comparisons of these models found, with edges pruned or without.
         quiet: Report no progress.
 
     Raises:
@@ -155,10 +196,10 @@ def compare(
         >>> found.summary()["ratio"] > 1
         True
     """
-    config = config or PruneConfig()
+    config, shared = config or PruneConfig(), shared or Shared()
     sides = {"sparse": sparse, "dense": dense}
     chosen = {task.name: task for task in map(get, tasks)}
-    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus)
+    ready, skipped = _learned(sides, chosen.values(), config, corpus or sparse.corpus, shared)
     left, right = (model.name or model.source for model in (sparse, dense))
     if ready:
         plan = {"tasks": list(ready), "seeds": list(seeds), "skipped": skipped}
@@ -174,7 +215,7 @@ def compare(
             for seed in seeds
         ]
         place = artifacts.own(output, side)
-        for one, found in zip(wanted, _circuits(model, wanted, place, quiet), strict=True):
+        for one, found in zip(wanted, _circuits(model, wanted, place, shared, quiet), strict=True):
             row = _cell(side, model, one, found)
             artifacts.write_json(artifacts.own(place, f"{_name(one)}.json"), row)
             if "error" in row:
@@ -196,7 +237,11 @@ def compare(
 
 
 def _learned(
-    sides: Mapping[str, Model], tasks: Iterable[Task], config: PruneConfig, text: str
+    sides: Mapping[str, Model],
+    tasks: Iterable[Task],
+    config: PruneConfig,
+    text: str,
+    known: Shared,
 ) -> tuple[dict[str, dict[str, PromptSets]], dict[str, str]]:
     """The prompts, by side, of every task that both models have learned; why others have not."""
     ready: dict[str, dict[str, PromptSets]] = {}
@@ -208,25 +253,25 @@ def _learned(
             for side, model in sides.items():
                 # Twins share a tokenizer, so the prompts of one are those of the other.
                 shared = next(iter(made.values()), None) if len(settings) == 1 else None
-                made[side] = shared or prompt_sets(model, task, config, text)
-                _check_learned(model, side, made[side], config)
+                loss = known.loss(model, task, config, text, shared)
+                _check_learned(side, task.name, loss, config)
+                made[side] = shared or known.prompts(model, task, config, text)
             ready[task.name] = made
         except DataError as error:
             skipped[task.name] = str(error)
     return ready, skipped
 
 
-def _check_learned(model: Model, side: str, sets: PromptSets, config: PruneConfig) -> None:
-    score = evaluate(model, sets.validation)
-    if score.loss > config.chosen_at:
+def _check_learned(side: str, task: str, loss: float, config: PruneConfig) -> None:
+    if loss > config.chosen_at:
         raise DataError(
-            f"{sets.name} is not learned by the {side} model: {score.loss:.3f} nats on validation "
+            f"{task} is not learned by the {side} model: {loss:.3f} nats on validation "
             f"prompts, target {config.chosen_at:g}"
         )
 
 
 def _circuits(
-    model: Model, wanted: Sequence[Wanted], output: Path, quiet: bool
+    model: Model, wanted: Sequence[Wanted], output: Path, shared: Shared, quiet: bool
 ) -> list[Circuit | DataError]:
     """The circuits of one model: those that are there are read, the others found and kept."""
     places = [artifacts.own(output, _name(one)) for one in wanted]
@@ -251,7 +296,10 @@ def _circuits(
     if missing:
         busy = f"another process compares in {output.parent}: wait for it to end"
         with artifacts.locked(output, busy):
-            open_ = [_resumed(wanted[m], model, states / places[m].name) for m in missing]
+            open_ = [
+                shared.search(model, _resumed(wanted[m], model, states / places[m].name))
+                for m in missing
+            ]
             pruned = prune_many(model, open_, done=keep, quiet=quiet)
         for number, circuit in zip(missing, pruned, strict=True):
             found[number] = circuit

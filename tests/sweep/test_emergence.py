@@ -1,18 +1,26 @@
 """When a circuit appears: snapshots of a training, pruned one after the other."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import letters
 import pytest
 
+from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.prompts import prompt_sets
 from lacewing.cli.app import main
 from lacewing.data.corpus import Corpus
 from lacewing.errors import ConfigError
+from lacewing.model.store import load
+from lacewing.pruning import prune
+from lacewing.pruning import state as kept_state
+from lacewing.sweep import emergence
 from lacewing.sweep.emergence import Emergence, by_chance, emerge, snapshots
+from lacewing.tasks.registry import get
 from lacewing.training.config import TrainConfig
 from lacewing.training.loop import train
 
@@ -82,6 +90,74 @@ def test_goes_on(
     assert Circuit.load(folder).node_names() == before.node_names()
     with pytest.raises(ConfigError, match="seed"):
         emerge(run, str(place / "first.jsonl"), output, PruneConfig(**search, seed=1), quiet=True)
+
+
+def test_interrupted_it_goes_on_inside_a_pruning(
+    found: Emergence,
+    run: Path,
+    place: Path,
+    search: dict[str, Any],
+    output: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A kill loses no state's search, and states without a circuit are not asked again."""
+    asked, task, whole = PruneConfig(**search), str(place / "first.jsonl"), prune.step_together
+    states = [state for state in found.states if state.nodes is not None]
+    steps: list[int] = []
+
+    def broken(*given: Any) -> Any:
+        steps.append(1)
+        if len(steps) == asked.steps // 2:
+            raise KeyboardInterrupt
+        return whole(*given)
+
+    monkeypatch.setattr(kept_state, "EVERY", 0.0)
+    monkeypatch.setattr(prune, "step_together", broken)
+    with pytest.raises(KeyboardInterrupt):
+        emerge(run, task, tmp_path, asked, quiet=True)
+    assert (tmp_path / "first" / f"{states[0].step}.unfinished").is_dir()
+    monkeypatch.setattr(emergence, "prune", refusing(emergence.prune, found.states[0].step))
+    again = emerge(run, task, tmp_path, asked, quiet=True)
+    assert again == found
+    assert len(steps) <= len(states) * asked.steps + 1
+    assert not list((tmp_path / "first").glob("*.unfinished"))
+    for state in states:
+        one, other = (Circuit.load(p / "first" / str(state.folder)) for p in (output, tmp_path))
+        assert one == other
+
+
+def refusing(prune: Any, step: int) -> Any:
+    """A pruning that must not be asked of the state of a step."""
+
+    def asked(model: Any, *given: Any, **more: Any) -> Any:
+        assert Path(model.source).name != str(step)
+        return prune(model, *given, **more)
+
+    return asked
+
+
+def test_why_there_is_none_is_of_these_settings(
+    found: Emergence, run: Path, place: Path, search: dict[str, Any], output: Path, tmp_path: Path
+) -> None:
+    """Another target asks an early state again; two processes do not write one folder."""
+    first, task = found.states[0], str(place / "first.jsonl")
+    copy = tmp_path / "first"
+    copy.mkdir()
+    for name in (str(first.step), f"{first.step}.json"):
+        assert (output / "first" / name).exists() == name.endswith(".json")
+    shutil.copy(output / "first" / f"{first.step}.json", copy)
+    asked = PruneConfig(**search, target_loss=0.2)
+    with artifacts.locked(copy, "held"), pytest.raises(ConfigError, match="another process"):
+        emerge(run, task, tmp_path, asked, quiet=True)
+    model = load(snapshots(run)[0])
+    sets = prompt_sets(model, get(task), asked)
+    said = [
+        emergence._circuit(model, task, sets, config, copy / str(first.step), True)
+        for config in (PruneConfig(**search), asked)
+    ]
+    assert said[0] == first.reason
+    assert "above the target 0.2" in str(said[1])
 
 
 def test_chance_is_the_mean_of_random_circuits(found: Emergence, output: Path) -> None:

@@ -16,7 +16,7 @@ from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
-from lacewing.verification import stability
+from lacewing.verification import searches, stability
 from lacewing.verification.finding import verdict
 from lacewing.verification.kept import Kept
 from micro import kept, make
@@ -88,7 +88,7 @@ def test_more_seeds_go_on_from_those_that_were_kept(
         asked.extend(one.config.seed for one in wanted)
         return prune_many(model, wanted, **more)
 
-    monkeypatch.setattr(stability, "prune_many", counted)
+    monkeypatch.setattr(searches, "prune_many", counted)
     found = []
     for seeds in (2, 3, 3):
         kept = Kept(tmp_path / "circuit", {})  # read anew, as by the next command

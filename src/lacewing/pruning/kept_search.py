@@ -36,6 +36,26 @@ def keep_selected(state: State, search: Search, selection: Selection) -> None:
     state.put(SELECTED, sizes, _mask(search) | masks)
 
 
+def keep_end(nodes: State, search: Search, selection: Selection) -> None:
+    """Keep the end of a search for nodes where others that begin with it look for it."""
+    if nodes.folder and not (nodes.folder / SELECTED).exists():
+        nodes.start(search.wanted.state.seconds)
+        keep_selected(nodes, search, selection)
+
+
+def start_from(state: State, nodes: State) -> None:
+    """Let a pruning that has not begun start where a search for the same nodes ended.
+
+    Raises:
+        ArtifactError: what was kept is damaged.
+    """
+    if state.get(SELECTED) or state.get(SEARCH) or not (found := nodes.get(SELECTED)):
+        return
+    with artifacts.foreign(nodes.folder or Path()):
+        state.start(float(found[0]["seconds"]))
+    state.put(SELECTED, *found)
+
+
 def resume_search(state: State, search: Search) -> Selection | None:
     """Bring a search to where it stood; what was selected at its end, if it had come so far.
 

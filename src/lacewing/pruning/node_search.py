@@ -67,6 +67,9 @@ class Wanted:
     """Nodes that may not be kept."""
     state: State = field(default_factory=State)
     """Where the work on the way is kept; by default nowhere."""
+    nodes: State | None = None
+    """Where the end of the search for nodes is kept, for one of the same nodes that prunes edges
+    too."""
 
 
 class Search:

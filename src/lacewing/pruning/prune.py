@@ -31,7 +31,7 @@ from lacewing.model.transformer import Transformer, own
 from lacewing.progress import progress
 from lacewing.pruning.edge_search import fewest_edges
 from lacewing.pruning.elimination import measured, minimise
-from lacewing.pruning.kept_search import keep_search, keep_selected, resume_search
+from lacewing.pruning.kept_search import keep_end, keep_search, keep_selected, resume_search
 from lacewing.pruning.node_search import Search, Wanted, step_together
 from lacewing.pruning.selection import Selection
 from lacewing.pruning.state import State
@@ -195,6 +195,8 @@ def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit
         )
     if state.due:
         keep_selected(state, search, best)
+    if search.wanted.nodes:
+        keep_end(search.wanted.nodes, search, best)
     circuit = as_circuit(model, search, best)
     if not config.prunes_edges:
         return circuit

@@ -57,7 +57,7 @@ class State:
         Raises:
             ArtifactError: the folder holds another pruning, or is damaged.
         """
-        facts = {"lacewing": __version__, "model": model.id, "prompts": _digest(sets), **circuit}
+        facts = {"lacewing": __version__, "model": model.id, "prompts": digest(sets), **circuit}
         state = cls(folder)
         known = state.get("of")
         if known is None:
@@ -77,8 +77,13 @@ class State:
         """Seconds spent in all."""
         return self.earlier + time.monotonic() - self.began
 
-    def start(self) -> None:
-        """Count seconds from now on: the work was waiting until now."""
+    def start(self, earlier: float | None = None) -> None:
+        """Count seconds from now on: the work was waiting until now.
+
+        Args:
+            earlier: Seconds that were spent before, where it was elsewhere.
+        """
+        self.earlier = self.earlier if earlier is None else earlier
         self.began = self.written = time.monotonic()
 
     @property
@@ -122,7 +127,7 @@ class State:
                 yield found[0]
 
 
-def _digest(sets: PromptSets) -> str:
+def digest(sets: PromptSets) -> str:
     """What identifies prompts: their tokens and answers."""
     digest = hashlib.sha256()
 

@@ -3,9 +3,14 @@
 The snapshots are states of one model, so a node of one is the same node of another. Beside each
 circuit stands what it shares with the last one, what two random circuits of their sizes would
 share, and what the last circuit's nodes do in the model as it was then. What is finished is kept in
-the output folder, so an interrupted run goes on.
+the output folder, so an interrupted run goes on, inside of each pruning too.
+
+    TASK/STEP/            a circuit
+    TASK/STEP.json        why there is none
+    TASK/emergence.json   all of it, when it is done
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +33,7 @@ from lacewing.model.store import Model, load
 from lacewing.pages.names import safe_name
 from lacewing.progress import say
 from lacewing.pruning.prune import prune
+from lacewing.pruning.state import digest
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
@@ -35,6 +41,18 @@ from lacewing.tasks.scoring import evaluate, two_answer_loss
 from lacewing.training.run import SNAPSHOTS
 
 RESULT = "emergence.json"
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """TASK/STEP.json, of a state without a circuit."""
+
+    __pydantic_config__ = artifacts.EXACT
+
+    error: str
+    model: str
+    prompts: str
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -131,7 +149,8 @@ def emerge(
         quiet: Report no progress.
 
     Raises:
-        ConfigError: the run kept no snapshots, or `output` holds circuits of other settings.
+        ConfigError: the run kept no snapshots, `output` holds circuits of other settings, or
+            another process is at work there.
         DataError: an unknown task, or one that has no prompts.
 
     Example:
@@ -143,16 +162,19 @@ def emerge(
     models = [(load(folder), _facts(folder)) for folder in snapshots(run)]
     sets = prompt_sets(models[-1][0], get(task), config, corpus)
     home = output / safe_name(sets.name)
-    found: list[tuple[Circuit | str, Model, dict[str, Any]]] = []
-    for model, facts in models:
-        circuit = _circuit(model, task, sets, config, home / str(facts["step"]), quiet)
-        said = circuit if isinstance(circuit, str) else f"{circuit.n_nodes} nodes"
-        say(f"step {facts['step']:,}: {said}", not quiet)
-        found.append((circuit, model, facts))
-    last = next((c for c, _, _ in reversed(found) if isinstance(c, Circuit)), None)
-    states = tuple(_state(*one, sets, last) for one in found)
-    result = Emergence(sets.name, str(run), config.chosen_at, config.seed, states)
-    artifacts.write_json(home / RESULT, result.as_json())
+    busy = f"another process prunes the states of {sets.name} in {home}: wait for it to end"
+    with artifacts.locked(home, busy):
+        found: list[tuple[Circuit | str, Model, dict[str, Any]]] = []
+        for model, facts in models:
+            place = artifacts.own(home, str(facts["step"]))
+            circuit = _circuit(model, task, sets, config, place, quiet)
+            said = circuit if isinstance(circuit, str) else f"{circuit.n_nodes} nodes"
+            say(f"step {facts['step']:,}: {said}", not quiet)
+            found.append((circuit, model, facts))
+        last = next((c for c, _, _ in reversed(found) if isinstance(c, Circuit)), None)
+        states = tuple(_state(*one, sets, last) for one in found)
+        result = Emergence(sets.name, str(run), config.chosen_at, config.seed, states)
+        artifacts.write_json(home / RESULT, result.as_json())
     return result
 
 
@@ -180,12 +202,22 @@ def _circuit(
         kept.check(model)
         artifacts.check_same(folder, "a circuit", kept.config.as_json(), config.as_json())
         return kept
+    refusal = artifacts.own(folder.parent, f"{folder.name}.json")
+    asked = {"model": model.id, "prompts": digest(sets), "config": config.as_json()}
+    if refusal.exists():
+        refused = artifacts.read(refusal, _Refused)
+        if asdict(refused) == {"error": refused.error} | asked:
+            return refused.error
+    state = artifacts.unfinished(folder)
     try:
         # The target is asked of this state's own loss, so that a state before it costs little.
-        found = prune(model, get(task), config, sets=sets, quiet=quiet)
+        found = prune(model, get(task), config, sets=sets, state=state, quiet=quiet)
     except DataError as error:
+        artifacts.write_json(refusal, {"error": str(error)} | asked)
+        shutil.rmtree(state, ignore_errors=True)
         return str(error)
     found.save(folder)
+    shutil.rmtree(state)
     return found
 
 

@@ -30,11 +30,11 @@ from lacewing.errors import DataError
 from lacewing.model.store import Model, model_id, weights_id
 from lacewing.model.weights import thirds
 from lacewing.pruning.node_search import Wanted
-from lacewing.pruning.prune import prune_many
 from lacewing.tasks.batch import Prompts
 from lacewing.training.evaluate import site_means
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
+from lacewing.verification.searches import Found, searched
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -67,11 +67,12 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     minimised = has_cut_edges(model.network, circuit)
     if minimised:
         wanted.append(Wanted(task, config, prompts.sets))
-    found = prune_many(model, wanted, quiet=quiet)
+    found = searched(model, wanted, prompts.searches, quiet=quiet)
     true = found[-1] if minimised else circuit
     edges = circuit.n_edges if isinstance(true, DataError) else true.n_edges
     other = without_training(model, prompts.text, prompts.seed)
-    (untrained,) = prune_many(other, [Wanted(task, config, sets, anyway=True)], quiet=quiet)
+    again = [Wanted(task, config, sets, anyway=True)]
+    (untrained,) = searched(other, again, prompts.searches, quiet=quiet)
     return [
         _finding("nonsense", "on answers that follow no rule", model, nonsense, found[0], edges),
         _finding("shuffled", "on the answers of other prompts", model, shuffled, found[1], edges),
@@ -80,7 +81,7 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
 
 def _finding(
-    name: str, words: str, model: Model, sets: PromptSets, found: Circuit | DataError, edges: int
+    name: str, words: str, model: Model, sets: PromptSets, found: Found | DataError, edges: int
 ) -> Finding:
     full = float(ablated_loss(model, sets.validation, None).mean())
     if isinstance(found, DataError):

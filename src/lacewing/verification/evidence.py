@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -42,6 +43,8 @@ class Evidence:
     """How many circuits of other seeds it is compared with."""
     kept: Kept | None = None
     """Where long tests keep what they have so far."""
+    searches: Path | None = None
+    """Where searches are kept that suites of several circuits share."""
 
     @property
     def fitted_on(self) -> Prompts:

@@ -27,11 +27,11 @@ from lacewing.circuit.edges import Nodes
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Wanted
-from lacewing.pruning.prune import prune_many
 from lacewing.statistics import interval
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, judge
 from lacewing.verification.kept import Kept
+from lacewing.verification.searches import Found, searched
 
 KEPT = "stability_{}"
 """Where the circuit of a seed is kept."""
@@ -101,7 +101,7 @@ def measure(model: Model, circuit: Circuit, prompts: Evidence, *, quiet: bool = 
     core = kept.mean(0) >= CORE - 1e-9 if len(kept) else np.zeros(kept.shape[1], dtype=bool)
     nodes = _split(model, core)
     again = [_wanted(circuit, prompts, circuit.seed, anyway=True, forbidden=nodes)]
-    backup = prune_many(model, again, quiet=quiet) if core.any() else []
+    backup = searched(model, again, prompts.searches, quiet=quiet) if core.any() else []
     ablated = masks_of(model.network, nodes, complement=True)
     shared = _jaccard(np.concatenate([own, kept]))[0, 1:]
     between = _jaccard(kept)
@@ -116,7 +116,7 @@ def measure(model: Model, circuit: Circuit, prompts: Evidence, *, quiet: bool = 
         core=tuple(f"{key}.{channel}" for key, some in nodes.items() for channel in some),
         core_kept=int((core & own[0]).sum()),
         without_core=float(ablated_loss(model, prompts.test, ablated).mean()),
-        backup=next((one.n_nodes for one in backup if isinstance(one, Circuit)), None),
+        backup=next((one.n_nodes for one in backup if isinstance(one, Found)), None),
     )
 
 
@@ -143,14 +143,14 @@ def _other_seeds(
     known = {seed: _read(prompts.kept, seed) for seed in numbers}
     missing = [seed for seed in numbers if known[seed] is None]
 
-    def keep(place: int, one: Circuit) -> None:
+    def keep(place: int, one: Found) -> None:
         known[missing[place]] = one.nodes
         _write(prompts.kept, missing[place], one.nodes)
 
     wanted = [_wanted(circuit, prompts, seed) for seed in missing]
-    found = prune_many(model, wanted, done=keep, quiet=quiet)
+    found = searched(model, wanted, prompts.searches, done=keep, quiet=quiet)
     for seed, one in zip(missing, found, strict=True):
-        if not isinstance(one, Circuit):
+        if not isinstance(one, Found):
             _write(prompts.kept, seed, NONE)
     return {seed: nodes for seed, nodes in known.items() if nodes}
 

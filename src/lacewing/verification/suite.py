@@ -8,6 +8,7 @@ of its seeds: asked for more of them, it only searches those.
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lacewing.circuit.circuit import Circuit
@@ -121,6 +122,7 @@ def run_suite(
     task: str | None,
     seeds: int,
     parts: Mapping[str, Part] = PARTS,
+    searches: Path | None = None,
     quiet: bool = False,
 ) -> SuiteFound:
     """Run what is not done yet of the suite, and put everything together.
@@ -135,6 +137,7 @@ def run_suite(
         task: The circuit's task, where it is a file of pairs.
         seeds: How many circuits `stability` compares.
         parts: The tests beyond the short test, by name.
+        searches: Folder of searches that suites of several circuits share.
         quiet: Report no progress.
 
     Raises:
@@ -157,7 +160,9 @@ def run_suite(
                 if evidence is None:
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
                     evidence = gather(model, circuit, test, corpus, seed, task)
-                    evidence = dataclasses.replace(evidence, seeds=seeds, kept=kept)
+                    evidence = dataclasses.replace(
+                        evidence, seeds=seeds, kept=kept, searches=searches
+                    )
                 with sparse_products(model.network):
                     part = _as_part(parts[name](model, circuit, evidence, quiet))
             part |= {"seconds": round(time.monotonic() - began, 2)}

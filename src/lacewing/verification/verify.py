@@ -138,6 +138,7 @@ def verify(
     seeds: int = SEEDS,
     folder: Path | None = None,
     parts: Mapping[str, Part] = PARTS,
+    searches: Path | None = None,
     quiet: bool = False,
 ) -> Verification:
     """Test a circuit on prompts it was not chosen on.
@@ -154,6 +155,7 @@ def verify(
         seeds: How many circuits of other seeds `stability` compares.
         folder: The circuit's folder, to keep finished parts of the suite in.
         parts: The tests beyond the short test, by name.
+        searches: Folder of searches for nodes, shared with the suites of the task's other circuits.
         quiet: Report no progress.
 
     Returns:
@@ -189,6 +191,7 @@ def verify(
         task=task,
         seeds=seeds,
         parts=parts,
+        searches=searches,
         quiet=quiet,
     )
     return Verification(found.short, found.tests, found.left_out, found.seconds)
