@@ -21,6 +21,7 @@ import torch
 from lacewing import artifacts
 from lacewing.circuit.certificate import CERTIFICATE, Certificate
 from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.edges import kept_at
 from lacewing.circuit.facts import Facts, SavedCertificate
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS
 from lacewing.errors import ArtifactError
@@ -156,7 +157,7 @@ def _ends(family: str, nodes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.
     """The kept nodes at both ends of an edge family."""
     layer, _, name = family.partition(".")
     source, destination = name.split("-")
-    return nodes[f"{layer}.{source}"], nodes[f"{layer}.{destination}"]
+    return kept_at(nodes, f"{layer}.{source}"), kept_at(nodes, f"{layer}.{destination}")
 
 
 def _place(key: str) -> tuple[int, int, str]:

@@ -6,30 +6,41 @@
     neuron 3.412      one of them
     node 3.mlp_in.17  itself
 
-What a kept part reads and writes stays whole: all channels of the reads and writes of its layer's
-attention or MLP, and the final residual. Everything else is ablated. Other tools' edges run between
-parts; here the residual stream passes everything on, so an edge becomes its two ends, and a circuit
-is never smaller here than it was there.
+Such a list says which heads, MLPs and neurons do a task, and nothing of the residual stream between
+them. So inner nodes alone are claimed: queries, keys, values and neurons, of which all that no part
+has is ablated. The reads and writes of blocks and the final residual are no part of the claim: they
+have no entry among the nodes, and run freely in every run, the circuit's and its controls' alike.
+Where `nodes` names one of them, such as 3.mlp_in.17, all sites of its kind are claimed.
+
+Other tools' edges run between parts; here the residual stream passes everything on, so an edge
+becomes its two ends, and a circuit is never smaller here than it was there.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+from lacewing.artifacts import EXACT
 from lacewing.errors import MismatchError
 from lacewing.model.protocol import Shape, key_head
-from lacewing.model.sites import FINAL_SITE, parse_node, site_widths
+from lacewing.model.sites import parse_node, site_widths
 
+Part = TypeVar("Part")
 HEAD = re.compile(r"(\d+)\.(\d+)(?:\.([qkv]))?")
 NEURON = re.compile(r"(\d+)\.(\d+)")
 LETTERS = {"q": "attn_q", "k": "attn_k", "v": "attn_v"}
+INSIDE = (*LETTERS.values(), "mlp_neuron")
+"""Sites inside blocks: what heads and MLPs are made of."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """The parts of a circuit from elsewhere, by name."""
+
+    __pydantic_config__ = EXACT
 
     heads: frozenset[str] = frozenset()
     """`"9.6"`, or `"9.6.q"` for its queries alone."""
@@ -44,9 +55,23 @@ class Parts:
         """How many there are."""
         return len(self.heads) + len(self.mlps) + len(self.neurons) + len(self.nodes)
 
+    def as_json(self) -> dict[str, list[str] | list[int]]:
+        """Sorted lists."""
+        return {name: sorted(of) for name, of in vars(self).items()}
+
+
+def claimed_sites(parts: Parts, config: Shape) -> list[str]:
+    """The sites that a circuit of these parts says something of; all others run freely."""
+    kinds = {*INSIDE, *(_kind(parse_node(name)[0]) for name in parts.nodes)}
+    return [key for key in site_widths(config) if _kind(key) in kinds]
+
+
+def _kind(key: str) -> str:
+    return key.rpartition(".")[2]
+
 
 def nodes_of_parts(parts: Parts, config: Shape) -> dict[str, np.ndarray]:
-    """The nodes of some parts in a model of these sizes, sorted, for every site key.
+    """The nodes of some parts in a model of these sizes, sorted, for every site claimed.
 
     Raises:
         MismatchError: a part is none of this model.
@@ -71,18 +96,12 @@ def nodes_of_parts(parts: Parts, config: Shape) -> dict[str, np.ndarray]:
         if not (found := NEURON.fullmatch(name)):
             raise MismatchError(f"{name!r} names no neuron; write LAYER.NEURON, like 3.412")
         keep(f"{found[1]}.mlp_neuron", [int(found[2])], f"neuron {name}")
-    whole = {key for key, channels in kept.items() if channels}
-    for key in whole:
-        block, site = key.split(".")
-        around = ("mlp_in", "mlp_out") if site == "mlp_neuron" else ("attn_in", "attn_out")
-        for beside in around:
-            kept[f"{block}.{beside}"] |= set(range(widths[f"{block}.{beside}"]))
     for name in sorted(parts.nodes):
         place, channel = parse_node(name)
         keep(place, [channel], f"node {name}")
-    if whole:
-        kept[FINAL_SITE] |= set(range(widths[FINAL_SITE]))
-    return {key: np.array(sorted(channels), dtype=np.int32) for key, channels in kept.items()}
+    return {
+        key: np.array(sorted(kept[key]), dtype=np.int32) for key in claimed_sites(parts, config)
+    }
 
 
 def _keep_head(name: str, config: Shape, keep: Callable[[str, Iterable[int], str], None]) -> None:
@@ -94,3 +113,68 @@ def _keep_head(name: str, config: Shape, keep: Callable[[str, Iterable[int], str
     for letter in found[3] or "qkv":
         at = head if letter == "q" else key_head(config, head)
         keep(f"{found[1]}.{LETTERS[letter]}", range(at * size, (at + 1) * size), f"head {name}")
+
+
+def random_parts(parts: Parts, config: Shape, generator: np.random.Generator) -> Parts:
+    """As many parts of every kind at random places, others than these as far as there are others.
+
+    Heads and MLPs are drawn from all layers: within its own layer an MLP has no other. Of a head
+    of which queries alone are kept another's queries are; where keys and values are shared, heads
+    that share them with one of the circuit come after those that do not.
+
+    Args:
+        parts: Those of a circuit.
+        config: The model's sizes.
+        generator: What draws.
+    """
+    letters: dict[tuple[int, int], str] = {}
+    for name in sorted(parts.heads):
+        layer, head, *letter = name.split(".")
+        at = int(layer), int(head)
+        letters[at] = letters.get(at, "") + (letter[0] if letter else "qkv")
+    shared = {(layer, key_head(config, head)) for layer, head in letters}
+    every = [(layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
+    near = [
+        (at in letters) + ((at[0], key_head(config, at[1])) in shared)  # 0, 1 or 2
+        for at in every
+    ]
+    drawn = _drawn(every, near, len(letters), generator)
+    heads = {
+        f"{layer}.{head}.{letter}"
+        for (layer, head), kept in zip(drawn, letters.values(), strict=True)
+        for letter in kept
+    }
+    layers = list(range(config.n_layer))
+    mlps = _drawn(layers, [layer in parts.mlps for layer in layers], len(parts.mlps), generator)
+    widths = {f"{layer}": config.d_mlp for layer in layers}
+    return Parts(
+        frozenset(heads),
+        frozenset(mlps),
+        _others(parts.neurons, widths, generator),
+        _others(parts.nodes, site_widths(config), generator),
+    )
+
+
+def _others(
+    names: Iterable[str], widths: Mapping[str, int], generator: np.random.Generator
+) -> frozenset[str]:
+    """As many other channels of every place."""
+    own: dict[str, set[int]] = {}
+    for name in sorted(names):
+        place, _, channel = name.rpartition(".")
+        own.setdefault(place, set()).add(int(channel))
+    found = set()
+    for place, channels in own.items():
+        every = list(range(widths[place]))
+        near = [channel in channels for channel in every]
+        drawn = _drawn(every, near, len(channels), generator)
+        found |= {f"{place}.{channel}" for channel in drawn}
+    return frozenset(found)
+
+
+def _drawn(
+    every: Sequence[Part], near: Iterable[int], count: int, generator: np.random.Generator
+) -> list[Part]:
+    """Some of all at random: only where those least near run out, nearer ones."""
+    order = np.lexsort((generator.permutation(len(every)), np.array(list(near), dtype=int)))
+    return [every[place] for place in order[:count]]
