@@ -1,10 +1,10 @@
 """Circuits of each foreign format through `verify`: one that is there passes, a random one fails.
 
-`tests/model/gpt2` knows what stands under `except` and after `return` by head 0.1 and MLP 0: of 16
-pairs of one head and one MLP it is the only one that passes the short test. The micro model's
-circuit is planted. auto-circuit's edges are names that auto-circuit 1.0.1 wrote, circuit-tracer's
-graph is one of 0.5.0's models dumped, less some nodes; EAP-IG, which is on no index, as
-`Graph.to_json` of its repository writes it (src/eap/graph.py, commit 4fad6c6).
+In prompts of up to 32 tokens `tests/model/gpt2` knows what stands under `except` and after `return`
+by head 0.1 and MLP 0: of 16 pairs of one head and one MLP it alone passes the short test. The micro
+model's circuit is planted. auto-circuit's edges are names that auto-circuit 1.0.1 wrote,
+circuit-tracer's graph is one of 0.5.0's models dumped, less some nodes; EAP-IG, which is on no
+index, as `Graph.to_json` of its repository writes it (src/eap/graph.py, commit 4fad6c6).
 """
 
 import json

@@ -21,7 +21,6 @@ import torch
 from lacewing import artifacts
 from lacewing.circuit.certificate import CERTIFICATE, Certificate
 from lacewing.circuit.config import PruneConfig
-from lacewing.circuit.edges import kept_at
 from lacewing.circuit.facts import Facts, SavedCertificate
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS
 from lacewing.errors import ArtifactError
@@ -85,6 +84,8 @@ def arrays_in(whole: artifacts.Whole) -> dict[str, dict[str, np.ndarray]]:
             for kind, group in arrays.items()
         }
         for family, pairs in arrays["edges"].items():
+            if not len(pairs):  # of a circuit that says nothing of the sites at its ends, say
+                continue
             for column, kept in enumerate(_ends(family, arrays["nodes"])):
                 if not np.isin(pairs[:, column], kept).all():
                     raise ArtifactError(
@@ -157,7 +158,7 @@ def _ends(family: str, nodes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.
     """The kept nodes at both ends of an edge family."""
     layer, _, name = family.partition(".")
     source, destination = name.split("-")
-    return kept_at(nodes, f"{layer}.{source}"), kept_at(nodes, f"{layer}.{destination}")
+    return nodes[f"{layer}.{source}"], nodes[f"{layer}.{destination}"]
 
 
 def _place(key: str) -> tuple[int, int, str]:

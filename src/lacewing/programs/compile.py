@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.errors import MismatchError
+from lacewing.errors import ConfigError, MismatchError
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
