@@ -47,7 +47,7 @@ tasks/         pair  source  text  task  templates  fit  selection  batch  scori
                catalogue/statements  catalogue/loops  catalogue/functions
                catalogue/everyday  catalogue/english
                userfile  registry  listing
-circuit/       edges  config  facts  calibration  certificate  pairs  folder  shipped
+circuit/       edges  config  parts  facts  calibration  certificate  pairs  folder  shipped
                drawing
                notebook  frame  circuit
                components  natural_text  prompts
@@ -59,7 +59,7 @@ pruning/       state  learned_calibration  kept_parts  reachability  selection  
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
                mask_learning  node_search  remembering  kept_search  edge_search  prune  shared
-interop/       parts  formats  foreign
+interop/       formats  foreign
                pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model
                openai/circuit

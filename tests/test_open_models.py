@@ -117,9 +117,8 @@ def test_the_recipe_goes_on_and_says_what_is_open(
     """Interrupted in its search it says so, goes on, writes its row, and then does nothing."""
     few = tuple(name for name in (*PARTS, *MORE) if name != "agreement")
     monkeypatch.setattr(open_circuits, "SLOW", few)
-    given = open_circuits.Recipe(
-        model.source, tmp_path / "open", (TASK, "nothing_like_it"), CONFIG, whole=False
-    )
+    given = open_circuits.Recipe(model.source, tmp_path / "open", (TASK,), CONFIG, whole=False)
+    wrong = open_circuits.dataclasses.replace(given, tasks=(TASK, "nothing_like_it"))
     steps, real = [0], pruning.step_together
 
     def stopping(*asked: Any) -> str:
@@ -128,22 +127,57 @@ def test_the_recipe_goes_on_and_says_what_is_open(
             raise KeyboardInterrupt
         return real(*asked)
 
-    assert open_circuits.table(given).count("| NOT DONE |") == 2
+    assert open_circuits.table(wrong).count("| NOT DONE |") == 2
     monkeypatch.setattr(pruning, "step_together", stopping)
     monkeypatch.setattr("lacewing.pruning.state.EVERY", 0.0)
+    with pytest.raises(LacewingError, match="nothing_like_it"):
+        open_circuits.main(wrong)
+    assert steps[0] == 0  # a wrong name is told before hours of search
     with pytest.raises(KeyboardInterrupt):
         open_circuits.main(given)
     assert "NOT DONE, begun" in capsys.readouterr().out
-    with pytest.raises(LacewingError, match="nothing_like_it"):
+    for _ in range(2):
         open_circuits.main(given)
-    assert steps[0] == CONFIG.steps + 1
-    told = capsys.readouterr().out
-    assert f"{Circuit.load(given.output / TASK).n_nodes:,} of " in told
-    assert "1 of 2 steps are not done" in told
-    one = open_circuits.dataclasses.replace(given, tasks=(TASK,))
-    open_circuits.main(one)
-    assert steps[0] == CONFIG.steps + 1
-    assert "0 of 1 steps are not done" in capsys.readouterr().out
+        assert steps[0] == CONFIG.steps + 1
+        told = capsys.readouterr().out
+        assert f"{Circuit.load(given.output / TASK).n_nodes:,} of " in told
+        assert "0 of 1 steps are not done" in told
+
+
+def test_the_recipe_finds_all_before_it_judges(
+    model: Model, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first task, too, is compared with another task's circuit; a task without one says why."""
+    few = tuple(name for name in (*PARTS, *MORE) if name != "off_target")
+    monkeypatch.setattr(open_circuits, "SLOW", few)
+    tasks = (TASK, "single_double_quote", "subject_verb")
+    given = open_circuits.Recipe(model.source, tmp_path, tasks, CONFIG, whole=False)
+
+    def found(given: open_circuits.Recipe, model: Model, task: str) -> Circuit:
+        circuit = Circuit.load(saved)
+        if task == "subject_verb":
+            raise DataError("the model has not learned it")
+        if task != TASK:  # the other half of its nodes stands for another task's circuit
+            nodes = {key: kept[::2] for key, kept in circuit.nodes.items()}
+            none = {family: pairs[:0] for family, pairs in circuit.edges.items()}
+            circuit = open_circuits.dataclasses.replace(circuit, task=task, nodes=nodes, edges=none)
+        if not (given.output / task).exists():
+            circuit.save(given.output / task)
+        return Circuit.load(given.output / task)
+
+    def judged(*asked: Any) -> dict[str, Any]:
+        assert (tmp_path / tasks[1]).exists()
+        row = real(*asked)
+        assert "other_task" in row["tests"]
+        return row
+
+    real = open_circuits.judged
+    monkeypatch.setattr(open_circuits, "found", found)
+    monkeypatch.setattr(open_circuits, "judged", judged)
+    monkeypatch.setattr(open_circuits, "TASKS", tasks)
+    open_circuits.main(given)
+    assert "no circuit: the model has not learned it" in open_circuits.table(given)
+    assert "0 of 3 steps are not done" in open_circuits.table(given)
 
 
 def test_verify(model: Model, saved: Path) -> None:

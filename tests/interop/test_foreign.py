@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lacewing.circuit.parts import INSIDE, Parts, nodes_of_parts, random_parts
 from lacewing.errors import ArtifactError, MismatchError
 from lacewing.interop.formats import read_parts
-from lacewing.interop.parts import Parts, nodes_of_parts
 from lacewing.model.config import ModelConfig
 from lacewing.model.huggingface.network import OpenShape
 from lacewing.model.sites import site_widths
@@ -27,12 +27,13 @@ def _written(tmp_path: Path, plain: Any) -> Path:
     return file
 
 
-def _eap_ig(edges: Sequence[str]) -> dict[str, Any]:
+def _eap_ig(edges: Sequence[str], layers: int = 3) -> dict[str, Any]:
     """As `Graph.to_json` of EAP-IG writes it."""
     every = {name: {"score": 0.5, "in_graph": True} for name in edges}
     every["input->m0"] = {"score": 0.0, "in_graph": False}
     nodes = {name: {"in_graph": True} for name in ("input", "a0.h1", "m2", "logits")}
-    cfg = {"n_layers": 3, "n_heads": 4, "parallel_attn_mlp": False, "d_model": 32}
+    nodes["m1"] = nodes["a2.h0"] = {"in_graph": False}
+    cfg = {"n_layers": layers, "n_heads": 4, "parallel_attn_mlp": False, "d_model": 32}
     return {"cfg": cfg, "nodes": nodes, "edges": every}
 
 
@@ -70,6 +71,13 @@ def _tracer(layers: Sequence[int]) -> dict[str, Any]:
         ),
         (
             _eap_ig(["input->a0.h1<v>", "a0.h1->m2", "m2->logits"]),
+            "EAP-IG",
+            {"0.1.v"},
+            {2},
+        ),
+        (
+            # As prune=False leaves it: edges whose ends are out of the graph.
+            _eap_ig(["a0.h1->m2", "a0.h1->m1", "m1->logits", "a0.h1->a2.h0<q>"]),
             "EAP-IG",
             {"0.1.v"},
             {2},
@@ -119,23 +127,56 @@ def test_files_that_the_tools_wrote() -> None:
     assert parts.mlps == {0, 1}
     whole = nodes_of_parts(parts, sizes)
     assert all(len(kept) == site_widths(sizes)[key] for key, kept in whole.items())
+    assert {key.partition(".")[2] for key in whole} == set(INSIDE)
     parts, name = read_parts(HERE / "circuit_tracer_0.5.0.json", sizes)
     assert (name, parts.heads, parts.mlps) == ("circuit-tracer", heads, {0, 1})
 
 
 def test_nodes_of_parts() -> None:
-    """A head is its channels with the reads and writes of its layer; neurons are themselves."""
+    """A head is its channels, neurons are themselves; reads and writes are no part of the claim."""
     nodes = nodes_of_parts(Parts(frozenset({"1.2"}), neurons=frozenset({"0.7"})), CONFIG)
     assert nodes["1.attn_q"].tolist() == nodes["1.attn_v"].tolist() == list(range(16, 24))
     assert nodes["0.mlp_neuron"].tolist() == [7]
-    assert len(nodes["0.mlp_out"]) == len(nodes["1.attn_in"]) == len(nodes["resid_final"]) == 32
-    assert not len(nodes["2.mlp_in"])
-    assert not len(nodes["0.attn_in"])
+    assert sum(map(len, nodes.values())) == 3 * 8 + 1
+    assert {key.partition(".")[2] for key in nodes} == set(INSIDE)
     queries = nodes_of_parts(Parts(frozenset({"1.2.q"})), CONFIG)
     assert len(queries["1.attn_q"]) == 8
     assert not len(queries["1.attn_k"])
     alone = nodes_of_parts(Parts(nodes=frozenset({"2.mlp_in.3"})), CONFIG)
     assert sum(map(len, alone.values())) == 1
+    claimed = {f"{layer}.{site}" for layer in range(3) for site in (*INSIDE, "mlp_in")}
+    assert alone.keys() == claimed  # who names one channel of a read speaks of all reads like it
+
+
+@pytest.mark.parametrize("config", [CONFIG, SHARED])
+def test_random_parts_are_others_of_the_same_kinds(config: Any) -> None:
+    """Others as long as there are others; then the circuit's own; never fewer."""
+    parts = Parts(
+        frozenset({"1.2", "0.1.v"}),
+        frozenset({0}),
+        frozenset({"1.3", "1.4"}),
+        frozenset({"2.mlp_in.3"}),
+    )
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        drawn = random_parts(parts, config, generator)
+        letters = sorted(name.rpartition(".")[2] for name in drawn.heads)
+        assert letters == ["k", "q", "v", "v"]
+        whose = {name.rpartition(".")[0] for name in drawn.heads}
+        assert len(whose) == 2
+        shared = config.n_head // config.n_key_head
+        assert not {(h[0], int(h[2]) // shared) for h in whose} & {
+            ("1", 2 // shared),
+            ("0", 1 // shared),
+        }
+        assert drawn.mlps in ({1}, {2})
+        assert len(drawn.neurons) == 2
+        assert not drawn.neurons & parts.neurons
+        assert not drawn.nodes & parts.nodes
+    most = Parts(frozenset(f"0.{head}" for head in range(4)), frozenset(range(3)))
+    whole = random_parts(most, config, generator)
+    assert whole.mlps == most.mlps
+    assert len({name.rpartition(".")[0] for name in whole.heads}) == 4
 
 
 def test_shared_keys_and_values() -> None:
@@ -160,6 +201,11 @@ def test_shared_keys_and_values() -> None:
         ({"format": "lacewing-parts-1", "heads": ["0.7"]}, MismatchError, "head 0.7 is no part"),
         ({"format": "lacewing-parts-1", "heads": ["x"]}, MismatchError, "names no head"),
         ({"format": "lacewing-parts-1", "neurons": ["0.64"]}, MismatchError, "neuron 0.64"),
+        (
+            _eap_ig([], layers=12),
+            MismatchError,
+            "of 12 layers of 4 heads .cfg., but this one has 3",
+        ),
         ({"format": "lacewing-parts-1", "mlps": [3]}, MismatchError, "MLP 3 is no part"),
     ],
 )

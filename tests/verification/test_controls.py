@@ -1,10 +1,13 @@
 """Controls: prompts without a rule, a model without training, searches that come to nothing."""
 
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+import lacewing
 import micro
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
@@ -16,6 +19,7 @@ from lacewing.verification import controls
 from lacewing.verification.evidence import Evidence
 from micro import make
 
+GPT2 = Path(__file__).parent.parent / "model" / "gpt2"
 TASK = Task(name="first_letter", generate=lambda file, random: ())
 SETTINGS = PruneConfig(calibrate=False, target_loss=micro.TARGET, seed=0, prompts=1024, batch=16)
 
@@ -45,6 +49,26 @@ def test_answers_dealt_anew_are_those_of_other_prompts(sets: PromptSets) -> None
     assert not torch.equal(sets.train.answer, shuffled.train.answer)
     assert bool((shuffled.train.answer != shuffled.train.other).all())
     assert not torch.equal(shuffled.train.answer, controls.dealt(sets, 1).train.answer)
+
+
+def test_conv1d_is_cut_by_its_columns(tmp_path: Path) -> None:
+    """GPT-2's c_attn is [in, out]: its queries, keys and values stand side by side, and stay so."""
+    pytest.importorskip("transformers")
+    folder = shutil.copytree(GPT2, tmp_path / "gpt2")
+    model = lacewing.load(f"hf:{folder}")
+    text = torch.arange(64).view(4, 16)
+    other = controls.without_training(model, text, 0)
+    known = dict(other.network.named_parameters())  # type: ignore[attr-defined]
+    weights = [
+        (weight, known[name])
+        for name, weight in model.network.named_parameters()  # type: ignore[attr-defined]
+        if name.endswith("c_attn.weight")
+    ]
+    assert len(weights) == 2
+    for before, after in weights:
+        for old, new in zip(before.chunk(3, dim=1), after.chunk(3, dim=1), strict=True):
+            assert torch.equal(old.flatten().sort().values, new.flatten().sort().values)
+            assert not torch.equal(old, new)
 
 
 def test_a_model_without_training_has_the_same_weights_elsewhere(model: Model) -> None:

@@ -133,3 +133,27 @@ def test_another_circuit_is_found_where_there_is_one(model: Model, evidence: Evi
     (found,) = alternatives.run(model, both, evidence, quiet=True)
     assert found.value == 0
     assert found.passed
+
+
+def test_a_search_that_cannot_begin_found_nothing_out(model: Model, evidence: Evidence) -> None:
+    """Where the full model misses the target there is no search, so no circuit was not found."""
+    config = micro.prune_config(target_loss=1e-4)
+    (found,) = alternatives.run(model, make(model, micro.PATH_A, config=config), evidence, True)
+    assert isinstance(found, LeftOut)
+    assert "no search could begin" in found.reason
+    assert "\n" not in found.reason
+
+
+def test_what_is_kept_hangs_on_the_circuits_beside_it(model: Model, tmp_path: Path) -> None:
+    """Another task's circuit that comes, or changes, later is another condition."""
+    planted, other = make(model, micro.PLANTED), make(model, ELSEWHERE, task="other")
+    planted.save(tmp_path / "planted")
+    kept = Kept(tmp_path / "planted", {})
+    seen = [off_target.siblings_now(kept, planted)]
+    other.save(tmp_path / "other")
+    seen.append(off_target.siblings_now(kept, planted))
+    make(model, micro.PATH_A, task="other").save(tmp_path / "other", replace=True)
+    seen.append(off_target.siblings_now(kept, planted))
+    assert list(map(len, seen)) == [0, 1, 1]
+    assert seen[1] != seen[2]
+    assert seen[2] == off_target.siblings_now(kept, planted)

@@ -36,7 +36,8 @@ def donated(network: Network, prompts: Prompts, donors: Prompts, keys: Iterable[
         else:
             network(donors.tokens, at=donors.last)
     shift = (donors.last - prompts.last)[:, None]
-    token = (torch.arange(prompts.tokens.shape[1])[None] + shift).clamp(min=0)
+    # A spared token holds what no later one does: where the donor is shorter, its first other one.
+    token = (torch.arange(prompts.tokens.shape[1])[None] + shift).clamp(min=network.spared)
     token = torch.minimum(token, donors.last[:, None])
     row = torch.arange(len(donors.last))[:, None]
     last = network.config.n_layer - 1

@@ -16,9 +16,15 @@ Masks = Mapping[str, Bool[Tensor, " channel"]]
 
 
 def masks_of(network: Network, nodes: Nodes, complement: bool = False) -> dict[str, Tensor]:
-    """Masks in which the nodes run freely, or, with `complement`, all nodes but these."""
+    """Masks in which the nodes run freely, or, with `complement`, all nodes but these.
+
+    A site that has no entry is no part of the claim (see `circuit.parts`): it always runs freely.
+    """
     masks = {}
     for key, width in site_widths(network.config).items():
+        if key not in nodes:
+            masks[key] = torch.ones(width, dtype=torch.bool)
+            continue
         kept = torch.zeros(width, dtype=torch.bool)
         kept[torch.from_numpy(nodes[key].astype(np.int64))] = True
         masks[key] = ~kept if complement else kept

@@ -35,6 +35,7 @@ from lacewing.circuit.folder import (
 from lacewing.circuit.frame import edge_frame, node_frame
 from lacewing.circuit.notebook import show
 from lacewing.circuit.pairs import CERTIFICATE_PAIRS, PAIRS, pair_lines
+from lacewing.circuit.parts import Parts, claimed_sites
 from lacewing.circuit.shipped import folder_of, is_shipped
 from lacewing.errors import MismatchError
 from lacewing.model.protocol import Network
@@ -53,7 +54,7 @@ class Circuit:
     """Kept nodes and edges of one model for one task."""
 
     nodes: Nodes
-    """Sorted kept channels of every site key."""
+    """Sorted kept channels of every site key; of a circuit of `parts`, of the sites it claims."""
     edges: Mapping[str, np.ndarray]
     """[edge, 2] source and destination channels of every family (see `edges`)."""
     model_id: str
@@ -85,6 +86,8 @@ class Circuit:
     """The circuit it was made of by hand, in the viewer."""
     edits: Sequence[Mapping[str, Any]] = ()
     """What was changed by hand."""
+    parts: Parts | None = None
+    """The heads, MLPs and neurons it was given as, where another tool found it."""
 
     @classmethod
     def load(cls, path: str | Path) -> "Circuit":
@@ -203,8 +206,11 @@ class Circuit:
                 f"{model.source} has {model.tokenizer.id}: the same weights read other tokens "
                 "there; put its tokenizer back, or prune again"
             )
-        for key, width in site_widths(model.network.config).items():
-            kept = self.nodes.get(key)
+        widths = site_widths(model.network.config)
+        for key in (
+            widths if self.parts is None else claimed_sites(self.parts, model.network.config)
+        ):
+            kept, width = self.nodes.get(key), widths[key]
             if kept is None or (len(kept) and not 0 <= kept.min() <= kept.max() < width):
                 raise MismatchError(
                     f"the circuit for {self.task} has no channels that fit site {key} of width "
@@ -240,6 +246,8 @@ class Circuit:
         folder = Path(path)
         apart = ("nodes", "edges", "pairs", "certificate", "config")
         names = [f.name for f in dataclasses.fields(self) if f.name not in apart]
+        if self.parts is None:
+            names.remove("parts")  # so that versions before it read all others
         plain = {name: _plain(getattr(self, name)) for name in names}
         plain["config"] = self.config.as_json()
         plain["model_source"] = seen_from(folder, self.model_source)
@@ -274,6 +282,8 @@ def circuit_of(network: Network, nodes: Nodes, **facts: Any) -> Circuit:
 
 def _plain(value: Any) -> Any:
     """A field as JSON holds it."""
+    if isinstance(value, Parts):
+        return value.as_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value
@@ -285,6 +295,11 @@ def _combine(
     if not same_model(a.model_id, b.model_id):
         raise MismatchError(
             f"circuits of two models cannot be combined: {a.model_id} and {b.model_id}"
+        )
+    if a.parts or b.parts:
+        raise MismatchError(
+            "a circuit of another tool cannot be combined with others: it says nothing of the "
+            "reads and writes of its heads and MLPs"
         )
     nodes = {key: on_nodes(a.nodes[key], b.nodes[key]) for key in a.nodes}
     edges = {}

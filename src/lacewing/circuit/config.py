@@ -169,3 +169,15 @@ class PruneConfig:
         """Steps of mask training."""
         more = (ROBUST_PROMPTS - 1) * len(self.constraints) / len(CONSTRAINTS) if self.robust else 0
         return max(self.stages, round(self.prompts * (1 + more)) // self.batch)
+
+
+OPEN_SEARCH = PruneConfig(
+    prompts=6_000,
+    batch=12,
+    learning_rate=0.01,
+    penalty_from=2e-5,
+    train_pairs=1024,
+    validation_pairs=192,
+    test_pairs=192,
+)
+"""A search in a model that lacewing did not train: 500 steps of 12 pairs (docs/open_models.md)."""

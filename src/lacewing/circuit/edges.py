@@ -25,6 +25,11 @@ Nodes = Mapping[str, np.ndarray]
 """Kept channels (sorted) of every site key."""
 
 
+def kept_at(nodes: Nodes, key: str) -> np.ndarray:
+    """The kept channels of a site; none where a circuit says nothing of it (see `parts`)."""
+    return nodes.get(key, np.zeros(0, dtype=np.int32))
+
+
 def edges_between(network: Network, nodes: Nodes) -> dict[str, np.ndarray]:
     """The edges among kept nodes.
 
@@ -40,7 +45,7 @@ def edges_between(network: Network, nodes: Nodes) -> dict[str, np.ndarray]:
     for layer in range(network.config.n_layer):
         joined = network.joined(layer)
         for family, written in FAMILIES.items():
-            source, destination = (nodes[f"{layer}.{site}"] for site in family.split("-"))
+            source, destination = (kept_at(nodes, f"{layer}.{s}") for s in family.split("-"))
             weight = joined[written].cpu().numpy()
             row, column = np.nonzero(weight[np.ix_(destination, source)])
             pairs = np.stack([source[column], destination[row]], axis=1)

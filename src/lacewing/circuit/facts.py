@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lacewing.artifacts import EXACT, LOOSE
 from lacewing.circuit.config import PruneConfig
+from lacewing.circuit.parts import Parts
 from lacewing.errors import ConfigError
 
 Ablation = Literal["mean", "zero", "resample"]
@@ -58,6 +59,7 @@ class Facts:
     nodes_only: NodesOnly | None = None
     edited_from: str | None = None
     edits: tuple[dict[str, Any], ...] = ()
+    parts: Parts | None = None
 
     def __post_init__(self) -> None:
         if any(answer < 0 for answer in self.answers):

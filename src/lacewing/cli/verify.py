@@ -1,6 +1,6 @@
 """`lacewing verify`: whether a circuit is the mechanism."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ from annotated_types import Interval
 
 from lacewing import artifacts
 from lacewing.bounds import Seed
-from lacewing.circuit.config import SEEDS, PruneConfig
+from lacewing.circuit.config import OPEN_SEARCH, SEEDS, PruneConfig
 from lacewing.cli.flags import Json, Model
 from lacewing.cli.places import place_of
 from lacewing.cli.tables import under
@@ -109,7 +109,8 @@ class Verify:
         if self.output:
             artifacts.check_free(self.output)
         model = load(self.model)
-        config = PruneConfig(target_loss=self.target_loss, seed=self.seed)
+        search = OPEN_SEARCH if model.is_open else PruneConfig()
+        config = replace(search, target_loss=self.target_loss, seed=self.seed)
         circuit = foreign_circuit(self.circuit, model, self.task, config, corpus=self.corpus)
         if self.output:
             circuit.save(self.output)

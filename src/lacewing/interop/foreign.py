@@ -13,10 +13,9 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_logits, ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
-from lacewing.circuit.edges import Nodes, edges_between
+from lacewing.circuit.parts import nodes_of_parts
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.interop.formats import read_parts
-from lacewing.interop.parts import nodes_of_parts
 from lacewing.model.families import FAMILIES
 from lacewing.model.store import Model
 from lacewing.tasks.registry import get
@@ -57,9 +56,13 @@ def foreign_circuit(
     full = ablated_loss(model, sets.test, None).mean()
     alone = ablated_loss(model, sets.test, masks, calibration=calibration).mean()
 
+    none = np.zeros((0, 2), dtype=np.int32)
+    layers = range(model.network.config.n_layer)
     return Circuit(
         nodes=nodes,
-        edges=_edges(model, nodes),
+        # Every edge begins or ends at a read or a write, of which such a circuit says nothing.
+        edges={f"{layer}.{family}": none for layer in layers for family in FAMILIES},
+        parts=parts,
         model_id=model.id,
         model_source=model.source,
         tokenizer_id=model.tokenizer.id,
@@ -71,12 +74,3 @@ def foreign_circuit(
         calibration=calibration,
         pairs=sets.test.pairs,
     )
-
-
-def _edges(model: Model, nodes: Nodes) -> dict[str, np.ndarray]:
-    """The weights between its nodes; of whole heads of an open model too many to list."""
-    if not model.is_open:
-        return edges_between(model.network, nodes)
-    none = np.zeros((0, 2), dtype=np.int32)
-    layers = range(model.network.config.n_layer)
-    return {f"{layer}.{family}": none for layer in layers for family in FAMILIES}

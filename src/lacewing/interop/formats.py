@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.errors import ArtifactError
-from lacewing.interop.parts import Parts
+from lacewing.circuit.parts import Parts
+from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.protocol import Shape
 
 OWN = "lacewing-parts-1"
@@ -38,6 +38,7 @@ def read_parts(file: Path, config: Shape) -> tuple[Parts, str]:
 
     Raises:
         ArtifactError: it is no JSON, or of no known format, or names what is no part.
+        MismatchError: it says that it is of a model of other sizes.
     """
     plain = artifacts.read_json(file)
     name = _format(plain)
@@ -78,10 +79,24 @@ def _own(plain: Mapping[str, Any], config: Shape) -> Parts:
 
 
 def _eap_ig(plain: Mapping[str, Any], config: Shape) -> Parts:
+    _check_sizes(plain["cfg"], config)
     kept = [name for name, edge in plain["edges"].items() if edge["in_graph"]]
-    if kept:
-        return _of_edges(_ends(kept), EAP_NODE)
+    if kept:  # without pruning, edges stay whose ends have left the graph
+        inside = {name for name, node in plain["nodes"].items() if node["in_graph"]} | ENDS
+        ends = [[end.partition("<")[0] for end in pair] for pair in _ends(kept)]
+        both = [pair for pair, names in zip(_ends(kept), ends, strict=True) if inside >= {*names}]
+        return _of_edges(both, EAP_NODE)
     return _of_nodes((name for name, node in plain["nodes"].items() if node["in_graph"]), EAP_NODE)
+
+
+def _check_sizes(cfg: Mapping[str, Any], config: Shape) -> None:
+    """Refuse a graph of a model of other sizes."""
+    there, here = (int(cfg["n_layers"]), int(cfg["n_heads"])), (config.n_layer, config.n_head)
+    if there != here:
+        raise MismatchError(
+            f"the graph is of a model of {there[0]} layers of {there[1]} heads (cfg), but this one "
+            f"has {here[0]} of {here[1]}: pass the model it was found in with --model"
+        )
 
 
 def _auto_circuit(plain: Mapping[str, Any], config: Shape) -> Parts:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.errors import MismatchError
+from lacewing.errors import ConfigError, MismatchError
 from lacewing.model.config import ModelConfig
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
@@ -50,10 +50,16 @@ def compile_plan(model: Model, circuit: Circuit) -> Plan:
     """The lines that compute a circuit's answer logits.
 
     Raises:
-        ConfigError: the circuit was found under resample ablation, which depends on another prompt.
+        ConfigError: the circuit was found under resample ablation, which depends on another prompt,
+            or is one of heads and MLPs, whose reads and writes all vary.
         MismatchError: it belongs to another model.
     """
     circuit.check(model)
+    if circuit.parts is not None:
+        raise ConfigError(
+            "no program can be written for a circuit of another tool: it says nothing of the reads "
+            "and writes of its heads and MLPs, so all of the residual stream varies"
+        )
     ablation_values = constants_of(model, circuit)
     arrays = {key: _array(values) for key, values in ablation_values.items()}
     network = own(model.network, "a program of a circuit")

@@ -12,24 +12,32 @@ import dataclasses
 import numpy as np
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.circuit.edges import Nodes
+from lacewing.circuit.edges import Nodes, kept_at
+from lacewing.circuit.parts import INSIDE
+from lacewing.errors import DataError
+from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
-from lacewing.pruning.node_search import Wanted
+from lacewing.pruning.node_search import Search, Wanted
 from lacewing.pruning.prune import prune_many
 from lacewing.verification.evidence import Evidence
-from lacewing.verification.finding import Finding, judge
+from lacewing.verification.finding import Finding, LeftOut, judge
 
 ROUNDS = 2
 """Searches, each without what the earlier ones found."""
-INSIDE = ("attn_q", "attn_k", "attn_v", "mlp_neuron")
 
 
-def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
-    """How many circuits reach the target without the inner nodes of those before."""
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
+    """How many circuits reach the target without the inner nodes of those before.
+
+    A search that cannot begin, such as where the full model misses the target, found nothing out.
+    """
     config = dataclasses.replace(circuit.config.nodes_alone(), robust=False)
-    forbidden, sizes = inner_nodes(circuit.nodes), []
+    every = site_widths(model.network.config)
+    forbidden, sizes = inner_nodes({key: kept_at(circuit.nodes, key) for key in every}), []
     for _ in range(ROUNDS):
         wanted = Wanted(prompts.task, config, prompts.sets, forbidden=forbidden)
+        if isinstance(reason := Search.begin(model, 0, wanted), DataError):
+            return [LeftOut("alternatives", f"no search could begin: {reason}")]
         (found,) = prune_many(model, [wanted], quiet=quiet)
         if not isinstance(found, Circuit):
             break

@@ -53,7 +53,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 def cheap_nodes(model: Model, circuit: Circuit, prompts: Prompts, *, integrated: bool) -> Nodes:
     """As many nodes as a circuit has, those that gradients say matter most."""
     values: AblationValues = ablation_values_of(model, circuit.ablation)
-    widths = site_widths(model.network.config)
+    every = site_widths(model.network.config)
+    widths = {key: width for key, width in every.items() if key in circuit.nodes}
     if integrated:
         rises = {key: torch.zeros(width) for key, width in widths.items()}
         for step in range(1, STEPS + 1):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 from lacewing.ablation.editor import has_cut_edges
 from lacewing.ablation.run import ablated_loss
@@ -33,7 +34,7 @@ from lacewing.pruning.node_search import Wanted
 from lacewing.tasks.batch import Prompts
 from lacewing.training.evaluate import site_means
 from lacewing.verification.evidence import Evidence
-from lacewing.verification.finding import Finding, judge
+from lacewing.verification.finding import NOT_SEARCHED, Finding, LeftOut, judge
 from lacewing.verification.searches import Found, searched
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ VALIDATION_PAIRS = 128
 """Validation pairs of a control, the first ones: fewer make it easier, not harder, to succeed."""
 
 
-def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
     """Search where nothing is to be found.
 
     Args:
@@ -56,8 +57,10 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
 
     Returns:
         One finding for each control: its edges over the circuit's, infinite if the target is never
-        reached.
+        reached. Of a circuit that another tool found, none.
     """
+    if circuit.parts is not None:
+        return [LeftOut("control", NOT_SEARCHED)]
     config = circuit.config.nodes_alone()
     sets = _fewer(prompts.sets)
     task = prompts.task
@@ -149,12 +152,22 @@ def without_training(model: Model, text: Tensor, seed: int) -> Model:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in whole.named_parameters():
-            for part in thirds(parameter) if "c_attn" in name else (parameter,):
+            for part in _drawn_apart(whole, name, parameter):
                 order = torch.randperm(part.numel(), generator=generator)
                 part.copy_(part.flatten()[order].view(part.shape))
     means = site_means(network, text)
     id = model_id(network, means, model.tokenizer, weights_id(whole))
     return dataclasses.replace(model, network=network, means=means, id=id)
+
+
+def _drawn_apart(whole: "Module", name: str, parameter: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values where one matrix holds all three; else all of the parameter."""
+    if "c_attn" not in name:
+        return (parameter,)
+    of = whole.get_submodule(name.rpartition(".")[0])
+    if parameter.ndim == 2 and not isinstance(of, Linear):  # GPT-2's Conv1D is [in, out]
+        return parameter.chunk(3, dim=1)
+    return thirds(parameter)
 
 
 def _odd(text: str) -> bool:

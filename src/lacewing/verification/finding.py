@@ -49,6 +49,10 @@ class Finding:
         return {key: None if _odd(value) else value for key, value in plain.items()}
 
 
+NOT_SEARCHED = "another tool found this circuit: how our search repeats says nothing of it"
+"""Why parts that prune again are left out."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A test that cannot exist for a circuit, and why; it does not count in the verdict."""

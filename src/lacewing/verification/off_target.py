@@ -9,6 +9,7 @@ A circuit that is necessary for its task may be necessary for everything. Two qu
 other circuits are those of the same model that lie beside this one in the same folder.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lacewing import artifacts
 from lacewing.ablation.calibration import refitted_loss
 from lacewing.ablation.masks import Masks, masks_of, replacing
 from lacewing.ablation.modes import without
@@ -29,6 +31,7 @@ from lacewing.progress import progress
 from lacewing.statistics import bootstrap, pair_means
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut, judge
+from lacewing.verification.kept import Kept
 from lacewing.verification.random_circuits import ROUNDING, random_nodes
 
 DAMAGE = 0.1
@@ -95,7 +98,8 @@ def _text_losses(model: Model, text: Tensor, masks: Masks | None, circuit: Circu
 
 
 def _other_task(model: Model, circuit: Circuit, evidence: Evidence) -> Finding | LeftOut:
-    others = _siblings(evidence.kept.folder.parent, circuit) if evidence.kept else []
+    kept = evidence.kept
+    others = list(_siblings(kept.folder.parent, circuit).values()) if kept else []
     if not others:
         return LeftOut("other_task", "no circuit of another task lies beside this one's folder")
 
@@ -126,9 +130,16 @@ def _other_task(model: Model, circuit: Circuit, evidence: Evidence) -> Finding |
     )
 
 
-def _siblings(folder: Path, circuit: Circuit) -> list[Circuit]:
+def siblings_now(kept: Kept, circuit: Circuit) -> list[str]:
+    """The circuits of other tasks that are there now, each by the hash of its folder."""
+    found = _siblings(kept.folder.parent, circuit)
+    contents = [artifacts.read_bytes(place / artifacts.MANIFEST) for place in found]
+    return [hashlib.sha256(content).hexdigest()[:16] for content in contents]
+
+
+def _siblings(folder: Path, circuit: Circuit) -> dict[Path, Circuit]:
     """Circuits of the same model and other tasks beside a circuit's folder."""
-    found: list[Circuit] = []
+    found: dict[Path, Circuit] = {}
     for place in sorted(folder.parent.iterdir()):
         if place == folder or len(found) == OTHERS or not (place / "circuit.json").exists():
             continue
@@ -137,5 +148,5 @@ def _siblings(folder: Path, circuit: Circuit) -> list[Circuit]:
         except LacewingError:
             continue
         if other.model_id == circuit.model_id and other.task != circuit.task:
-            found.append(other)
+            found[place] = other
     return found

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
+from lacewing.circuit.parts import nodes_of_parts, random_parts
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.statistics import bootstrap
@@ -26,9 +27,14 @@ ROUNDING = 1e-5
 def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[Nodes]:
     """The nodes of random circuits with as many nodes at every site as a circuit, all other ones.
 
-    Where a circuit has more than half of a site, its controls have all of the rest.
+    Where a circuit has more than half of a site, its controls have all of the rest. Of a circuit of
+    heads and MLPs they have as many other heads and MLPs (see `circuit.parts`).
     """
     generator = np.random.default_rng(seed)
+    if circuit.parts is not None:
+        config, parts = model.network.config, circuit.parts
+        drawn_parts = (random_parts(parts, config, generator) for _ in range(count))
+        return [nodes_of_parts(drawn, config) for drawn in drawn_parts]
     others = {
         key: np.setdiff1d(np.arange(width), circuit.nodes[key])
         for key, width in site_widths(model.network.config).items()

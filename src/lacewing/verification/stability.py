@@ -29,7 +29,7 @@ from lacewing.model.store import Model
 from lacewing.pruning.node_search import Wanted
 from lacewing.statistics import interval
 from lacewing.verification.evidence import Evidence
-from lacewing.verification.finding import Finding, judge
+from lacewing.verification.finding import NOT_SEARCHED, Finding, LeftOut, judge
 from lacewing.verification.kept import Kept
 from lacewing.verification.searches import Found, searched
 
@@ -78,7 +78,7 @@ class Stability:
         return dataclasses.asdict(self)
 
 
-def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding]:
+def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[Finding | LeftOut]:
     """Prune with other seeds, and once without what they share.
 
     Args:
@@ -90,6 +90,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
     Returns:
         The overlap as the one finding; core and redundancy are in its words.
     """
+    if circuit.parts is not None:
+        return [LeftOut("stability", NOT_SEARCHED)]
     return [finding(measure(model, circuit, prompts, quiet=quiet), circuit)]
 
 

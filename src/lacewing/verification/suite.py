@@ -41,6 +41,8 @@ SHORT = "short"
 """The part that is the short test."""
 STABILITY = "stability"
 """The part that has a number of seeds."""
+OFF_TARGET = "off_target"
+"""The part that looks at circuits of other tasks."""
 LEFT_OUT = "left out on request"
 Part = Callable[[Model, Circuit, Evidence, bool], Sequence[Finding | LeftOut]]
 """A group of tests: (model, circuit, prompts, quiet) -> what it found."""
@@ -58,7 +60,7 @@ PARTS: Mapping[str, Part] = {
 """In the order they are run and shown."""
 MORE: Mapping[str, Part] = {
     "rewrites": rewrites.run,
-    "off_target": off_target.run,
+    OFF_TARGET: off_target.run,
     "baselines": baselines.run,
     "alternatives": alternatives.run,
 }
@@ -149,7 +151,7 @@ def run_suite(
         if isinstance(parts.get(name), Skipped):
             found[name] = {"tests": [], "left_out": [LeftOut(name, LEFT_OUT).as_json()]}
             continue
-        more = {"seeds": seeds} if name == STABILITY else {}
+        more = _more(name, circuit, kept, seeds)
         part = kept.read(name, **more) if kept else None
         if part is None:
             began = time.monotonic()
@@ -179,6 +181,15 @@ def run_suite(
         left_out=tuple(LeftOut(**left) for part in found.values() for left in part["left_out"]),
         seconds={name: part["seconds"] for name, part in found.items() if "seconds" in part},
     )
+
+
+def _more(name: str, circuit: Circuit, kept: Kept | None, seeds: int) -> dict[str, Any]:
+    """What a kept part hangs on beside the circuit."""
+    if name == STABILITY:
+        return {"seeds": seeds}
+    if name == OFF_TARGET and kept:
+        return {"others": off_target.siblings_now(kept, circuit)}
+    return {}
 
 
 def _as_part(found: Sequence[Finding | LeftOut]) -> dict[str, Any]:

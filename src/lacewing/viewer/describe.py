@@ -7,6 +7,7 @@ import numpy as np
 
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import kept_at
 from lacewing.errors import ArtifactError
 from lacewing.explain.labels import FILE as EXPLANATIONS
 from lacewing.model.config import BLOCK_SITES
@@ -159,7 +160,7 @@ def detail(session: Session, name: str, notes: Notes, effect: Effect | None) -> 
     inputs, outputs = links(model, circuit, name)
     return NodeDetail(
         **plain.model_dump(),
-        kept=channel in circuit.nodes[key],
+        kept=channel in kept_at(circuit.nodes, key),
         reads=reading.reads(model, key, channel),
         writes=reading.writes(model, key, channel),
         inputs=inputs,

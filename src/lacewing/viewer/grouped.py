@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError
 from lacewing.model.protocol import Shape
 from lacewing.model.sites import site_widths
@@ -47,7 +48,7 @@ def group_of(name: str, circuit: Circuit, config: Shape) -> Group:
             "and values"
         )
     key, head = found[1], found[2]
-    kept = circuit.nodes[key]
+    kept = kept_at(circuit.nodes, key)
     if head is None:
         return Group(name, key, kept)
     if not _by_head(key) or int(head) >= widths[key] // config.d_head:
@@ -60,7 +61,7 @@ def listed(circuit: Circuit, config: Shape, strengths: Strengths | None) -> list
     rows = []
     for key, width in site_widths(config).items():
         layer, _, site = key.rpartition(".")
-        row = _row(Group(key, key, circuit.nodes[key]), strengths)
+        row = _row(Group(key, key, kept_at(circuit.nodes, key)), strengths)
         row |= {"layer": int(layer) if layer else None, "site": site, "width": width, "heads": []}
         if _by_head(key):
             heads = [group_of(f"{key}:{n}", circuit, config) for n in range(width // config.d_head)]

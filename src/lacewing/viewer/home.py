@@ -13,6 +13,7 @@ import numpy as np
 
 from lacewing import __version__
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import kept_at
 from lacewing.circuit.shipped import is_shipped, name_of
 from lacewing.data.corpus import renamed
 from lacewing.model.shipped import BUILTIN
@@ -201,11 +202,15 @@ def compare(viewer: Viewer, left: str, right: str) -> dict[str, Any]:
                 "key": key,
                 "left": len(a.nodes.get(key, ())),
                 "right": len(b.nodes.get(key, ())),
-                "shared": len(np.intersect1d(a.nodes[key], b.nodes[key])) if same else None,
+                "shared": _shared(a, b, key) if same else None,
             }
             for key in keys
         ],
     }
+
+
+def _shared(a: Circuit, b: Circuit, key: str) -> int:
+    return len(np.intersect1d(kept_at(a.nodes, key), kept_at(b.nodes, key)))
 
 
 def _widths(session: Any) -> dict[str, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError, MismatchError
 from lacewing.explain.labels import FILE
 from lacewing.tasks.batch import encode
@@ -138,7 +139,7 @@ class Opening:
         """A node's values in the prompts or in natural text, or how far the reading is."""
         session = self.session(id)
         key, channel = check_node(node, session.model)
-        kept = session.circuit.nodes[key].tolist()
+        kept = kept_at(session.circuit.nodes, key).tolist()
         at = kept.index(channel) // texts.TOGETHER * texts.TOGETHER if channel in kept else None
         around = [channel] if at is None else kept[at : at + texts.TOGETHER]
         names = [f"{key}.{one}" for one in around]
