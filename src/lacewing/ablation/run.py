@@ -14,7 +14,8 @@ from torch import Tensor
 from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.masks import Masks, replacing
-from lacewing.ablation.prefix_run import logits_at_ends, runs_at_prefixes
+from lacewing.ablation.packed import Packed, packed_pieces, runs_packed
+from lacewing.ablation.prefix_run import logits_at_ends, logits_packed, runs_at_prefixes
 from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
@@ -88,6 +89,13 @@ def logits_in_pieces(
     ablation_values = ablation_values_of(model, ablation)
     if runs_at_prefixes(network):
         yield from logits_at(network, shared(prompts), masks, ablation_values)
+        return
+    if runs_packed(network, prompts):
+        for rows in packed_pieces(count):
+            few = Packed.of([prompts.take(rows)])
+            with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
+                piece = logits_packed(network, few)
+            yield piece
         return
     for rows in in_pieces(count):
         with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
