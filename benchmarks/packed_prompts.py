@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from lacewing.ablation.node_mask import NodeMask
-from lacewing.ablation.packed import Packed
+from lacewing.ablation.packed import packed
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import prompt_sets
@@ -85,7 +85,7 @@ def measure(asked: Asked, model: Model, task: str) -> None:
     tau = torch.rand(sum(widths.values()), generator=generator) - (1 - asked.kept)
     mask = NodeMask(widths, model.means, tau, 1.0)
     batch = drawn(sets.train, PAIRS, generator)
-    places = Packed.of([batch]).width
+    places = packed(batch).numel
 
     def step() -> None:
         gradients(model.network, [mask], [batch], [0.0])

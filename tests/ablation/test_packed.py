@@ -8,7 +8,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from lacewing.ablation import packed  # noqa: E402
+from lacewing.ablation import packed, prefixes, worst_subset  # noqa: E402
 from lacewing.ablation.masks import replacing  # noqa: E402
 from lacewing.ablation.node_mask import NodeMask, gates  # noqa: E402
 from lacewing.ablation.prefix_run import Batch, whole_batches  # noqa: E402
@@ -136,6 +136,50 @@ def test_a_step_in_parts_that_fit(
     assert torch.allclose(found[0][1], found[1][1], atol=1e-5)
 
 
+@torch.no_grad()
+def _mostly_right(network: HuggingFaceNetwork, batch: Prompts) -> Prompts:
+    """The same prompts, asked so that the masked model is right on four of five."""
+    (mask,) = masks_for(network, 1)
+    with ablate(network, replacing(mask.on(), mask.means)):
+        logits = network(batch.tokens, at=batch.last)
+    asked = torch.stack([batch.answer, batch.other])
+    first, second = logits.gather(1, asked.T).T
+    swap = (second > first) ^ (torch.arange(len(first)) % 5 == 0)
+    answer, other = torch.where(swap, asked.flip(0), asked)
+    return dataclasses.replace(batch, answer=answer, other=other)
+
+
+def test_a_climb_stays_within_what_is_held(
+    network: HuggingFaceNetwork, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No block is checkpointed, and the gradients are those of the whole batch at once."""
+    batch, found = _mostly_right(network, prompts(12, 6)), []
+    for held in (networks.HELD, 60 * network._held()):
+        monkeypatch.setattr(networks, "HELD", held)
+        monkeypatch.setattr(network, "_checkpointed", lambda: 1 / 0)
+        (mask,) = masks_for(network, 1)
+        opened = dataclasses.replace(model, network=network, means=mask.means)
+        worst_subset._climb(opened, mask, batch)
+        found.append(mask.tau.grad)
+    assert len(packed.fitting(network, batch)) > 1
+    assert found[0].abs().max() > 1e-4
+    assert torch.allclose(*found, atol=1e-5)
+
+
+@torch.no_grad()
+def test_resampling_holds_few_pairs_at_once(
+    network: HuggingFaceNetwork, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded is sized by its bytes; the logits are the same."""
+    (mask,), given, found = masks_for(network, 1), prompts(9, 7), []
+    opened = dataclasses.replace(model, network=network, means=mask.means)
+    for most in (prefixes.RECORDED, 2 * 2 * 11 * 4 * len(mask.tau)):
+        monkeypatch.setattr(prefixes, "RECORDED", most)
+        found.append(list(logits_in_pieces(opened, given, mask.on(), "resample")))
+    assert [len(pieces) for pieces in found] == [1, 5]
+    assert torch.allclose(*(torch.cat(pieces) for pieces in found), atol=1e-5)
+
+
 def test_what_cannot_be_packed_runs_whole(network: HuggingFaceNetwork) -> None:
     """Prompts that begin otherwise, that are too long, or a kernel that takes no mask of ours."""
     assert packed.runs_packed(network, prompts(3, 1))
@@ -157,7 +201,7 @@ def test_masks_of_a_selection(network: HuggingFaceNetwork, model: Model) -> None
     given = prompts(40, 5)
     opened = dataclasses.replace(model, network=network, means=mask.means)
     pieces = list(logits_in_pieces(opened, given, mask.on()))
-    assert [len(piece) for piece in pieces] == [26, 28, 26]
+    assert [len(piece) for piece in pieces] == [40, 40]
     with ablate(network, replacing(mask.on(), mask.means)):
         whole = network(given.tokens, at=given.last)
     assert torch.allclose(torch.cat(pieces), whole, atol=1e-4)

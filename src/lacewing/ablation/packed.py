@@ -25,8 +25,10 @@ from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.protocol import Network
 from lacewing.tasks.batch import Prompts
 
-PAIRS = 16
+PAIRS = 8
 """Pairs in a row, at most: what a row's mask costs grows with the square of its tokens."""
+ROWS = 4
+"""Rows run at once: with a few hundred tokens a product of matrices waits for the weights."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,22 @@ def runs_packed(network: Network, *batches: Prompts) -> TypeGuard[HuggingFaceNet
     return network.packs(max(t.shape[1] for t in tokens)) and bool((first == first[0]).all())
 
 
-def packed_pieces(count: int) -> Iterator[range]:
-    """The rows of some pairs, as many at a time as one packed row takes: all nearly as many."""
-    rows = math.ceil(count / PAIRS)
+def packed(*batches: Prompts) -> Packed:
+    """The prompts of some circuits, of each in rows of its own."""
+    return Packed.of([b.take(row) for b in batches for row in rows_of(len(b))])
+
+
+def rows_of(count: int, most: int = PAIRS) -> list[range]:
+    """Some pairs in as few rows as take them, all with nearly as many."""
+    rows = math.ceil(count / most)
     bounds = [round(number * count / rows) for number in range(rows + 1)] if rows else [0]
-    return (range(start, end) for start, end in itertools.pairwise(bounds))
+    return [range(start, end) for start, end in itertools.pairwise(bounds)]
+
+
+def packed_pieces(prompts: Prompts) -> Iterator[Packed]:
+    """The prompts of one circuit, as many rows at a time as are run at once."""
+    for rows in rows_of(len(prompts), PAIRS * ROWS):
+        yield packed(prompts.take(rows))
 
 
 def fitting(network: Network, prompts: Prompts, *, sharing: bool = True) -> list[Prompts]:
@@ -153,8 +166,3 @@ def fitting(network: Network, prompts: Prompts, *, sharing: bool = True) -> list
         if all(packed(part).numel <= most for part in parts):
             break
     return parts
-
-
-def packed(prompts: Prompts) -> Packed:
-    """The prompts of one circuit in rows."""
-    return Packed.of([prompts.take(rows) for rows in packed_pieces(len(prompts))])

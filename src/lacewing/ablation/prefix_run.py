@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lacewing.ablation.packed import Packed, packed_pieces, runs_packed
+from lacewing.ablation.packed import Packed, packed, rows_of, runs_packed
 from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
 from lacewing.kernels.prefix_attention import prefix_attention
 from lacewing.model.huggingface.network import HuggingFaceNetwork
@@ -62,10 +62,9 @@ class Batch:
         together = joined(batches)
         circuit = circuit.to(together.tokens.device)
         if sharing and runs_packed(network, *batches):
-            rows = [list(packed_pieces(len(batch))) for batch in batches]
-            parts = [b.take(piece) for b, own in zip(batches, rows, strict=True) for piece in own]
-            of_row = torch.arange(len(batches)).repeat_interleave(torch.tensor([*map(len, rows)]))
-            return cls(network, together, circuit, None, Packed.of(parts), of_row)
+            rows = torch.tensor([len(rows_of(len(batch))) for batch in batches])
+            of_row = torch.arange(len(batches)).repeat_interleave(rows)
+            return cls(network, together, circuit, None, packed(*batches), of_row)
         return cls(network, together, circuit, prefixes)
 
     def logits(self) -> Float[Tensor, "sequence vocab"]:
