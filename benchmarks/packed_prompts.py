@@ -10,6 +10,7 @@ that what else the machine does hardly counts.
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from unittest.mock import patch
 
@@ -48,7 +49,7 @@ class Asked:
     """Share of the nodes that are on, drawn at random with seed 0."""
 
 
-def padded() -> "patch[bool]":
+def padded() -> AbstractContextManager[object]:
     """While it is entered, every prompt runs whole."""
     return patch.object(HuggingFaceNetwork, "packs", lambda network, width: False)
 

@@ -58,17 +58,17 @@ class Packed:
         return len(self.parts) * self.width
 
     @cached_property
-    def tokens(self) -> Int[Tensor, "row place"]:
+    def tokens(self) -> Int[Tensor, "row token"]:
         """What stands at each place; after the end of a row 0."""
         return self._by_row([part.tokens for part in self.parts])
 
     @cached_property
-    def position(self) -> Int[Tensor, "row place"]:
+    def position(self) -> Int[Tensor, "row token"]:
         """Where it stands in its prompt."""
         return self._by_row([part.position for part in self.parts])
 
     @cached_property
-    def sees(self) -> Bool[Tensor, "row 1 place place"]:
+    def sees(self) -> Bool[Tensor, "row 1 token token"]:
         """What each place attends to: those before it in its prompt, and itself."""
         width = self.width
         sees = torch.eye(width, dtype=torch.bool).repeat(len(self.parts), 1, 1)
