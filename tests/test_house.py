@@ -51,7 +51,7 @@ circuit/       edges  config  parts  facts  calibration  certificate  pairs  fol
                drawing
                notebook  frame  circuit
                components  natural_text  prompts
-ablation/      masks  values  prefixes  prefix_run  masked_run  donors  compiled  live
+ablation/      masks  values  prefixes  packed  prefix_run  masked_run  donors  compiled  live
                calibration  limit  run  editor  modes
                attention  claims  attribution  node_mask  worst_subset
 pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination

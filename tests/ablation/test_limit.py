@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lacewing.ablation.calibration import calibrated_loss
-from lacewing.ablation.limit import loss_within
+from lacewing.ablation.limit import Hardest, loss_within
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.pair import Pair
 from lacewing.tasks.scoring import two_answer_loss
@@ -57,3 +57,59 @@ def test_a_hopeless_loss_runs_few_prompts() -> None:
     prompts = answered(torch.arange(80) % 2, 2)
     assert loss_within(0.15, pieces(), prompts, calibrate=True) is None
     assert [0, 1] == ran
+
+
+def _few_fail(pairs: int, vocab: int) -> tuple[torch.Tensor, Prompts]:
+    """Logits that are right everywhere but in the last tenth of the pairs."""
+    prompts = answered(torch.arange(2 * pairs) % vocab, vocab)
+    logits = torch.zeros(2 * pairs, vocab)
+    right = torch.where(torch.arange(2 * pairs) < 1.8 * pairs, 5.0, -2.0)
+    logits[torch.arange(2 * pairs), prompts.answer] = right
+    return logits, prompts
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_the_hardest_pairs_show_a_miss_first(calibrate: bool) -> None:
+    """The second time far fewer pairs run; what is said is the same, within and above.
+
+    With calibration half the limit is asked: a scale near zero makes any few failures cheap.
+    """
+    logits, prompts = _few_fail(160, 7)
+    hardest, ran = Hardest(160), list[int]()
+    full = loss_within(float("inf"), [logits], prompts, calibrate)
+    assert full is not None
+
+    def asked(limit: float) -> float | None:
+        order = hardest.order(mixed=calibrate)
+        assert sorted(order) == list(range(160))
+        own, count = prompts.take(order), 0
+        rows = torch.tensor(order).repeat_interleave(2) * 2 + torch.arange(320) % 2
+
+        def pieces() -> Iterator[torch.Tensor]:
+            nonlocal count
+            for piece in logits[rows].split(32):
+                count += len(piece) // 2
+                yield piece
+
+        found = loss_within(limit, hardest.noting(pieces(), own, order), own, calibrate)
+        ran.append(count)
+        return found
+
+    limit = (0.5 if calibrate else 0.8) * full
+    assert asked(limit) is None
+    assert asked(limit) is None
+    assert asked(1.001 * full) == pytest.approx(full, abs=1e-6)
+    first, second, within = ran
+    assert first > 144
+    assert within == 160
+    assert second <= 64
+
+
+def test_easy_pairs_keep_a_calibration_honest() -> None:
+    """Pairs that are all wrong are right with a negative scale: one in four is an easy one."""
+    logits, prompts = _few_fail(40, 7)
+    hardest = Hardest(40)
+    list(hardest.noting([logits], prompts, range(40)))
+    wrong = set(range(36, 40))
+    assert set(hardest.order(mixed=False)[:4]) == wrong
+    assert len(wrong & set(hardest.order(mixed=True)[:4])) == 3

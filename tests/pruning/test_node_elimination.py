@@ -77,3 +77,28 @@ def test_where_nodes_can_only_go_singly_the_questions_are_bounded(
     assert target.asked <= node_elimination.TRIES + rounds
     assert found.nodes < everything.nodes - node_elimination.TRIES // 4
     assert target.reaches(found.masks)
+
+
+def test_a_coarse_search_asks_less_and_ends_as_small(model: Model, sets: PromptSets) -> None:
+    """How many can go is found to a quarter; the nodes that are needed are left all the same."""
+    needed = [(key, channel) for key, channels in micro.PLANTED.items() for channel in channels]
+    everything, asked = whole(model), []
+    for coarse in (False, True):
+        target = Counted(needed)
+        found = node_elimination.eliminate_nodes(
+            model,
+            everything,
+            target,
+            lambda masks: {key: (~spare(key, masks)).float() for key in masks},
+            coarse=coarse,
+        )
+        assert {k: v.tolist() for k, v in nodes_of(found.masks).items() if len(v)} == micro.PLANTED
+        asked.append(target.asked)
+    assert asked[1] < 0.75 * asked[0]
+
+
+def spare(key: str, masks: Masks) -> Tensor:
+    """Where a site's nodes are not needed: those go first."""
+    rest = torch.ones_like(masks[key])
+    rest[micro.PLANTED.get(key, [])] = False
+    return rest

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.ablation.masks import Masks, masks_of
+from lacewing.ablation.packed import fitting
 from lacewing.ablation.prefix_run import Batch
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.components import Component, ends
@@ -81,9 +82,7 @@ def gated_rises(
 
         return mixed
 
-    at_once = network.pairs_at_once(prompts.tokens.shape[1]) or len(prompts)
-    for start in range(0, len(prompts), at_once):
-        part = prompts.take(range(start, min(start + at_once, len(prompts))))
+    for part in fitting(network, prompts):
         with torch.enable_grad(), ablate(network, {key: hook(key) for key in gates}):
             logits = Batch.of(network, [part]).logits()
             loss = two_answer_loss(logits, part).mean() * (len(part) / len(prompts))

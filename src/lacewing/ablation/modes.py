@@ -23,7 +23,7 @@ from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import Masks, masks_of, replacing
 from lacewing.ablation.prefix_run import whole_batches
-from lacewing.ablation.prefixes import in_pieces
+from lacewing.ablation.prefixes import in_pieces, recorded_at_once
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
@@ -129,7 +129,9 @@ def interchanged(
         running: What runs; values are taken from the same network.
     """
     found: list[list[Tensor]] = [[] for _ in running]
-    for rows in in_pieces(len(prompts)):
+    tokens = prompts.tokens.shape[1]
+    most = min((recorded_at_once(one.network, tokens) for one in running), default=1)
+    for rows in in_pieces(len(prompts), most):
         piece, giver = prompts.take(rows), donors[2 * rows.start : 2 * rows.stop]
         given = sequences(prompts, giver)
         for network, places in _by_network(running):

@@ -2,7 +2,8 @@
 
 As a pass over the prompts themselves, with hooks and gradients; only, a site has one row for each
 beginning, as [prefix 1 channel], and after the last attention one for each prompt's end. Hooks have
-to treat every token alike, wherever it stands, as those of masks do.
+to treat every token alike, wherever it stands, as those of masks do. Models of transformers do the
+same in rows of several prompts (`packed`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lacewing.ablation.packed import Packed, packed, rows_of, runs_packed
 from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
 from lacewing.kernels.prefix_attention import prefix_attention
+from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.protocol import Network
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.transformer import Block, Transformer
@@ -37,6 +40,10 @@ class Batch:
     """Which circuit every sequence belongs to."""
     prefixes: UniquePrefixes | None
     """Where they run, each beginning of each circuit's prompts once; none for every token."""
+    packed: Packed | None = None
+    """The same in a model of transformers: the rows in which they stand."""
+    of_row: Int64[Tensor, " row"] | None = None
+    """Which circuit every such row belongs to."""
 
     @classmethod
     def of(cls, network: Network, batches: Sequence[Prompts], *, sharing: bool = True) -> "Batch":
@@ -53,16 +60,25 @@ class Batch:
         counts = torch.tensor([2 * len(batch) for batch in batches])
         circuit = torch.arange(len(batches)).repeat_interleave(counts)
         together = joined(batches)
-        return cls(network, together, circuit.to(together.tokens.device), prefixes)
+        circuit = circuit.to(together.tokens.device)
+        if sharing and runs_packed(network, *batches):
+            rows = torch.tensor([len(rows_of(len(batch))) for batch in batches])
+            of_row = torch.arange(len(batches)).repeat_interleave(rows)
+            return cls(network, together, circuit, None, packed(*batches), of_row)
+        return cls(network, together, circuit, prefixes)
 
     def logits(self) -> Float[Tensor, "sequence vocab"]:
         """Next-token logits at the ends of prompts, under the hooks that are set."""
         if self.prefixes is not None and runs_at_prefixes(self.network):
             return logits_at_ends(self.network, self.prefixes)
+        if self.packed is not None:
+            return logits_packed(self.network, self.packed)
         return self.network(self.together.tokens, at=self.together.last)
 
     def by_sequence(self, values: Tensor) -> Float[Tensor, "sequence token channel"]:
         """What was recorded at a site up to the last attention, for every token of each prompt."""
+        if self.packed is not None:
+            return self.packed.by_sequence(values, self.together.tokens.shape[1])
         if self.prefixes is None or self.prefixes.rows is None:
             return values
         rows = self.prefixes.rows
@@ -73,7 +89,8 @@ class Batch:
         """Whose the rows of each site are."""
         if self.prefixes is not None and runs_at_prefixes(self.network):
             return owners(self.network, self.prefixes, self.circuit)
-        return lambda key: self.circuit
+        rows = self.circuit if self.of_row is None else self.of_row
+        return lambda key: rows
 
 
 def whole_batches(network: Network, prompts: Prompts) -> Iterator[Batch]:
@@ -81,6 +98,9 @@ def whole_batches(network: Network, prompts: Prompts) -> Iterator[Batch]:
     known = shared(prompts) if runs_at_prefixes(network) else None
     for number, rows in enumerate(in_pieces(len(prompts))):
         piece = prompts.take(rows)
+        if runs_packed(network, piece):
+            yield Batch.of(network, [piece])
+            continue
         whose = torch.zeros(len(piece.last), dtype=torch.long, device=piece.last.device)
         yield Batch(network, piece, whose, known[number] if known else None)
 
@@ -115,6 +135,12 @@ def logits_at_ends(
                 lambda values: values.index_select(0, ends),
             )
     return network.answered(x, prefixes.tokens[ends].unsqueeze(1)).squeeze(1)
+
+
+def logits_packed(network: Network, rows: Packed) -> Float[Tensor, "sequence vocab"]:
+    """Next-token logits, in nats, at the ends of packed prompts, under the hooks that are set."""
+    assert isinstance(network, HuggingFaceNetwork)
+    return network.packed(rows.tokens, rows.position, rows.sees, rows.ends)
 
 
 def owners(

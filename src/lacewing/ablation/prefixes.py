@@ -21,11 +21,14 @@ from torch.nn import functional as F
 from lacewing.kernels.abs_topk import abs_topk
 from lacewing.kernels.prefix_attention import Layout
 from lacewing.model.protocol import Network
+from lacewing.model.sites import site_widths
 from lacewing.model.transformer import Block, Transformer
 from lacewing.tasks.batch import Prompts
 
 PIECE = 64
 """Pairs run at once: few, so that the values stay in the processor's cache."""
+RECORDED = 1e9
+"""Bytes of values of all sites held for other prompts, in float32."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +177,23 @@ class UniquePrefixes:
         return flat if self.first is None else flat[self.first]
 
 
-def in_pieces(count: int) -> Iterator[range]:
-    """The rows of some pairs, as many at a time as are run at once."""
-    return (range(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
+def in_pieces(count: int, most: int = PIECE) -> Iterator[range]:
+    """The rows of some pairs, as many at a time as are run at once.
+
+    Args:
+        count: Pairs.
+        most: Pairs at once.
+    """
+    return (range(start, min(start + most, count)) for start in range(0, count, most))
+
+
+def recorded_at_once(network: Network, tokens: int) -> int:
+    """Pairs of so many tokens each of which every site can be held, at most as many as run at once.
+
+    Sixty-four pairs of 128 tokens of SmolLM2 would take 9.5 GB.
+    """
+    channels = sum(site_widths(network.config).values())
+    return min(PIECE, max(1, int(RECORDED / (2 * tokens * 4 * max(1, channels)))))
 
 
 def shared(prompts: Prompts) -> list[UniquePrefixes]:

@@ -14,8 +14,9 @@ from torch import Tensor
 from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.masks import Masks, replacing
-from lacewing.ablation.prefix_run import logits_at_ends, runs_at_prefixes
-from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, shared
+from lacewing.ablation.packed import packed_pieces, runs_packed
+from lacewing.ablation.prefix_run import logits_at_ends, logits_packed, runs_at_prefixes
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, recorded_at_once, shared
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.calibration import Calibration, calibrated
 from lacewing.circuit.circuit import Ablation
@@ -80,7 +81,7 @@ def logits_in_pieces(
             raise DataError(
                 "resampling takes values of another pair, but there is only one: add pairs"
             )
-        for rows in in_pieces(count):
+        for rows in in_pieces(count, recorded_at_once(network, prompts.tokens.shape[1])):
             with torch.no_grad():
                 piece = _resampled(network, prompts, rows, masks)
             yield piece
@@ -88,6 +89,12 @@ def logits_in_pieces(
     ablation_values = ablation_values_of(model, ablation)
     if runs_at_prefixes(network):
         yield from logits_at(network, shared(prompts), masks, ablation_values)
+        return
+    if runs_packed(network, prompts):
+        for few in packed_pieces(prompts):
+            with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
+                piece = logits_packed(network, few)
+            yield piece
         return
     for rows in in_pieces(count):
         with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):

@@ -9,6 +9,7 @@ from torch import Tensor
 from lacewing.ablation.calibration import calibrated_loss, fit
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.node_mask import NodeMask, gates
+from lacewing.ablation.packed import fitting
 from lacewing.ablation.prefix_run import Batch
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import calibrated
@@ -113,11 +114,27 @@ def _search(
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:
+    """Gradients of a mask up the loss with the calibration that is best for the batch.
+
+    In parts whose backward pass fits. The calibration needs the logits of all, so all but the last
+    part run twice: less than if blocks were checkpointed, where everything does.
+    """
+    *parts, last = fitting(model.network, batch)
+    with torch.no_grad():
+        known = [_masked(model, mask, part) for part in parts]
+    logits = _masked(model, mask, last)
+    best = fit(torch.cat([*known, logits.detach()]), batch)
+    for part, own in [(last, logits), *((part, None) for part in parts)]:
+        run = _masked(model, mask, part) if own is None else own
+        loss = two_answer_loss(calibrated(run, best), part).mean() * (len(part) / len(batch))
+        (-loss).backward()  # type: ignore[no-untyped-call]
+
+
+def _masked(model: Model, mask: NodeMask, batch: Prompts) -> Tensor:
+    """Logits at the answers under a mask, with gradients."""
     run = Batch.of(model.network, [batch])
     with ablate(model.network, gates([mask], run.owners)):
-        logits = run.logits()
-    best = calibrated(logits, fit(logits.detach(), batch))
-    (-two_answer_loss(best, batch).mean()).backward()  # type: ignore[no-untyped-call]
+        return run.logits()
 
 
 def _spare(mask: NodeMask, spared: Tensor) -> None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from lacewing.ablation.node_mask import Mask, NodeMask
+from lacewing.ablation.packed import fitting
 from lacewing.circuit.config import PruneConfig
 from lacewing.model.protocol import Network
 from lacewing.pruning.learned_calibration import LearnedCalibration
+from lacewing.pruning.robust.ablations import SHARING
 from lacewing.pruning.robust.losses import PLAIN, Asked, RobustInputs, Turn, losses
 from lacewing.tasks.batch import Prompts
 
@@ -93,11 +95,11 @@ def gradients(
     """
     random = generator or torch.default_generator
     calibrations = calibrations or [None] * len(masks)
-    at_once = network.pairs_at_once(max(batch.tokens.shape[1] for batch in batches))
-    if at_once and len(batches) == 1 and len(batches[0]) > at_once:
+    parts = fitting(network, batches[0], sharing=asked in SHARING) if len(batches) == 1 else ()
+    if len(parts) > 1:
         price = (penalties[0] * masks[0].count(),)
         torch.stack(price).sum().backward()  # type: ignore[no-untyped-call]
-        return [_in_parts(network, masks, batches[0], at_once, calibrations, asked, random, inputs)]
+        return [_in_parts(network, masks, parts, calibrations, asked, random, inputs)]
     task_losses = losses(asked, Turn(network, masks, batches, calibrations, inputs, random))
     sizes = [penalty * mask.count() for penalty, mask in zip(penalties, masks, strict=True)]
     torch.stack(task_losses + sizes).sum().backward()  # type: ignore[no-untyped-call]
@@ -107,19 +109,17 @@ def gradients(
 def _in_parts(
     network: Network,
     masks: Sequence[NodeMask],
-    batch: Prompts,
-    at_once: int,
+    parts: Sequence[Prompts],
     calibrations: Sequence[LearnedCalibration | None],
     asked: Asked,
     random: torch.Generator,
     inputs: Sequence[RobustInputs],
 ) -> float:
     """Gradients of one batch some pairs at a time: the same sums, in less memory."""
-    total = 0.0
-    for start in range(0, len(batch), at_once):
-        part = batch.take(range(start, min(start + at_once, len(batch))))
+    total, pairs = 0.0, sum(map(len, parts))
+    for part in parts:
         turn = Turn(network, masks, [part], calibrations, inputs, random)
-        loss = losses(asked, turn)[0] * (len(part) / len(batch))
+        loss = losses(asked, turn)[0] * (len(part) / pairs)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total

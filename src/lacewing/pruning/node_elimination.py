@@ -29,6 +29,8 @@ def eliminate_nodes(
     rises: Callable[[Masks], Mapping[str, Tensor]],
     tell: Callable[[Selection], None] = lambda selection: None,
     tries: int = TRIES,
+    *,
+    coarse: bool = False,
 ) -> Selection:
     """Remove nodes from a selection as long as it reaches its target.
 
@@ -39,13 +41,15 @@ def eliminate_nodes(
         rises: What the loss of a selection would rise by without each node, to first order.
         tell: Called with every smaller selection.
         tries: Runs of nodes tried at the end, at most.
+        coarse: How many could go together is found to a quarter, in a few runs instead of one for
+            each bit of the number: half of them go, and what could have gone does in the next turn.
 
     Returns:
         A selection with no more nodes, which reaches the target too.
     """
     while True:
         order = _ranked(selection.masks, rises(selection.masks))
-        smaller = _without_most(model, selection, order, target)
+        smaller = _without_most(model, selection, order, target, coarse)
         if smaller is None:
             return _without_runs(model, selection, order, target, tell, tries)
         tell(smaller)
@@ -53,11 +57,11 @@ def eliminate_nodes(
 
 
 def _without_most(
-    model: Model, selection: Selection, order: Sequence[Node], target: Target
+    model: Model, selection: Selection, order: Sequence[Node], target: Target, coarse: bool
 ) -> Selection | None:
     """Half of the cheapest nodes that could go together; none if it is less than one."""
     low, high = 0, len(order)
-    while high - low > 1:
+    while high - low > (max(1, low // 4) if coarse else 1):
         middle = (low + high) // 2
         if _without(model, selection, order[:middle], target) is not None:
             low = middle

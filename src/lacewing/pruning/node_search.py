@@ -218,7 +218,9 @@ class Search:
         if not self.robust:
             if model.is_open:
                 fresh = partial(_loss_rises_anew, model, _in_turn(self.sets.train, RANKED_OPEN))
-                return eliminate_nodes(model, best, self.target, fresh, tell, TRIES_OPEN)
+                return eliminate_nodes(
+                    model, best, self.target, fresh, tell, TRIES_OPEN, coarse=True
+                )
             few = self.sets.validation.first(RANKED)
             rises = partial(_loss_rises, model, few)
             return eliminate_nodes(model, best, self.target, rises, tell)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from lacewing.ablation.limit import loss_within
+from lacewing.ablation.limit import Hardest, loss_within
 from lacewing.ablation.masks import Masks
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.prefix_run import runs_at_prefixes
@@ -43,14 +43,24 @@ class TargetLoss:
 
     def reaches(self, masks: Masks) -> bool:
         """Whether the nodes that masks keep reach it."""
-        pieces = self._logits(masks)
-        return loss_within(self.nats, pieces, self.prompts, self.calibrate) is not None
+        prompts, pieces = self.prompts, self._logits(masks)
+        if self.model.is_open:
+            order = self._hardest.order(mixed=self.calibrate)
+            prompts = prompts.take(order)
+            pieces = logits_in_pieces(self.model, prompts, masks)
+            pieces = self._hardest.noting(pieces, prompts, order)
+        return loss_within(self.nats, pieces, prompts, self.calibrate) is not None
 
     def _logits(self, masks: Masks) -> Iterator[Tensor]:
         network = self.model.network
         if not runs_at_prefixes(network):
             return logits_in_pieces(self.model, self.prompts, masks)
         return logits_at(network, self._known, masks, self.model.means, self._answers)
+
+    @cached_property
+    def _hardest(self) -> Hardest:
+        """The order in which pairs run where each takes long; the loss is that of all of them."""
+        return Hardest(len(self.prompts))
 
     @cached_property
     def _known(self) -> Sequence[UniquePrefixes]:

@@ -127,6 +127,37 @@ class HuggingFaceNetwork(nn.Module):
         unembedded: Tensor = self.inner.get_output_embeddings()(ends)
         return unembedded
 
+    def packs(self, width: int) -> bool:
+        """Whether prompts of so many tokens can run as `packed` rows.
+
+        The kernel has to take any mask, and no token may see less than all before it.
+        """
+        config = self.inner.config
+        sliding = getattr(config, "sliding_window", None) or self.longest
+        return config._attn_implementation == "sdpa" and width <= min(self.longest, sliding)
+
+    def packed(self, tokens: Tensor, position: Tensor, sees: Tensor, ends: Tensor) -> Tensor:
+        """Next-token logits at some places of rows in which several prompts stand.
+
+        Sites have the values of every place, [row place channel].
+
+        Args:
+            tokens: Token ids, [row place].
+            position: Where each stands in its prompt, [row place].
+            sees: Whether a place attends to another, [row 1 place place].
+            ends: The places asked for, counted through all rows.
+
+        Returns:
+            Logits in nats, [end vocab].
+        """
+        with self._checkpointed() if self._large(tokens) else nullcontext():
+            states = self.inner.base_model(
+                input_ids=tokens, position_ids=position, attention_mask=sees, use_cache=False
+            ).last_hidden_state
+        asked = states.flatten(0, 1).index_select(0, ends)
+        unembedded: Tensor = self.inner.get_output_embeddings()(asked)
+        return unembedded
+
     def __deepcopy__(self, memo: object) -> "HuggingFaceNetwork":
         """The same weights in a model of its own, without hooks set on it."""
         twin = type(self.inner)(copy.deepcopy(self.inner.config))
