@@ -56,9 +56,7 @@ def streamed(answering: Answering, **asked: Any) -> list[Any]:
 
 @pytest.mark.parametrize("turns", [6, 5])
 def test_what_was_written_is_watched_though_no_turn_comes(turns: int) -> None:
-    """Six turns for six tokens and none to read them in, or one fewer: one clear error, and all
-    that was sent is read in the end, once.
-    """
+    """Six turns for six tokens and none to read them in, or one fewer: all is read in the end."""
     crowded = service()
     *sent, last = streamed(
         Answering(crowded, Crowded(turns)), prompt="Xkfm=", max_tokens=6, temperature=0
@@ -88,9 +86,7 @@ def test_an_error_of_its_own_is_one_line(
 
 
 def test_closing_looks_at_the_rest() -> None:
-    """Less than a look was asked: it is looked at when the server closes, and a weight that went
-    since the last look is told by the fixed prompts.
-    """
+    """Though it is less than a look; the fixed prompts tell of a weight that went since."""
     with serving() as served:
         assert served.ask(prompt="Xkfm=", max_tokens=0).status_code == 200
         assert served.service.standing["tokens"] == 0
