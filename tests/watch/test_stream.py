@@ -12,7 +12,7 @@ import micro
 from lacewing.errors import DataError
 from lacewing.watch import stream
 from lacewing.watch.detectors import LOOK
-from lacewing.watch.stream import PADDED, Cutter, Windows, pieces
+from lacewing.watch.stream import PADDED, Cutter, DamagedError, Piece, Windows, pieces
 
 
 def test_pieces_have_the_tokens_of_the_whole(
@@ -39,6 +39,29 @@ def test_a_stream_that_was_cut_off_is_read_to_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(cut)))
     (piece,) = pieces("-")
     assert piece.text == "x = '\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("size", [1, 5, 2**16])
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (b"\0\0more\n", "NUL bytes, before byte"),
+        (b"\xff\n", "invalid start byte at byte 19"),
+        (b"\xc3\n", "invalid continuation byte at byte 19"),
+    ],
+)
+def test_a_damaged_stream_is_read_to_the_damage(
+    size: int, harm: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All before it is handed on, however little is read at a time."""
+    good = "x = 'ü'\ny = 2\nz = "
+    monkeypatch.setattr(stream, "READ", size)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(good.encode() + harm)))
+    found = list[Piece]()
+    with pytest.raises(DamagedError, match=f"standard input was read to .*{said}"):
+        found.extend(pieces("-"))
+    assert "".join(piece.text for piece in found) == good
+    assert [piece.ends for piece in found] == [False] * (len(found) - 1) + [True]
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ LONGEST = 2**20
 BREAK = re.compile(r"\n(?=\S)")
 
 
+class DamagedError(DataError):
+    """A text that begins as text, and is none from some byte on; what came before was handed on."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """Some text of one document."""
@@ -114,6 +118,8 @@ def pieces(source: str) -> Iterator[Piece]:
 
     Raises:
         DataError: there is no such file, it is no text, or nothing in the folder is.
+        DamagedError: after the pieces before it, where text of a line or more ends in a NUL or a
+            byte that is no UTF-8.
     """
     if source == "-":
         yield from _read(sys.stdin.buffer, "standard input", 0)
@@ -155,21 +161,27 @@ def _read(file: Any, name: str, total: int) -> Iterator[Piece]:
     held, done = "", 0
     # What has come is handed on at once, so that a slow stream is watched as it grows.
     read = getattr(file, "read1", file.read)
-    try:
-        while content := read(READ):
-            done += len(content)
-            held += decoder.decode(content)
-            if "\0" in held:
-                raise DataError(f"{name} is no text: it holds NUL bytes, before byte {done:,}")
-            cut = _cut(held)
-            if cut:
-                share = done / total if total else 0.0
-                yield Piece(held[:cut].replace("\r\n", "\n"), name, False, min(share, 1.0))
-                held = held[cut:]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is no UTF-8 text ({error.reason} in the {READ:,} bytes before byte {done:,})"
-        ) from error
+    damage, lines = "", False
+    while not damage and (content := read(READ)):
+        done += len(content)
+        try:
+            text = decoder.decode(content)
+        except UnicodeDecodeError as error:
+            text = str(error.object[: error.start], "utf-8")
+            where = done - len(error.object) + error.start
+            damage = f"is no UTF-8 text: {error.reason} at byte {where:,}"
+        text, nul, _ = text.partition("\0")
+        damage = f"is no text: it holds NUL bytes, before byte {done:,}" if nul else damage
+        held, lines = held + text, lines or "\n" in text
+        if cut := _cut(held):
+            share = done / total if total else 0.0
+            yield Piece(held[:cut].replace("\r\n", "\n"), name, False, min(share, 1.0))
+            held = held[cut:]
+    if damage:
+        if not lines:
+            raise DataError(f"{name} {damage}")
+        yield Piece(held.replace("\r\n", "\n"), name, True, 1.0)
+        raise DamagedError(f"{name} was read to where it {damage}")
     half = len(decoder.getstate()[0])
     if half:
         # A stream that was cut off ends anywhere; what came before is watched all the same.
