@@ -18,8 +18,10 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.cli.app import main
 from lacewing.errors import ArtifactError, ConfigError, DataError, MismatchError
 from lacewing.model.store import load
+from lacewing.verification.finding import reaches
+from lacewing.verification.random_circuits import beats
 from lacewing.verification.verify import verify
-from lacewing.watch.audit.build import Asked, audit, contents
+from lacewing.watch.audit.build import Asked, audit, contents, derived, write
 from lacewing.watch.audit.card import card
 from lacewing.watch.audit.check import NOT_SIGNED, How, check
 from lacewing.watch.audit.files import of_model, summed
@@ -228,6 +230,48 @@ def test_lies_are_seen(site: Path) -> None:
     found = audits.lies(site, len(audits.LIES), seed=0, whole=True)
     seen = {name: one for name, one, _ in found}
     assert ["the licence"] == [name for name, one in seen.items() if not one]
+
+
+def forged(made: Audit, name: str, nearest: bool) -> Audit:
+    """The half circuit's test made better than all random ones, with the verdict that follows.
+
+    With `nearest` the random circuits' ends and mean are moved too, so that all goes together.
+    """
+    every = []
+    for circuit in made.circuits:
+        test = getattr(circuit, name)
+        if circuit.name == "half":
+            by = 0.3 + test.random.highest - test.random.lowest
+            ends = (test.margin[0] + by, test.margin[1] + by)
+            away = by if test.at_most else -by
+            random = test.random
+            if nearest:
+                moved = [end + away for end in (random.mean, random.lowest, random.highest)]
+                random = dataclasses.replace(random, **dict(zip(NUMBERS, moved, strict=True)))
+            side = reaches(test.loss, *test.interval, test.threshold, at_most=test.at_most)
+            new = dataclasses.replace(
+                test, margin=ends, random=random, verdict=side and beats(ends)
+            )
+            circuit = dataclasses.replace(circuit, **{name: new})
+        every.append(circuit)
+    return derived(dataclasses.replace(made, circuits=tuple(every)))
+
+
+NUMBERS = ("mean", "lowest", "highest")
+
+
+@pytest.mark.parametrize("name", ["sufficient", "necessary"])
+@pytest.mark.parametrize(
+    ("nearest", "said"), [(False, r"margin follows as"), (True, "random circuit . of")]
+)
+def test_a_forged_margin_is_seen(copy: Path, name: str, nearest: bool, said: str) -> None:
+    """Without --whole: by the losses that are there, and by random circuits measured again."""
+    lie = forged(read(copy), name, nearest)
+    shutil.rmtree(copy / "audit")
+    write(lie, copy / "audit")
+    found = check(copy / "audit", How(seed=0, quiet=True))
+    assert not found.fine
+    assert re.search(f"circuit half: .*{name}.*{said}|{said} {name}", str(found.differs))
 
 
 def more(copy: Path) -> None:

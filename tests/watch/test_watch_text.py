@@ -83,6 +83,26 @@ def test_mistakes_are_one_line(
     assert line in told
 
 
+@pytest.mark.parametrize(("copy", "status"), [("run", 2), ("changed", 3)])
+def test_a_damaged_log_is_watched_to_the_damage(
+    place: Path, copy: str, status: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One line on standard error, the summary, the last probe; a changed model counts for more."""
+    good = "\n".join(lines(400, 2)).encode() + b"\n"
+    (tmp_path / "log").write_bytes(good + b"Xk\0\0\0 and more\n" * 9)
+    known()[2].save(tmp_path / "usual")
+    given = ("--circuit", place / "circuit", "--reference", tmp_path / "usual")
+    given = (*given, "--after", place / copy)
+    assert run(*given, "--text", tmp_path / "log", "--json") == status
+    shown, told = capsys.readouterr()
+    result = json.loads(shown.strip().rpartition("\n")[2])
+    assert 300 < result["circuits"][0]["places"] <= 400
+    assert result["tokens"] == len(good) + 2
+    assert result["circuits"][0]["probe"]["changed"] == (copy == "changed")
+    (line,) = [line for line in told.splitlines() if "NUL" in line]
+    assert f"{tmp_path / 'log'} was read to where it is no text" in line
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """Where alarms cannot be written, the watch ends and says so."""
     model, circuit, reference = known()

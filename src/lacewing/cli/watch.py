@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHANGED = 3
 """Exit status where a mechanism has not survived, for scripts that have to stop there."""
+CUT_OFF = 2
+"""Exit status where a text was read to a damaged place alone, and no change was found before it."""
 INTERRUPTED = 130
 Tokens = Annotated[int, Interval(ge=1024, le=10**12)]
 """Of a text."""
@@ -202,7 +204,8 @@ class Watch:
         if "causes" in result:
             return CHANGED * ("model" in result["causes"])
         if "alarms" in result:
-            return CHANGED * any(alarm["cause"] == "model" for alarm in result["alarms"])
+            changed = any(alarm["cause"] == "model" for alarm in result["alarms"])
+            return CHANGED if changed else CUT_OFF * bool(result["cut_off"])
         return 0 if result.get("survived", True) else CHANGED
 
     @staticmethod

@@ -8,6 +8,10 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import ConfigError
 from lacewing.model.protocol import Network
 
+GREEDY = 1e-5
+"""Temperatures below this count as 0, where the likeliest token is all that is left: logits over
+them are more than float32 holds."""
+
 
 @torch.inference_mode()
 def generate(
@@ -30,7 +34,7 @@ def generate(
         prompt: The text before; empty for the beginning of a document.
         tokens: New tokens, at most.
         seed: Seeds the draws.
-        temperature: What logits are divided by; 0 takes the likeliest token.
+        temperature: What logits are divided by; 0, or next to it, takes the likeliest token.
 
     Returns:
         The new text alone. Bytes that are no whole character appear as the replacement sign.
@@ -58,8 +62,8 @@ def generate(
 def draw(
     logits: Float[Tensor, " vocab"], temperature: int | float, generator: torch.Generator
 ) -> int:
-    """A token by its logits, divided by the temperature; at 0 the likeliest."""
-    if temperature == 0:
+    """A token by its logits, divided by the temperature; below GREEDY the likeliest."""
+    if temperature < GREEDY:
         return int(logits.argmax())
     odds = torch.softmax(logits / temperature, dim=-1)
     return int(torch.multinomial(odds, 1, generator=generator))

@@ -26,8 +26,8 @@ class Turns:
         self._taken, self._people, self._closed = False, 0, False
 
     @contextmanager
-    def person(self, seconds: float = LONGEST_WAIT) -> Iterator[None]:
-        """Compute for a request.
+    def person(self, seconds: int | float | None = LONGEST_WAIT) -> Iterator[None]:
+        """Compute for a request, after so many seconds at most; none: whenever its turn comes.
 
         Raises:
             BusyError: the turn did not come in time.

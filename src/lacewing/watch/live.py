@@ -11,7 +11,7 @@ from lacewing.errors import ArtifactError, DataError
 from lacewing.progress import progress, say
 from lacewing.watch.alarm import Alarm
 from lacewing.watch.monitor import Monitor
-from lacewing.watch.stream import pieces
+from lacewing.watch.stream import DamagedError, pieces
 
 TOLD = 10
 """Alarms that are told as they come; the others are counted, and written where asked for."""
@@ -49,6 +49,11 @@ def watch_text(
             interrupted = True
         except (EOFError, ConnectionError, BrokenPipeError) as error:
             cut_off = f"{source} was cut off after {monitor.tokens:,} tokens ({error})"
+        except DamagedError as error:
+            cut_off = str(error)
+    if cut_off and not quiet:
+        with contextlib.suppress(OSError):
+            say(cut_off)
     if not interrupted:
         for alarm in monitor.finish():
             _tell(alarm, len(monitor.alarms), alarms, quiet)

@@ -1,8 +1,11 @@
 """Texts as they come: files, folders or standard input, cut into windows and looks.
 
 A document is cut into windows of the model's context, one after the other; the last is shorter. A
-look is as many windows as hold LOOK tokens. Text that grows, such as a log, is turned into tokens
-piece by piece, cut where a line begins that is not indented: no token reaches over such a place.
+look is as many windows as hold LOOK tokens, in their order. Only where many short documents come
+with a long window, and padding would fill most of the look, it is of windows of like width, and the
+others wait for more of theirs: a look never has fewer tokens, but at the end of all text. Text that
+grows, such as a log, is turned into tokens piece by piece, cut where a line begins that is not
+indented: no token reaches over such a place.
 """
 
 import codecs
@@ -21,11 +24,17 @@ from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
 from lacewing.watch.detectors import LOOK
 
+PADDED = 4 * LOOK
+"""Tokens of a look with its padding, at most, unless it is of windows of like width."""
 READ = 2**16
 """Bytes read at a time."""
 LONGEST = 2**20
 """Signs after which a text is cut even where no line begins."""
 BREAK = re.compile(r"\n(?=\S)")
+
+
+class DamagedError(DataError):
+    """A text that begins as text, and is none from some byte on; what came before was handed on."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +84,28 @@ class Cutter:
         while len(self._tokens) >= self.context or (ends and self._tokens):
             self._windows.append(self._tokens[: self.context])
             del self._tokens[: self.context]
-            if sum(map(len, self._windows)) >= LOOK:
-                yield self._look()
+            if (rows := self._fitting()) and sum(map(len, rows)) >= LOOK:
+                yield self._look(rows)
 
     def rest(self) -> Iterator[Windows]:
-        """What is left of all text, if there is any: a look of fewer tokens."""
+        """What is left of all text, if there is any: a look of fewer tokens, or some."""
         yield from self.add([], ends=True)
-        if self._windows:
-            yield self._look()
+        while rows := self._fitting():
+            yield self._look(rows)
 
-    def _look(self) -> Windows:
-        rows, self._windows = self._windows, []
+    def _fitting(self) -> list[list[int]]:
+        """All windows there are, or, where padding would be most, those about as wide as the last.
+
+        Each is then more than half as wide as the widest: of its powers of 2, as it were.
+        """
+        rows = self._windows
+        if len(rows) * max(map(len, rows), default=0) <= PADDED:
+            return rows
+        return [row for row in rows if len(row).bit_length() == len(rows[-1]).bit_length()]
+
+    def _look(self, rows: list[list[int]]) -> Windows:
+        taken = set(map(id, rows))
+        self._windows = [row for row in self._windows if id(row) not in taken]
         width = max(map(len, rows))
         padded = torch.tensor([row + [0] * (width - len(row)) for row in rows])
         return Windows(padded, torch.tensor([len(row) for row in rows]))
@@ -98,6 +118,8 @@ def pieces(source: str) -> Iterator[Piece]:
 
     Raises:
         DataError: there is no such file, it is no text, or nothing in the folder is.
+        DamagedError: after the pieces before it, where text of a line or more ends in a NUL or a
+            byte that is no UTF-8.
     """
     if source == "-":
         yield from _read(sys.stdin.buffer, "standard input", 0)
@@ -139,21 +161,27 @@ def _read(file: Any, name: str, total: int) -> Iterator[Piece]:
     held, done = "", 0
     # What has come is handed on at once, so that a slow stream is watched as it grows.
     read = getattr(file, "read1", file.read)
-    try:
-        while content := read(READ):
-            done += len(content)
-            held += decoder.decode(content)
-            if "\0" in held:
-                raise DataError(f"{name} is no text: it holds NUL bytes, before byte {done:,}")
-            cut = _cut(held)
-            if cut:
-                share = done / total if total else 0.0
-                yield Piece(held[:cut].replace("\r\n", "\n"), name, False, min(share, 1.0))
-                held = held[cut:]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{name} is no UTF-8 text ({error.reason} in the {READ:,} bytes before byte {done:,})"
-        ) from error
+    damage, lines = "", False
+    while not damage and (content := read(READ)):
+        done += len(content)
+        try:
+            text = decoder.decode(content)
+        except UnicodeDecodeError as error:
+            text = str(error.object[: error.start], "utf-8")
+            where = done - len(error.object) + error.start
+            damage = f"is no UTF-8 text: {error.reason} at byte {where:,}"
+        text, nul, _ = text.partition("\0")
+        damage = f"is no text: it holds NUL bytes, before byte {done:,}" if nul else damage
+        held, lines = held + text, lines or "\n" in text
+        if cut := _cut(held):
+            share = done / total if total else 0.0
+            yield Piece(held[:cut].replace("\r\n", "\n"), name, False, min(share, 1.0))
+            held = held[cut:]
+    if damage:
+        if not lines:
+            raise DataError(f"{name} {damage}")
+        yield Piece(held.replace("\r\n", "\n"), name, True, 1.0)
+        raise DamagedError(f"{name} was read to where it {damage}")
     half = len(decoder.getstate()[0])
     if half:
         # A stream that was cut off ends anywhere; what came before is watched all the same.

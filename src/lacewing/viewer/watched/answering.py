@@ -7,6 +7,7 @@ everything else is.
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -18,7 +19,8 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from lacewing.viewer.jobs import TooManyError
-from lacewing.viewer.turns import Turns
+from lacewing.viewer.server import INTERNAL
+from lacewing.viewer.turns import LONGEST_WAIT, BusyError, Turns
 from lacewing.viewer.watched.asked import Asked, RefusalError
 from lacewing.watch.serving.service import Service
 from lacewing.watch.serving.writing import Drawn, Writing
@@ -29,6 +31,9 @@ ALARMS = 5
 """The last alarms that go with an answer."""
 GONE = "499"
 """Status under which a request is counted whose client hung up."""
+ENDING = 0.02
+"""Seconds between two glances at whether everything has ended, when the server closes."""
+LOG = logging.getLogger("uvicorn.error")
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,13 @@ class Answering:
                 if more:
                     yield _event(head | {"choices": [], "usage": _usage(prompts, counts)})
                 yield b"data: [DONE]\n\n"
-        except Exception as problem:  # the status is sent already
+        except (BusyError, TooManyError) as problem:  # 200 was sent already
+            status = "503"
+            yield _event(shape(503, "busy", str(problem)))
+        except Exception:
             status = "500"
-            yield _event({"error": shape(503, "busy", str(problem))["error"]})
+            LOG.exception("a stream of completions ended")
+            yield _event(shape(500, "internal", INTERNAL))
         finally:
             self._count(status, begun, prompts, counts)
 
@@ -140,6 +149,12 @@ class Answering:
     ) -> AsyncGenerator[Part, None]:
         """One choice; ends early where the client is gone."""
         read = False
+
+        def watched() -> dict[str, Any]:
+            nonlocal read
+            read = True  # only now: its turn may never come, or the client go while it waits
+            return self.service.read(writing)
+
         try:
             told, held = 0, ""
             while writing.ends is None:
@@ -149,26 +164,33 @@ class Answering:
                 if held and writing.ends is None:
                     yield Part(index, held, telling.told(writing.drawn[told:]))
                     told, held = len(writing.drawn), ""
-            read = True
-            found = await self._turn(self.service.read, writing)
+            found = await self._turn(watched)
             rest = telling.told(writing.drawn[told:])
             yield Part(index, held, rest, writing.ends, found)
         finally:
             if not read:
                 self._read_later(writing)
 
-    async def _turn(self, call: Any, *given: Any) -> Any:
-        """Compute something in a thread, when its turn has come."""
+    async def finish(self) -> None:
+        """Wait until everything is read that was written; then the monitor looks at the rest."""
+        while self._open or self._left:
+            await asyncio.sleep(ENDING)
+        await self._turn(self.service.finish, seconds=None)
+
+    async def _turn(
+        self, call: Any, *given: Any, seconds: int | float | None = LONGEST_WAIT
+    ) -> Any:
+        """Compute something in a thread, when its turn has come; none: however long that takes."""
 
         def run() -> Any:
-            with self.turns.person():
+            with self.turns.person(seconds):
                 return call(*given)
 
         return await run_in_threadpool(run)
 
     def _read_later(self, writing: Writing) -> None:
-        """Have the monitor read what was written until the client hung up."""
-        work = asyncio.ensure_future(self._turn(self.service.read, writing))
+        """Have the monitor read what was written until the client hung up, or had to go."""
+        work = asyncio.ensure_future(self._turn(self.service.read, writing, seconds=None))
         self._left.add(work)  # the loop itself holds on to none
         work.add_done_callback(self._left.discard)
 

@@ -33,7 +33,10 @@ def application(service: Service, static: Path) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         turns.close()
-        service.close()
+        try:
+            await answering.finish()
+        finally:
+            service.close()
 
     app = FastAPI(
         title="lacewing watch",

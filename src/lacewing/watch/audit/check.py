@@ -6,7 +6,8 @@
     the files      of the model and of the circuits have the sums that were audited
     the circuits   are of the model, and say what the audit says of them
     the numbers    means, intervals and verdicts follow from the losses of the pairs
-    measurements   pairs that nobody knew before have the losses that the audit says
+    measurements   pairs that nobody knew before have the losses that the audit says, and no random
+                   circuit of some that nobody knew before is nearer than the audit says
 
 The first thing that differs ends it.
 """
@@ -19,19 +20,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import source_in
 from lacewing.circuit.shipped import folder_of
 from lacewing.errors import ArtifactError, ConfigError, LacewingError, MismatchError
 from lacewing.model.store import Model, load
+from lacewing.verification.random_circuits import margin, random_nodes
 from lacewing.verification.short import short_test
 from lacewing.verification.verify import test_prompts
 from lacewing.watch.audit import sign
 from lacewing.watch.audit.build import contents, derived, of_short_test
 from lacewing.watch.audit.card import card
 from lacewing.watch.audit.files import differing, of_circuit, of_model
-from lacewing.watch.audit.measure import furthest, processor, sampled, tolerance
+from lacewing.watch.audit.measure import (
+    control_losses,
+    furthest,
+    processor,
+    sampled,
+    tolerance,
+)
 from lacewing.watch.audit.numbers import numbers_follow, same_facts
 from lacewing.watch.audit.page import wording
 from lacewing.watch.audit.schema import (
@@ -47,6 +57,8 @@ from lacewing.watch.audit.schema import (
 
 SAMPLE = 32
 """Pairs of each circuit that are measured again."""
+CONTROLS = 2
+"""Random circuits of each that are measured again."""
 FILES = {AUDIT, PAGE, STATEMENT}
 NOT_SIGNED = (
     "not signed: an audit that was rewritten as a whole, model and circuits with it, cannot be told"
@@ -158,6 +170,8 @@ def _checked(folder: Path, how: How, seed: int) -> Checked:
         worst, pairs = max(worst, far), pairs + count
         if how.whole:
             _controls_again(model, circuit, audited, audit.seed, allowed, how.quiet)
+        else:
+            _some_controls(model, circuit, audited, (audit.seed, seed), allowed)
     return Checked(
         audit=str(folder),
         fine=True,
@@ -246,6 +260,36 @@ def _again(
             f"{allowed:g} are allowed (--seed {seed})"
         )
     return far, len(pairs)
+
+
+def _some_controls(
+    model: Model, circuit: Circuit, audited: Audited, seeds: tuple[int, int], allowed: float
+) -> None:
+    """Measure some random circuits: none is out of the audit's ends, or nearer than its margin.
+
+    Args:
+        model: The model.
+        circuit: The circuit.
+        audited: What the audit says of it.
+        seeds: The audit's, and the one that draws which are measured.
+        allowed: Nats.
+    """
+    prompts, count = test_prompts(model, circuit), audited.sufficient.random.count
+    every = random_nodes(model, circuit, seeds[0], count)
+    some = np.random.default_rng(seeds[1]).choice(count, min(CONTROLS, count), replace=False)
+    for index in sorted(some.tolist()):
+        for name, losses in control_losses(model, circuit, prompts, every[index]).items():
+            test: Tested = getattr(audited, name)
+            known = audited.losses.alone if test.at_most else audited.losses.without
+            own, mean = np.array(known[: len(losses)]), float(losses.mean())
+            low, _ = margin(own, [losses], less=test.at_most, seed=seeds[0])
+            far = max(test.random.lowest - mean, mean - test.random.highest, test.margin[0] - low)
+            if not far <= allowed:
+                raise MismatchError(
+                    f"circuit {audited.name}: random circuit {index} of {name} has {mean:.4f} "
+                    f"nats, by {far:.2g} out of what the audit says of {count}, {allowed:g} are "
+                    f"allowed (--seed {seeds[1]})"
+                )
 
 
 def _controls_again(

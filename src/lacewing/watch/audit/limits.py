@@ -12,7 +12,7 @@ ALWAYS = (
     "Fairness, safety, security, misuse and the rights of the text's authors were not tested.",
     "`lacewing audit --check` compares the sums of every file with these, and measures some pairs "
     "again, drawn anew each time. It follows the means, intervals and verdicts from the losses of "
-    "the pairs; the random circuits are measured again only with `--whole`.",
+    "the pairs; of the random circuits two are measured again, and all of them with `--whole`.",
     "Notes and explanations beside a circuit are no part of the audit.",
 )
 UNSIGNED = (

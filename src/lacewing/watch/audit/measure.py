@@ -13,9 +13,11 @@ from jaxtyping import Float
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.edges import Nodes
 from lacewing.model.store import Model
 from lacewing.statistics import pair_means
 from lacewing.tasks.batch import Prompts
+from lacewing.verification.random_circuits import CONTROL_PAIRS
 from lacewing.verification.short import alone
 from lacewing.watch.audit.schema import Losses, Processor, Tolerances
 
@@ -33,6 +35,17 @@ def pair_losses(model: Model, circuit: Circuit, prompts: Prompts) -> Losses:
     masks = masks_of(model.network, circuit.nodes, complement=True)
     without = pair_means(ablated_loss(model, prompts, masks, circuit.ablation))
     return Losses(*(tuple(map(float, part)) for part in (full, kept, without)))
+
+
+def control_losses(
+    model: Model, circuit: Circuit, prompts: Prompts, nodes: Nodes
+) -> dict[str, Float[np.ndarray, " pair"]]:
+    """The losses of a random circuit, of the first pairs, as the two tests have them."""
+    few = prompts.first(CONTROL_PAIRS)
+    masks = [masks_of(model.network, nodes, complement) for complement in (False, True)]
+    kept = ablated_loss(model, few, masks[0], circuit.ablation, circuit.calibration)
+    removed = ablated_loss(model, few, masks[1], circuit.ablation)
+    return {"sufficient": pair_means(kept), "necessary": pair_means(removed)}
 
 
 def sampled(circuit: Circuit, count: int, seed: int) -> list[int]:

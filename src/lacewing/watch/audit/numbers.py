@@ -1,6 +1,7 @@
 """Whether the numbers of an audited circuit follow from its pairs' losses and from its files.
 
-Only the random circuits' numbers follow from nothing that is kept.
+The random circuits' numbers follow from nothing that is kept, but they have to go together with
+each other and with the losses of the pairs.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from lacewing.errors import MismatchError
 from lacewing.statistics import bootstrap
 from lacewing.tasks.scoring import HALF_CHANCE
 from lacewing.verification.finding import reaches
-from lacewing.verification.random_circuits import beats
+from lacewing.verification.random_circuits import CONTROL_PAIRS, beats
 from lacewing.watch.audit.build import suite_of
 from lacewing.watch.audit.measure import PARTS, ROUNDING
 from lacewing.watch.audit.schema import Audited, Ends, Tested
@@ -57,6 +58,9 @@ def numbers_follow(audited: Audited, seed: int) -> None:
         ("sufficient", audited.sufficient, audited.losses.alone, audited.target_loss, True),
         ("necessary", audited.necessary, audited.losses.without, HALF_CHANCE, False),
     )
+    counts = [test.random.count for _, test, *_ in sides]
+    if counts[0] != counts[1]:
+        raise _differs(audited, "necessary.random.count", *counts)
     for name, test, losses, threshold, at_most in sides:
         _mean(audited, name, test.loss, test.interval, losses, seed)
         if (test.threshold, test.at_most) != (threshold, at_most):
@@ -64,8 +68,22 @@ def numbers_follow(audited: Audited, seed: int) -> None:
         lowest, highest = test.random.lowest - ROUNDING, test.random.highest + ROUNDING
         if not lowest <= test.random.mean <= highest:
             raise _differs(audited, f"{name}.random", "a mean between its ends", test.random.mean)
+        _margin(audited, name, test, losses)
         if (follows := _verdict(audited, test)) is not test.verdict:
             raise _differs(audited, f"{name}.verdict", follows, test.verdict)
+
+
+def _margin(audited: Audited, name: str, test: Tested, losses: tuple[float, ...]) -> None:
+    """Compare a margin with how far the nearest random circuit is, by its mean loss.
+
+    The margin is the interval with the lowest lower end. That of the nearest one by its mean holds
+    its mean, so that the lower end cannot lie above it; nor can any upper end lie below.
+    """
+    own = float(np.mean(losses[:CONTROL_PAIRS]))
+    nearest = test.random.lowest - own if test.at_most else own - test.random.highest
+    low, high = test.margin
+    if not low - ROUNDING <= nearest <= high + ROUNDING:
+        raise _differs(audited, f"{name}.margin", f"an interval with {nearest:.9g}", test.margin)
 
 
 def _verdict(audited: Audited, test: Tested) -> bool | None:

@@ -75,6 +75,11 @@ class Service:
         self._stand()
         return {"circuits": found}
 
+    def finish(self) -> None:
+        """Look at what is left, though it may be less than a look, and ask the fixed prompts."""
+        self._told(self.monitor.finish())
+        self._stand()
+
     @property
     def standing(self) -> dict[str, Any]:
         """Where things stand; may be asked from any thread at any time."""

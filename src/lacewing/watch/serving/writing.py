@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.model.generate import draw
+from lacewing.model.generate import GREEDY, draw
 from lacewing.model.store import Model
 
 HALF = "\N{REPLACEMENT CHARACTER}"
@@ -132,7 +132,7 @@ def odds(logits: Float[Tensor, " vocab"], token: int, likeliest: int | None) -> 
 
 def _likely(logits: Float[Tensor, " vocab"], wish: Wish) -> Float[Tensor, " vocab"]:
     """The logits with those of unlikely tokens taken out, as `top_p` says."""
-    if wish.top_p >= 1 or wish.temperature == 0:
+    if wish.top_p >= 1 or wish.temperature < GREEDY:
         return logits
     ordered = (logits / wish.temperature).softmax(-1).sort(descending=True)
     before = ordered.values.cumsum(-1) - ordered.values
