@@ -94,6 +94,10 @@ def test_every_form_has_its_circuit(place: Path) -> None:
     assert cells["latents"].nodes > bridged.nodes
     for cell in cells.values():
         assert cell.interval[0] <= cell.loss <= cell.interval[1]
+        assert cell.without is not None
+        assert cell.without_interval[0] <= cell.without <= cell.without_interval[1]
+        proof = json.loads((place / "out" / cell.folder / "verification.json").read_text())
+        assert cell.without == proof["necessary"]["loss"]
         assert {*cell.tests} == {"sufficient", "necessary"}
     assert isinstance(bridged.decoded, Transfer)
     assert bridged.decoded.nodes == sparse.shared
@@ -122,6 +126,20 @@ def test_a_finished_cell_is_read_again(place: Path) -> None:
     assert plain(after.cells) == plain(before.cells)
     with pytest.raises(ConfigError, match="prompts 1024, this one has 512"):
         found(place, prompts=512)
+
+
+def test_a_cell_without_necessity_is_refused(place: Path) -> None:
+    """One that an earlier lacewing made, in one line."""
+    found(place)
+    (file,) = (place / "out" / "cells").glob("sparse-*")
+    before = file.read_bytes()
+    whole = artifacts.read_summed(file)
+    for name in ("without", "without_interval"):
+        del whole["cell"][name]
+    artifacts.write_summed(file, whole)
+    with pytest.raises(ConfigError, match=r"sparse-letters-0.*no loss without.*another --output"):
+        found(place, minutes=0.0)
+    file.write_bytes(before)
 
 
 def test_what_does_not_belong_together_is_refused(place: Path, tmp_path: Path) -> None:
@@ -196,6 +214,7 @@ def test_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "dense + bridge",
         "weight-sparse",
         "ratio",
+        "without it [95 %]",
     ):
         assert part in shown
     assert "decoded into the dense model" in shown
