@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes.partners import Recipe
 
 import micro
 from bridges.rotated import exact, rotated
@@ -221,3 +222,28 @@ def test_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app.main([*words, "--json", "--seeds", "0", "1"])
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {c["state"] for c in told["cells"] if c["seed"] == 1} == {"unfinished"}
+
+
+def test_the_recipe(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bridges on windows as long as both models read, autoencoders beside them, and the table."""
+    recipe = Recipe(
+        sparse=str(place / "sparse"),
+        dense=str(place / "dense"),
+        output=place / "recipe",
+        corpus=str(place / "text"),
+        tasks=(str(place / "letters.jsonl"),),
+        tokens=16 * 16 * 2,
+        held_out=256,
+        k=4,
+        minutes=0.0,
+        quick=True,
+        pruning=PruneConfig(**FEW),
+    )
+    recipe.run()
+    assert "unfinished" in capsys.readouterr().out
+    facts = bridges.read(place / "recipe" / "bridge").facts
+    assert (facts.steps, facts.tokens) == (2, 512)  # 16 windows of 16 tokens
+    assert facts.figures["windows"] == 256 // 16
+    sites = ["0.attn_in", "0.mlp_in", "resid_final"]
+    learned = saes.read(place / "recipe" / "sae", load(place / "dense"))
+    assert [sae.site for sae in learned.saes] == sites

@@ -136,8 +136,8 @@ def _forms(result: dict[str, Any]) -> "RenderableType":
     columns += [">without it [95 %]", ">whole model", ">tests passed"]
     return under(
         Table(columns, rows),
-        f"task losses in nats, target {result['target_loss']:g}; shared: nodes at sites that all forms of the "
-        "dense model have; + channels of what the latents miss",
+        f"task losses in nats, target {result['target_loss']:g}; shared: nodes at sites that all "
+        "forms of the dense model have; + channels of what the latents miss",
         *notes,
         *_ratios(result["ratios"]),
         *_verdicts(result["cells"]),

@@ -143,8 +143,8 @@ class _Place:
         cell = artifacts.typed(whole.get("cell"), Cell, self.file)
         if cell.state == "found" and cell.without is None:
             raise ConfigError(
-                f"{file} was made by an earlier lacewing, which searched latents in another way and "
-                "kept no loss without the circuit: choose another --output; nothing was written"
+                f"{file} was made by an earlier lacewing, which searched latents in another way "
+                "and kept no loss without the circuit: choose another --output; nothing was written"
             )
         return cell
 
