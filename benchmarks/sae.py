@@ -2,17 +2,21 @@
 
 Both learn TopK autoencoders from the same activations in the same order, of one file: as many
 latents, the same k, the same tokens, the same batches. They run in turns (ours, theirs, theirs,
-ours), each in a process of its own with one thread, and only their training is timed. SAELens and
+ours), each in a process of its own with `--threads`, and only their training is timed. SAELens and
 TransformerLens exclude each other, so SAELens has an environment of its own, whose interpreter is
 given. What both saved is then measured by `lacewing.sae.figures` on the same held-out text.
 
 Activations are scaled beforehand so that their mean square is one per channel, which our trainer
 does itself; SAELens' learning rates are tried one by one, and all are shown.
+
+With `--output` every row is kept as OUTPUT/SIDE-SEED.json as soon as it is measured, and the same
+command goes on with those that are missing; activations wait in OUTPUT/work until all are there.
 """
 
 import dataclasses
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,7 +41,7 @@ from lacewing.sae import formats
 from lacewing.sae.activations import activations
 from lacewing.sae.autoencoder import Autoencoder
 from lacewing.sae.config import SaeConfig
-from lacewing.sae.figures import Figures, measured
+from lacewing.sae.figures import measured
 from lacewing.sae.learner import Learner
 from lacewing.sae.text import Text, text_of
 
@@ -47,7 +51,11 @@ THEIRS = Path(__file__).with_name("sae_lens_side.py")
 """Run with -I, so that it sees neither our packages nor this folder, whose `profile.py` would stand
 in for Python's own."""
 ACTIVATIONS, SETTINGS, TIMES = "activations.safetensors", "settings.json", "times.json"
+SCALE, WORK = "scale.json", "work"
 KEY = "activations"
+
+Row = dict[str, Any]
+"""What was asked, figures, and seconds on the wall and of the processor."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ class Bench:
     """Tokens after which a latent of ours is dead; the first one is compared with SAELens."""
     rounds: int = 2
     """Of ours, theirs; theirs, ours; the seed is the round's number."""
+    threads: int = 1
+    """Of each process that trains."""
+    output: Path | None = None
+    """Folder for the rows, in which an interrupted comparison goes on; without it they are only
+    printed."""
     learn: Path | None = None
     """Only for the processes that this one starts: train our side in this folder."""
 
@@ -81,31 +94,82 @@ def main(bench: Bench) -> None:
     """Make activations, train in turns, measure, print the table."""
     if bench.learn is not None:
         return learn(bench.learn)
-    model = load(bench.model)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        text = text_of(
-            model, Corpus.parse(bench.corpus), folder / "text", bench.tokens, bench.held_out, 0
-        )
-        scale = _write_activations(model, bench, text, folder)
-        sides = _sides(bench)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-        for number in range(bench.rounds):
-            for name in [*sides] if number % 2 == 0 else [*reversed(sides)]:
-                place = folder / f"{name}-{number}".replace(" ", "-").replace(",", "")
-                seconds = _trained(*sides[name], place, folder, bench, number)
-                sae = _unscaled(
-                    formats.read_folder(
-                        place, bench.site, bench.site, site_widths(model.network.config)
-                    ),
-                    scale,
-                )
-                windows = text.windows(bench.held_out)
-                (figures,) = measured(model, [sae], windows, quiet=True)
-                found[name].append({"figures": figures, **seconds})
-                print(f"round {number + 1}, {name}: {seconds['wall']:.1f} s", file=sys.stderr)
+    if bench.output is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = _found(bench, Path(scratch))
+    else:
+        output = bench.output.resolve()
+        output.mkdir(parents=True, exist_ok=True)
+        found = _found(bench, output)
+        shutil.rmtree(output / WORK, ignore_errors=True)  # every row is there
     _show(bench, found)
     return None
+
+
+def _found(bench: Bench, output: Path) -> dict[str, list[Row]]:
+    """The rows of every side, round by round: those that are there, and the others trained now."""
+    sides, model, work = _sides(bench), load(bench.model), output / WORK
+    rows: dict[str, list[Row]] = {name: [] for name in sides}
+    ready: tuple[Text, float] | None = None
+    for number in range(bench.rounds):
+        for name in [*sides] if number % 2 == 0 else [*reversed(sides)]:
+            file = output / f"{_plain(name)}-{number}.json"
+            asked = _asked(bench, model, number, sides[name][1])
+            if file.exists():
+                kept = artifacts.read_summed(file)
+                artifacts.check_same(file, "a row", kept["asked"], asked)
+            else:
+                ready = ready or _ready(model, bench, work)
+                kept = {"asked": asked} | _row(bench, model, ready, sides[name], work, number)
+                artifacts.write_summed(file, kept)
+                print(f"round {number + 1}, {name}: {kept['wall']:.1f} s", file=sys.stderr)
+            rows[name].append(kept)
+    return rows
+
+
+def _asked(bench: Bench, model: Model, seed: int, more: dict[str, float]) -> dict[str, Any]:
+    """What a row depends on."""
+    names = ("site", "corpus", "tokens", "batch", "expansion", "k", "held_out", "threads")
+    same = {name: getattr(bench, name) for name in names}
+    return {"model": model.id, **same, "seed": seed, **more}
+
+
+def _ready(model: Model, bench: Bench, work: Path) -> tuple[Text, float]:
+    """Text, and the file of activations with what they were multiplied by."""
+    corpus = Corpus.parse(bench.corpus)
+    text = text_of(model, corpus, work / "text", bench.tokens, bench.held_out, 0)
+    made, same = work / SCALE, _asked(bench, model, 0, {})
+    if made.exists():
+        kept = artifacts.read_summed(made)
+        artifacts.check_same(work, "activations", kept["asked"], same, ("threads",))
+        return text, float(kept["scale"])
+    scale = _write_activations(model, bench, text, work)
+    artifacts.write_summed(made, {"asked": same, "scale": scale})  # last: the file is whole
+    return text, scale
+
+
+def _row(
+    bench: Bench,
+    model: Model,
+    ready: tuple[Text, float],
+    side: tuple[list[str], dict[str, float]],
+    work: Path,
+    seed: int,
+) -> Row:
+    """Train one side and measure what it saved."""
+    text, scale = ready
+    place = work / "trained"
+    shutil.rmtree(place, ignore_errors=True)  # of a side that was interrupted, or of the last one
+    seconds = _trained(*side, place, work, bench, seed)
+    widths = site_widths(model.network.config)
+    sae = _unscaled(formats.read_folder(place, bench.site, bench.site, widths), scale)
+    (figures,) = measured(model, [sae], text.windows(bench.held_out), quiet=True)
+    return {"figures": figures.as_json(), **seconds}
+
+
+def _plain(name: str) -> str:
+    """A side's name as a file's."""
+    return name.replace(" ", "-").replace(",", "")
 
 
 def _sides(bench: Bench) -> dict[str, tuple[list[str], dict[str, float]]]:
@@ -154,10 +218,11 @@ def _trained(
         "site": bench.site,
     } | more
     artifacts.write_json(place / SETTINGS, settings)
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     done = subprocess.run(
         [*command, str(place)],
-        env=dict(os.environ) | threads,
+        env=dict(os.environ) | dict.fromkeys(names, str(bench.threads)),
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,
@@ -188,6 +253,7 @@ def learn(place: Path) -> None:
     for number, piece in enumerate(pieces):
         learner.step(piece, piece, number / len(pieces))
     spent = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    spent["threads"] = torch.get_num_threads()
     for name, content in formats.files_of(learner.result(), {}, 1).items():
         artifacts.write_bytes(place / name, content)
     artifacts.write_json(place / TIMES, spent)
@@ -201,12 +267,12 @@ def _unscaled(sae: Autoencoder, scale: float) -> Autoencoder:
     return dataclasses.replace(sae, **biases)
 
 
-def _show(bench: Bench, found: dict[str, list[dict[str, Any]]]) -> None:
+def _show(bench: Bench, found: dict[str, list[Row]]) -> None:
     """A row for every side and round, and the ratios of tokens a second, round by round."""
     tokens = bench.tokens // bench.batch * bench.batch
     print(
         f"{bench.model} {bench.site}, {tokens:,} activations in batches of {bench.batch:,}, "
-        f"expansion {bench.expansion}, k {bench.k}, one thread each"
+        f"expansion {bench.expansion}, k {bench.k}, threads of each: {bench.threads}"
     )
     print(
         "| trainer | seed | loss recovered [95 %] | from mean [95 %] | L0 | dead "
@@ -215,16 +281,16 @@ def _show(bench: Bench, found: dict[str, list[dict[str, Any]]]) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, runs in found.items():
         for seed, run in enumerate(runs):
-            one: Figures = run["figures"]
-            low, high = one.dead_share.interval
+            one = run["figures"]
+            low, high = one["dead_share"]["interval"]
             cells = [
                 name,
                 str(seed),
-                _shown(one.loss_recovered),
-                _shown(one.recovered_from_mean),
-                f"{one.l0.value:.1f}",
-                f"{one.dead_share.value:.1%} [{low:.1%}, {high:.1%}]",
-                _shown(one.explained_variance),
+                _shown(one["loss_recovered"]),
+                _shown(one["recovered_from_mean"]),
+                f"{one['l0']['value']:.1f}",
+                f"{one['dead_share']['value']:.1%} [{low:.1%}, {high:.1%}]",
+                _shown(one["explained_variance"]),
                 f"{tokens / run['wall']:,.0f}",
                 f"{tokens / run['processor']:,.0f}",
             ]
@@ -239,9 +305,9 @@ def _show(bench: Bench, found: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def _shown(figure: Any) -> str:
-    low, high = figure.interval
-    return f"{figure.value:.4f} [{low:.4f}, {high:.4f}]"
+def _shown(figure: dict[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{figure['value']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 if __name__ == "__main__":

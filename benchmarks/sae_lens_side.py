@@ -61,6 +61,7 @@ def main(place: Path) -> None:
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
         trained = trainer.fit()
     spent = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+    spent["threads"] = torch.get_num_threads()
     trained.save_inference_model(str(place))
     (place / "times.json").write_text(json.dumps(spent), encoding="utf-8")
 

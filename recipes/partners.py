@@ -24,8 +24,9 @@ from lacewing.sae import train as saes
 from lacewing.sae.config import SaeConfig
 from lacewing.training.config import TrainConfig
 
-TASKS = ("single_double_quote", "while_return_true", "with_as", "var_if")
-HELD_OUT, BATCH = 16_384, 16
+TASKS = ("single_double_quote", "while_return_true", "var_if", "if_equals")
+"""Those whose circuits ship."""
+BATCH = 16
 WIDE = 200
 """Characters of the table."""
 
@@ -34,13 +35,15 @@ WIDE = 200
 class Recipe:
     """What to compare."""
 
-    sparse: str = "builtin:taught-sparse"
-    dense: str = "builtin:taught-dense"
+    sparse: str = "builtin:sparse"
+    dense: str = "builtin:dense"
     output: Path = Path("runs/partners")
     corpus: str = "standard_library"
     tasks: tuple[str, ...] = TASKS
     tokens: int = 3_000_000
     """For the bridges, and again for the autoencoders."""
+    held_out: int = 16_384
+    """Tokens that the figures of both are measured on."""
     k: int = 32
     """Latents of an autoencoder that are not zero at a token."""
     seeds: tuple[int, ...] = (0,)
@@ -57,12 +60,18 @@ class Recipe:
         dense, sparse = load(self.dense), load(self.sparse)
         bridge, latents = self.output / "bridge", self.output / "sae"
         if not bridge.exists():
-            config = TrainConfig(tokens=self.tokens, batch=BATCH, validation_tokens=HELD_OUT)
+            config = TrainConfig(
+                n_layer=dense.network.config.n_layer,
+                context=min(model.network.config.context for model in (dense, sparse)),
+                tokens=self.tokens,
+                batch=BATCH,
+                validation_tokens=self.held_out,
+            )
             bridges.train(dense, bridge, config, corpus=self.corpus, sparse=sparse)
         sizes = read(bridge, self.dense, self.sparse).facts.sizes
         sites = [site_key(site, sizes.n_layer) for site in range(sizes.count)]
         if not latents.exists():
-            learned = SaeConfig(tokens=self.tokens, k=self.k, held_out=HELD_OUT)
+            learned = SaeConfig(tokens=self.tokens, k=self.k, held_out=self.held_out)
             saes.train(dense, sites, latents, learned, self.corpus)
         table = Compare(
             sparse=self.sparse,

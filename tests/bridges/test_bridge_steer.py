@@ -7,7 +7,7 @@ import micro
 from lacewing.bridges.curves import steering_plot
 from lacewing.bridges.directions import basis, direction, random_rows
 from lacewing.bridges.folder import Coupling
-from lacewing.bridges.steer import aligned, steer
+from lacewing.bridges.steer import from_partner, steer, unlike
 from lacewing.bridges.survey import survey
 from lacewing.bridges.transfer import crossing, transfer
 from lacewing.errors import DataError
@@ -120,15 +120,47 @@ def test_every_node_of_a_circuit(coupling: Coupling) -> None:
     assert {"0.attn_in.2", "0.attn_in.3"} <= {one.node for one in found.handles[-4:]}
 
 
-def test_pairs_of_other_lengths(coupling: Coupling) -> None:
-    """Are left out and counted; where there is none left, that is said."""
+def unlike_pairs(count: int) -> list[Pair]:
+    """One prompt of a pair has a letter or two more than the other, the clean one in turns."""
+    pairs = []
+    for number, letter in enumerate("abcdefghijklmnop"[:count]):
+        short, long = f"ab{letter}", f"{letter}ab{letter}{'c' * (number % 3 == 0)}"
+        one, other = (short, long) if number % 2 else (long, short)
+        pairs.append(Pair(f"X{one}=", f"Y{other}=", "P", "Q", f"line {number}"))
+    return pairs
+
+
+def test_a_token_and_its_partner_are_as_far_from_the_end(coupling: Coupling) -> None:
+    """By hand, token by token; pairs of one length are exchanged as they always were."""
     letters = coupling.sparse.tokenizer
-    odd = [Pair("Xabc=", "Yab=", "P", "Q", "x"), Pair("Xab=", "Yab=", "P", "Q", "y")]
-    assert len(aligned(encode(odd, letters, 16))) == 1
-    found = steer(coupling, "0.attn_in.1", encode(odd, letters, 16), (1.0,), randoms=1, **QUIET)
-    assert (found.pairs, found.left_out) == (1, 1)
-    with pytest.raises(DataError, match="as many tokens"):
-        aligned(encode(odd[:1], letters, 16))
+    mixed = encode([*unlike_pairs(4), Pair("Xabc=", "Yabd=", "P", "Q", "x")], letters, 16)
+    assert unlike(mixed) == 4
+    assert unlike(micro.prompts(4, 1, letters)) == 0
+    values = torch.randn(*mixed.tokens.shape, 3)
+    found = from_partner(values, mixed)
+    for row, last in enumerate(mixed.last.tolist()):
+        other = row ^ 1
+        for token in range(last + 1):
+            there = int(mixed.last[other]) - (last - token)
+            expected = values[other, there] if there >= 0 else values[row, token]
+            assert torch.equal(found[row, token], expected), (row, token)
+    assert torch.equal(found[8:10, :5], values[8:10, :5].flip(0))
+
+
+def test_pairs_of_other_lengths(coupling: Coupling) -> None:
+    """Full strength is the node itself there too, and the whole site does all of it."""
+    pairs = encode(unlike_pairs(12), coupling.sparse.tokenizer, 16)
+    found = steer(coupling, "resid_final.4", pairs, (0.0, 1.0), randoms=2, **QUIET)
+    before, after = found.curve
+    assert (found.pairs, found.unlike) == (12, 12)
+    assert after.partner.value == pytest.approx(found.sparse_after.value, rel=0.05)
+    assert after.partner.value > 3 * before.partner.value
+    assert found.whole.value == pytest.approx(before.right.value, rel=0.1)
+    names = ["resid_final.4", "0.attn_in.0"]
+    every = survey(coupling, names, "first", pairs, pairs, (0.0, 4.0), randoms=2, **QUIET)
+    assert (every.pairs, every.unlike, every.validation_pairs) == (12, 12, 12)
+    assert every.handles[0].node == "resid_final.4"
+    assert every.handles[0].more.interval[0] > 0
 
 
 def test_nodes_that_cannot_be_used(coupling: Coupling) -> None:

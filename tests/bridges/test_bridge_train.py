@@ -348,6 +348,17 @@ def test_the_commands(runs: Path, letters: Path, tmp_path: Path) -> None:
     )
     for part in ("sufficient", "necessary", "other nodes", "7 nodes cross a bridge, 8 do not"):
         assert part in told
+    # Neither pairs of unlike lengths nor a file without validation pairs lose what is known.
+    other = micro.write_pairs(tmp_path / "unlike.jsonl")
+    other.write_text(other.read_text().replace('"corrupted": "Y', '"corrupted": "Yab'))
+    few = micro.write_pairs(tmp_path / "few.jsonl", 2)
+    for file, part in ((other, "8 pairs (8 aligned from"), (few, "falls in the validation part")):
+        told, _ = said(
+            *("steer", "--bridge", bridges, "--circuit", str(circuit), "--task", str(file), *text),
+            *("--pairs", "8", "--random", "2", "--strength", "1"),
+        )
+        assert part in told
+        assert "7 nodes cross a bridge, 8 do not" in told
 
 
 def test_commands_that_cannot_be_done(runs: Path, made: Path, tmp_path: Path) -> None:

@@ -300,6 +300,8 @@ def test_opened_twice_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch)
     model = load(f"hf:{folder}")
     monkeypatch.setattr(loading, "means_of", None)  # a second measurement would fail
     again = load(f"hf:{folder}")
+    assert model.is_open
+    assert model.is_foreign
     assert (again.id, again.validation_loss) == (model.id, model.validation_loss)
     assert all(torch.equal(again.means[key], mean) for key, mean in model.means.items())
     ids = model.tokenizer.encode("x")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes.partners import Recipe
 
 import micro
 from bridges.rotated import exact, rotated
@@ -94,6 +95,10 @@ def test_every_form_has_its_circuit(place: Path) -> None:
     assert cells["latents"].nodes > bridged.nodes
     for cell in cells.values():
         assert cell.interval[0] <= cell.loss <= cell.interval[1]
+        assert cell.without is not None
+        assert cell.without_interval[0] <= cell.without <= cell.without_interval[1]
+        proof = json.loads((place / "out" / cell.folder / "verification.json").read_text())
+        assert cell.without == proof["necessary"]["loss"]
         assert {*cell.tests} == {"sufficient", "necessary"}
     assert isinstance(bridged.decoded, Transfer)
     assert bridged.decoded.nodes == sparse.shared
@@ -122,6 +127,20 @@ def test_a_finished_cell_is_read_again(place: Path) -> None:
     assert plain(after.cells) == plain(before.cells)
     with pytest.raises(ConfigError, match="prompts 1024, this one has 512"):
         found(place, prompts=512)
+
+
+def test_a_cell_without_necessity_is_refused(place: Path) -> None:
+    """One that an earlier lacewing made, in one line."""
+    found(place)
+    (file,) = (place / "out" / "cells").glob("sparse-*")
+    before = file.read_bytes()
+    whole = artifacts.read_summed(file)
+    for name in ("without", "without_interval"):
+        del whole["cell"][name]
+    artifacts.write_summed(file, whole)
+    with pytest.raises(ConfigError, match=r"sparse-letters-0.*no loss without.*another --output"):
+        found(place, minutes=0.0)
+    file.write_bytes(before)
 
 
 def test_what_does_not_belong_together_is_refused(place: Path, tmp_path: Path) -> None:
@@ -196,9 +215,35 @@ def test_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "dense + bridge",
         "weight-sparse",
         "ratio",
+        "without it [95 %]",
     ):
         assert part in shown
     assert "decoded into the dense model" in shown
     app.main([*words, "--json", "--seeds", "0", "1"])
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {c["state"] for c in told["cells"] if c["seed"] == 1} == {"unfinished"}
+
+
+def test_the_recipe(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bridges on windows as long as both models read, autoencoders beside them, and the table."""
+    recipe = Recipe(
+        sparse=str(place / "sparse"),
+        dense=str(place / "dense"),
+        output=place / "recipe",
+        corpus=str(place / "text"),
+        tasks=(str(place / "letters.jsonl"),),
+        tokens=16 * 16 * 2,
+        held_out=256,
+        k=4,
+        minutes=0.0,
+        quick=True,
+        pruning=PruneConfig(**FEW),
+    )
+    recipe.run()
+    assert "unfinished" in capsys.readouterr().out
+    facts = bridges.read(place / "recipe" / "bridge").facts
+    assert (facts.steps, facts.tokens) == (2, 512)  # 16 windows of 16 tokens
+    assert facts.figures["windows"] == 256 // 16
+    sites = ["0.attn_in", "0.mlp_in", "resid_final"]
+    learned = saes.read(place / "recipe" / "sae", load(place / "dense"))
+    assert [sae.site for sae in learned.saes] == sites

@@ -117,6 +117,20 @@ def test_another_pruning_is_refused(model: Model, sets: PromptSets, tmp_path: Pa
         prune(model, TASK, config, sets=fewer, state=tmp_path / "state", quiet=True)
 
 
+def test_penalties_set_in_another_way_are_refused(
+    model: Model, sets: PromptSets, tmp_path: Path, kills: list[int]
+) -> None:
+    """A search of latents that an earlier lacewing left half done is not gone on with."""
+    kills += [3]
+    with pytest.raises(KilledError):
+        prune(model, TASK, micro.prune_config(0), sets=sets, state=tmp_path / "s", quiet=True)
+    state = State(tmp_path / "s")
+    values, tensors = state.get("search") or ({}, {})
+    state.put("search", values | {"pressure": [1e-4, 0.1]}, tensors)
+    with pytest.raises(ArtifactError, match="penalties are set in another way"):
+        prune(model, TASK, micro.prune_config(0), sets=sets, state=tmp_path / "s", quiet=True)
+
+
 def test_damage_is_noticed(
     model: Model, sets: PromptSets, tmp_path: Path, kills: list[int]
 ) -> None:

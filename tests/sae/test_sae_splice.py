@@ -17,9 +17,11 @@ from lacewing.model import store
 from lacewing.model.hooks import ablate, edit, record
 from lacewing.model.protocol import Network
 from lacewing.model.store import Model
+from lacewing.pruning import node_search
 from lacewing.sae import folder as saved
 from lacewing.sae.autoencoder import Autoencoder
 from lacewing.sae.splice import spliced
+from lacewing.tasks.task import Task
 
 SITES = ("0.attn_out", "0.mlp_out")
 LATENTS = 2 * micro.WIDTH
@@ -174,3 +176,21 @@ def test_one_place_of_each(run: Path) -> None:
     one = dataclasses.replace(whole, saes=whole.saes[:1])
     widths = spliced(model, one, "sae:x").network.config.latents
     assert [key for key, width in widths.items() if width] == [SITES[0]]
+
+
+def test_it_is_searched_as_the_model_under_it(run: Path, latent: Model) -> None:
+    """Latents over one of ours follow the fixed path of penalties, as ours do."""
+    own = store.load(run / "run")
+    assert not latent.is_foreign
+    config = micro.prune_config(0, prompts=64)
+    task, sets = Task("letters", lambda file, random: ()), micro.prompt_sets(own)
+    wanted = node_search.Wanted(task, config, sets)
+    one, other = (node_search.Search(model, 0, wanted, sets) for model in (own, latent))
+    paid = []
+    for _ in range(4):
+        paid.append(other.penalty)
+        assert other.penalty == one.penalty
+        for model, search in ((own, one), (latent, other)):
+            node_search.step_together(model, [search])
+    assert len(set(paid)) > 1
+    assert one.optimizer.defaults["eps"] == other.optimizer.defaults["eps"]

@@ -1,6 +1,7 @@
 """Steer a dense model by a node of the sparse one.
 
-    delta     the node's value on the partner prompt less its value on the prompt, at every token
+    delta     the node's value on the partner prompt less its value on the prompt, at every token;
+              tokens of the two correspond that are as far from the end (see `from_partner`)
     strength  how much of it is added, as the node's direction, to what the dense model reads
 
 and the answer is the probability that the dense model then gives the partner's answer. Beside it
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from lacewing.bridges.directions import Direction, direction, random_rows
 from lacewing.bridges.folder import Coupling
-from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.layers import sparse_products
 from lacewing.model.protocol import SiteHook
@@ -73,29 +73,13 @@ class Steering:
     sparse_after: Figure
     """The same with the node alone exchanged there."""
     pairs: int
-    left_out: int
-    """Pairs whose prompts have different lengths, so that tokens do not correspond."""
+    unlike: int
+    """Pairs whose two prompts have different lengths."""
     seed: int
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def aligned(prompts: Prompts) -> Prompts:
-    """The pairs whose two prompts have as many tokens.
-
-    Raises:
-        DataError: there is none.
-    """
-    last = prompts.last.view(-1, 2)
-    same = (last[:, 0] == last[:, 1]).nonzero().flatten().tolist()
-    if not same:
-        raise DataError(
-            f"none of {len(prompts)} pairs has two prompts of as many tokens: a node is exchanged "
-            "token by token, so take a task whose pairs are aligned"
-        )
-    return prompts.take(same)
 
 
 @torch.inference_mode()
@@ -114,16 +98,16 @@ def steer(
     Args:
         coupling: Both models and their bridges.
         node: Such as 1.attn_in.37.
-        prompts: Pairs; those of different lengths are left out.
+        prompts: Pairs.
         strengths: 0 is nothing, 1 is what the node itself changes.
         randoms: Random directions, at least one.
         seed: Of those and of the intervals.
         quiet: Report no progress.
 
     Raises:
-        DataError: no bridge stands at the node, or no pair can be used.
+        DataError: no bridge stands at the node.
     """
-    found, fitting = direction(coupling, node), aligned(prompts)
+    found = direction(coupling, node)
     rows = random_rows(found.row, randoms, seed)
     sparse, dense = coupling.sparse, coupling.dense
     total = len(strengths) * (1 + randoms)
@@ -131,16 +115,16 @@ def steer(
         sparse_products(sparse.network),
         progress(f"steer {node}", total, "passes", not quiet) as bar,
     ):
-        delta = deltas(coupling, found, fitting)
+        delta = deltas(coupling, found, prompts)
         curve = []
         for number, strength in enumerate(strengths):
-            curve.append(_point(dense, found, rows, delta, fitting, strength, seed, bar))
+            curve.append(_point(dense, found, rows, delta, prompts, strength, seed, bar))
             bar.update((number + 1) * (1 + randoms))
         unit = torch.zeros(sparse.network.config.d_model)
         unit[found.channel] = 1
-        before = answers(sparse, fitting)
-        after = answers(sparse, fitting, {found.key: adding(unit, delta, 1.0, fitting)})
-        whole = answers(dense, fitting, {found.key: _exchanged(dense, found.key, fitting)})
+        before = answers(sparse, prompts)
+        after = answers(sparse, prompts, {found.key: adding(unit, delta, 1.0, prompts)})
+        whole = answers(dense, prompts, {found.key: _exchanged(dense, found.key, prompts)})
     return Steering(
         node=node,
         length=float(found.row.norm()),
@@ -148,8 +132,8 @@ def steer(
         whole=_figure(whole.partner, seed),
         sparse_before=_figure(before.partner, seed),
         sparse_after=_figure(after.partner, seed),
-        pairs=len(fitting),
-        left_out=len(prompts) - len(fitting),
+        pairs=len(prompts),
+        unlike=unlike(prompts),
         seed=seed,
     )
 
@@ -211,7 +195,38 @@ def deltas(
     with record(network, [found.key]) as seen:
         network(prompts.tokens)
     values = seen[found.key][..., found.channel]
-    return values[partners(len(values))] - values
+    return from_partner(values, prompts) - values
+
+
+def from_partner(
+    values: Float[Tensor, "sequence token *channel"], prompts: Prompts
+) -> Float[Tensor, "sequence token *channel"]:
+    """At every token, what the partner has as many tokens before its last one.
+
+    A token without a partner, as the longer of two prompts begins with some, keeps its value.
+
+    Args:
+        values: Of both members of every pair, sequence 2i and 2i + 1.
+        prompts: The pairs.
+
+    Example:
+        >>> last = torch.tensor([2, 1])  # three tokens, and two
+        >>> pair = Prompts(torch.zeros(2, 3).long(), last, last, last, ())
+        >>> from_partner(torch.tensor([[1, 2, 3], [5, 6, 0]]), pair).tolist()
+        [[1, 5, 6], [2, 3, 0]]
+    """
+    rows, last = partners(len(values)), prompts.last
+    ends = last[rows][:, None]
+    at = torch.arange(values.shape[1]) + ends - last[:, None]
+    there = (at >= 0) & (at <= ends)
+    found = values[rows[:, None], at.clamp(0, values.shape[1] - 1)]
+    return torch.where(there.view(*there.shape, *[1] * (values.ndim - 2)), found, values)
+
+
+def unlike(prompts: Prompts) -> int:
+    """How many pairs have two prompts of different lengths."""
+    one, other = prompts.last.view(-1, 2).T
+    return int((one != other).sum())
 
 
 def partners(count: int) -> Tensor:
@@ -238,7 +253,7 @@ def _exchanged(model: Model, key: str, prompts: Prompts) -> SiteHook:
     """An edit that puts the partner's value at a whole site."""
     with record(model.network, [key]) as seen:
         model.network(prompts.tokens)
-    there = seen[key][partners(len(prompts.tokens))]
+    there = from_partner(seen[key], prompts)
     return lambda value: at_tokens(there, value, prompts)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lacewing.bridges.directions import Direction, direction, random_rows
 from lacewing.bridges.folder import Coupling
-from lacewing.bridges.steer import adding, aligned, answers, deltas
+from lacewing.bridges.steer import adding, answers, deltas, unlike
 from lacewing.model.layers import sparse_products
 from lacewing.progress import progress
 from lacewing.sae.figures import Figure
@@ -57,7 +57,8 @@ class Survey:
     """Over nodes, random directions and test pairs."""
     pairs: int
     validation_pairs: int
-    left_out: int
+    unlike: int
+    """Test pairs whose two prompts have different lengths."""
     seed: int
 
     def as_json(self) -> dict[str, Any]:
@@ -90,12 +91,8 @@ def survey(
         randoms: Random directions for each node.
         seed: Of those and of the intervals.
         quiet: Report no progress.
-
-    Raises:
-        DataError: no pair has two prompts of as many tokens.
     """
-    choosing, told = aligned(validation), aligned(test)
-    before = answers(coupling.dense, told).partner
+    before = answers(coupling.dense, test).partner
     handles, moved, control = [], [], []
     with (
         sparse_products(coupling.sparse.network),
@@ -103,11 +100,11 @@ def survey(
     ):
         for number, node in enumerate(nodes):
             found = direction(coupling, node)
-            tried = _tried(coupling, found, choosing, strengths)
+            tried = _tried(coupling, found, validation, strengths)
             best = int(np.argmax(tried))
-            delta = deltas(coupling, found, told)
+            delta = deltas(coupling, found, test)
             mine, *drawn = (
-                _moved(coupling, found, row, delta, strengths[best], told)
+                _moved(coupling, found, row, delta, strengths[best], test)
                 for row in (found.row, *random_rows(found.row, randoms, seed))
             )
             mean = np.stack(drawn).mean(0)
@@ -122,9 +119,9 @@ def survey(
         before=_spread(before),
         after=_spread(np.stack(moved)),
         random=_spread(np.stack(control)),
-        pairs=len(told),
-        validation_pairs=len(choosing),
-        left_out=len(test) - len(told),
+        pairs=len(test),
+        validation_pairs=len(validation),
+        unlike=unlike(test),
         seed=seed,
     )
 

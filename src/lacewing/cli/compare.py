@@ -132,12 +132,12 @@ def _forms(result: dict[str, Any]) -> "RenderableType":
                     notes.append(f"{named}, {FORMS[form]}: {cell['reason']}")
                 if cell["decoded"]:
                     notes.append(f"{named}: {_decoded(cell['decoded'])}")
-    columns = ["task", "form", ">nodes", ">shared", ">edges", ">task loss [95 %]"]
-    columns += [">whole model", ">tests passed"]
+    columns = ["task", "form", ">nodes", ">shared", ">edges", ">circuit alone [95 %]"]
+    columns += [">without it [95 %]", ">whole model", ">tests passed"]
     return under(
         Table(columns, rows),
-        f"target {result['target_loss']:g} nats; shared: nodes at sites that all forms of the "
-        "dense model have; + channels of what the latents miss",
+        f"task losses in nats, target {result['target_loss']:g}; shared: nodes at sites that all "
+        "forms of the dense model have; + channels of what the latents miss",
         *notes,
         *_ratios(result["ratios"]),
         *_verdicts(result["cells"]),
@@ -145,21 +145,27 @@ def _forms(result: dict[str, Any]) -> "RenderableType":
 
 
 def _cell(cell: dict[str, Any]) -> list[str]:
-    """Nodes, shared nodes, edges, loss, full loss and verdict of one cell."""
+    """Nodes, shared nodes, edges, the losses and verdict of one cell."""
     if cell["state"] != "found":
         told = "no circuit" if cell["state"] == "none" else "unfinished"
-        return [told, "", "", "", "", ""]
-    low, high = cell["interval"]
+        return [told, "", "", "", "", "", ""]
     own, errors = cell["nodes"] - cell["errors"], cell["errors"]
     passed = sum(result is True for result in cell["tests"].values())
     return [
         f"{own:,} + {errors:,}" if cell["edges"] is None else f"{own:,}",
         f"{cell['shared']:,}",
         "-" if cell["edges"] is None else f"{cell['edges']:,}",
-        f"{cell['loss']:.3f} [{low:.3f}, {high:.3f}]",
+        _within(cell["loss"], cell["interval"]),
+        _within(cell["without"], cell["without_interval"]),
         f"{cell['full']:.3f}",
         f"{passed} of {len(cell['tests'])}",
     ]
+
+
+def _within(loss: float, interval: Sequence[float]) -> str:
+    """A loss with its interval."""
+    low, high = interval
+    return f"{loss:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _decoded(moved: dict[str, Any] | str) -> str:

@@ -52,7 +52,7 @@ class Steer:
     )
     """How much of the node's change is added; 1 is all of it."""
     pairs: Annotated[int, Interval(ge=1, le=100_000)] = 32
-    """Pairs of prompts; those of different lengths are left out."""
+    """Pairs of prompts; two of different lengths are aligned from their last tokens."""
     random: Annotated[int, Interval(ge=1, le=1000)] = 10
     """Random directions of the same length, and random sets of directions."""
     seed: Seed = 0
@@ -115,18 +115,22 @@ class Steer:
         moved = transfer(
             coupling, circuit.nodes, name, test, draws=self.random, seed=self.seed
         ).as_json()
-        validation, _ = self._prompts(coupling, circuit, "validation")
-        handles = survey(
-            coupling,
-            names,
-            name,
-            validation,
-            test,
-            self.strength,
-            randoms=self.random,
-            seed=self.seed,
-        )
-        return {"task": name, "transfer": moved, "survey": handles.as_json()}
+        found: dict[str, Any] = {"task": name, "transfer": moved, "survey": None, "reason": ""}
+        try:
+            validation, _ = self._prompts(coupling, circuit, "validation")
+            handles = survey(
+                coupling,
+                names,
+                name,
+                validation,
+                test,
+                self.strength,
+                randoms=self.random,
+                seed=self.seed,
+            )
+        except DataError as error:  # what is known of all nodes together is not lost by it
+            return found | {"reason": str(error)}
+        return found | {"survey": handles.as_json()}
 
     def _prompts(
         self, coupling: "Coupling", circuit: "Circuit | None", split: Any
@@ -195,19 +199,24 @@ def _curve(result: dict[str, Any]) -> list[Any]:
         )
     columns = ["strength", ">partner's answer [95 %]", ">median (quartiles)"]
     columns += [">of the two [95 %]", ">random (lowest to highest)", ">more than random"]
-    left = f", {found['left_out']} of other lengths left out" * bool(found["left_out"])
     return [
         Table(columns, rows),
         f"{found['node']} of the sparse model in the dense one, task {result['task']}: "
-        f"{found['pairs']} pairs{left}, seed {found['seed']}",
+        f"{_pairs(found)}, seed {found['seed']}",
         f"the whole site exchanged: {_shown(found['whole'])}; the node exchanged in the sparse "
         f"model itself: {_shown(found['sparse_before'])} before, {_shown(found['sparse_after'])} "
         "after",
     ]
 
 
-def _nodes(result: dict[str, Any]) -> list[Any]:
-    moved, found = result["transfer"], result["survey"]
+def _pairs(found: dict[str, Any]) -> str:
+    """How many pairs, and in how many of them tokens are counted from the end."""
+    aligned = f" ({found['unlike']} aligned from their last tokens)" * bool(found["unlike"])
+    return f"{found['pairs']} pairs{aligned}"
+
+
+def _handles(found: dict[str, Any]) -> list[Any]:
+    """Every node at the strength that was chosen for it."""
     rows = [
         [
             one["node"],
@@ -225,6 +234,16 @@ def _nodes(result: dict[str, Any]) -> list[Any]:
         for name in ("before", "after", "random")
         for low, middle, high in [found[name]]
     ]
+    return [
+        Table(columns, rows),
+        *([f"and {more:,} more"] if more > 0 else []),
+        f"partner's answer, median (quartiles) over nodes and {_pairs(found)}: "
+        f"{', '.join(spreads)}; strengths chosen on {found['validation_pairs']} validation pairs",
+    ]
+
+
+def _nodes(result: dict[str, Any]) -> list[Any]:
+    moved, found = result["transfer"], result["survey"]
     tests = []
     for name, limit in zip(("sufficient", "necessary"), moved["thresholds"], strict=True):
         one = moved[name]
@@ -244,10 +263,7 @@ def _nodes(result: dict[str, Any]) -> list[Any]:
     heads += [">better than random", ">than other nodes"]
     spans = ", ".join(f"{size} at {key}" for key, size in moved["directions"].items())
     return [
-        Table(columns, rows),
-        *([f"and {more:,} more"] if more > 0 else []),
-        f"partner's answer, median (quartiles) over nodes and pairs: {', '.join(spreads)}; "
-        f"strengths chosen on {found['validation_pairs']} validation pairs",
+        *(_handles(found) if found else [f"no node by itself: {result['reason']}"]),
         Table(heads, tests),
         f"{result['task']}: {moved['nodes']} nodes cross a bridge, {moved['left_out']} do not; "
         f"dimensions: {spans}; the dense model as it is {_shown(moved['full'])}; "

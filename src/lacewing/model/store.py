@@ -77,6 +77,15 @@ class Model:
         """Whether it was made elsewhere; what takes long there can be interrupted."""
         return not isinstance(self.network, Transformer)
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether what runs was made elsewhere, under latents or not.
+
+        One of ours is pruned in the same way with its own nodes and with latents, so that their
+        circuits can be compared.
+        """
+        return not isinstance(getattr(self.network, "inner", self.network), Transformer)
+
     def __repr__(self) -> str:
         """One line: where it is from, its shape and its id."""
         config = self.network.config

@@ -51,6 +51,9 @@ class Cell:
     """Of the circuit alone on test pairs, nats."""
     interval: tuple[float, float] = (0.0, 0.0)
     """Its interval of 95 % over pairs."""
+    without: float | None = None
+    """Loss of the whole model without the circuit's nodes, nats; none where there is no circuit."""
+    without_interval: tuple[float, float] = (0.0, 0.0)
     full: float = 0.0
     """Loss of the whole model."""
     pairs: int = 0

@@ -18,7 +18,7 @@ from lacewing.bridges.folder import Coupling
 from lacewing.bridges.transfer import Transfer, transfer
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import prompt_sets
-from lacewing.errors import DataError
+from lacewing.errors import ConfigError, DataError
 from lacewing.model.store import Model, same_model
 from lacewing.pages.names import safe_name
 from lacewing.partners.cells import FORMS, Cell, Form, How, Partners
@@ -132,7 +132,7 @@ class _Place:
         """The finished cell, where there is one.
 
         Raises:
-            ConfigError: it was made otherwise.
+            ConfigError: it was made otherwise, or before cells said what is lost without a circuit.
             ArtifactError: it cannot be read.
         """
         file = self.file
@@ -140,7 +140,13 @@ class _Place:
             return None
         whole = artifacts.read_summed(file)
         artifacts.check_same(file, "a cell", whole.get("asked", {}), self.asked(models))
-        return artifacts.typed(whole.get("cell"), Cell, self.file)
+        cell = artifacts.typed(whole.get("cell"), Cell, self.file)
+        if cell.state == "found" and cell.without is None:
+            raise ConfigError(
+                f"{file} was made by an earlier lacewing, which searched latents in another way "
+                "and kept no loss without the circuit: choose another --output; nothing was written"
+            )
+        return cell
 
     def find(self, models: Models) -> Cell:
         """Prune and verify, and keep what came out."""
@@ -186,6 +192,8 @@ class _Place:
             edges=None if latents else circuit.n_edges,
             loss=proof.sufficient.loss,
             interval=proof.sufficient.interval,
+            without=proof.necessary.loss,
+            without_interval=proof.necessary.interval,
             full=proof.full,
             pairs=proof.pairs,
             verdict=proof.verdict,

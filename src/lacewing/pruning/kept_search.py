@@ -72,6 +72,11 @@ def resume_search(state: State, search: Search) -> Selection | None:
             search.best = Selection(_masks(search, "best", tensors), int(sizes["best"]))
             return Selection(_masks(search, "selected", tensors), int(sizes["selected"]))
         if found := state.get(SEARCH):
+            if ("pressure" in found[0]) != bool(search.pressure):
+                raise ArtifactError(
+                    f"{state.folder} holds an unfinished pruning whose penalties are set in "
+                    "another way than now: delete it, or choose another output"
+                )
             search.step = int(found[0]["step"])
             if search.pressure:
                 search.pressure.cost, search.pressure.running = map(float, found[0]["pressure"])

@@ -82,8 +82,9 @@ class Search:
         wanted.state.start()
         self.mask = _start(model, wanted)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.pressure = Pressure(config.chosen_at, config.penalty_from) if model.is_open else None
-        self.optimizer = mask_optimizer(self.mask, config, STILL if model.is_open else 1e-8)
+        foreign = model.is_foreign
+        self.pressure = Pressure(config.chosen_at, config.penalty_from) if foreign else None
+        self.optimizer = mask_optimizer(self.mask, config, STILL if foreign else 1e-8)
         vocab = model.network.config.vocab_size
         self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
         calibrated = self.constraints if config.calibrate else ()
@@ -216,7 +217,7 @@ class Search:
         constraint from then on.
         """
         if not self.robust:
-            if model.is_open:
+            if model.is_foreign:
                 fresh = partial(_loss_rises_anew, model, _in_turn(self.sets.train, RANKED_OPEN))
                 return eliminate_nodes(
                     model, best, self.target, fresh, tell, TRIES_OPEN, coarse=True

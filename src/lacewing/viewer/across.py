@@ -44,7 +44,7 @@ def steered(viewer: Viewer, id: str, bridge: str, node: str) -> dict[str, Any]:
 
     Raises:
         MissingError: there is no such circuit, or no such bridge from its model.
-        DataError: the node is none of the circuit's that cross, or no pair can be used.
+        DataError: the node is none of the circuit's that cross, or its prompts are too long.
         BusyError: too many curves wait.
     """
     session = viewer.session(id)
