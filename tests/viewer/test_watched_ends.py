@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -26,12 +27,14 @@ class Crowded(Turns):
         super().__init__()
         self.left = turns
 
-    def person(self, seconds: int | float | None = LONGEST_WAIT) -> AbstractContextManager[None]:
+    @contextmanager
+    def person(self, seconds: int | float | None = LONGEST_WAIT) -> Iterator[None]:
         """One turn."""
         self.left -= 1
         if self.left < 0 and seconds is not None:
             raise BusyError("the server is busy with other requests: try again in a moment")
-        return super().person(seconds)
+        with super().person(seconds):
+            yield
 
 
 def service() -> Service:
