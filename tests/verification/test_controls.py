@@ -17,6 +17,7 @@ from lacewing.model.weights import writers
 from lacewing.tasks.task import Task
 from lacewing.verification import controls
 from lacewing.verification.evidence import Evidence
+from lacewing.verification.searches import Found
 from micro import make
 
 GPT2 = Path(__file__).parent.parent / "model" / "gpt2"
@@ -104,7 +105,8 @@ def test_a_control_that_is_reached_is_counted(
     model: Model, sets: PromptSets, edges: int, passed: bool
 ) -> None:
     """Fewer than five times the edges of the true circuit is a failure, whatever its loss."""
-    reached = make(model, micro.PLANTED)  # 8 edges
+    planted = make(model, micro.PLANTED)  # 8 edges
+    reached = Found(planted.nodes, planted.n_edges)
     finding = controls._finding("nonsense", "on nonsense", model, sets, reached, edges)
     assert 8 / edges == finding.value
     assert passed is finding.passed

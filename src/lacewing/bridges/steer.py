@@ -212,8 +212,8 @@ def from_partner(
     Example:
         >>> last = torch.tensor([2, 1])  # three tokens, and two
         >>> pair = Prompts(torch.zeros(2, 3).long(), last, last, last, ())
-        >>> from_partner(torch.tensor([[1, 2, 3], [5, 6, 0]]), pair).tolist()
-        [[1, 5, 6], [2, 3, 0]]
+        >>> from_partner(torch.tensor([[1.0, 2, 3], [5, 6, 0]]), pair).tolist()
+        [[1.0, 5.0, 6.0], [2.0, 3.0, 0.0]]
     """
     rows, last = partners(len(values)), prompts.last
     ends = last[rows][:, None]
