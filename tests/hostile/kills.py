@@ -159,9 +159,9 @@ def _sites(output: Path) -> set[str]:
 
 
 def _manifests(output: Path) -> set[str]:
-    """The whole folders below one; checkpoints and tokens, which are made anew, come and go."""
+    """The whole folders below one; checkpoints, tokens and searches under way come and go."""
     whole = (p.parent.relative_to(output).as_posix() for p in output.rglob("manifest.json"))
-    passing = re.compile(r"checkpoint|tokens|(^|/)\.")
+    passing = re.compile(r"checkpoint|tokens|\.unfinished|(^|/)\.")
     return {name for name in whole if not passing.search(name)}
 
 

@@ -221,9 +221,10 @@ def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Mo
 def has_cut_edges(network: Network, circuit: Circuit) -> bool:
     """Whether some weight between two of its nodes is no edge of the circuit.
 
-    None is ever cut in models that are not lacewing's own.
+    None is ever cut in models that are not lacewing's own, nor of a circuit of heads and MLPs, which
+    says nothing of edges.
     """
-    if not isinstance(network, Transformer):
+    if not isinstance(network, Transformer) or circuit.parts is not None:
         return False
     whole = edges_between(network, circuit.nodes)
     return any(len(whole[family]) != len(pairs) for family, pairs in circuit.edges.items())
