@@ -29,11 +29,15 @@ from lacewing.circuit.parts import INSIDE
 from lacewing.errors import ConfigError, MismatchError
 from lacewing.interop.foreign import foreign_circuit
 from lacewing.model.store import Model
+from lacewing.programs.compile import compile_plan
+from lacewing.programs.reference import Reference
 from lacewing.verification.finding import NOT_SEARCHED
 from lacewing.verification.random_circuits import random_nodes
 from lacewing.verification.suite import parts_without
 from lacewing.verification.verify import test_prompts as prompts_of
 from lacewing.verification.verify import verify
+from lacewing.viewer.edits import Changes, edited
+from lacewing.watch.compare import compare_versions
 
 HERE = Path(__file__).parent
 TASK = "except_return"
@@ -177,3 +181,20 @@ def test_the_suite_on_planted_parts(tmp_path: Path) -> None:
     modes = ("mean", "zero", "resample", "frozen")
     wanted = {f"{test}.{mode}" for test in ("sufficient", "necessary") for mode in modes}
     assert failing == wanted | {"interchange"}
+
+
+def test_a_list_of_heads_in_a_model_of_ours(tmp_path: Path) -> None:
+    """Saved, it is drawn, edited, attacked and compared; a program is refused in a line."""
+    run = micro.write_run(micro.micro(), tmp_path / "run")
+    model, task = lacewing.load(str(run)), str(micro.write_pairs(tmp_path / "pairs.jsonl"))
+    file = _written(tmp_path, OURS | {"heads": ["0.0", "0.1"], "neurons": ["0.0"]})
+    corpus = str(micro.write_letters(tmp_path / "text"))
+    circuit = foreign_circuit(file, model, task, CONFIG, corpus=corpus)
+    less = Changes(frozenset({"0.mlp_neuron.0"}), frozenset(), frozenset(), {})
+    assert "0.mlp_neuron" in circuit._repr_html_()
+    assert edited(circuit, model, less).n_nodes == circuit.n_nodes - 1
+    assert Reference(model, circuit).answers(prompts_of(model, circuit)).shape[0]
+    with pytest.raises(ConfigError, match="no program can be written for a circuit of another"):
+        compile_plan(model, circuit)
+    found = compare_versions(model, model, [circuit], random_circuits=4, quiet=True)
+    assert found.survived

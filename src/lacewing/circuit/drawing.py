@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from lacewing.circuit.edges import Nodes
+from lacewing.circuit.edges import Nodes, kept_at
 from lacewing.model.sites import FINAL_SITE
 from lacewing.model.store import Model
 from lacewing.model.weights import weight_of, writer
@@ -103,11 +103,13 @@ def _rows(circuit: Drawn) -> list[tuple[str, list[str]]]:
     rows = []
     for layer in layers:
         for sites in groups:
-            nodes = [f"{layer}.{s}.{c}" for s in sites for c in circuit.nodes[f"{layer}.{s}"]]
+            nodes = [
+                f"{layer}.{s}.{c}" for s in sites for c in kept_at(circuit.nodes, f"{layer}.{s}")
+            ]
             if nodes:
                 label = "q k v" if len(sites) > 1 else sites[0]
                 rows.append((f"{layer}.{label}", nodes))
-    rows.append((FINAL_SITE, [f"{FINAL_SITE}.{c}" for c in circuit.nodes[FINAL_SITE]]))
+    rows.append((FINAL_SITE, [f"{FINAL_SITE}.{c}" for c in kept_at(circuit.nodes, FINAL_SITE)]))
     return rows
 
 

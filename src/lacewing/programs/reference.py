@@ -33,7 +33,7 @@ class Reference:
         circuit.check(model)
         self.circuit, self.ablation_values = circuit, constants_of(model, circuit)
         network = model.network
-        if isinstance(network, Transformer):
+        if isinstance(network, Transformer) and circuit.parts is None:  # which has edges
             network = cut_network(network, circuit, self.ablation_values)
         self.live = live_circuit(network, masks_of(network, circuit.nodes), self.ablation_values)
 

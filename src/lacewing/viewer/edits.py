@@ -18,7 +18,7 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.circuit.components import Component
-from lacewing.circuit.edges import edges_between
+from lacewing.circuit.edges import edges_between, kept_at
 from lacewing.errors import DataError
 from lacewing.model.sites import parse_node, site_widths
 from lacewing.model.store import Model
@@ -128,7 +128,9 @@ def edited(circuit: Circuit, model: Model, changes: Changes) -> Circuit:
     edges = {}
     for family, pairs in edges_between(model.network, nodes).items():
         layer, _, name = family.partition(".")
-        source, destination = (set(circuit.nodes[f"{layer}.{s}"].tolist()) for s in name.split("-"))
+        source, destination = (
+            set(kept_at(circuit.nodes, f"{layer}.{s}").tolist()) for s in name.split("-")
+        )
         had = {(s, d) for s, d in circuit.edges[family].tolist()}
         left_pairs = [
             (s, d)

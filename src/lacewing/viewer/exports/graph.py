@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lacewing import __version__
+from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError
 from lacewing.model.config import BLOCK_SITES
 from lacewing.model.sites import parse_node
@@ -223,7 +224,7 @@ def wiring(session: Session) -> dict[str, Any]:
         nodes.append(
             plain_node(typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
         )
-        for channel in circuit.nodes["resid_final"].tolist():
+        for channel in kept_at(circuit.nodes, "resid_final").tolist():
             value = float(model.ours.lm_head.weight[token, channel])
             source = id(f"resid_final.{channel}")
             if value:
