@@ -178,7 +178,7 @@ def circuits(root: Path, place: Path) -> None:
             "edges": ["0.1->mlp 0"],
         },
         "eap": {
-            "cfg": {"n_layers": 1},
+            "cfg": {"n_layers": 1, "n_heads": micro.WIDTH // micro.HEAD},
             "nodes": {"a0.h0": {"in_graph": True}, "m0": {"in_graph": True}},
             "edges": {edge: {"in_graph": True, "score": 0.5} for edge in edges},
         },
