@@ -11,6 +11,8 @@ KINDS = ("backdoor", "shortcut", "drift", "tamper", "shift")
 SEEN_BY = ("text", "probe")
 """What raises the monitor's alarms."""
 BASELINES = ("loss", "entropy", "activations")
+WAYS = {"found": SEEN_BY, "in the text alone": SEEN_BY[:1]} | {name: (name,) for name in BASELINES}
+"""What may raise an alarm, by what it is called."""
 
 
 def poisson(count: int) -> tuple[float, float]:
@@ -83,10 +85,6 @@ def table(rows: list[dict[str, Any]], seeds: int) -> None:
         f"tamperings whose weight or node is among the first three: {share(sum(hits), len(hits))}"
     )
     print(f"not planted: {sum(not r['planted'] for r in rows)}")
-
-
-WAYS = {"found": SEEN_BY, "in the text alone": SEEN_BY[:1]} | {name: (name,) for name in BASELINES}
-"""What may raise an alarm, by what it is called."""
 
 
 def delay(rows: list[dict[str, Any]], *names: str) -> str:

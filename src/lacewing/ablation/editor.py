@@ -221,8 +221,8 @@ def cut_model(model: Model, circuit: Circuit, ablation: Ablation = "mean") -> Mo
 def has_cut_edges(network: Network, circuit: Circuit) -> bool:
     """Whether some weight between two of its nodes is no edge of the circuit.
 
-    None is ever cut in models of others, nor of a circuit of heads and MLPs, which
-    says nothing of edges.
+    None is ever cut in models of others, nor of a circuit of heads and MLPs, which says nothing of
+    edges.
     """
     if not isinstance(network, Transformer) or circuit.parts is not None:
         return False

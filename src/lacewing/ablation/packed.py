@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from lacewing.ablation.prefixes import UniquePrefixes
+from lacewing.ablation.prefixes import UniquePrefixes, in_pieces
 from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.protocol import Network
 from lacewing.tasks.batch import Prompts
@@ -157,12 +157,11 @@ def fitting(network: Network, prompts: Prompts, *, sharing: bool = True) -> list
     if at_once is None or at_once >= count:
         return [prompts]
     if not (sharing and runs_packed(network, prompts)):
-        starts = range(0, count, at_once)
-        return [prompts.take(range(start, min(start + at_once, count))) for start in starts]
+        return [prompts.take(rows) for rows in in_pieces(count, at_once)]
     most = 2 * network.pairs_at_once(1)  # tokens
     for number in range(1, count + 1):
         size = math.ceil(count / number)
-        parts = [prompts.take(range(at, min(at + size, count))) for at in range(0, count, size)]
+        parts = [prompts.take(rows) for rows in in_pieces(count, size)]
         if all(packed(part).numel <= most for part in parts):
             break
     return parts

@@ -44,7 +44,7 @@ def write_json(path: Path, value: object) -> None:
 
 def write_summed(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object that is in no manifest, with its own sum among its keys."""
-    write_json(path, {**value, SUM: _sum(value)})
+    write_json(path, {**value, SUM: sum_of(value)})
 
 
 def read_summed(path: Path) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def without_sum(value: object, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} holds no object: damaged or foreign")
     rest = {key: inner for key, inner in value.items() if key != SUM}
-    if SUM in value and value[SUM] != _sum(rest):
+    if SUM in value and value[SUM] != sum_of(rest):
         raise ArtifactError(
             f"{path} has another content than was written: damaged or edited; run the command that "
             "made it again"
@@ -69,7 +69,7 @@ def without_sum(value: object, path: Path) -> dict[str, Any]:
     return rest
 
 
-def _sum(value: Mapping[str, object]) -> str:
+def sum_of(value: Mapping[str, object]) -> str:
     """The hash of a value as it comes back from JSON."""
     plain = jsonlib.dumps(jsonlib.loads(jsonlib.dumps(value)), sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()

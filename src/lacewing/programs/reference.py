@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lacewing.ablation.editor import cut_network
+from lacewing.ablation.editor import cut_model
 from lacewing.ablation.live import live_circuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.values import AblationValues, ablation_values_of
@@ -13,7 +13,6 @@ from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import ConfigError
 from lacewing.model.store import Model
-from lacewing.model.transformer import Transformer
 from lacewing.tasks.batch import Prompts
 
 PIECE = 128
@@ -32,9 +31,7 @@ class Reference:
         """
         circuit.check(model)
         self.circuit, self.ablation_values = circuit, constants_of(model, circuit)
-        network = model.network
-        if isinstance(network, Transformer) and circuit.parts is None:  # which has edges
-            network = cut_network(network, circuit, self.ablation_values)
+        network = cut_model(model, circuit, circuit.ablation).network
         self.live = live_circuit(network, masks_of(network, circuit.nodes), self.ablation_values)
 
     @torch.inference_mode()

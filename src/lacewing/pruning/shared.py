@@ -7,8 +7,6 @@ A search that prunes edges too begins with one for nodes alone: where that has e
 there, and ends with the circuit that it finds otherwise.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +49,7 @@ class Shared:
         Raises:
             DataError: there are none.
         """
-        key = _key(_asked(model, task, config, text))
+        key = artifacts.sum_of(_asked(model, task, config, text))
         if key not in self.made:
             self.made[key] = prompt_sets(model, task, config, text)
         return self.made[key]
@@ -112,7 +110,7 @@ class Shared:
     def _path(self, asked: dict[str, Any]) -> Path | None:
         if self.folder is None:
             return None
-        return artifacts.own(self.folder, f"learned/{_key(asked)}.json")
+        return artifacts.own(self.folder, f"learned/{artifacts.sum_of(asked)[:24]}.json")
 
 
 def _asked(model: Model, task: Task, config: PruneConfig, text: str) -> dict[str, Any]:
@@ -126,7 +124,3 @@ def _asked(model: Model, task: Task, config: PruneConfig, text: str) -> dict[str
         "pairs": [config.train_pairs, config.validation_pairs, config.test_pairs],
         "seed": config.seed,
     }
-
-
-def _key(asked: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]

@@ -5,8 +5,6 @@ ask for the same. A search is read again only where everything that decides it i
 configuration, prompts, forbidden nodes, version.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +99,7 @@ def _asked(model: Model, one: Wanted) -> dict[str, Any]:
 
 
 def _path(folder: Path, facts: dict[str, Any]) -> Path:
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
-    return artifacts.own(folder, f"{key}.json")
+    return artifacts.own(folder, f"{artifacts.sum_of(facts)[:24]}.json")
 
 
 def _read(folder: Path | None, facts: dict[str, Any]) -> Found | DataError | None:

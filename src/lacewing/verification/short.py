@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of
@@ -175,7 +174,7 @@ def short_test(
     ):
         for index, nodes in enumerate(random_nodes(model, circuit, seed, random_circuits)):
             for found, complement in ((random_alone, False), (random_without, True)):
-                found.append(pair_means(_losses(model, circuit, few, nodes, complement)))
+                found.append(losses_of(model, circuit, few, nodes, complement))
             bar.update(index + 1)
     full = pair_means(ablated_loss(model, prompts, None))
     sufficient = _sufficient(kept, random_alone, circuit.target_loss, seed)
@@ -219,20 +218,37 @@ def reached(model: Model, circuit: Circuit, prompts: Prompts, *, seed: int = 0) 
 def alone(model: Model, circuit: Circuit, prompts: Prompts) -> Float[np.ndarray, " pair"]:
     """The task loss of every pair with everything outside the circuit ablated, in nats."""
     cut = cut_model(model, circuit, circuit.ablation)
-    return pair_means(_losses(cut, circuit, prompts, circuit.nodes, complement=False))
+    return losses_of(cut, circuit, prompts, circuit.nodes, complement=False)
 
 
 def without(model: Model, circuit: Circuit, prompts: Prompts) -> Float[np.ndarray, " pair"]:
     """The task loss of every pair with the circuit's nodes ablated, in nats."""
-    return pair_means(_losses(model, circuit, prompts, circuit.nodes, complement=True))
+    return losses_of(model, circuit, prompts, circuit.nodes, complement=True)
 
 
-def _losses(
+def three_losses(
+    model: Model, circuit: Circuit, prompts: Prompts
+) -> tuple[Float[np.ndarray, " pair"], Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+    """The loss of every pair, in nats: of the whole model, of the circuit alone, and without it."""
+    full = pair_means(ablated_loss(model, prompts, None))
+    return full, alone(model, circuit, prompts), without(model, circuit, prompts)
+
+
+def losses_of(
     model: Model, circuit: Circuit, prompts: Prompts, nodes: Nodes, complement: bool
-) -> Tensor:
+) -> Float[np.ndarray, " pair"]:
+    """The task loss of every pair with nodes alone, or without them, as a circuit is asked.
+
+    Args:
+        model: The circuit's model.
+        circuit: Says how the others are ablated, and what nodes alone are calibrated by.
+        prompts: Pairs.
+        nodes: The circuit's, or those of a random one.
+        complement: Whether they are ablated instead of the others.
+    """
     masks = masks_of(model.network, nodes, complement)
     calibration = None if complement else circuit.calibration
-    return ablated_loss(model, prompts, masks, circuit.ablation, calibration)
+    return pair_means(ablated_loss(model, prompts, masks, circuit.ablation, calibration))
 
 
 def _test(

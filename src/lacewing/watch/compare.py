@@ -21,17 +21,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.errors import DataError, MismatchError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.prune import prune
-from lacewing.statistics import bootstrap, pair_means
+from lacewing.statistics import bootstrap
 from lacewing.sweep.emergence import by_chance
 from lacewing.tasks.batch import Prompts
 from lacewing.verification.random_circuits import RANDOM_CIRCUITS
-from lacewing.verification.short import ShortTest, alone, short_test, without
+from lacewing.verification.short import ShortTest, short_test, three_losses
 from lacewing.verification.verify import test_prompts
 from lacewing.watch.probe import MOVED
 
@@ -221,15 +220,12 @@ def _beside(
     seed: int,
 ) -> tuple[State, str]:
     """What became of a circuit that did not pass before: how far its three losses moved."""
+    names = ("the model", "the circuit alone", "the model without it")
     was, now = (
-        {
-            "the model": pair_means(ablated_loss(model, prompts, None)),
-            "the circuit alone": alone(model, circuit, prompts),
-            "the model without it": without(model, circuit, prompts),
-        }
+        dict(zip(names, three_losses(model, circuit, prompts), strict=True))
         for model, circuit in zip(models, circuits, strict=True)
     )
-    moved = {name: bootstrap(now[name] - was[name], seed=seed) for name in was}
+    moved = {name: bootstrap(now[name] - was[name], seed=seed) for name in names}
     told = "; ".join(
         f"{name} by {np.mean(now[name] - was[name]):+.3f} nats [{low:+.3f}, {high:+.3f}]"
         for name, (low, high) in moved.items()

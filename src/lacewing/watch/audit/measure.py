@@ -10,15 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lacewing.ablation.masks import masks_of
-from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.model.store import Model
-from lacewing.statistics import pair_means
 from lacewing.tasks.batch import Prompts
 from lacewing.verification.random_circuits import CONTROL_PAIRS
-from lacewing.verification.short import alone
+from lacewing.verification.short import losses_of, three_losses
 from lacewing.watch.audit.schema import Losses, Processor, Tolerances
 
 TOLERANCES = Tolerances(same=1e-5, other=1e-3)
@@ -30,11 +27,7 @@ PARTS = ("full", "alone", "without")
 
 def pair_losses(model: Model, circuit: Circuit, prompts: Prompts) -> Losses:
     """The loss of every pair: of the whole model, of the circuit alone, without the circuit."""
-    full = pair_means(ablated_loss(model, prompts, None))
-    kept = alone(model, circuit, prompts)
-    masks = masks_of(model.network, circuit.nodes, complement=True)
-    without = pair_means(ablated_loss(model, prompts, masks, circuit.ablation))
-    return Losses(*(tuple(map(float, part)) for part in (full, kept, without)))
+    return Losses(*(tuple(map(float, part)) for part in three_losses(model, circuit, prompts)))
 
 
 def control_losses(
@@ -42,10 +35,8 @@ def control_losses(
 ) -> dict[str, Float[np.ndarray, " pair"]]:
     """The losses of a random circuit, of the first pairs, as the two tests have them."""
     few = prompts.first(CONTROL_PAIRS)
-    masks = [masks_of(model.network, nodes, complement) for complement in (False, True)]
-    kept = ablated_loss(model, few, masks[0], circuit.ablation, circuit.calibration)
-    removed = ablated_loss(model, few, masks[1], circuit.ablation)
-    return {"sufficient": pair_means(kept), "necessary": pair_means(removed)}
+    sides = {"sufficient": False, "necessary": True}
+    return {name: losses_of(model, circuit, few, nodes, side) for name, side in sides.items()}
 
 
 def sampled(circuit: Circuit, count: int, seed: int) -> list[int]:
