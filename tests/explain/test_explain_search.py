@@ -18,6 +18,7 @@ from lacewing.explain.library import Library
 from lacewing.explain.metrics import average_precision, scores
 from lacewing.explain.neuron_record import NeuronRecord, neuron_record, simulation_scores
 from lacewing.explain.node import explain_values
+from lacewing.explain.pairs import minimal_pairs
 from lacewing.explain.planted import SHAPES, plant
 from lacewing.explain.predicate import Literal, Predicate, State
 from lacewing.explain.records import collect, read, record
@@ -64,6 +65,19 @@ def test_a_card_of_a_planted_node(library: Library) -> None:
     assert card.unexplained["missed"]
     row = found.as_json()
     assert {"node", "explanation", "sentence", "f1", "pearson", "control", "verdict"} <= row.keys()
+
+
+def test_minimal_pairs_of_a_position(library: Library) -> None:
+    """The beginning is taken off, or a token replaced; what flips is what the predicate says."""
+    predicate = Predicate(((Literal(State("position", ">=", "8")),),))
+    pairs = minimal_pairs(library, predicate, 0)
+    assert pairs.flips.sum() >= 16
+    for row, edited, held, flips in zip(
+        pairs.original, pairs.edited, pairs.holds, pairs.flips, strict=True
+    ):
+        assert edited == row[-len(edited) :] or len(edited) == len(row)
+        assert held == (len(row) > 8)
+        assert flips == (held != (len(edited) > 8))
 
 
 def test_no_good_explanation(library: Library) -> None:

@@ -1,6 +1,7 @@
 """The causal tests of what a node is said to mean: fixed functions with pass marks set beforehand.
 
-    minimal_pairs   one token changed so that the predicate flips: the value follows
+    minimal_pairs   one token changed, or the beginning taken off, so that the predicate flips: the
+                    value follows
     necessity       ablated where the predicate holds it costs more than elsewhere; three ablations
     steering        set to its value where the predicate holds: the answer moves as it did on
                     other pairs

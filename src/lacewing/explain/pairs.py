@@ -1,8 +1,9 @@
-"""Minimal pairs: one token changed, so that a predicate flips; beside it, changes that leave it.
+"""Minimal pairs: one change that flips a predicate; beside it, changes that leave it.
 
 They are generated from the predicate: in windows of select text a token at or shortly before the
 place is replaced by one of the predicate's own or a common one, the window is read again, and what
-the predicate says of the place decides which kind of pair it is.
+the predicate says of the place decides which kind of pair it is. No replaced token moves a
+position: where the predicate speaks of it, half of the windows lose their beginning instead.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from lacewing.explain.amplitude import Amplitude
 from lacewing.explain.columns import Columns
 from lacewing.explain.firing import Firing
 from lacewing.explain.library import Library
-from lacewing.explain.predicate import Predicate, Since, Token
+from lacewing.explain.predicate import Kind, Predicate, Since, State, Token
 from lacewing.explain.text import lexed, padded
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
@@ -29,7 +30,7 @@ NEAR = 6
 
 @dataclass(frozen=True)
 class Pairs:
-    """Windows up to a place, before and after a change of one token."""
+    """Windows up to a place, before and after a change."""
 
     original: list[list[int]]
     edited: list[list[int]]
@@ -45,16 +46,18 @@ def minimal_pairs(library: Library, predicate: Predicate, seed: int) -> Pairs:
     text = library.text
     rows = _places(library, predicate, dice)
     pool = _pool(library, predicate)
+    places_count = _speaks_of(predicate, "position")
     original, edited, owner = [], [], []
     for number, (begin, at) in enumerate(rows):
         row = text.ids[begin : at + 1].tolist()
         for attempt in range(TRIED):
-            reach = min(len(row), NEAR) if attempt % 2 else len(row)
-            place = len(row) - 1 - int(dice.integers(reach))
-            new = int(pool[int(dice.integers(len(pool)))])
-            if new != row[place]:
+            if places_count and attempt % 4 < 2:
+                changed = row[int(dice.integers(len(row))) :]
+            else:
+                changed = _replaced(row, pool, attempt % 2 == 1, dice)
+            if changed != row:
                 original.append(row)
-                edited.append([*row[:place], new, *row[place + 1 :]])
+                edited.append(changed)
                 owner.append(number)
     if not edited:
         return Pairs([], [], np.zeros(0, dtype=bool), np.zeros(0, dtype=bool))
@@ -124,6 +127,22 @@ def _pool(library: Library, predicate: Predicate) -> list[int]:
                 if isinstance(part, Token):
                     own += library.columns.ids_of(part.tokens[:POOL])
     return common + own * max(1, len(common) // max(len(own), 1)) if own else common
+
+
+def _replaced(row: list[int], pool: list[int], near: bool, dice: np.random.Generator) -> list[int]:
+    """A window with one token replaced: at most `NEAR` before its end, or anywhere."""
+    place = len(row) - 1 - int(dice.integers(min(len(row), NEAR) if near else len(row)))
+    new = int(pool[int(dice.integers(len(pool)))])
+    return [*row[:place], new, *row[place + 1 :]]
+
+
+def _speaks_of(predicate: Predicate, feature: str) -> bool:
+    """Whether an atom of a predicate reads a feature of the state."""
+    atoms = list[Token | Kind | State]()
+    for literal in (literal for clause in predicate.clauses for literal in clause):
+        atom = literal.atom
+        atoms += (atom.opened, atom.closed) if isinstance(atom, Since) else (atom,)
+    return any(isinstance(atom, State) and atom.feature == feature for atom in atoms)
 
 
 def _at_end(

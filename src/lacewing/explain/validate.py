@@ -311,7 +311,7 @@ def _minimal_pairs(
     useful = pairs.flips & (np.where(pairs.holds, -expected, expected) > 0)
     flips = int(useful.sum())
     if flips < 8:
-        why = "no change of one token flips it with another value expected"
+        why = "no change flips it with another value expected"
         return Test("minimal_pairs", words, flips, None, None, mark, None, None, why), []
     gap = float(np.abs(expected[useful]).mean())
     moved = moves(stage.whole, node, firing, pairs)
