@@ -182,15 +182,15 @@ def run_tests(
 ) -> tuple[list[Test], list[tuple[list[int], bool]]]:
     """All tests of one hypothesis, and the contexts whose firing it got wrong.
 
-    Where neither minimal pairs nor substitution pass, the verdict cannot be `supported`, and the
-    reports on choice of complement, specificity and distribution are not made.
+    Unless minimal pairs and substitution both pass the verdict cannot be `supported`, and the
+    reports of complement, specificity and distribution, which decide nothing, are not made.
     """
     tests = [_observed(library, tried.predicate, tried.firing, values, seed)]
     pairs, wrong = _minimal_pairs(stage, library, node, tried, values, seed)
     tests.append(pairs)
     claim = claim_of(stage, library, node, tried, values, seed)
     for name, test in TESTS.items():
-        hopeless = tests[1].passed is not True and tests[2:3] and tests[2].passed is not True
+        hopeless = not all(test.passed is True for test in tests[1:3])
         if hopeless and name in ("complement", "specificity", "distribution"):
             continue
         tests.append(test(claim))
