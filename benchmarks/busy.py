@@ -1,7 +1,9 @@
-"""Pruning beside another program: how much slower it gets, with threads that sleep or that spin.
+"""Work beside another program: how much slower it gets, with threads that sleep or that spin.
 
     python -m benchmarks.busy [--model builtin:taught-tiny] [--task indent_for] [--rounds 2]
+    python -m benchmarks.busy --work train
 
+`prune` finds a circuit. `train` takes steps of the demo's training, which is most of its time.
 Each run is a command line of its own on two cores. Another process that only counts keeps the
 second core busy, or not. The cases take turns, so that whatever else the machine does hits all
 alike; the table has the median of their seconds, and each over the quiet run of the same waiting.
@@ -17,8 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
+
+from lacewing.demo import CORPUS, SPARSE
 
 WAITING = {
     "sleep": {},  # what the command line settles
@@ -33,8 +38,10 @@ WAITING = {
 class Busy:
     """What is measured."""
 
+    work: Literal["prune", "train"] = "prune"
+    """What is done."""
     model: str = "builtin:taught-tiny"
-    """A model."""
+    """A model to prune."""
     task: str = "indent_for"
     """A task it has learned."""
     prompts: int = 1152
@@ -45,6 +52,8 @@ class Busy:
     """Which ways of waiting."""
     core: int = 1
     """The core that is kept busy."""
+    steps: int = 120
+    """Of training; the first third is not counted."""
 
 
 @contextmanager
@@ -62,24 +71,41 @@ def counting(core: int, wanted: bool) -> Iterator[None]:
 
 
 def seconds(given: Busy, waiting: str) -> float:
-    """Wall time of one pruning, as it tells it itself: without starting Python or reading text."""
+    """Wall time of one piece of work, as it tells it itself: without starting or reading text."""
     drop = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "circuit"
-        command = [sys.executable, "-m", "lacewing", "prune", "--model", given.model]
-        command += ["--task", given.task, "--prompts", str(given.prompts), "--json"]
+        output = Path(folder) / "made"
+        words = _prune(given) if given.work == "prune" else _train(given)
         done = subprocess.run(
-            [*command, "--output", str(output)],
+            [sys.executable, "-m", "lacewing", *words, "--json", "--output", str(output)],
             env=kept | WAITING[waiting],
             check=True,
             capture_output=True,
             text=True,
         )
-    facts = json.loads(done.stdout.splitlines()[-1])
-    said = f"{waiting}: {facts['seconds']:.1f} s, {facts['nodes']} nodes"
-    print(f"{said}; load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    return float(facts["seconds"])
+        if given.work == "prune":
+            facts = json.loads(done.stdout.splitlines()[-1])
+            took, said = float(facts["seconds"]), f"{facts['nodes']} nodes"
+        else:
+            lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            first, *_, last = map(json.loads, lines)
+            took, said = last["seconds"] - first["seconds"], f"loss {last['loss']:.4f}"
+    load = os.getloadavg()[0]
+    print(f"{waiting}: {took:.1f} s, {said}; load {load:.1f}", file=sys.stderr, flush=True)
+    return took
+
+
+def _prune(given: Busy) -> list[str]:
+    task = ["--model", given.model, "--task", given.task]
+    return ["prune", *task, "--prompts", str(given.prompts)]
+
+
+def _train(given: Busy) -> list[str]:
+    tokens = given.steps * SPARSE.batch * SPARSE.context
+    words = ["train", "--corpus", CORPUS, "--tokens", str(tokens)]
+    words += ["--learning-rate", str(SPARSE.learning_rate)]
+    return [*words, "--evaluate-every", str(given.steps // 3)]
 
 
 def main(given: Busy) -> None:

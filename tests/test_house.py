@@ -76,7 +76,7 @@ bridges/       config  maps  streams  losses  fit  norms  figures  folder  pretr
 explain/       calls  language  python_loop  python_source  english  text  predicate  parse  columns
                bits  library  firing  search  metrics  amplitude  controls  card  planted  node
                samples  neuron_record  records  saliency  upstream  nodes
-               pairs  stage  causal  validate  listing  groups  explain  labels
+               pairs  change  stage  causal  validate  listing  groups  explain  labels
 programs/      lines  rivals  reads  heads  reference  compile  names  text  layout  measure
                simple  program
 trace/         held  edges  graph  answered  attributed  partner  views  trace  open  passes

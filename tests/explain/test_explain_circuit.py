@@ -12,16 +12,20 @@ import micro
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.calibration import Calibration, calibrated
+from lacewing.circuit.circuit import Circuit
 from lacewing.cli.app import main
+from lacewing.data.corpus import Document
 from lacewing.errors import ConfigError
 from lacewing.explain import labels
+from lacewing.explain.change import Change
 from lacewing.explain.explain import Explained, explain
 from lacewing.explain.library import Library
 from lacewing.explain.parse import parse
 from lacewing.explain.records import collect
 from lacewing.explain.stage import Stage
-from lacewing.explain.text import Text
+from lacewing.explain.text import Text, text_of
 from lacewing.explain.validate import replay
+from lacewing.model.store import load
 from lacewing.programs.names import spelled
 
 ROLES = {
@@ -101,6 +105,23 @@ def test_the_stage_is_the_calibrated_circuit(letters: Text) -> None:
     assert torch.allclose(stage.logits(), calibrated(plain, tilt), atol=1e-4)
     whole = ablated_logits(model, stage.prompts, None)
     assert torch.allclose(stage.logits(base={}), whole, atol=1e-4)
+
+
+def test_changes_in_a_compiled_circuit(documents: list[Document]) -> None:
+    """With nodes set at some tokens it answers as hooks in the model do."""
+    model = load("builtin:sparse")
+    circuit = Circuit.load("builtin:sparse/single_double_quote")
+    text = text_of(documents, model.tokenizer, 64, 20_000)
+    stage = Stage.of(model, circuit, Library(text), 8)
+    dice, names = np.random.default_rng(0), circuit.node_names()
+    assert torch.allclose(stage.logits(), stage.logits(base=stage.base), atol=1e-3)
+    for node in [names[i] for i in dice.permutation(len(names))[:12]] + [names[-1]]:
+        where = stage.there & torch.from_numpy(dice.random(stage.there.shape) < 0.5)
+        value = torch.from_numpy(dice.normal(0, 3, where.shape).astype(np.float32))
+        changes = [Change(node, value, where), Change(names[0], 1.5, where)]
+        assert torch.allclose(
+            stage.logits(changes), stage.logits(changes, base=stage.base), atol=1e-3
+        ), node
 
 
 def test_a_wrong_claim_is_not_supported(letters: Text) -> None:

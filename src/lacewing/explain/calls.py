@@ -21,9 +21,9 @@ from torch import Tensor
 
 from lacewing.model.hooks import edit, record
 from lacewing.model.layers import sparse_products
-from lacewing.model.sites import has_latents, site_widths
+from lacewing.model.sites import FINAL_SITE, has_latents, site_widths
 from lacewing.model.store import Model, model_id
-from lacewing.model.transformer import SiteHook
+from lacewing.model.transformer import SiteHook, pick, run_hooks
 from lacewing.model.weights import WRITERS, writer
 
 Edits = Mapping[str, SiteHook]
@@ -94,9 +94,19 @@ def answers(
     The whole sequence runs through every layer, so that an edit sees the same token axis at each
     site.
     """
-    with edit(model.network, edits or {}), sparse_products(model.network):
-        logits = model.network(tokens)
-    return logits[torch.arange(len(last)), last].float()
+    if model.is_open:
+        with edit(model.network, edits or {}), sparse_products(model.network):
+            logits = model.network(tokens)
+        return logits[torch.arange(len(last)), last].float()
+    network = model.ours
+    x, positions = network.embedded(tokens), network.normed_positions(tokens.shape[1])
+    with sparse_products(network):
+        with edit(network, edits or {}):
+            for block in network.blocks:
+                x = block(x, positions, None)
+            x = run_hooks(network.hooks, FINAL_SITE, x)
+        # Its edits are done, so that the vocabulary is asked at one token of each sequence.
+        return network.answered(pick(x, last), pick(tokens, last)).squeeze(1).float()
 
 
 def randomised(model: Model, seed: int) -> Model:

@@ -25,7 +25,8 @@ from torch import Tensor
 
 from lacewing.ablation.values import ablation_values_of
 from lacewing.explain import calls
-from lacewing.explain.stage import DRAWS, Stage, setting
+from lacewing.explain.change import Change
+from lacewing.explain.stage import DRAWS, Stage
 from lacewing.model.sites import parse_node
 from lacewing.model.transformer import SiteHook
 from lacewing.statistics import bootstrap
@@ -113,7 +114,7 @@ def necessity(claim: Claim) -> Test:
     }
     found = {}
     for name, value in means.items():
-        found[name] = _difference(claim, value, claim.stage.base, claim.stage.full)
+        found[name] = _difference(claim, value, None, claim.stage.full)
     return _worst(claim, "necessity", "ablated where it holds, less elsewhere, nats", found)
 
 
@@ -137,7 +138,7 @@ def steering(claim: Claim) -> Test:
     """Set to its value where it holds, at places where the partner's predicate holds."""
     words = "set on where only the partner's predicate holds, nats towards the partner"
     where = _of_partner(claim, claim.holds.float()).bool() & ~claim.holds & claim.stage.there
-    moved = _towards_partner(claim, setting(claim.node, claim.on, where))
+    moved = _towards_partner(claim, Change(claim.node, claim.on, where))
     rows = where.any(1).view(-1, 2).any(1).numpy()
     half = claim.stage.half
     first, second = moved[:half][rows[:half]], moved[half:][rows[half:]]
@@ -159,10 +160,10 @@ def interchange(claim: Claim) -> Test:
     if differs.sum() < 4:
         return _untestable("interchange", words, "the predicate holds alike in both members")
     values = claim.stage.values(claim.node)
-    given = setting(claim.node, _of_partner(claim, values), claim.stage.there)
+    given = Change(claim.node, _of_partner(claim, values), claim.stage.there)
     moved = _towards_partner(claim, given)[differs]
     low, high = bootstrap(moved, seed=claim.seed)
-    other = setting(claim.node, _of_next(claim, values), claim.stage.there)
+    other = Change(claim.node, _of_next(claim, values), claim.stage.there)
     control = float(_towards_partner(claim, other)[differs].mean())
     passed = judged(low, high, MARKS["interchange"])
     note = "control: the values of the next pair's member of the same answer"
@@ -176,8 +177,8 @@ def substitution(claim: Claim) -> Test:
     test = slice(claim.stage.half, None)
     full = claim.stage.full[test]
     there = claim.stage.there
-    lost = claim.stage.losses(setting(claim.node, claim.ablation(), there))[test] - full
-    left = claim.stage.losses(setting(claim.node, claim.expected, there))[test] - full
+    lost = claim.stage.losses([Change(claim.node, claim.ablation(), there)])[test] - full
+    left = claim.stage.losses([Change(claim.node, claim.expected, there)])[test] - full
     low, _ = bootstrap(lost, seed=claim.seed)
     mark = MARKS["substitution"]
     if low <= 0:
@@ -201,8 +202,8 @@ def specificity(claim: Claim) -> Test:
     full = claim.stage.running
     means, costs = claim.stage.model.means[key], []
     for c in (channel, *chosen):
-        edit = setting(f"{key}.{c}", float(means[c]), claim.stage.there)
-        costs.append(float((claim.stage.losses(edit, base={}) - full).mean()))
+        edit = Change(f"{key}.{c}", float(means[c]), claim.stage.there)
+        costs.append(float((claim.stage.losses([edit], base={}) - full).mean()))
     below = float(np.mean(np.array(costs[1:]) < costs[0])) if chosen else 0.0
     words = "share of random nodes of the site whose ablation in the full model costs less"
     control = max(costs[1:], default=None)
@@ -234,12 +235,15 @@ TESTS: Mapping[str, Callable[[Claim], Test]] = {
 
 
 def _difference(
-    claim: Claim, value: Tensor, base: Mapping[str, SiteHook], full: Float[np.ndarray, " pair"]
+    claim: Claim,
+    value: Tensor,
+    base: Mapping[str, SiteHook] | None,
+    full: Float[np.ndarray, " pair"],
 ) -> Float[np.ndarray, " pair"]:
     """What ablating costs where the predicate holds, less what it costs elsewhere, per pair."""
     there = claim.stage.there
     cost = [
-        claim.stage.losses(setting(claim.node, value, where), base) - full
+        claim.stage.losses([Change(claim.node, value, where)], base) - full
         for where in (claim.active & there, ~claim.active & there)
     ]
     return cost[0] - cost[1]
@@ -259,9 +263,9 @@ def _worst(claim: Claim, name: str, words: str, found: Mapping[str, np.ndarray])
     return Test(name, words, n, effect, ends[weakest], MARKS[name], passed, None, note)
 
 
-def _towards_partner(claim: Claim, edit: Mapping[str, SiteHook]) -> Float[np.ndarray, " pair"]:
-    """How far an edit moves the answers of a pair towards each other's, in nats."""
-    moved = claim.stage.margins - claim.stage.margin(edit)
+def _towards_partner(claim: Claim, change: Change) -> Float[np.ndarray, " pair"]:
+    """How far a change moves the answers of a pair towards each other's, in nats."""
+    moved = claim.stage.margins - claim.stage.margin([change])
     return moved.reshape(-1, 2).mean(1)
 
 

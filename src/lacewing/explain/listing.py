@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from lacewing.explain.change import Change
 from lacewing.explain.library import Library
 from lacewing.explain.node import Explanation
-from lacewing.explain.stage import Stage, setting, together
+from lacewing.explain.stage import Stage
 from lacewing.explain.validate import CausalCard, Hypothesis, claim_of
 from lacewing.statistics import wilson
 
@@ -62,7 +63,7 @@ def listing(
         if card is not None and card.verdict == "supported" and card.hypothesis is not None:
             said = card.hypothesis
         claim = claim_of(stage, library, found.node, said, values[found.node], seed)
-        edits.append(setting(found.node, claim.expected, stage.there))
+        edits.append(Change(found.node, claim.expected, stage.there))
         off = claim.expected[stage.there & ~claim.active]
         rest = float(off.mean()) if len(off) else 0.0
         reads = _reads(stage, found.node)
@@ -77,9 +78,9 @@ def listing(
     lines += [f"{n:<20} = its mean   # no explanation" for n in order if n not in covered]
     lines.sort(key=lambda line: order[line.split()[0]])
     still = [
-        setting(node, _constant(stage, node), stage.there) for node in order if node not in covered
+        Change(node, _constant(stage, node), stage.there) for node in order if node not in covered
     ]
-    return Listing(tuple(lines), _scores(stage, together([*edits, *still]), together(edits), own))
+    return Listing(tuple(lines), _scores(stage, [*edits, *still], edits, own))
 
 
 def _constant(stage: Stage, node: str) -> float:
@@ -109,8 +110,8 @@ def _reads(stage: Stage, node: str) -> list[tuple[str, float]]:
 
 def _scores(
     stage: Stage,
-    program: Mapping[str, Any],
-    hybrid: Mapping[str, Any],
+    program: Sequence[Change],
+    hybrid: Sequence[Change],
     own: Sequence[Explanation],
 ) -> dict[str, Any]:
     """What the program and the hybrid do on pairs that nothing was calibrated on."""

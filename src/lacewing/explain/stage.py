@@ -20,6 +20,7 @@ from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.errors import DataError
 from lacewing.explain import calls
+from lacewing.explain.change import Alone, Change, after, hooks
 from lacewing.explain.columns import Columns
 from lacewing.explain.library import Library
 from lacewing.explain.predicate import Predicate
@@ -36,9 +37,6 @@ FEWEST = 8
 """Pairs of prompts without which nothing can be tested."""
 
 
-Edits = calls.Edits
-
-
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A circuit on its prompts."""
@@ -53,8 +51,8 @@ class Stage:
     """Truth over the prompts' tokens, one sequence after the other."""
     there: Bool[Tensor, "sequence token"]
     """Which places of the padded prompts hold a token."""
-    base: Mapping[str, SiteHook]
-    """Edits that leave the circuit alone."""
+    ablation_values: AblationValues
+    """What stands for the rest of the model."""
     seed: int = 0
     """Draws what else runs in `halves`."""
 
@@ -84,9 +82,8 @@ class Stage:
         there = (place <= prompts.last[:, None]) & (place >= spared)
         ablation: Ablation = "zero" if circuit.ablation == "zero" else "mean"
         cut = cut_model(model, circuit, ablation)
-        masks = masks_of(model.network, circuit.nodes)
-        base = alone(model, masks, ablation_values_of(model, ablation))
-        return cls(model, cut, circuit, prompts, Columns(text), there, base, seed)
+        values = ablation_values_of(model, ablation)
+        return cls(model, cut, circuit, prompts, Columns(text), there, values, seed)
 
     def truth(self, predicate: Predicate) -> Bool[Tensor, "sequence token"]:
         """Where a predicate holds in the padded prompts."""
@@ -100,17 +97,30 @@ class Stage:
 
     def logits(
         self,
-        changes: Mapping[str, SiteHook] | None = None,
+        changes: Sequence[Change] = (),
         base: Mapping[str, SiteHook] | None = None,
     ) -> Float[Tensor, "sequence vocab"]:
         """Logits of the circuit with nodes changed after the others got their ablation values."""
+        if base is None and self._alone is not None:
+            return calibrated(self._alone.logits(changes), self.circuit.calibration)
         ground = self.base if base is None else base
-        edits = dict(ground)
-        for key, change in (changes or {}).items():
-            edits[key] = _after(ground.get(key), change)
+        edits = after(ground, hooks(changes))
         logits = calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
         # The circuit's calibration belongs to the circuit; with nothing ablated the model runs.
         return calibrated(logits, self.circuit.calibration) if ground else logits
+
+    @cached_property
+    def base(self) -> Mapping[str, SiteHook]:
+        """Edits that leave the circuit alone."""
+        masks = masks_of(self.model.network, self.circuit.nodes)
+        return alone(self.model, masks, self.ablation_values)
+
+    @cached_property
+    def _alone(self) -> Alone | None:
+        """The circuit alone, compiled; models of others are run by hooks."""
+        if self.model.is_open:
+            return None
+        return Alone(self.model, self.circuit, self.ablation_values, self.prompts)
 
     @cached_property
     def full(self) -> Float[np.ndarray, " pair"]:
@@ -142,16 +152,14 @@ class Stage:
 
     def losses(
         self,
-        changes: Mapping[str, SiteHook] | None = None,
+        changes: Sequence[Change] = (),
         base: Mapping[str, SiteHook] | None = None,
     ) -> Float[np.ndarray, " pair"]:
         """Mean task loss of every pair."""
         logits = self.logits(changes, base)
         return two_answer_loss(logits, self.prompts).double().view(-1, 2).mean(1).numpy()
 
-    def margin(
-        self, changes: Mapping[str, SiteHook] | None = None
-    ) -> Float[np.ndarray, " sequence"]:
+    def margin(self, changes: Sequence[Change] = ()) -> Float[np.ndarray, " sequence"]:
         """How much each prompt's right answer beats its partner's, in nats."""
         return self.margins_of(self.logits(changes))
 
@@ -170,7 +178,8 @@ class Stage:
             seen.append(value[..., channel].float().clone())
             return value
 
-        self.logits({key: keep})
+        edits = after(self.base, {key: keep})
+        calls.answers(self.model, self.prompts.tokens, self.prompts.last, edits)
         return seen[0]
 
     @property
@@ -187,31 +196,3 @@ def alone(model: Model, masks: Masks, values: AblationValues) -> dict[str, SiteH
         return lambda value: torch.cat([value[:, :spared], hook(value[:, spared:])], dim=1)
 
     return {key: later(hook) for key, hook in edits.items()} if spared else edits
-
-
-def setting(node: str, value: Tensor | float, where: Tensor) -> dict[str, SiteHook]:
-    """An edit that gives a node a value at some places [sequence token]."""
-    key, channel = parse_node(node)
-
-    def change(site: Tensor) -> Tensor:
-        site = site.clone()
-        given = torch.as_tensor(value, dtype=site.dtype).expand(where.shape)
-        site[..., channel] = torch.where(where, given, site[..., channel])
-        return site
-
-    return {key: change}
-
-
-def together(edits: Sequence[Mapping[str, SiteHook]]) -> dict[str, SiteHook]:
-    """Several edits as one."""
-    found: dict[str, SiteHook] = {}
-    for edit in edits:
-        for key, change in edit.items():
-            found[key] = _after(found.get(key), change)
-    return found
-
-
-def _after(first: SiteHook | None, second: SiteHook) -> SiteHook:
-    if first is None:
-        return second
-    return lambda value: second(first(value))

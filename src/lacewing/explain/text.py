@@ -102,7 +102,7 @@ class Text:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def batches(self, size: int = 256) -> Iterator[tuple[slice, Int64[Tensor, "batch token"]]]:
+    def batches(self, size: int = 64) -> Iterator[tuple[slice, Int64[Tensor, "batch token"]]]:
         """Windows as batches padded on the right, each with the slice of tokens that it holds."""
         begins = [*np.flatnonzero(self.first).tolist(), len(self)]
         for at in range(0, len(begins) - 1, size):
