@@ -194,3 +194,16 @@ def test_it_is_searched_as_the_model_under_it(run: Path, latent: Model) -> None:
             node_search.step_together(model, [search])
     assert len(set(paid)) > 1
     assert one.optimizer.defaults["eps"] == other.optimizer.defaults["eps"]
+
+
+def test_its_id_is_that_of_what_is_stored(latent: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums that another count of threads rounds in another way do not make it another model."""
+    real = Autoencoder.decode
+
+    def rounded(self: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
+        return real(self, latents) + 1e-7
+
+    monkeypatch.setattr(Autoencoder, "decode", rounded)
+    again = store.load(latent.source)
+    assert not torch.equal(again.means["0.mlp_out"], latent.means["0.mlp_out"])
+    assert again.id == latent.id

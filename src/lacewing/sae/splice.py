@@ -100,7 +100,12 @@ class SplicedNetwork(nn.Module):
     @property
     def counts(self) -> dict[str, int]:
         """Latents by site; a site's nodes beyond them are its error channels."""
-        return {key: place.sae.latents for key, place in self._at.items()}
+        return {key: sae.latents for key, sae in self.saes.items()}
+
+    @property
+    def saes(self) -> dict[str, Autoencoder]:
+        """The autoencoders by site."""
+        return {key: place.sae for key, place in self._at.items()}
 
     def forward(
         self, tokens: Int[Tensor, "batch token"], at: Int[Tensor, " batch"] | None = None
@@ -247,7 +252,8 @@ def spliced(model: Model, saes: saved.Autoencoders, source: str) -> Model:
         model,
         network=network,
         means=means,
-        id=model_id(network, means, model.tokenizer),
+        # Of what is stored alone: sums over channels differ in their last bits with the threads.
+        id=model_id(network, saes.means, model.tokenizer, more=model.id),
         source=source,
         name=f"{model.name or model.source} + latents",
     )

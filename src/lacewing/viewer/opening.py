@@ -18,6 +18,7 @@ from lacewing.viewer.answers import AskGroups
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import check_node
 from lacewing.viewer.grouped import group_of, listed, strongest
+from lacewing.viewer.latents import has_latents
 from lacewing.viewer.opened import PAIRS, RANKED, OpenSession, Switches
 from lacewing.viewer.state import MissingError, Viewer, no_model, open_source
 from lacewing.viewer.texts import Sequences
@@ -98,7 +99,7 @@ class Opening:
             "layers": config.n_layer,
             "nodes": circuit.n_nodes,
             "all_nodes": sum(map(len, session.model.means.values())),
-            "edges": circuit.n_edges,
+            "edges": None if has_latents(session.model) else circuit.n_edges,
             "target_loss": circuit.target_loss,
             "losses": dict(circuit.losses),
             "verdict": told(circuit.n_nodes, verification),

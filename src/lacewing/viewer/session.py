@@ -27,6 +27,7 @@ from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, edited, prepare
 from lacewing.viewer.reading import TaskTokens
+from lacewing.viewer.running import next_logits, running
 from lacewing.viewer.things import Found
 from lacewing.viewer.turns import Turns
 
@@ -183,7 +184,9 @@ class Session:
         """Calibrated logits at the answers of the test prompts, or of others."""
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
-        if ablation != "resample":
+        if ablation != "resample" and model.is_open:  # its means are what stands for what is off
+            logits = ablated_logits(model, prompts, masks)
+        elif ablation != "resample":
             live = CompiledCircuit(model.ours, masks, model.means)
             with torch.inference_mode():
                 found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
@@ -226,8 +229,8 @@ class Session:
         if ask.text is not None:
             tokens, dropped = self.encode(ask.text)
             answered = self._answer(ask.text, tokens, dropped, None)
-            live = CompiledCircuit(prepared.model.ours, prepared.masks, prepared.model.means)
-            row = calibrated(_next(live, tokens), self.circuit.calibration)[0]
+            live = running(prepared.model.network, prepared.masks, prepared.model.means)
+            row = calibrated(next_logits(live, tokens), self.circuit.calibration)[0]
             answered.edited = self._guess(row, None)
             return answered
         if ask.pair is None:
@@ -243,14 +246,13 @@ class Session:
         return (pair.corrupted if sequence % 2 else pair.clean), tokens, 0
 
     def _answer(self, text: str, tokens: list[int], dropped: int, sequence: int | None) -> Answered:
-        network, prompts = self.model.ours, self.prompts
+        network, prompts = self.model.network, self.prompts
         ablation_values = ablation_values_of(self.model, self.circuit.ablation)
         alone = prepare(self.circuit, self.model, self.circuit.ablation, NO_CHANGES)
-        live = CompiledCircuit(alone.model.ours, alone.masks, ablation_values)
-        rest = CompiledCircuit(
-            network, masks_of(network, self.circuit.nodes, complement=True), ablation_values
-        )
-        circuit = calibrated(_next(live, tokens), self.circuit.calibration)
+        live = running(alone.model.network, alone.masks, ablation_values)
+        complement = masks_of(network, self.circuit.nodes, complement=True)
+        rest = running(network, complement, ablation_values)
+        circuit = calibrated(next_logits(live, tokens), self.circuit.calibration)
         vocabulary = self.model.tokenizer
         return Answered(
             text=text,
@@ -258,9 +260,9 @@ class Session:
             dropped=dropped,
             answer=None if sequence is None else int(prompts.answer[sequence]),
             other=None if sequence is None else int(prompts.other[sequence]),
-            full=self._guess(_next(network, tokens)[0], sequence),
+            full=self._guess(next_logits(network, tokens)[0], sequence),
             circuit=self._guess(circuit[0], sequence),
-            without=self._guess(_next(rest, tokens)[0], sequence),
+            without=self._guess(next_logits(rest, tokens)[0], sequence),
         )
 
     def _guess(self, logits: Tensor, sequence: int | None) -> Guess:
@@ -286,14 +288,6 @@ class Session:
 
 
 NO_CHANGES = Changes(frozenset(), frozenset(), frozenset(), {})
-
-
-@torch.inference_mode()
-def _next(network: torch.nn.Module | CompiledCircuit, tokens: list[int]) -> Tensor:
-    """Logits after a prompt, [1, vocab]."""
-    row = torch.tensor([tokens])
-    logits: Tensor = network(row, at=torch.tensor([len(tokens) - 1]))
-    return logits.clone()
 
 
 def _holding(prepared: Prepared, key: str) -> SiteHook:
