@@ -1,9 +1,11 @@
 """What tests of circuits of latents share: a model, autoencoders trained on it, a circuit of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from opened import pairs
 
 import micro
 from lacewing.circuit.circuit import Circuit, circuit_of
@@ -12,6 +14,8 @@ from lacewing.model.hooks import record
 from lacewing.model.store import Model, load
 from lacewing.sae.config import SaeConfig
 from lacewing.sae.train import train
+from lacewing.tasks.batch import encode
+from lacewing.tasks.pair import Pair
 
 SITES = ("0.attn_in", "0.mlp_out", "resid_final")
 PER_SITE = 12
@@ -29,14 +33,15 @@ def served(
     below = load(source or root / "dense")
     train(below, sites, root / "saes", CONFIG, corpus=str(text), quiet=True)
     model = load(f"sae:{root / 'saes'}")
-    circuit = of_latents(model)
+    ours = source is None
+    circuit = of_latents(model, micro.prompts(24, 7, model.tokenizer).pairs if ours else pairs())
     circuit.save(root / "circuits" / "latents")
     return root, model, circuit
 
 
-def of_latents(model: Model, count: int = 24) -> Circuit:
+def of_latents(model: Model, asked: Sequence[Pair]) -> Circuit:
     """The latents that are largest on some prompts, and the planted channels of what they miss."""
-    prompts = micro.prompts(count, 7, model.tokenizer)
+    prompts = encode(asked, model.tokenizer, model.network.config.context)
     with record(model.network) as seen:
         model.network(prompts.tokens)
     widths = {key: len(mean) for key, mean in model.means.items()}
@@ -57,5 +62,5 @@ def of_latents(model: Model, count: int = 24) -> Circuit:
         ablation="mean",
         config=PruneConfig(target_loss=0.15),
         losses={"full": 0.03, "circuit": 0.1},
-        pairs=prompts.pairs,
+        pairs=tuple(asked),
     )

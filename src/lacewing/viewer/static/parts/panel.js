@@ -94,7 +94,7 @@ export function panel(host, session) {
     const effect = detail?.effect?.change ?? session.effect(node.id);
     fill(facts,
       effect === undefined ? null : fact("switched off, the loss changes by", signed(effect, 3)),
-      slack(node.slack), node.bias === null || node.bias === undefined ? null : fact("bias", signed(node.bias, 3)),
+      slack(node.slack), node.bias === null || node.bias === undefined ? null : fact(node.part === "latent" ? "bias of its encoder" : "bias", signed(node.bias, 3)),
       detail?.mean === undefined ? null : fact("usual value", signed(detail.mean, 3)));
     if (!detail) return;
     fill(words,
