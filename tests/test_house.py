@@ -87,7 +87,7 @@ comparison
 partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
                figures  writing  summary  run  emergence  emergence_figure
-report/        charts  saved  commands  gather  page  build
+report/        charts  saved  latents  commands  gather  page  build
 watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
                reference  fit
                alarm  monitor  live

@@ -15,6 +15,7 @@ import micro
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_loss
 from lacewing.circuit.circuit import Circuit
+from lacewing.cli import app
 from lacewing.errors import DataError, MismatchError
 from lacewing.model.hooks import ablate, record
 from lacewing.model.store import Model, load
@@ -302,6 +303,16 @@ def test_its_files(viewer: Viewer, made: Made) -> None:
     assert made_of["circuit.svg"].count("<circle") == made[2].n_nodes
     for name in ("circuit.dot", "circuit.mmd"):
         assert f"0.mlp_out.{made[2].nodes['0.mlp_out'][0]}" in made_of[name]
+
+
+def test_no_program(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    """`lacewing program` refuses it in one line that says why, and writes nothing."""
+    folder = made[0] / "circuits" / "latents"
+    with pytest.raises(SystemExit):
+        app.main(["program", "--circuit", str(folder)])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "a program of a circuit is there for nodes that weights join" in line
+    assert not list(folder.glob("*.py"))
 
 
 def test_an_edited_circuit_is_saved(copied: Path) -> None:
