@@ -13,7 +13,7 @@ Nothing else changes: the model's own network runs, with edits at its sites.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,30 @@ class _Spliced(nn.Module):
         """What the site has when its nodes have these values."""
         count = self.sae.latents
         return self.sae.decode(nodes[..., :count]) + nodes[..., count:]
+
+    def running(self, mask: Tensor, constants: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """As `nodes` and `value` where only some nodes run, without what others are decoded to.
+
+        Args:
+            mask: Those that run, [node].
+            constants: What stands for the others, [node].
+
+        Returns:
+            From what is read and what is there to what the site has.
+        """
+        count, decoder = self.sae.latents, self.sae.decoder
+        latents, errors = mask[:count].nonzero()[:, 0], mask[count:].nonzero()[:, 0]
+        rest = self.value(torch.where(mask, 0, constants))
+        rows, columns, bias = decoder[latents], decoder[:, errors], self.sae.decoder_bias[errors]
+
+        def value(read: Tensor, there: Tensor) -> Tensor:
+            found = self.sae.encode(read)
+            new = found[..., latents] @ rows + rest
+            if len(errors):
+                new[..., errors] += there[..., errors] - found @ columns - bias
+            return new
+
+        return value
 
 
 class SplicedNetwork(nn.Module):
@@ -149,6 +173,38 @@ class SplicedNetwork(nn.Module):
         for hook in self.hooks[key]:
             changed = hook(changed)
         return value if changed is nodes else place.value(changed)
+
+    def ablating(
+        self, masks: Mapping[str, Tensor], constants: Mapping[str, Tensor]
+    ) -> dict[str, SiteHook]:
+        """Edits of the inner network in which only some nodes run: as hooks that replace the others.
+
+        Equal to those up to rounding, in a third of the time: what is replaced is not decoded.
+
+        Args:
+            masks: By site, the nodes that run, [node].
+            constants: By site, what stands for the others, [node].
+        """
+        seen: dict[str, Tensor] = {}
+
+        def look(key: str, value: Tensor) -> Tensor:
+            seen[key] = value
+            return value
+
+        edits: dict[str, SiteHook] = {}
+        for key, place in self._at.items():
+            if place.sae.is_transcoder:
+                edits[place.sae.reads] = partial(look, place.sae.reads)
+        for key, place in self._at.items():
+            if bool(masks[key].all()):  # then the site has what it has, to the bit
+                continue
+            reads, made = place.sae.reads, place.running(masks[key], constants[key])
+
+            def changed(value: Tensor, reads: str = reads, made: Any = made, key: str = key) -> Tensor:
+                return made(value if reads == key else seen[reads], value)  # type: ignore[no-any-return]
+
+            edits[key] = _after(edits.get(key), changed)
+        return edits
 
     @property
     def spared(self) -> int:

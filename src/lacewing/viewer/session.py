@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefixes import UniquePrefixes, unique_prefixes
 from lacewing.ablation.run import ablated_logits
@@ -22,12 +21,12 @@ from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
 from lacewing.statistics import bootstrap
-from lacewing.tasks.batch import Prompts
+from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, edited, prepare
 from lacewing.viewer.reading import TaskTokens
-from lacewing.viewer.running import next_logits, running
+from lacewing.viewer.running import logits_at, next_logits, running
 from lacewing.viewer.things import Found
 from lacewing.viewer.turns import Turns
 
@@ -43,7 +42,7 @@ class Session:
     model: Model
     circuit: Circuit
     prompts: Prompts
-    """Its test pairs."""
+    """Its test pairs; the first of them where nodes are latents."""
     turns: Turns
     pieces: list[UniquePrefixes] = field(init=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict)
@@ -130,15 +129,25 @@ class Session:
             raise DataError("nothing is left of the circuit: undo some edits, then save")
         with self.turns.person():
             prepared = prepare(circuit, self.model, circuit.ablation, NO_CHANGES)
-            loss = self._measured(self._run(prepared, circuit.ablation)).loss
+            loss = self._whole_loss(prepared, circuit.ablation)
         losses = {k: v for k, v in self.circuit.losses.items() if k == "full"}
         changed = [edit.model_dump(exclude_none=True) for edit in edits]
         return replace(
             circuit,
-            losses=losses | {"circuit": loss or 0.0},
+            losses=losses | {"circuit": loss},
             edited_from=self.found.id,
             edits=changed,
         )
+
+    def _whole_loss(self, prepared: Prepared, ablation: Ablation) -> float:
+        """The task loss on all test pairs of the circuit."""
+        prompts, pieces = self.prompts, self.pieces
+        if len(prompts) < len(self.circuit.pairs):
+            context = self.model.network.config.context
+            prompts = encode(self.circuit.pairs, self.model.tokenizer, context)
+            pieces = unique_prefixes(self.model.network, prompts)
+        logits = self._run(prepared, ablation, prompts, pieces)
+        return float(two_answer_loss(logits, prompts).double().mean())
 
     def warm(self) -> None:
         """Run what the first questions need, in small background turns."""
@@ -184,13 +193,9 @@ class Session:
         """Calibrated logits at the answers of the test prompts, or of others."""
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
-        if ablation != "resample" and model.is_open:  # its means are what stands for what is off
-            logits = ablated_logits(model, prompts, masks)
-        elif ablation != "resample":
-            live = CompiledCircuit(model.ours, masks, model.means)
-            with torch.inference_mode():
-                found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
-            logits = torch.cat(found)
+        if ablation != "resample":
+            asked = self.pieces if pieces is None else pieces
+            logits = logits_at(model.network, masks, model.means, asked)
         else:
             hooks: dict[str, SiteHook] = {}
             for node in prepared.values:  # held values are no prompt's: they are set by a hook

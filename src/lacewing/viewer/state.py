@@ -26,6 +26,9 @@ from lacewing.viewer.turns import Background, Turns, Work
 
 MODELS, SESSIONS, COUPLINGS = 4, 12, 2
 """How many are kept open; the longest unused makes room."""
+LATENT_PAIRS = 64
+"""Test pairs, the first ones, that questions about latents are asked of: thousands of latents are
+computed at every token of every answer."""
 CACHED = 64 * 2**20
 """Bytes of answers kept."""
 
@@ -206,7 +209,7 @@ class Viewer:
         model = self.model(found.run)
         circuit = Circuit.load(found.folder)
         circuit.check(model)
-        pairs = circuit.pairs
+        pairs = circuit.pairs if found.run.under is None else circuit.pairs[:LATENT_PAIRS]
         prompts = encode(pairs, model.tokenizer, model.network.config.context)
         session = Session(found, model, circuit, prompts, self.turns)
         self.background.get(("warm", found.id, found.core), lambda work: session.warm())
