@@ -25,7 +25,7 @@ CONFIG = SaeConfig(k=4, tokens=4096, revival=0.0)
 
 @pytest.fixture
 def own(run: Path, tmp_path: Path) -> Path:
-    """A copy of the small trained run, with autoencoders beside it and a circuit of their latents."""
+    """A copy of the small trained run, with autoencoders and a circuit of their latents."""
     place = Path(shutil.copytree(run, tmp_path / "run"))
     model = load(place)
     width = len(model.means[SITE])

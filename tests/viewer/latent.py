@@ -1,4 +1,4 @@
-"""What tests of circuits of latents share: a model, autoencoders trained on it, a circuit of them."""
+"""What tests of circuits of latents share: a model, autoencoders of it, a circuit of them."""
 
 from collections.abc import Sequence
 from pathlib import Path

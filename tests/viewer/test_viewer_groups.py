@@ -282,7 +282,7 @@ def test_a_circuit_that_fits_no_more(made: Made, tmp_path: Path) -> None:
 
 
 def test_latents_of_an_open_model(tmp_path: Path) -> None:
-    """A circuit of them opens in groups too: no heads, each node told apart, switched off and held."""
+    """A circuit of them opens in groups too: no heads, nodes told apart, off and held."""
     place = shutil.copytree(GPT2, tmp_path / "models" / "gpt2")
     root, model, circuit = latent.served(tmp_path, f"hf:{place}", ("0.attn_v", "1.mlp_out"))
     viewer = Viewer(root)

@@ -90,7 +90,7 @@ def test_home_lists_it(viewer: Viewer, made: Made) -> None:
 
 def test_it_is_drawn(viewer: Viewer, made: Made) -> None:
     """Every latent at its site, with what it reads and writes along its own rows."""
-    _, model, circuit = made
+    _, _, circuit = made
     answer = json.loads(replies.circuit_json(viewer, ID))
     assert answer["latents"] == dict.fromkeys(SITES, 256)
     assert answer["model"] == "dense"  # what a trace is asked of
@@ -145,7 +145,7 @@ def test_the_panel_of_a_latent(viewer: Viewer, made: Made) -> None:
 
 
 def test_latents_that_are_channels_say_what_channels_say() -> None:
-    """At every site of a model: with an identity for a dictionary, tokens and names are the same."""
+    """At every site, with an identity for a dictionary, tokens and names are the same."""
     model = micro.busy(16)
     widths = {key: len(mean) for key, mean in model.means.items()}
     saes = [identity(key, key, width) for key, width in widths.items()]
@@ -239,7 +239,7 @@ def test_a_latent_off_and_one_held(viewer: Viewer, made: Made, ablation: str) ->
 
 
 def test_a_typed_prompt(viewer: Viewer, made: Made) -> None:
-    """The whole model, the circuit and the rest answer it; the whole is the model under the latents."""
+    """The whole model, the circuit and the rest answer; the whole is the model under the latents."""
     found = viewer.session(ID).answer_text("Xabcdefghi=")
     below = viewer.model(viewer.run("dense"))
     tokens = torch.tensor([below.tokenizer.encode("Xabcdefghi=")])
@@ -281,9 +281,9 @@ def test_what_cannot_be_done_says_so(viewer: Viewer) -> None:
         replies.attention_json(viewer, ID, "0.0", 0, "clean")
     with pytest.raises(DataError, match=r"save wiring\.json"):
         exports.make(session, "graph.json", 0, "clean")
-    with pytest.raises(DataError, match="0.mlp_out has 384 nodes"):
+    with pytest.raises(DataError, match=r"0\.mlp_out has 384 nodes"):
         session.ask(Ask(edits=[Edit(off="0.mlp_out.384")]))
-    with pytest.raises(DataError, match="0.attn_q has 0 nodes"):
+    with pytest.raises(DataError, match=r"0\.attn_q has 0 nodes"):
         session.ask(Ask(edits=[Edit(off="0.attn_q.0")]))
     assert across.listed(viewer, ID) == {"bridges": []}
     assert json.loads(replies.proposal_json(viewer, ID)) == {"supernodes": []}
@@ -387,7 +387,7 @@ def test_other_autoencoders(copied: Path, made: Made) -> None:
 
 
 def test_a_job_loads_what_is_served(copied: Path, here: Any) -> None:
-    """Autoencoders that name a model elsewhere are looked at; no other process opens it for them."""
+    """Where autoencoders name a model elsewhere, no other process opens it for them."""
     with here(copied) as live, live.client() as client:
         job = client.post(f"/api/circuits/{ID}/verify", json={})
         assert job.status_code == 202
@@ -401,4 +401,3 @@ def test_a_job_loads_what_is_served(copied: Path, here: Any) -> None:
         refused = client.post(f"/api/circuits/{ID}/verify", json={})
         assert refused.status_code == 409
         assert "run lacewing verify in a terminal" in refused.json()["error"]["message"]
-

@@ -312,8 +312,8 @@ def own(network: Network, what: str) -> Transformer:
     """
     if has_latents(network.config):
         raise ConfigError(
-            f"{what} is there for nodes that weights join, and no weight joins two latents: take the "
-            "model under them, and circuits of its own nodes"
+            f"{what} is there for nodes that weights join, and no weight joins two latents: take "
+            "the model under them, and circuits of its own nodes"
         )
     if not isinstance(network, Transformer):
         raise ConfigError(

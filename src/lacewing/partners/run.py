@@ -158,7 +158,9 @@ class _Place:
         if cell.state != "found" or cell.removed is not None:
             return cell
         proof = saved_verification(artifacts.own(self.output, cell.folder))
-        return cell if proof is None else replace(cell, **_controls(proof))
+        return (
+            cell if proof is None else replace(cell, removed=_removed(proof), alone=_alone(proof))
+        )
 
     def find(self, models: Models) -> Cell:
         """Prune and verify, and keep what came out."""
@@ -206,7 +208,8 @@ class _Place:
             interval=proof.sufficient.interval,
             without=proof.necessary.loss,
             without_interval=proof.necessary.interval,
-            **_controls(proof),
+            removed=_removed(proof),
+            alone=_alone(proof),
             full=proof.full,
             pairs=proof.pairs,
             verdict=proof.verdict,
@@ -249,10 +252,14 @@ class _Place:
             return str(error)
 
 
-def _controls(proof: Verification) -> dict[str, tuple[float, float]]:
-    """What random nodes do, as many at every site: taken away, and alone."""
-    removed, alone = proof.necessary.random, proof.sufficient.random
-    return {"removed": (removed.mean, removed.highest), "alone": (alone.mean, alone.lowest)}
+def _removed(proof: Verification) -> tuple[float, float]:
+    """What is lost without random nodes, as many at every site: the mean, and the most."""
+    return proof.necessary.random.mean, proof.necessary.random.highest
+
+
+def _alone(proof: Verification) -> tuple[float, float]:
+    """What is lost with as many random nodes alone: the mean, and the least."""
+    return proof.sufficient.random.mean, proof.sufficient.random.lowest
 
 
 def _tests(proof: Verification) -> dict[str, bool | None]:

@@ -36,7 +36,9 @@ def with_latents(model: Model, circuit: Circuit, opened: dict[Path, Model]) -> M
     if place is None:
         return model
     if not place.is_dir():
-        raise ArtifactError(f"its autoencoders in {place} are missing: put them back, or prune again")
+        raise ArtifactError(
+            f"its autoencoders in {place} are missing: put them back, or prune again"
+        )
     if place not in opened:
         opened[place] = spliced(model, saved.read(place, model), circuit.model_source)
     return opened[place]
@@ -79,4 +81,3 @@ def commands(run: Path, circuits: Sequence[dict[str, Any]]) -> list[str]:
                 words += [said] if isinstance(value, bool) else [f"--{flag}", str(value)]
         made[found["folder"]] = shlex.join(words)
     return list(made.values())
-

@@ -177,9 +177,10 @@ class SplicedNetwork(nn.Module):
     def ablating(
         self, masks: Mapping[str, Tensor], constants: Mapping[str, Tensor]
     ) -> dict[str, SiteHook]:
-        """Edits of the inner network in which only some nodes run: as hooks that replace the others.
+        """Edits of the inner network under which only some nodes run.
 
-        Equal to those up to rounding, in a third of the time: what is replaced is not decoded.
+        Up to rounding the same as hooks that replace the others, and quicker: what is replaced is
+        not decoded.
 
         Args:
             masks: By site, the nodes that run, [node].
@@ -192,18 +193,14 @@ class SplicedNetwork(nn.Module):
             return value
 
         edits: dict[str, SiteHook] = {}
-        for key, place in self._at.items():
+        for place in self._at.values():
             if place.sae.is_transcoder:
                 edits[place.sae.reads] = partial(look, place.sae.reads)
         for key, place in self._at.items():
             if bool(masks[key].all()):  # then the site has what it has, to the bit
                 continue
-            reads, made = place.sae.reads, place.running(masks[key], constants[key])
-
-            def changed(value: Tensor, reads: str = reads, made: Any = made, key: str = key) -> Tensor:
-                return made(value if reads == key else seen[reads], value)  # type: ignore[no-any-return]
-
-            edits[key] = _after(edits.get(key), changed)
+            made = place.running(masks[key], constants[key])
+            edits[key] = _after(edits.get(key), partial(_made, made, place.sae, seen))
         return edits
 
     @property
@@ -265,6 +262,16 @@ class SplicedNetwork(nn.Module):
 
 LATENTS_HELD = 1e9
 """Bytes of latents held for a backward pass."""
+
+
+def _made(
+    made: Callable[[Tensor, Tensor], Tensor],
+    sae: Autoencoder,
+    seen: Mapping[str, Tensor],
+    value: Tensor,
+) -> Tensor:
+    """A site's value, of what its autoencoder reads there or read before."""
+    return made(seen[sae.reads] if sae.is_transcoder else value, value)
 
 
 def _after(first: SiteHook | None, second: SiteHook) -> SiteHook:

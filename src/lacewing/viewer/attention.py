@@ -21,7 +21,9 @@ def patterns(session: Session, head: str, tokens: list[int], answer: str | None)
         DataError: the model has no such head, or its nodes are latents.
     """
     if has_latents(session.model):
-        raise DataError("nodes are latents here: look at heads in a circuit of the model under them")
+        raise DataError(
+            "nodes are latents here: look at heads in a circuit of the model under them"
+        )
     layer, number = (int(part) for part in head.split("."))
     config = session.model.network.config
     if layer >= config.n_layer or number >= config.n_head:

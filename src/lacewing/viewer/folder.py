@@ -252,7 +252,7 @@ def _circuit(
     stamp, core, own = max(stamps.values()), stamps[artifacts.MANIFEST], None
     if run is None and (place := autoencoders_of(folder, facts)):
         own = latents.get(artifacts.real(place))
-        run = own and own.run
+        run = own.run if own else None
         stamp, core = max(stamp, own.stamp if own else 0), core + (own.stamp if own else 0)
     return Found(id, folder, facts, run, own, stamp, core)
 

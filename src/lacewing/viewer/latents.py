@@ -68,7 +68,7 @@ def writing(model: Model, key: str, channel: int) -> Direction:
 
 
 def along(matrix: Tensor, direction: Direction) -> Tensor:
-    """A matrix [row, channel] along a direction, [row]; channels beyond the matrix count nothing."""
+    """A matrix [row, channel] along a direction, [row]; channels beyond it count nothing."""
     if isinstance(direction, int):
         return matrix[:, direction]
     return matrix @ direction[: matrix.shape[1]]

@@ -260,11 +260,14 @@ def check_source(run: Run) -> str:
     """
     if run.under is not None:
         folder = Path(run.source.removeprefix(SPLICED))
-        named, served = autoencoders.source_of(folder, autoencoders.facts_of(folder)), run.under.source
+        named, served = (
+            autoencoders.source_of(folder, autoencoders.facts_of(folder)),
+            run.under.source,
+        )
         if named != served and artifacts.real(named) != artifacts.real(served):
             raise MismatchError(
-                f"the autoencoders in {folder.name} name their model at {named[:200]}, which is not "
-                f"the served {run.under.name}: run lacewing verify in a terminal"
+                f"the autoencoders in {folder.name} name their model at {named[:200]}, which is "
+                f"not the served {run.under.name}: run lacewing verify in a terminal"
             )
     return run.source
 
@@ -312,7 +315,9 @@ def _no_latents(viewer: Viewer, found: Found, said: str) -> str:
         inside = False
     if inside:
         where = shown(viewer.library.root, place)
-        return f"its autoencoders in {where[:200]} are missing ({why}): put them back, or prune again"
+        return (
+            f"its autoencoders in {where[:200]} are missing ({why}): put them back, or prune again"
+        )
     return (
         f"its autoencoders, {said[:200]}, are not under the served folder: start `lacewing view "
         "--run` at a folder that holds both"

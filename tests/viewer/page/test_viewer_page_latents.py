@@ -22,7 +22,7 @@ ID = "circuits-latents"
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, its autoencoders, a circuit of latents with one explained, and a second circuit."""
+    """The model, its autoencoders, and a circuit of latents of which one is explained."""
     root, _, circuit = served(tmp_path_factory.mktemp("latents") / "work")
     node = next(name for name in circuit.node_names() if name.startswith("0.mlp_out."))
     row = {"node": node, "explanation": 'tok[0] in {"X"}', "sentence": 'Active where "X" is read.'}
@@ -89,14 +89,17 @@ def test_from_home_to_a_latent(
     assert cut != before
     panel.locator(".steer input").fill("2")
     tab.wait_for_function(
-        "(cut) => !document.querySelector('.state.busy') && document.querySelector('#loss').innerText !== cut",
+        "(cut) => !document.querySelector('.state.busy') && "
+        "document.querySelector('#loss').innerText !== cut",
         arg=f"{cut:.3f}",
     )
     assert f"set={explained}" in tab.url.replace("%3A", ":")
     panel.locator("a", has_text="See it in text").click()
     tab.wait_for_selector(".examples pre.heat", timeout=120_000)
     assert "latent " in tab.locator(".choose").inner_text()
-    assert "look at heads in a circuit of the model under them" in tab.locator(".attend").inner_text()
+    assert (
+        "look at heads in a circuit of the model under them" in tab.locator(".attend").inner_text()
+    )
 
 
 def test_a_missed_channel_and_the_list(shown: Shown, address: str) -> None:
@@ -124,9 +127,7 @@ def test_on_a_phone(shown: Shown, address: str, scheme: str, explained: str) -> 
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_autoencoders_that_are_gone(
-    shown: Shown, work: Path, here: Any, tmp_path: Path
-) -> None:
+def test_autoencoders_that_are_gone(shown: Shown, work: Path, here: Any, tmp_path: Path) -> None:
     """One line names them, at home and where the circuit would be; the page is whole."""
     root = Path(shutil.copytree(work, tmp_path / "work"))
     shutil.rmtree(root / "saes")

@@ -293,7 +293,11 @@ def _metadata(session: Session, slug: str, words: list[str], prompt: str) -> dic
         "losses": dict(circuit.losses),
         "seed": circuit.seed,
     }
-    kind = "latents of a transformer" if latents.has_latents(session.model) else "a weight-sparse transformer"
+    kind = (
+        "latents of a transformer"
+        if latents.has_latents(session.model)
+        else "a weight-sparse transformer"
+    )
     said = f"Circuit of {circuit.task} in {kind}"
     return metadata(slug, run.name if run else circuit.model_id, words, prompt, said, settings)
 
