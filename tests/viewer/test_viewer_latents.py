@@ -239,7 +239,7 @@ def test_a_latent_off_and_one_held(viewer: Viewer, made: Made, ablation: str) ->
 
 
 def test_a_typed_prompt(viewer: Viewer, made: Made) -> None:
-    """The whole model, the circuit and the rest answer; the whole is the model under the latents."""
+    """The whole model, the circuit and the rest answer; the whole is the model itself."""
     found = viewer.session(ID).answer_text("Xabcdefghi=")
     below = viewer.model(viewer.run("dense"))
     tokens = torch.tensor([below.tokenizer.encode("Xabcdefghi=")])
