@@ -87,7 +87,7 @@ comparison
 partners/      cells  forms  run
 sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
                figures  writing  summary  run  emergence  emergence_figure
-report/        charts  saved  commands  gather  page  build
+report/        charts  saved  latents  commands  gather  page  build
 watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
                reference  fit
                alarm  monitor  live
@@ -97,7 +97,8 @@ watch/         places  detectors  levels  measure  scores  stream  dealing  prob
                audit/limits  audit/points  audit/page  audit/sign  audit/build  audit/numbers
                audit/check  audit/
 viewer/        turns  texts  meanings  answers  rows  bundle  connections  files  tie  jobs  notes
-               sample  edits  things  folder  reading  session  ends  describe  groups  grouped
+               sample  edits  things  folder  latents  reading  running  session  ends  describe
+               groups  grouped
                opened  attention  effects  exports/rules  exports/text  exports/trace
                exports/graph  exports/answer  exports/  state  frontier  emergences  home  replies
                known  tracing  opening  across  server  serve  copies  watched/asked

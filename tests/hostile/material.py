@@ -365,5 +365,6 @@ OF: dict[str, tuple[str, ...]] = {
     "halved": ("dense",),
     "four": ("bridges",),
     "dense.saes": ("dense",),
+    "saes.circuit": ("saes",),
 }
 """What some are made of beyond BASE."""

@@ -171,7 +171,50 @@ def dense_saes(root: Path, place: Path) -> None:
     quietly(["sae", *words, *LATENTS, "--output", str(place)])
 
 
-MAKERS: dict[str, Callable[[Path, Path], None]] = {"dense.saes": dense_saes}
+LATENT, NODE = "saes.circuit", "0.mlp_out.3"
+DRAWN: tuple[Asked, ...] = (
+    get("api", "circuits", LATENT),
+    get("api", "circuits", LATENT, "nodes", NODE),
+    get("api", "circuits", LATENT, "activations", NODE, text="task"),
+    post("api", "circuits", LATENT, "ask", body={"edits": [{"off": NODE}], "pair": 1}),
+)
+
+
+def drawn(work: Path) -> Any:
+    """What the page is told of a circuit of latents, and of one of them switched off."""
+    *seen, asked = told(DRAWN, viewer())
+    return [*seen, asked | {"milliseconds": 0.0}]  # how long it took is another in every run
+
+
+def of_latents(root: Path, place: Path) -> None:
+    """A circuit of some latents of the micro model, and of a channel that they miss."""
+    import numpy as np
+
+    import micro
+    from lacewing.circuit.circuit import circuit_of
+    from lacewing.circuit.config import PruneConfig
+    from lacewing.model.store import load
+
+    model = load(f"sae:{root / 'saes'}")
+    nodes = {key: np.arange(min(6, len(mean)), dtype=np.int32) for key, mean in model.means.items()}
+    last = len(model.means["0.mlp_out"]) - 1
+    nodes["0.mlp_out"] = np.append(nodes["0.mlp_out"], last).astype(np.int32)
+    test = micro.prompts(8, 7, model.tokenizer)
+    circuit_of(
+        model.network,
+        nodes,
+        model_id=model.id,
+        model_source=model.source,
+        task="first_letter",
+        answers=tuple(sorted(set(test.answer.tolist()))),
+        ablation="mean",
+        config=PruneConfig(target_loss=micro.TARGET),
+        losses={"full": 0.01, "circuit": 0.02},
+        pairs=test.pairs,
+    ).save(place)
+
+
+MAKERS: dict[str, Callable[[Path, Path], None]] = {"dense.saes": dense_saes, LATENT: of_latents}
 
 
 def formats(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], Any, tuple[str, ...]]]:
@@ -181,7 +224,10 @@ def formats(root: Path) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], Any
     files += (f"{CIRCUIT}/pairs*", "gpt2/*", beside[0])
     both = ("dense.saes/**", "bridges/*")
     read = functools.partial(sides, root=root)
+    latents = ("saes/**", f"{LATENT}/manifest.json", f"{LATENT}/circuit.json")
+    latents += (f"{LATENT}/nodes*", f"{LATENT}/pairs*")
     return {
+        "drawn": (("saes", "run", LATENT), latents, drawn, ()),
         "grouped": (("gpt2", CIRCUIT, "text"), files, grouped, beside),
         "sides": (("dense.saes", "bridges", "run", "dense"), both, read, ()),
     }

@@ -11,9 +11,12 @@ from recipes.partners import Recipe
 import micro
 from bridges.rotated import exact, rotated
 from lacewing import artifacts
+from lacewing.ablation.masks import masks_of
+from lacewing.ablation.run import ablated_loss
 from lacewing.bridges import folder as bridges
 from lacewing.bridges import transfer
 from lacewing.bridges.transfer import Transfer
+from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.cli import app
 from lacewing.errors import ArtifactError, ConfigError, LacewingError
@@ -23,6 +26,10 @@ from lacewing.partners.run import partners
 from lacewing.sae import folder as saes
 from lacewing.sae.autoencoder import Autoencoder
 from lacewing.sae.figures import Figure
+from lacewing.statistics import pair_means
+from lacewing.tasks.batch import encode
+from lacewing.verification.random_circuits import CONTROL_PAIRS, random_nodes
+from lacewing.verification.short import losses_of
 
 NO_EDGES = {"sparse": False, "dense": False, "latents": True, "bridged": True}
 FEW = {"target_loss": micro.TARGET, "prompts": 1024, "batch": 16, "calibrate": False}
@@ -99,6 +106,12 @@ def test_every_form_has_its_circuit(place: Path) -> None:
         assert cell.without_interval[0] <= cell.without <= cell.without_interval[1]
         proof = json.loads((place / "out" / cell.folder / "verification.json").read_text())
         assert cell.without == proof["necessary"]["loss"]
+        for pair, test, end in (
+            (cell.removed, proof["necessary"], "highest"),
+            (cell.alone, proof["sufficient"], "lowest"),
+        ):
+            assert test["random"]["count"] == 20
+            assert pair == (test["random"]["mean"], test["random"][end])
         assert {*cell.tests} == {"sufficient", "necessary"}
     assert isinstance(bridged.decoded, Transfer)
     assert bridged.decoded.nodes == sparse.shared
@@ -127,6 +140,54 @@ def test_a_finished_cell_is_read_again(place: Path) -> None:
     assert plain(after.cells) == plain(before.cells)
     with pytest.raises(ConfigError, match="prompts 1024, this one has 512"):
         found(place, prompts=512)
+
+
+def test_necessity_is_measured_in_every_form(place: Path) -> None:
+    """Without a form's own nodes its whole model loses the task; without random ones it does not.
+
+    Measured again here from the saved circuits: of the dense neurons, the latents, what bridges
+    say, and the weight-sparse model.
+    """
+    models = {
+        "sparse": str(place / "sparse"),
+        "dense": str(place / "dense"),
+        "latents": f"sae:{place / 'saes'}",
+        "bridged": f"sae:{place / 'out' / 'bridge-latents'}",
+    }
+    for cell in found(place).cells:
+        model, circuit = load(models[cell.form]), Circuit.load(place / "out" / cell.folder)
+        prompts = encode(circuit.pairs, model.tokenizer, model.network.config.context)
+        full = pair_means(ablated_loss(model, prompts, None)).mean()
+        masks = masks_of(model.network, circuit.nodes, complement=True)
+        lost = pair_means(ablated_loss(model, prompts, masks, circuit.ablation)).mean()
+        assert cell.full == pytest.approx(float(full), abs=1e-4)
+        assert cell.without == pytest.approx(float(lost), abs=1e-4)
+        drawn = random_nodes(model, circuit, 0, 20)
+        few = prompts.first(CONTROL_PAIRS)
+        losses = [
+            float(losses_of(model, circuit, few, nodes, complement=True).mean()) for nodes in drawn
+        ]
+        assert cell.removed is not None
+        assert cell.removed == pytest.approx((sum(losses) / 20, max(losses)), abs=1e-4)
+        assert cell.without > cell.removed[1] > cell.full - 0.01
+
+
+def test_a_cell_without_random_nodes_takes_them_from_its_verification(place: Path) -> None:
+    """Cells of before are read on, their controls from beside their circuits."""
+    before = found(place).cells
+    for file in (place / "out" / "cells").iterdir():
+        whole = artifacts.read_summed(file)
+        for name in ("removed", "alone"):
+            del whole["cell"][name]
+        artifacts.write_summed(file, whole)
+    assert found(place, minutes=0.0).cells == before
+    (proof,) = (place / "out").glob("latents/*/verification.json")
+    kept = proof.read_bytes()
+    proof.unlink()
+    cells = {cell.form: cell for cell in found(place, minutes=0.0).cells}
+    assert cells["latents"].removed is None
+    assert cells["dense"].removed is not None
+    proof.write_bytes(kept)
 
 
 def test_a_cell_without_necessity_is_refused(place: Path) -> None:
@@ -216,6 +277,8 @@ def test_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "weight-sparse",
         "ratio",
         "without it [95 %]",
+        "without random",
+        "random alone",
     ):
         assert part in shown
     assert "decoded into the dense model" in shown

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import micro
+from lacewing.ablation.masks import replacing
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.circuit import Circuit
 from lacewing.cli import app
@@ -20,7 +21,7 @@ from lacewing.model.store import Model
 from lacewing.pruning import node_search
 from lacewing.sae import folder as saved
 from lacewing.sae.autoencoder import Autoencoder
-from lacewing.sae.splice import spliced
+from lacewing.sae.splice import SplicedNetwork, spliced
 from lacewing.tasks.task import Task
 
 SITES = ("0.attn_out", "0.mlp_out")
@@ -194,3 +195,55 @@ def test_it_is_searched_as_the_model_under_it(run: Path, latent: Model) -> None:
             node_search.step_together(model, [search])
     assert len(set(paid)) > 1
     assert one.optimizer.defaults["eps"] == other.optimizer.defaults["eps"]
+
+
+def test_its_id_is_that_of_what_is_stored(latent: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums that another count of threads rounds in another way do not make it another model."""
+    real = Autoencoder.decode
+
+    def rounded(self: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
+        return real(self, latents) + 1e-7
+
+    monkeypatch.setattr(Autoencoder, "decode", rounded)
+    again = store.load(latent.source)
+    assert not torch.equal(again.means["0.mlp_out"], latent.means["0.mlp_out"])
+    assert again.id == latent.id
+
+
+@pytest.mark.parametrize("errors", [False, True])
+def test_only_what_runs_is_decoded(latent: Model, errors: bool) -> None:
+    """Edits of the model under the latents are the hooks that replace latents, up to rounding."""
+    dice = torch.Generator().manual_seed(1)
+    masks, values = {}, {}
+    for key, mean in latent.means.items():
+        masks[key] = torch.rand(len(mean), generator=dice) < 0.4
+        if not errors and len(mean):
+            masks[key][LATENTS:] = False
+        values[key] = mean + 0.1 * torch.randn(len(mean), generator=dice)
+    network = latent.network
+    with ablate(network, replacing(masks, values)):
+        expected = network(tokens())
+    inner = network.inner
+    with ablate(inner, network.ablating(masks, values)):
+        found = inner(tokens())
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    every = {key: torch.ones_like(mask) for key, mask in masks.items()}
+    with ablate(inner, network.ablating(every, values)):
+        assert torch.equal(inner(tokens()), network(tokens()))
+
+
+def test_a_transcoder_alone(run: Path) -> None:
+    """The same where latents are computed from another site than they write."""
+    own = store.load(run / "run")
+    sae = autoencoders("0.mlp_out", 3)
+    across = dataclasses.replace(sae, reads="0.mlp_in")
+    network = SplicedNetwork(own.network, [across])
+    width = LATENTS + micro.WIDTH
+    masks = {key: torch.zeros(w, dtype=torch.bool) for key, w in network.config.latents.items()}
+    masks["0.mlp_out"] = torch.arange(width) % 3 == 0
+    values = {key: torch.full((len(mask),), 0.2) for key, mask in masks.items()}
+    with ablate(network, replacing(masks, values)):
+        expected = network(tokens())
+    with ablate(network.inner, network.ablating(masks, values)):
+        found = network.inner(tokens())
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -13,7 +13,8 @@ import torch
 
 pytest.importorskip("transformers")
 
-from opened import served
+import latent
+from opened import GPT2, served
 
 from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.masks import masks_of
@@ -278,3 +279,46 @@ def test_a_circuit_that_fits_no_more(made: Made, tmp_path: Path) -> None:
         until(lambda: opening.overview(ID), lambda found: found["state"] != "opening")
     for part in (viewer, tracing, opening):
         part.close()
+
+
+def test_latents_of_an_open_model(tmp_path: Path) -> None:
+    """A circuit of them opens in groups too: no heads, nodes told apart, off and held."""
+    place = shutil.copytree(GPT2, tmp_path / "models" / "gpt2")
+    root, model, circuit = latent.served(tmp_path, f"hf:{place}", ("0.attn_v", "1.mlp_out"))
+    viewer = Viewer(root)
+    tracing = Tracing(viewer)
+    one = Opening(viewer, tracing)
+    name = "circuits-latents"
+    try:
+        (row,) = home.home(viewer)["circuits"]
+        assert (row["error"], row["grouped"]) == (None, True)
+        found = until(lambda: one.overview(name), lambda f: f["state"] != "opening")
+        assert found["edges"] is None
+        assert set(found["latents"]) == {"0.attn_v", "1.mlp_out"}
+        kept = {group["name"]: group["nodes"] for group in found["groups"] if group["nodes"]}
+        assert kept == {key: len(nodes) for key, nodes in circuit.nodes.items() if len(nodes)}
+        assert not any(group["heads"] for group in found["groups"])
+        with pytest.raises(DataError, match="has no head 0"):
+            one.nodes(name, "0.attn_v:0", 0)
+        nodes = one.nodes(name, "1.mlp_out", 0)["nodes"]
+        told = {row["node"]: (row["part"], row["number"]) for row in nodes}
+        missed = int(circuit.nodes["1.mlp_out"][-1])
+        count = found["latents"]["1.mlp_out"]
+        assert told[f"1.mlp_out.{missed}"] == ("error", missed - count)
+        asked = AskGroups(edits=[Edit(off="0.attn_v"), Edit(node=nodes[0]["node"], value=2.0)])
+        done = until(lambda: one.ask(name, asked), lambda f: f["state"] == "ready")
+        few = encode(circuit.pairs[: opened.PAIRS], model.tokenizer, model.network.config.context)
+        masks = masks_of(model.network, circuit.nodes)
+        before = float(ablated_loss(model, few, masks).mean())
+        assert done["circuit"]["loss"] == pytest.approx(before, abs=1e-4)
+        assert abs(done["edited"]["loss"] - before) > 1e-4
+        with pytest.raises(MismatchError, match="shown in groups, not drawn"):
+            viewer.session(name)
+        shutil.rmtree(place)
+        viewer.library.changed()
+        (row,) = home.home(viewer)["circuits"]
+        assert "the model of its latents" in row["error"]
+        assert "--model hf:FOLDER" in row["error"]
+    finally:
+        for part in (viewer, tracing, one):
+            part.close()

@@ -131,6 +131,8 @@ def guessed_changes(
         for channel in kept.tolist()
     }
     for family, pairs in circuit.edges.items():
+        if not len(pairs):  # of latents there is none, and no weight that could be one
+            continue
         layer, _, sites = family.partition(".")
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
         weight = weight_of(model.ours, family)

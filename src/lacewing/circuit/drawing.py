@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from lacewing.circuit.edges import Nodes, kept_at
-from lacewing.model.sites import FINAL_SITE
+from lacewing.model.sites import FINAL_SITE, has_latents
 from lacewing.model.store import Model
 from lacewing.model.weights import weight_of, writer
 from lacewing.pages import svg
@@ -63,10 +63,11 @@ def drawing(model: Model, circuit: Drawn) -> str:
     body = [
         svg.text(8, _y(i, len(rows)) + 4, label, "soft small") for i, (label, _) in enumerate(rows)
     ]
-    body += _residual(place, rows)
+    plain = not has_latents(model.network.config)
+    body += _residual(place, rows) if plain else []
     largest = max((abs(e.weight) for e in shown), default=1.0)
     body += [_curve(e, place, largest) for e in shown]
-    body += _heads(rows, place, model.network.config.d_head)
+    body += _heads(rows, place, model.network.config.d_head) if plain else []
     body += [_dot(node, place[node], _about(model, node)) for _, nodes in rows for node in nodes]
     left_out = (
         f"; the strongest {len(shown)} of {len(edges)} edges" if len(edges) > len(shown) else ""
@@ -79,6 +80,8 @@ def drawing(model: Model, circuit: Drawn) -> str:
 def _edges(model: Model, circuit: Drawn) -> list[Line]:
     found = []
     for key, pairs in circuit.edges.items():
+        if not len(pairs):
+            continue
         layer, _, family = key.partition(".")
         weight = weight_of(model.ours, key)
         source, destination = family.split("-")
@@ -218,7 +221,9 @@ def _dot(node: str, at: tuple[float, float], about: str) -> str:
 
 
 def _about(model: Model, node: str) -> str:
-    """What hovering a node says: its bias, and the tokens of its channel where it has any."""
+    """What hovering a node says: its bias, and the tokens of its channel; of latents their name."""
+    if has_latents(model.network.config):
+        return node
     key, channel = node.rsplit(".", 1)
     network, c = model.ours, int(channel)
     if key == FINAL_SITE:

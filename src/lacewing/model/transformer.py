@@ -33,7 +33,7 @@ from lacewing.model.config import ModelConfig
 from lacewing.model.families import QKV, WRITERS
 from lacewing.model.layers import Linear, RMSNorm
 from lacewing.model.protocol import Head, Network, Norm, SiteHook
-from lacewing.model.sites import FINAL_SITE
+from lacewing.model.sites import FINAL_SITE, has_latents
 
 __all__ = [
     "Block",
@@ -310,6 +310,11 @@ def own(network: Network, what: str) -> Transformer:
     Raises:
         ConfigError: it is another's.
     """
+    if has_latents(network.config):
+        raise ConfigError(
+            f"{what} is there for nodes that weights join, and no weight joins two latents: take "
+            "the model under them, and circuits of its own nodes"
+        )
     if not isinstance(network, Transformer):
         raise ConfigError(
             f"{what} is there for models of lacewing alone: it needs weights that are mostly zero, "

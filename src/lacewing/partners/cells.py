@@ -54,6 +54,11 @@ class Cell:
     without: float | None = None
     """Loss of the whole model without the circuit's nodes, nats; none where there is no circuit."""
     without_interval: tuple[float, float] = (0.0, 0.0)
+    removed: tuple[float, float] | None = None
+    """Mean and largest loss of the whole model without random nodes, as many at every site, nats;
+    none in cells of before, until they are read (see `run`)."""
+    alone: tuple[float, float] | None = None
+    """Mean and smallest loss of as many random nodes alone."""
     full: float = 0.0
     """Loss of the whole model."""
     pairs: int = 0

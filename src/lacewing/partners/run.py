@@ -28,7 +28,12 @@ from lacewing.pruning.prune import prune
 from lacewing.sae.splice import SplicedNetwork
 from lacewing.tasks.registry import get
 from lacewing.verification.suite import parts_without
-from lacewing.verification.verify import Verification, test_prompts, verify
+from lacewing.verification.verify import (
+    Verification,
+    saved_verification,
+    test_prompts,
+    verify,
+)
 
 ORDER: tuple[Form, ...] = ("sparse", "dense", "latents", "bridged")
 """In which cells are found: the bridged one looks at the circuit of the sparse one."""
@@ -146,7 +151,16 @@ class _Place:
                 f"{file} was made by an earlier lacewing, which searched latents in another way "
                 "and kept no loss without the circuit: choose another --output; nothing was written"
             )
-        return cell
+        return self._with_controls(cell)
+
+    def _with_controls(self, cell: Cell) -> Cell:
+        """A cell of before with what its verification says of random nodes."""
+        if cell.state != "found" or cell.removed is not None:
+            return cell
+        proof = saved_verification(artifacts.own(self.output, cell.folder))
+        return (
+            cell if proof is None else replace(cell, removed=_removed(proof), alone=_alone(proof))
+        )
 
     def find(self, models: Models) -> Cell:
         """Prune and verify, and keep what came out."""
@@ -194,6 +208,8 @@ class _Place:
             interval=proof.sufficient.interval,
             without=proof.necessary.loss,
             without_interval=proof.necessary.interval,
+            removed=_removed(proof),
+            alone=_alone(proof),
             full=proof.full,
             pairs=proof.pairs,
             verdict=proof.verdict,
@@ -234,6 +250,16 @@ class _Place:
             return transfer(coupling, circuit.nodes, self.task, prompts, quiet=self.how.quiet)
         except DataError as error:  # no node crosses a bridge
             return str(error)
+
+
+def _removed(proof: Verification) -> tuple[float, float]:
+    """What is lost without random nodes, as many at every site: the mean, and the most."""
+    return proof.necessary.random.mean, proof.necessary.random.highest
+
+
+def _alone(proof: Verification) -> tuple[float, float]:
+    """What is lost with as many random nodes alone: the mean, and the least."""
+    return proof.sufficient.random.mean, proof.sufficient.random.lowest
 
 
 def _tests(proof: Verification) -> dict[str, bool | None]:

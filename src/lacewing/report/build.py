@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
-from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.drawing import drawing
 from lacewing.errors import ArtifactError, ConfigError
-from lacewing.model.store import Model, load
+from lacewing.model.store import load
 from lacewing.pages import svg
 from lacewing.progress import say
 from lacewing.report import charts
-from lacewing.report.gather import circuits_of, gather
+from lacewing.report.gather import Shown, circuits_of, gather
 from lacewing.report.page import page
 
 KIND = "report"
@@ -44,7 +43,7 @@ def report(run: Path, output: Path) -> Path:
     model = load(run)
     found, left_out = circuits_of(run, model)
     data = gather(run, output, model, found, left_out)
-    figures = draw(data, model, [circuit for _, circuit in found])
+    figures = draw(data, found)
     files = {"index.html": artifacts.utf8(page(data, figures))}
     for name, figure in figures.items():
         files[f"{name}.svg"] = svg.standalone(figure).encode()
@@ -56,13 +55,13 @@ def report(run: Path, output: Path) -> Path:
     return output / "index.html"
 
 
-def draw(data: dict[str, Any], model: Model, circuits: Sequence[Circuit]) -> dict[str, str]:
+def draw(data: dict[str, Any], found: Sequence[Shown]) -> dict[str, str]:
     """Every figure of a report, as SVG by name."""
     comparison = data["comparison"]
     figures = {"training": charts.training(data["metrics"], _twin_loss(comparison))}
     if comparison:
         figures["comparison"] = charts.comparison(comparison)
-    for circuit, facts in zip(circuits, data["circuits"], strict=True):
+    for (_, circuit, model), facts in zip(found, data["circuits"], strict=True):
         figures[f"circuit-{facts['name']}"] = drawing(model, circuit)
         if facts["verification"]:
             verified = charts.verification(facts["verification"], circuit.target_loss)

@@ -13,13 +13,15 @@ from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
 from lacewing.data.corpus import renamed
 from lacewing.errors import ArtifactError
+from lacewing.model.registry import SPLICED
+from lacewing.report import latents
 from lacewing.tasks.listing import TASKS
 from lacewing.training.config import TrainConfig
 from lacewing.training.twin import twin_config
 
 
 def commands(run: Path, output: Path, data: Mapping[str, Any]) -> list[str]:
-    """Every command in its order: train, twin, tasks, compare, prune, verify, report.
+    """Every command in its order: train, twin, tasks, compare, sae, prune, verify, report.
 
     Args:
         run: The run.
@@ -34,8 +36,10 @@ def commands(run: Path, output: Path, data: Mapping[str, Any]) -> list[str]:
         made.append(_tasks(run, data["config"]["corpus"]))
     if comparison:
         made += _compare(run / "comparison", comparison)
+    made += latents.commands(run, data["circuits"])
     for circuit in data["circuits"]:
-        made += of_circuit(run, circuit)
+        found = circuit["latents"]
+        made += of_circuit(f"{SPLICED}{found['folder']}" if found else run, circuit)
     made.append(line("report", run=run, output=output))
     return made
 

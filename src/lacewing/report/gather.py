@@ -10,12 +10,15 @@ from lacewing.artifacts.folders import UNFINISHED
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
 from lacewing.data.corpus import renamed
+from lacewing.errors import ArtifactError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
-from lacewing.report import saved
+from lacewing.report import latents, saved
 from lacewing.report.commands import commands
 from lacewing.verification.verify import saved_verification
 
+Shown = tuple[Path, Circuit, Model]
+"""A circuit's folder, it, and its model: the run's, or that with latents for nodes."""
 MISSING = {
     "tasks": "No task has been scored: run `lacewing tasks --model {0} --run`.",
     "circuits": (
@@ -33,7 +36,7 @@ def gather(
     run: Path,
     output: Path,
     model: Model,
-    found: Sequence[tuple[Path, Circuit]],
+    found: Sequence[Shown],
     left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Collect what a run's folder holds.
@@ -42,7 +45,7 @@ def gather(
         run: The run.
         output: Where the report is written.
         model: Its model.
-        found: Its circuits, with their folders.
+        found: Its circuits, with their folders and models.
         left_out: What lies among them and is none, and why.
     """
     config = artifacts.read_json(run / "config.json")
@@ -54,7 +57,7 @@ def gather(
         "summary": artifacts.read_json(run / "summary.json"),
         "metrics": saved.metrics(run),
         "tasks": saved.scores(run),
-        "circuits": [_circuit(folder, circuit, model) for folder, circuit in found],
+        "circuits": [_circuit(*one) for one in found],
         "comparison": saved.compared(run),
         "left_out": list(left_out),
     }
@@ -63,14 +66,17 @@ def gather(
     return data
 
 
-def circuits_of(run: Path, model: Model) -> tuple[list[tuple[Path, Circuit]], list[str]]:
-    """The circuits under RUN/circuits, each checked to belong to the run's model.
+def circuits_of(run: Path, model: Model) -> tuple[list[Shown], list[str]]:
+    """The circuits under RUN/circuits, each checked to belong to the run's model or its latents.
 
     Returns:
-        The circuits with their folders, and a sentence for each folder that is left out: one that
-        is no whole circuit would otherwise be missed by nobody.
+        The circuits with their folders and models, and a sentence for each folder that is left
+        out: one that is no whole circuit, or whose autoencoders are gone, would otherwise be
+        missed by nobody.
     """
-    found, left_out, root = [], [], os.path.realpath(run)
+    opened: dict[Path, Model] = {}
+    found: list[Shown] = []
+    left_out, root = [], os.path.realpath(run)
     for folder in sorted((run / "circuits").glob("[!.]*")):
         if folder.name.endswith(UNFINISHED):
             left_out.append(f"{folder} is a pruning on its way: its own command goes on")
@@ -78,8 +84,13 @@ def circuits_of(run: Path, model: Model) -> tuple[list[tuple[Path, Circuit]], li
             left_out.append(f"{folder} is a link out of the run, which is not followed")
         elif os.path.lexists(folder / artifacts.MANIFEST):
             circuit = Circuit.load(folder)
-            circuit.check(model)
-            found.append((folder, circuit))
+            try:
+                own = latents.with_latents(model, circuit, opened)
+            except ArtifactError as error:
+                left_out.append(f"{folder}: {error}")
+                continue
+            circuit.check(own)
+            found.append((folder, circuit, own))
         elif folder.is_dir() or folder.is_symlink():
             left_out.append(
                 f"{folder} has no {artifacts.MANIFEST}: it is not a finished circuit; run the "
@@ -99,6 +110,7 @@ def _circuit(folder: Path, circuit: Circuit, model: Model) -> dict[str, Any]:
             "paper": circuit.n_edges,
             "all": count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
         },
+        "latents": latents.facts(circuit, model),
         "node_names": circuit.node_names(),
         "losses": dict(circuit.losses),
         "target_loss": circuit.target_loss,

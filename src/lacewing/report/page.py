@@ -25,6 +25,11 @@ SITES_NOTE = (
     "is read; they are no edges. Hover a dot or a line."
 )
 
+LATENTS_NOTE = (
+    "Rows are the sites that have an autoencoder, from bottom to top; a dot is a latent, or a channel of what the "
+    "latents miss. What has no autoencoder runs freely. Hover a dot."
+)
+
 
 def page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
     """The whole page.
@@ -52,6 +57,7 @@ def page(data: Mapping[str, Any], figures: Mapping[str, str]) -> str:
             unfit=_unfit(tasks),
             figures={name: Markup(figure) for name, figure in figures.items()},  # noqa: S704 - drawn here
             sites=SITES_NOTE,
+            latent_sites=LATENTS_NOTE,
             densities=[
                 (name, density)
                 for name, density in data["summary"]["densities"].items()

@@ -189,6 +189,10 @@ class Node(BaseModel):
     site: str
     row: int
     channel: int
+    part: Literal["channel", "latent", "error"] = "channel"
+    """Where nodes are latents: one of them, or a channel of what they miss."""
+    number: int
+    """Among those of its part at its site; mostly the channel."""
     head: int | None
     head_channel: int | None
     position: bool
@@ -218,6 +222,31 @@ class Effect(BaseModel):
     interval: Interval
 
 
+class ChannelWeight(BaseModel):
+    """A channel and the weight on it."""
+
+    channel: int
+    weight: float
+
+
+class Along(BaseModel):
+    """A direction at a site, by its largest channels."""
+
+    site: str
+    channels: list[ChannelWeight]
+
+
+class Latent(BaseModel):
+    """What is known of a latent; of a channel of what latents miss, only the first two."""
+
+    latents: int
+    """At its site."""
+    kind: str
+    """Which of them are kept: topk, abstopk, jumprelu, standard."""
+    encoder: Along | None
+    decoder: Along | None
+
+
 class NodeDetail(Node):
     """Everything known of a node."""
 
@@ -228,6 +257,7 @@ class NodeDetail(Node):
     outputs: list[Link]
     effect: Effect | None
     annotations: list[Annotation]
+    latent: Latent | None = None
 
 
 class Edges(BaseModel):
@@ -287,6 +317,8 @@ class CircuitAnswer(BaseModel):
     about: list[str | None]
     model_nodes: int
     model_edges: int
+    latents: dict[str, int] | None = None
+    """Where nodes are latents: how many every site has."""
 
 
 class Likely(BaseModel):

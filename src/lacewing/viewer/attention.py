@@ -10,6 +10,7 @@ from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
 from lacewing.model.transformer import Block
 from lacewing.viewer.edits import prepare
+from lacewing.viewer.latents import has_latents
 from lacewing.viewer.session import NO_CHANGES, Session
 
 
@@ -17,8 +18,12 @@ def patterns(session: Session, head: str, tokens: list[int], answer: str | None)
     """Attention of a head over a prompt, [query][key up to the query], and what its sink takes.
 
     Raises:
-        DataError: the model has no such head.
+        DataError: the model has no such head, or its nodes are latents.
     """
+    if has_latents(session.model):
+        raise DataError(
+            "nodes are latents here: look at heads in a circuit of the model under them"
+        )
     layer, number = (int(part) for part in head.split("."))
     config = session.model.network.config
     if layer >= config.n_layer or number >= config.n_head:

@@ -22,6 +22,7 @@ from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import index, names
 from lacewing.viewer.folder import reason
+from lacewing.viewer.latents import has_latents
 from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 
@@ -151,7 +152,7 @@ def _urls(viewer: Viewer, id: str) -> Iterator[str]:
     size = session.model.network.config.d_head
     heads = {
         f"{key.partition('.')[0]}.{channel // size}"
-        for key, kept in session.circuit.nodes.items()
+        for key, kept in (() if has_latents(session.model) else session.circuit.nodes.items())
         if key.endswith(("attn_q", "attn_k", "attn_v"))
         for channel in kept.tolist()
     }

@@ -17,7 +17,7 @@ from lacewing.model.weights import QKV, weight_of, writer
 from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import CATALOGUES, get, names
 from lacewing.verification.verify import Verification, saved_verification
-from lacewing.viewer import reading
+from lacewing.viewer import latents, reading
 from lacewing.viewer.answers import (
     CircuitAnswer,
     Edges,
@@ -74,7 +74,7 @@ def circuit_answer(
     answer = CircuitAnswer(
         id=found.id,
         task=circuit.task,
-        model=found.run.id if found.run else "",
+        model=(found.run.under or found.run).id if found.run else "",
         model_name=found.run.name if found.run else "",
         layers=config.n_layer,
         channels=config.d_model,
@@ -94,12 +94,13 @@ def circuit_answer(
         sites=_sites(model, circuit),
         nodes=nodes,
         edges=_edges(model, circuit, index, certificate),
-        residual=residual(circuit, index, config.d_model),
+        residual=residual(circuit, index, model),
         embedding=[i for i, n in enumerate(nodes) if _reads_embedding(n)],
         unembedding=[i for i, n in enumerate(nodes) if n.site == FINAL_SITE],
-        heads_kept=_heads(circuit, config.d_head),
+        heads_kept=[] if latents.has_latents(model) else _heads(circuit, config.d_head),
         notes=notes,
         description=described(circuit.task),
+        latents=latents.counts(model),
         **ends(model, circuit, prompts),
     )
     return answer.model_dump_json().encode()
@@ -129,9 +130,11 @@ def node(
     key, channel = parse_node(name)
     layer, _, site = key.rpartition(".")
     config = model.network.config
-    bias = None
-    if site not in ("attn_in", "mlp_in", FINAL_SITE):
+    part, number = latents.part_of(model, key, channel)
+    bias = latents.bias(model, key, channel)
+    if part == "channel" and site not in ("attn_in", "mlp_in", FINAL_SITE):
         bias = float(writer(model.ours, key)[1][channel])
+    headed = part == "channel" and site in QKV
     proof = _proof(certificate, "nodes", name)
     return Node(
         id=name,
@@ -139,9 +142,11 @@ def node(
         site=site,
         row=row_of(key, config.n_layer),
         channel=channel,
-        head=channel // config.d_head if site in QKV else None,
-        head_channel=channel % config.d_head if site in QKV else None,
-        position=site in ("attn_in", "mlp_in") and channel >= config.d_model,
+        part=part,
+        number=number,
+        head=channel // config.d_head if headed else None,
+        head_channel=channel % config.d_head if headed else None,
+        position=part != "latent" and site in ("attn_in", "mlp_in") and number >= config.d_model,
         bias=bias,
         mean=round(float(model.means[key][channel]), 6),
         label=reading.label(model, key, channel, tokens),
@@ -167,6 +172,7 @@ def detail(session: Session, name: str, notes: Notes, effect: Effect | None) -> 
         outputs=outputs,
         effect=effect,
         annotations=[a for a in notes.annotations if a.on == name],
+        latent=latents.told(model, key, channel),
     )
 
 
@@ -177,6 +183,8 @@ def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[L
     outputs: list[Link] = []
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
+        if not len(pairs):
+            continue
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
         weight = weight_of(model.ours, family)
         for s, d in pairs.tolist():
@@ -191,21 +199,28 @@ def links(model: Model, circuit: Circuit, name: str) -> tuple[list[Link], list[L
         group.sort(key=lambda link: -abs(link.weight or 0))
     names = circuit.node_names()
     index = {n: i for i, n in enumerate(names)}
-    for write, read in residual(circuit, index, model.network.config.d_model):
+    for write, read in residual(circuit, index, model):
         if names[read] == name:
             inputs.append(Link(edge=None, node=names[write], weight=None, kind="residual"))
         elif names[write] == name:
             outputs.append(Link(edge=None, node=names[read], weight=None, kind="residual"))
     if key == FINAL_SITE:
         for token in circuit.answers:
-            value = float(model.ours.lm_head.weight[token, channel])
+            row = latents.under(model).lm_head.weight[token][None]
+            value = float(latents.along(row, latents.writing(model, key, channel))[0])
             text = repr(model.tokenizer.token(token))
             outputs.append(Link(edge=None, node=text, weight=value, kind="unembedding"))
     return inputs, outputs
 
 
-def residual(circuit: Circuit, index: Mapping[str, int], width: int) -> list[tuple[int, int]]:
-    """Indices of kept writes with the kept later reads of the same residual channel."""
+def residual(circuit: Circuit, index: Mapping[str, int], model: Model) -> list[tuple[int, int]]:
+    """Indices of kept writes with the kept later reads of the same residual channel.
+
+    None where nodes are latents: each of those writes to many channels.
+    """
+    if latents.has_latents(model):
+        return []
+    width = model.network.config.d_model
     written: dict[int, list[int]] = {}
     joined = []
     for key, channels in circuit.nodes.items():

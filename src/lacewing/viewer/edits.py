@@ -20,7 +20,7 @@ from lacewing.circuit.circuit import Ablation, Circuit
 from lacewing.circuit.components import Component
 from lacewing.circuit.edges import edges_between, kept_at
 from lacewing.errors import DataError
-from lacewing.model.sites import parse_node, site_widths
+from lacewing.model.sites import has_latents, parse_node, site_widths
 from lacewing.model.store import Model
 from lacewing.model.transformer import Transformer
 from lacewing.model.weights import FAMILIES, WRITERS, writers
@@ -59,6 +59,8 @@ class Changes:
                     "an edit is one of off, on, cut, or node with value; this one says "
                     f"{said or 'nothing'}"
                 )
+            if edit.cut and has_latents(model.network.config):
+                raise DataError("no weight joins two latents, so there is no edge to cut")
             if edit.cut:
                 cut.add(parse_edge(edit.cut, model))
                 continue
@@ -82,9 +84,10 @@ def check_node(node: str, model: Model) -> tuple[str, int]:
     key, channel = parse_node(node)
     widths = site_widths(model.network.config)
     if channel >= widths.get(key, 0):
+        called = "nodes" if has_latents(model.network.config) else "channels"
         raise DataError(
             f"{node} is no node of {model.source}: "
-            + (f"{key} has {widths[key]} channels" if key in widths else f"there is no {key}")
+            + (f"{key} has {widths[key]} {called}" if key in widths else f"there is no {key}")
         )
     return key, channel
 
@@ -126,7 +129,8 @@ def edited(circuit: Circuit, model: Model, changes: Changes) -> Circuit:
         left = sorted(c for name, c in channels.items() if name not in changes.off)
         nodes[key] = np.array(left, dtype=np.int32)
     edges = {}
-    for family, pairs in edges_between(model.network, nodes).items():
+    joined = {} if has_latents(model.network.config) else edges_between(model.network, nodes)
+    for family, pairs in joined.items():
         layer, _, name = family.partition(".")
         source, destination = (
             set(kept_at(circuit.nodes, f"{layer}.{s}").tolist()) for s in name.split("-")
@@ -139,6 +143,7 @@ def edited(circuit: Circuit, model: Model, changes: Changes) -> Circuit:
             and (family, s, d) not in changes.cut
         ]
         edges[family] = np.array(left_pairs, dtype=np.int32).reshape(-1, 2)
+    edges = edges if joined else dict(circuit.edges)
     return dataclasses.replace(circuit, nodes=nodes, edges=edges, losses={}, certificate=None)
 
 
@@ -155,7 +160,9 @@ class Prepared:
 def prepare(circuit: Circuit, model: Model, ablation: Ablation, changes: Changes) -> Prepared:
     """Turn an edited circuit (see `edited`) into a network, masks and ablation values."""
     ablation_values = {k: v.clone() for k, v in ablation_values_of(model, ablation).items()}
-    network = without_cut(model.ours, circuit, ablation_values)
+    network = model.network
+    if not has_latents(network.config):  # else there is no edge to cut
+        network = without_cut(model.ours, circuit, ablation_values)
     masks = masks_of(network, circuit.nodes)
     for node, value in changes.values.items():
         key, channel = parse_node(node)

@@ -15,6 +15,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.model.sites import FINAL_SITE, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
+from lacewing.viewer.latents import Direction, along, has_latents, reading, under, writing
 from lacewing.viewer.reading import TaskTokens, first_token
 
 MOST_TOKENS = 6
@@ -36,7 +37,7 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         the token of the task it reads or writes most, or None; `model_nodes` and `model_edges`:
         how many nodes and nonzero block weights the whole model has.
     """
-    network = model.ours
+    network = under(model)
     tokens = _differing(prompts)
     known = TaskTokens.of(model, circuit)
     wte = network.wte.weight.detach()
@@ -44,11 +45,14 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
     embed: list[tuple[int, int, float]] = []
     unembed: list[tuple[int, int, float]] = []
     for index, (key, channel) in enumerate(_nodes(circuit)):
-        if key.rpartition(".")[2] in READS and channel < network.config.d_model:
-            embed += [(i, index, float(wte[t, channel])) for i, (t, _) in enumerate(tokens)]
+        place, way = reading(model, key, channel)
+        position = isinstance(way, int) and way >= network.config.d_model
+        if place == key and key.rpartition(".")[2] in READS and not position:
+            embed += [(i, index, _at(wte[t], way)) for i, (t, _) in enumerate(tokens)]
         if key == FINAL_SITE:
+            way = writing(model, key, channel)
             pushed = enumerate(circuit.answers)
-            unembed += [(index, i, float(out[answer, channel])) for i, answer in pushed]
+            unembed += [(index, i, _at(out[answer], way)) for i, answer in pushed]
     blocks = [p for n, p in network.blocks.named_parameters() if p.ndim == 2 and "ln_" not in n]
     return {
         "contrast": [
@@ -58,8 +62,15 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         "unembed": _columns(("node", "answer", "weight"), unembed),
         "about": [first_token(model, key, channel, known) for key, channel in _nodes(circuit)],
         "model_nodes": sum(site_widths(network.config).values()),
-        "model_edges": sum(int(torch.count_nonzero(p)) for p in blocks),
+        "model_edges": 0
+        if has_latents(model)
+        else sum(int(torch.count_nonzero(p)) for p in blocks),
     }
+
+
+def _at(row: torch.Tensor, way: Direction) -> float:
+    """A row over channels, along a direction."""
+    return float(along(row[None], way)[0])
 
 
 def _nodes(circuit: Circuit) -> list[tuple[str, int]]:

@@ -18,15 +18,17 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.bridges import folder as bridges
-from lacewing.circuit.folder import FACTS, KIND, read_facts
+from lacewing.circuit.folder import FACTS, KIND, read_facts, source_in
 from lacewing.circuit.shipped import circuit_names
 from lacewing.circuit.shipped import folder_of as circuit_folder
 from lacewing.errors import ArtifactError, LacewingError
+from lacewing.model.registry import SPLICED
 from lacewing.model.shipped import BUILTIN, folder_of
 from lacewing.model.store import same_model
 from lacewing.progress import printable
+from lacewing.sae import folder as saes
 from lacewing.sweep.emergence import RESULT
-from lacewing.viewer.things import Across, Contents, Found, Run, check_links, copies
+from lacewing.viewer.things import Across, Contents, Found, Latents, Run, check_links, copies
 
 DEEPEST = 8
 """Levels of folders searched below the served one; a sweep has six of its own."""
@@ -101,7 +103,7 @@ def read(root: Path) -> Contents:
     for source in SHIPPED:
         folder = folder_of(source)
         contents.runs[slug(source)] = _run(slug(source), source, folder)
-    known = ("run", KIND, bridges.KIND)
+    known = ("run", KIND, bridges.KIND, saes.KIND)
     ours = {folder: kind for folder in folders if (kind := _kind(folder)) in known}
     names = _slugs(root, ours)
     for folder in (folder for folder, kind in ours.items() if kind == "run"):
@@ -112,14 +114,20 @@ def read(root: Path) -> Contents:
     by_model = {run.model_id: run for run in reversed(contents.runs.values())}
     # Circuits and runs of old know the weights alone.
     by_model |= {_weights(run.model_id): run for run in reversed(contents.runs.values())}
+    for folder in (folder for folder, kind in ours.items() if kind == saes.KIND):
+        with _told(root, folder, contents.broken):
+            check_links(folder)
+            contents.latents[folder] = _latents(root, names[folder], folder, by_model)
     for folder in (folder for folder, kind in ours.items() if kind == KIND):
         with _told(root, folder, contents.broken):
             check_links(folder)
-            contents.circuits[names[folder]] = _circuit(names[folder], folder, by_model)
+            contents.circuits[names[folder]] = _circuit(
+                names[folder], folder, by_model, contents.latents
+            )
     for name in circuit_names():
         with _told(root, Path(name), contents.broken):
             folder = circuit_folder(name)
-            contents.shipped[slug(name)] = _circuit(slug(name), folder, by_model, links=True)
+            contents.shipped[slug(name)] = _circuit(slug(name), folder, by_model, {}, links=True)
     for folder in (folder for folder, kind in ours.items() if kind == bridges.KIND):
         with _told(root, folder, contents.broken):
             check_links(folder)
@@ -230,11 +238,40 @@ def _run(id: str, source: str, folder: Path) -> Run:
     return Run(id, source, name, str(summary["id"]), config, summary, tasks)
 
 
-def _circuit(id: str, folder: Path, by_model: dict[str, Run], *, links: bool = False) -> Found:
+def _circuit(
+    id: str,
+    folder: Path,
+    by_model: dict[str, Run],
+    latents: Mapping[Path, Latents],
+    *,
+    links: bool = False,
+) -> Found:
     facts = read_facts(folder, links=links)
     stamps = _stamps(folder)
     run = _served(str(facts["model_id"]), by_model)
-    return Found(id, folder, facts, run, max(stamps.values()), stamps[artifacts.MANIFEST])
+    stamp, core, own = max(stamps.values()), stamps[artifacts.MANIFEST], None
+    if run is None and (place := autoencoders_of(folder, facts)):
+        own = latents.get(artifacts.real(place))
+        run = own.run if own else None
+        stamp, core = max(stamp, own.stamp if own else 0), core + (own.stamp if own else 0)
+    return Found(id, folder, facts, run, own, stamp, core)
+
+
+def autoencoders_of(folder: Path, facts: Mapping[str, Any]) -> Path | None:
+    """Where a circuit says that its autoencoders are; none where its nodes are no latents."""
+    said = str(facts.get("model_source"))
+    if not said.startswith(SPLICED):
+        return None
+    return Path(source_in(folder, said).removeprefix(SPLICED))
+
+
+def _latents(root: Path, id: str, folder: Path, by_model: dict[str, Run]) -> Latents:
+    facts, source = saes.facts_of(folder), f"{SPLICED}{folder}"
+    run, stamp = _served(facts.model_id, by_model), _stamps(folder)[artifacts.MANIFEST]
+    if run is not None:
+        name = f"{run.name} + latents in {shown(root, folder)}"
+        run = replace(run, id=id, source=source, name=name, tasks=None, under=run, stamp=stamp)
+    return Latents(folder, facts, run, stamp)
 
 
 def _across(root: Path, id: str, folder: Path, by_model: dict[str, Run]) -> Across:

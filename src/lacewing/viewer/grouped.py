@@ -16,7 +16,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError
 from lacewing.model.protocol import Shape
-from lacewing.model.sites import site_widths
+from lacewing.model.sites import has_latents, site_widths
 from lacewing.model.weights import QKV
 
 GROUP = re.compile(r"((?:\d{1,4}\.)?[a-z_]{1,20})(?::(\d{1,4}))?")
@@ -51,7 +51,7 @@ def group_of(name: str, circuit: Circuit, config: Shape) -> Group:
     kept = kept_at(circuit.nodes, key)
     if head is None:
         return Group(name, key, kept)
-    if not _by_head(key) or int(head) >= widths[key] // config.d_head:
+    if not _by_head(key, config) or int(head) >= widths[key] // config.d_head:
         raise DataError(f"{key} of this model has no head {head}")
     return Group(f"{key}:{int(head)}", key, kept[kept // config.d_head == int(head)])
 
@@ -63,7 +63,7 @@ def listed(circuit: Circuit, config: Shape, strengths: Strengths | None) -> list
         layer, _, site = key.rpartition(".")
         row = _row(Group(key, key, kept_at(circuit.nodes, key)), strengths)
         row |= {"layer": int(layer) if layer else None, "site": site, "width": width, "heads": []}
-        if _by_head(key):
+        if _by_head(key, config):
             heads = [group_of(f"{key}:{n}", circuit, config) for n in range(width // config.d_head)]
             row["heads"] = [_row(group, strengths) for group in heads]
         rows.append(row)
@@ -101,5 +101,6 @@ def _rise(strengths: Strengths | None, key: str, channels: np.ndarray) -> float 
     return round(found, 6) if np.isfinite(found) else None
 
 
-def _by_head(key: str) -> bool:
-    return key.rpartition(".")[2] in QKV
+def _by_head(key: str, config: Shape) -> bool:
+    """Whether nodes belong to heads, as channels of queries, keys and values do."""
+    return key.rpartition(".")[2] in QKV and not has_latents(config)

@@ -11,6 +11,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError, MismatchError
 from lacewing.explain.labels import FILE
+from lacewing.model.sites import parse_node
 from lacewing.tasks.batch import encode
 from lacewing.verification.verify import saved_verification
 from lacewing.viewer import meanings, sample, texts
@@ -18,6 +19,7 @@ from lacewing.viewer.answers import AskGroups
 from lacewing.viewer.describe import beside, described, told
 from lacewing.viewer.edits import check_node
 from lacewing.viewer.grouped import group_of, listed, strongest
+from lacewing.viewer.latents import counts, part_of
 from lacewing.viewer.opened import PAIRS, RANKED, OpenSession, Switches
 from lacewing.viewer.state import MissingError, Viewer, no_model, open_source
 from lacewing.viewer.texts import Sequences
@@ -98,7 +100,8 @@ class Opening:
             "layers": config.n_layer,
             "nodes": circuit.n_nodes,
             "all_nodes": sum(map(len, session.model.means.values())),
-            "edges": circuit.n_edges,
+            "edges": None if counts(session.model) else circuit.n_edges,
+            "latents": counts(session.model),
             "target_loss": circuit.target_loss,
             "losses": dict(circuit.losses),
             "verdict": told(circuit.n_nodes, verification),
@@ -127,6 +130,7 @@ class Opening:
         for row in rows:
             said = explained.get(row["node"])
             row["meaning"] = said and said.model_dump()
+            row["part"], row["number"] = part_of(session.model, *parse_node(row["node"]))
         return {
             "group": one.name,
             "total": len(one.channels),

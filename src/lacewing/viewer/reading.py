@@ -3,7 +3,8 @@
 A read site's channel is a channel of the residual stream: the embedding writes it, so its column of
 the embedding names tokens. A written channel is read by the unembedding. Inside a block both are
 seen through one matrix: the tokens whose embedding moves a query most, the tokens that a neuron's
-output raises most. Norms are left out, so weights compare within one list only.
+output raises most. A latent reads along its row of the encoder, and writes along its row of the
+decoder. Norms are left out, so weights compare within one list only.
 
 A node's short label names tokens of its task alone (see `TaskTokens`).
 """
@@ -19,6 +20,7 @@ from lacewing.model.store import Model
 from lacewing.model.weights import writer
 from lacewing.tasks.batch import encode
 from lacewing.viewer.answers import Tokens, TokenWeight
+from lacewing.viewer.latents import across, along, part_of, reading, under, writing
 
 SHOWN = 10
 READ = ("attn_in", "mlp_in")
@@ -55,17 +57,17 @@ def reads(model: Model, key: str, channel: int, share: Tensor | None = None) -> 
         channel: Its channel.
         share: How much each token counts, [token]; by default all alike.
     """
-    network, width = model.ours, model.ours.config.d_model
-    if key == FINAL_SITE:
-        return _top(model, network.wte.weight[:, channel], "embedding", share)
-    site = key.split(".")[1]
-    if site in READ:
-        if channel >= width:
+    network = under(model)
+    width = network.config.d_model
+    key, way = reading(model, key, channel)
+    site = key.rpartition(".")[2]
+    if key == FINAL_SITE or site in READ:
+        if isinstance(way, int) and way >= width:
             return None
-        return _top(model, network.wte.weight[:, channel], "embedding", share)
+        return _top(model, along(network.wte.weight, way), "embedding", share)
     if site in ("attn_out", "mlp_out"):
         return None
-    weight = writer(network, key)[0][channel, :width]
+    weight = across(writer(network, key)[0][:, :width], way)
     through = "mlp_in" if site == "mlp_neuron" else "attn_in"
     return _top(model, network.wte.weight @ weight, f"via {through}", share)
 
@@ -79,24 +81,25 @@ def writes(model: Model, key: str, channel: int, share: Tensor | None = None) ->
         channel: Its channel.
         share: How much each token counts, [token]; by default all alike.
     """
-    network, width = model.ours, model.ours.config.d_model
+    network, way = under(model), writing(model, key, channel)
     unembedding = network.lm_head.weight * network.ln_f.weight
-    if key == FINAL_SITE:
-        return _top(model, unembedding[:, channel], "unembedding", share)
-    layer, site = key.split(".")
-    if site in ("attn_out", "mlp_out") or (site in READ and channel < width):
-        return _top(model, unembedding[:, channel], "unembedding", share)
+    layer, _, site = key.rpartition(".")
+    position = isinstance(way, int) and way >= network.config.d_model
+    if key == FINAL_SITE or site in ("attn_out", "mlp_out") or (site in READ and not position):
+        return _top(model, along(unembedding, way), "unembedding", share)
     if site in ("attn_v", "mlp_neuron"):
         written = "attn_out" if site == "attn_v" else "mlp_out"
-        weight = writer(network, f"{layer}.{written}")[0][:, channel]
+        weight = along(writer(network, f"{layer}.{written}")[0], way)
         return _top(model, unembedding @ weight, f"via {written}", share)
     return None
 
 
 def label(model: Model, key: str, channel: int, tokens: TaskTokens) -> str:
     """A few words on a node for its hover: the tokens of its task that it is most about."""
-    if key.endswith(READ) and channel >= model.network.config.d_model:
-        return f"position channel {channel - model.network.config.d_model}"
+    part, number = part_of(model, key, channel)
+    width = model.network.config.d_model
+    if part != "latent" and key.endswith(READ) and number >= width:
+        return f"position channel {number - width}"
     found = about(model, key, channel, tokens)
     if found is None:
         return ""

@@ -18,7 +18,7 @@ from lacewing.viewer import exports as exporting
 from lacewing.viewer.jobs import TooManyError
 from lacewing.viewer.opening import Opening
 from lacewing.viewer.replies import Member
-from lacewing.viewer.state import MissingError, Viewer
+from lacewing.viewer.state import MissingError, Viewer, check_source
 from lacewing.viewer.tracing import Tracing
 from lacewing.viewer.turns import BusyError
 
@@ -286,7 +286,8 @@ def _jobs(app: FastAPI, viewer: Viewer) -> None:
         session = viewer.session(id)
         session.found.check_writable()
         command = ["verify", "--circuit", str(session.found.folder), "--json"]
-        command += ["--model", session.model.source, *([] if tests.all else ["--quick"])]
+        assert session.found.run is not None  # else there would be no session
+        command += ["--model", check_source(session.found.run), *([] if tests.all else ["--quick"])]
         return viewer.jobs.add("verify", id, command, lambda result: viewer.library.changed())
 
     @app.post("/api/models/{id}/tasks", status_code=202)

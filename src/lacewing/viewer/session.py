@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefixes import UniquePrefixes, unique_prefixes
 from lacewing.ablation.run import ablated_logits
@@ -22,11 +21,12 @@ from lacewing.model.sites import parse_node
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
 from lacewing.statistics import bootstrap
-from lacewing.tasks.batch import Prompts
+from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import is_right, two_answer_loss
 from lacewing.viewer.answers import Answered, Ask, Asked, Edit, Guess, Likely, Measured
 from lacewing.viewer.edits import Changes, Prepared, edited, prepare
 from lacewing.viewer.reading import TaskTokens
+from lacewing.viewer.running import logits_at, next_logits, running
 from lacewing.viewer.things import Found
 from lacewing.viewer.turns import Turns
 
@@ -42,7 +42,7 @@ class Session:
     model: Model
     circuit: Circuit
     prompts: Prompts
-    """Its test pairs."""
+    """Its test pairs; the first of them where nodes are latents."""
     turns: Turns
     pieces: list[UniquePrefixes] = field(init=False, repr=False)
     _known: dict[str, Tensor] = field(default_factory=dict)
@@ -129,15 +129,25 @@ class Session:
             raise DataError("nothing is left of the circuit: undo some edits, then save")
         with self.turns.person():
             prepared = prepare(circuit, self.model, circuit.ablation, NO_CHANGES)
-            loss = self._measured(self._run(prepared, circuit.ablation)).loss
+            loss = self._whole_loss(prepared, circuit.ablation)
         losses = {k: v for k, v in self.circuit.losses.items() if k == "full"}
         changed = [edit.model_dump(exclude_none=True) for edit in edits]
         return replace(
             circuit,
-            losses=losses | {"circuit": loss or 0.0},
+            losses=losses | {"circuit": loss},
             edited_from=self.found.id,
             edits=changed,
         )
+
+    def _whole_loss(self, prepared: Prepared, ablation: Ablation) -> float:
+        """The task loss on all test pairs of the circuit."""
+        prompts, pieces = self.prompts, self.pieces
+        if len(prompts) < len(self.circuit.pairs):
+            context = self.model.network.config.context
+            prompts = encode(self.circuit.pairs, self.model.tokenizer, context)
+            pieces = unique_prefixes(self.model.network, prompts)
+        logits = self._run(prepared, ablation, prompts, pieces)
+        return float(two_answer_loss(logits, prompts).double().mean())
 
     def warm(self) -> None:
         """Run what the first questions need, in small background turns."""
@@ -184,10 +194,8 @@ class Session:
         prompts = prompts or self.prompts
         model, masks = prepared.model, dict(prepared.masks)
         if ablation != "resample":
-            live = CompiledCircuit(model.ours, masks, model.means)
-            with torch.inference_mode():
-                found = [live.logits(p) for p in (self.pieces if pieces is None else pieces)]
-            logits = torch.cat(found)
+            asked = self.pieces if pieces is None else pieces
+            logits = logits_at(model.network, masks, model.means, asked)
         else:
             hooks: dict[str, SiteHook] = {}
             for node in prepared.values:  # held values are no prompt's: they are set by a hook
@@ -226,8 +234,8 @@ class Session:
         if ask.text is not None:
             tokens, dropped = self.encode(ask.text)
             answered = self._answer(ask.text, tokens, dropped, None)
-            live = CompiledCircuit(prepared.model.ours, prepared.masks, prepared.model.means)
-            row = calibrated(_next(live, tokens), self.circuit.calibration)[0]
+            live = running(prepared.model.network, prepared.masks, prepared.model.means)
+            row = calibrated(next_logits(live, tokens), self.circuit.calibration)[0]
             answered.edited = self._guess(row, None)
             return answered
         if ask.pair is None:
@@ -243,14 +251,13 @@ class Session:
         return (pair.corrupted if sequence % 2 else pair.clean), tokens, 0
 
     def _answer(self, text: str, tokens: list[int], dropped: int, sequence: int | None) -> Answered:
-        network, prompts = self.model.ours, self.prompts
+        network, prompts = self.model.network, self.prompts
         ablation_values = ablation_values_of(self.model, self.circuit.ablation)
         alone = prepare(self.circuit, self.model, self.circuit.ablation, NO_CHANGES)
-        live = CompiledCircuit(alone.model.ours, alone.masks, ablation_values)
-        rest = CompiledCircuit(
-            network, masks_of(network, self.circuit.nodes, complement=True), ablation_values
-        )
-        circuit = calibrated(_next(live, tokens), self.circuit.calibration)
+        live = running(alone.model.network, alone.masks, ablation_values)
+        complement = masks_of(network, self.circuit.nodes, complement=True)
+        rest = running(network, complement, ablation_values)
+        circuit = calibrated(next_logits(live, tokens), self.circuit.calibration)
         vocabulary = self.model.tokenizer
         return Answered(
             text=text,
@@ -258,9 +265,9 @@ class Session:
             dropped=dropped,
             answer=None if sequence is None else int(prompts.answer[sequence]),
             other=None if sequence is None else int(prompts.other[sequence]),
-            full=self._guess(_next(network, tokens)[0], sequence),
+            full=self._guess(next_logits(network, tokens)[0], sequence),
             circuit=self._guess(circuit[0], sequence),
-            without=self._guess(_next(rest, tokens)[0], sequence),
+            without=self._guess(next_logits(rest, tokens)[0], sequence),
         )
 
     def _guess(self, logits: Tensor, sequence: int | None) -> Guess:
@@ -286,14 +293,6 @@ class Session:
 
 
 NO_CHANGES = Changes(frozenset(), frozenset(), frozenset(), {})
-
-
-@torch.inference_mode()
-def _next(network: torch.nn.Module | CompiledCircuit, tokens: list[int]) -> Tensor:
-    """Logits after a prompt, [1, vocab]."""
-    row = torch.tensor([tokens])
-    logits: Tensor = network(row, at=torch.tensor([len(tokens) - 1]))
-    return logits.clone()
 
 
 def _holding(prepared: Prepared, key: str) -> SiteHook:

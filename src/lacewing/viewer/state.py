@@ -11,11 +11,13 @@ from lacewing.bridges import folder as bridges
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.folder import source_in
 from lacewing.errors import LacewingError, MismatchError
-from lacewing.model.registry import HUGGING_FACE, prefix_of
+from lacewing.model.registry import HUGGING_FACE, SPLICED, prefix_of
 from lacewing.model.store import Model, load
+from lacewing.sae import folder as autoencoders
+from lacewing.sae.splice import spliced
 from lacewing.tasks.batch import encode
 from lacewing.viewer import sample
-from lacewing.viewer.folder import Library
+from lacewing.viewer.folder import Library, autoencoders_of, shown
 from lacewing.viewer.jobs import Jobs
 from lacewing.viewer.session import Session
 from lacewing.viewer.texts import NATURAL, Sequences, of_documents
@@ -24,6 +26,9 @@ from lacewing.viewer.turns import Background, Turns, Work
 
 MODELS, SESSIONS, COUPLINGS = 4, 12, 2
 """How many are kept open; the longest unused makes room."""
+LATENT_PAIRS = 64
+"""Test pairs, the first ones, that questions about latents are asked of: thousands of latents are
+computed at every token of every answer."""
 CACHED = 64 * 2**20
 """Bytes of answers kept."""
 
@@ -153,8 +158,18 @@ class Viewer:
         return self._sessions.get((found.id, found.core), lambda: self._open(found))
 
     def model(self, run: Run) -> Model:
-        """A loaded model."""
-        return self._models.get(run.model_id, lambda: load(run.source))
+        """A loaded model; with latents for nodes, over the model under them as it is served.
+
+        Raises:
+            LacewingError: it, or its autoencoders, cannot be read or do not belong together.
+        """
+        if run.under is None:
+            return self._models.get(run.model_id, lambda: load(run.source))
+        below, folder = self.model(run.under), Path(run.source.removeprefix(SPLICED))
+        return self._models.get(
+            f"{run.source} {run.stamp}",
+            lambda: spliced(below, autoencoders.read(folder, below), run.source),
+        )
 
     def coupling(self, one: Across) -> bridges.Coupling:
         """Opened bridges, with the served models.
@@ -194,7 +209,7 @@ class Viewer:
         model = self.model(found.run)
         circuit = Circuit.load(found.folder)
         circuit.check(model)
-        pairs = circuit.pairs
+        pairs = circuit.pairs if found.run.under is None else circuit.pairs[:LATENT_PAIRS]
         prompts = encode(pairs, model.tokenizer, model.network.config.context)
         session = Session(found, model, circuit, prompts, self.turns)
         self.background.get(("warm", found.id, found.core), lambda work: session.warm())
@@ -202,16 +217,24 @@ class Viewer:
 
 
 def open_source(viewer: Viewer, found: Found) -> str | None:
-    """The `hf:` model of a circuit, where the page may load it; none where it may not.
+    """The `hf:` model of a circuit, or its latents, where the page may load it; else none.
 
     It may if it was named when the viewer was started, or lies in the served folder: what a
     circuit's file says alone opens no folder elsewhere.
     """
     said = str(found.facts.get("model_source"))
+    if found.latents is None:
+        return _allowed(viewer, found.folder, said)
+    inside = _allowed(viewer, found.latents.folder, found.latents.facts.model_source)
+    return inside and f"{SPLICED}{found.latents.folder}"
+
+
+def _allowed(viewer: Viewer, folder: Path, said: str) -> str | None:
+    """An `hf:` model that a folder names, where the page may load it."""
     if prefix_of(said) != HUGGING_FACE:
         return None
     try:
-        source = source_in(found.folder, said)
+        source = source_in(folder, said)
     except (LacewingError, ValueError, OSError):
         return None
     if named := [one for one in viewer.models if _same_place(one, source)]:
@@ -229,14 +252,36 @@ def _same_place(named: str, source: str) -> bool:
     return ours and artifacts.real(one) == artifacts.real(other)
 
 
+def check_source(run: Run) -> str:
+    """Where a process of its own loads a model: latents are loaded with the model that they name.
+
+    Raises:
+        MismatchError: that is another place than the served one, which nobody named.
+    """
+    if run.under is not None:
+        folder = Path(run.source.removeprefix(SPLICED))
+        named, served = (
+            autoencoders.source_of(folder, autoencoders.facts_of(folder)),
+            run.under.source,
+        )
+        if named != served and artifacts.real(named) != artifacts.real(served):
+            raise MismatchError(
+                f"the autoencoders in {folder.name} name their model at {named[:200]}, which is "
+                f"not the served {run.under.name}: run lacewing verify in a terminal"
+            )
+    return run.source
+
+
 def no_model(viewer: Viewer, found: Found) -> str:
     """Why a circuit is not drawn."""
     said = str(found.facts.get("model_source"))
     prefix = prefix_of(said)
-    if prefix == HUGGING_FACE and open_source(viewer, found):
+    if open_source(viewer, found):
         return (
             "a circuit of an hf: model is shown in groups, not drawn: open it from the first page"
         )
+    if prefix == SPLICED:
+        return _no_latents(viewer, found, said)
     if prefix == HUGGING_FACE:
         return (
             f"its model {said[:200]} is not served: start `lacewing view --model hf:FOLDER`, with "
@@ -250,4 +295,30 @@ def no_model(viewer: Viewer, found: Found) -> str:
     return (
         f"its model {found.facts.get('model_id')} ({found.facts.get('model_source')}) is not "
         "under the served folder: start `lacewing view --run` at a folder that holds both"
+    )
+
+
+def _no_latents(viewer: Viewer, found: Found, said: str) -> str:
+    """Why a circuit of latents is not drawn; of what lies elsewhere nothing is told."""
+    if found.latents is not None:
+        below = found.latents.facts
+        return (
+            f"the model of its latents, {below.model_id} ({below.model_source[:200]}), is not "
+            "served: start `lacewing view --run` at a folder that holds both"
+            + (", or --model hf:FOLDER" if prefix_of(below.model_source) == HUGGING_FACE else "")
+        )
+    try:
+        place = artifacts.real(autoencoders_of(found.folder, found.facts) or said)
+        inside = place.is_relative_to(viewer.library.root)
+        why = "they cannot be read" if inside and place.is_dir() else "there is no such folder"
+    except (LacewingError, ValueError, OSError):
+        inside = False
+    if inside:
+        where = shown(viewer.library.root, place)
+        return (
+            f"its autoencoders in {where[:200]} are missing ({why}): put them back, or prune again"
+        )
+    return (
+        f"its autoencoders, {said[:200]}, are not under the served folder: start `lacewing view "
+        "--run` at a folder that holds both"
     )

@@ -13,6 +13,7 @@ from lacewing.circuit.folder import ARRAYS
 from lacewing.circuit.pairs import PAIRS
 from lacewing.circuit.shipped import is_shipped, name_of
 from lacewing.errors import ArtifactError
+from lacewing.sae import folder as saes
 from lacewing.verification.verify import VERIFICATION
 
 PLACE = ("model_source", "seconds")
@@ -33,6 +34,21 @@ class Run:
     summary: dict[str, Any]
     tasks: list[dict[str, Any]] | None
     """What `lacewing tasks --run` measured, where it was kept."""
+    under: "Run | None" = None
+    """Where nodes are latents, the model that runs under them."""
+    stamp: int = 0
+    """Of its autoencoders: changes when they do."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A folder of autoencoders, whose latents are nodes of a model."""
+
+    folder: Path
+    facts: saes.Facts
+    run: Run | None
+    """Their model with latents for nodes, where that model is among the served ones."""
+    stamp: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,8 @@ class Found:
     """What circuit.json says, in today's layout."""
     run: Run | None
     """Its model, where that is among the served ones."""
+    latents: Latents | None
+    """Its autoencoders, where its nodes are latents and these are in the served folder."""
     stamp: int
     """Changes whenever a file of the folder does, notes included."""
     core: int
@@ -94,6 +112,8 @@ class Contents:
     emergences: dict[str, Path] = field(default_factory=dict)
     """JSON files with the states of a training."""
     bridges: dict[str, Across] = field(default_factory=dict)
+    latents: dict[Path, Latents] = field(default_factory=dict)
+    """Autoencoders by their folder."""
     broken: dict[str, str] = field(default_factory=dict)
     """Folders that say they are lacewing's and cannot be read, and why."""
 

@@ -17,7 +17,7 @@ from lacewing.errors import DataError
 from lacewing.model.config import BLOCK_SITES
 from lacewing.model.sites import parse_node
 from lacewing.model.weights import weight_of
-from lacewing.viewer import notes
+from lacewing.viewer import latents, notes
 from lacewing.viewer.describe import residual
 from lacewing.viewer.exports.trace import Tracing, layer_of, trace
 from lacewing.viewer.reading import label
@@ -36,9 +36,15 @@ def prompt_graph(session: Session, pair: int, member: str) -> dict[str, Any]:
     """The graph of one test prompt.
 
     Raises:
-        DataError: there is no such pair, or the circuit is too large for these viewers.
+        DataError: there is no such pair, the circuit is too large for these viewers, or its nodes
+            are latents.
     """
     sequence = session.sequence(pair, member)
+    if latents.has_latents(session.model):
+        raise DataError(
+            "a graph at every token follows the channels of the residual stream, and nodes are "
+            "latents here: save wiring.json, or nodes.csv"
+        )
     if session.circuit.n_edges > MOST_EDGES:
         raise DataError(
             f"a graph of {session.circuit.n_edges} edges at every token is more than these viewers "
@@ -206,17 +212,20 @@ def wiring(session: Session) -> dict[str, Any]:
     for node in names:
         key, channel = parse_node(node)
         nodes.append(plain_node(_feature(session, node, layer_of(key, layers)), id(node)))
-        if key.endswith(("attn_in", "mlp_in")) and channel < model.network.config.d_model:
+        number = latents.part_of(model, key, channel)[1]
+        if key.endswith(("attn_in", "mlp_in")) and number < model.network.config.d_model:
             links.append({"source": "E_0_0", "target": id(node), "weight": 1.0})
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
+        if not len(pairs):
+            continue
         weight = weight_of(model.ours, family)
         ends = [f"{layer}.{site}" for site in sites.split("-")]
         for s, d in pairs.tolist():
             source, target = id(f"{ends[0]}.{s}"), id(f"{ends[1]}.{d}")
             links.append({"source": source, "target": target, "weight": float(weight[d, s])})
     index = {name: i for i, name in enumerate(names)}
-    for write, read in residual(circuit, index, model.network.config.d_model):
+    for write, read in residual(circuit, index, model):
         links.append({"source": id(names[write]), "target": id(names[read]), "weight": 1.0})
     chance = 1 / max(1, len(circuit.answers))
     for token in circuit.answers:
@@ -225,7 +234,8 @@ def wiring(session: Session) -> dict[str, Any]:
             plain_node(typed("logit", str(top), token, f"L_{token}-0", said), f"{top}_{token}_0")
         )
         for channel in kept_at(circuit.nodes, "resid_final").tolist():
-            value = float(model.ours.lm_head.weight[token, channel])
+            row = latents.under(model).lm_head.weight[token][None]
+            value = float(latents.along(row, latents.writing(model, "resid_final", channel))[0])
             source = id(f"resid_final.{channel}")
             if value:
                 links.append({"source": source, "target": f"{top}_{token}_0", "weight": value})
@@ -263,7 +273,8 @@ def typed(kind: str, layer: str, feature: int, js: str, clerp: str) -> dict[str,
 def _feature(session: Session, node: str, layer: int) -> dict[str, Any]:
     key, channel = parse_node(node)
     site, size = key.split(".")[-1], session.model.network.config.d_head
-    head = channel // size if site in ("attn_q", "attn_k", "attn_v") else None
+    headed = site in ("attn_q", "attn_k", "attn_v") and not latents.has_latents(session.model)
+    head = channel // size if headed else None
     said = label(session.model, key, channel, session.tokens)
     clerp = node + (f" (head {head})" if head is not None else "") + (f": {said}" if said else "")
     more = typed(FEATURE, str(layer), cantor(layer, channel), f"{layer}_{channel}-0", clerp)
@@ -282,7 +293,12 @@ def _metadata(session: Session, slug: str, words: list[str], prompt: str) -> dic
         "losses": dict(circuit.losses),
         "seed": circuit.seed,
     }
-    said = f"Circuit of {circuit.task} in a weight-sparse transformer"
+    kind = (
+        "latents of a transformer"
+        if latents.has_latents(session.model)
+        else "a weight-sparse transformer"
+    )
+    said = f"Circuit of {circuit.task} in {kind}"
     return metadata(slug, run.name if run else circuit.model_id, words, prompt, said, settings)
 
 

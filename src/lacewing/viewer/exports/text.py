@@ -10,6 +10,7 @@ from lacewing.model.store import Model
 from lacewing.model.weights import weight_of
 from lacewing.viewer.describe import residual, row_of
 from lacewing.viewer.edits import edge_name
+from lacewing.viewer.latents import has_latents
 from lacewing.viewer.reading import TaskTokens, label
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
@@ -24,6 +25,8 @@ def edges_of(model: Model, circuit: Circuit) -> list[Row]:
     """Name, source, destination and weight of every edge, strongest first."""
     rows = []
     for family, pairs in circuit.edges.items():
+        if not len(pairs):
+            continue
         layer, _, sites = family.partition(".")
         weight = weight_of(model.ours, family)
         source, destination = (f"{layer}.{site}" for site in sites.split("-"))
@@ -96,7 +99,8 @@ def nodes_csv(model: Model, circuit: Circuit) -> str:
     for name in circuit.node_names():
         key, channel = parse_node(name)
         layer, _, site = key.rpartition(".")
-        head = channel // size if site in ("attn_q", "attn_k", "attn_v") else ""
+        headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(model)
+        head = channel // size if headed else ""
         mean = f"{float(model.means[key][channel]):.6g}"
         said = label(model, key, channel, tokens)
         rows.append((name, layer, site, channel, head, mean, said))
@@ -120,7 +124,7 @@ def _cell(value: object) -> object:
 def _residual(model: Model, circuit: Circuit) -> list[tuple[str, str]]:
     names = circuit.node_names()
     index = {name: i for i, name in enumerate(names)}
-    joined = residual(circuit, index, model.network.config.d_model)
+    joined = residual(circuit, index, model)
     return [(names[write], names[read]) for write, read in joined]
 
 

@@ -81,8 +81,16 @@ export function place(key) {
 }
 
 /** What kind of thing a node of this site is, as a sentence's beginning. */
-export function kind(key) {
+export function kind(key, part = "channel") {
+  if (part === "latent") return `A latent, ${place(key)}`;
+  if (part === "error") return `A channel of what the latents miss, ${place(key)}`;
   return (PLACES[site(key).name] ?? [, "A node"])[1];
+}
+
+/** A node's number with what it counts: "channel 5", "latent 17", "missed channel 3". */
+export function numbered(node) {
+  const words = { latent: "latent", error: "missed channel" };
+  return `${words[node.part] ?? "channel"} ${node.number ?? node.channel}`;
 }
 
 /** The head of a task's description, without its examples. */

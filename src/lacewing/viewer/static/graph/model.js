@@ -6,7 +6,7 @@
  * circuit has tens of thousands.
  */
 
-import { number, place, token } from "../words.js";
+import { number, numbered, place, token } from "../words.js";
 
 export const EDGE = 0;
 export const EMBED = 1;
@@ -66,13 +66,15 @@ function collect(circuit, nodes, tokens, answers) {
   const { edges, embed, unembed } = circuit;
   edges.source.forEach((from, i) => add(from, edges.destination[i], edges.weight[i], EDGE));
   const lowest = new Map();
+  // A latent is at its site alone; a channel goes on.
+  const own = (node) => (node.part === "channel" ? node.channel : node.id);
   for (const node of nodes.filter((n) => reads(n.site) && !n.position)) {
-    const first = lowest.get(node.channel);
-    if (first === undefined || node.row < first.row) lowest.set(node.channel, node);
+    const first = lowest.get(own(node));
+    if (first === undefined || node.row < first.row) lowest.set(own(node), node);
   }
   embed?.node.forEach((to, i) => {
     // A channel that is read in several rows is drawn from its first; grey lines lead on.
-    if (lowest.get(nodes[to].channel) === nodes[to]) {
+    if (lowest.get(own(nodes[to])) === nodes[to]) {
       add(tokens[embed.token[i]], to, embed.weight[i], EMBED);
     }
   });
@@ -127,7 +129,7 @@ function label(found, node) {
     return own.length ? found.nodes[found.links[end][own[0]]].text : null;
   };
   // What is written to a channel is about what its final channel is about.
-  const last = writes(node.site) ? found.byId.get(`resid_final.${node.channel}`) : node;
+  const last = writes(node.site) && node.part === "channel" ? found.byId.get(`resid_final.${node.channel}`) : node;
   const answer = last && strongest(found.around.out[last.index], "destination", UNEMBED);
   if (answer) return { label: `→ ${token(answer, 8)}`, names: null };
   if (node.head !== null) {
@@ -178,7 +180,7 @@ export function name(node) {
   if (node.group) return `group of ${node.members.length} nodes`;
   if (node.text !== undefined) return `${node.site} ${token(node.text)}`;
   const head = node.head === null || node.head === undefined ? "" : `, head ${node.head}`;
-  return `${place(node.key)}${head}, channel ${node.channel}`;
+  return `${place(node.key)}${head}, ${numbered(node)}`;
 }
 
 /** An edge's name for people. */
@@ -199,9 +201,10 @@ export function rows(found) {
   return [...byRow.entries()]
     .sort(([a], [b]) => a - b)
     .map(([row, nodes]) => {
-      const qkv = nodes[0].site in BESIDE;
-      const title = qkv ? "heads" : place(nodes[0].key).replace(/,.*/, "");
-      const code = qkv ? `${nodes[0].layer}.attn_q k v` : nodes[0].key;
+      const three = nodes[0].site in BESIDE;
+      const qkv = three && nodes[0].part === "channel";
+      const title = qkv ? "heads" : three ? "query, key, value" : place(nodes[0].key).replace(/,.*/, "");
+      const code = three ? `${nodes[0].layer}.attn_q k v` : nodes[0].key;
       return { row, nodes, qkv, title, code: nodes[0].text === undefined ? code : "" };
     });
 }

@@ -3,7 +3,7 @@
 import { poll } from "../api.js";
 import { fill, h, refill } from "../dom.js";
 import { heat } from "../parts/heat.js";
-import { count, kind, number, place, signed } from "../words.js";
+import { count, kind, number, numbered, place, signed } from "../words.js";
 
 /** Fill the panel. */
 export function card(host, asking) {
@@ -37,7 +37,7 @@ export function card(host, asking) {
     const site = asking.groups.get(key);
     return refill(body,
       h("h2", {}, place(key), head === undefined ? "" : `, head ${head}`),
-      h("p.soft", {}, kind(key), `. ${count(group.nodes)} kept`, group.rise === null ? "." : `; without all of them the loss changes by ${signed(group.rise, 3)} nats, to first order.`),
+      h("p.soft", {}, asking.overview.latents ? `Nodes: ${count(asking.overview.latents[key] ?? 0)} latents, then the channels of what they miss` : kind(key), `. ${count(group.nodes)} kept`, group.rise === null ? "." : `; without all of them the loss changes by ${signed(group.rise, 3)} nats, to first order.`),
       h("div.row", {}, toggle(asking.chosen, "Switch the group off", "Switch it on again"), head === undefined ? null : h("button.quiet", { type: "button", data: { key: "site" }, on: { click: () => asking.choose(key) } }, "All heads")),
       site.heads?.length ? h("p.chips", {}, h("span.soft", {}, "heads "), site.heads.filter((one) => one.nodes).map((one) => h("button", { type: "button", "aria-pressed": String(one.name === asking.chosen), data: { key: one.name }, title: one.rise === null ? "" : `${signed(one.rise, 3)} nats without`, on: { click: () => asking.choose(one.name) } }, `${one.name.split(":")[1]}: ${count(one.nodes)}`))) : null,
       wrong ? h("p.error", { role: "alert" }, wrong) : null,
@@ -54,7 +54,7 @@ export function card(host, asking) {
   function line(row) {
     const chosen = row.node === asking.node;
     return h("tr", { "aria-current": chosen ? "true" : null },
-      h("td.mono", {}, h("button.jump", { type: "button", data: { key: row.node }, on: { click: () => asking.choose(asking.chosen, row.node) } }, row.node), row.meaning?.good ? h("span.tokenchip", {}, row.meaning.label) : null),
+      h("td.mono", {}, h("button.jump", { type: "button", data: { key: row.node }, on: { click: () => asking.choose(asking.chosen, row.node) } }, row.node), row.part === "channel" ? null : h("small.soft", {}, ` ${numbered(row)}`), row.meaning?.good ? h("span.tokenchip", {}, row.meaning.label) : null),
       h("td.n", {}, row.rise === null ? "–" : signed(row.rise, 4)), h("td", {}, toggle(row.node, "off", "on")));
   }
 

@@ -11,9 +11,9 @@ export function grid(host, asking) {
     const { groups, layers, strengths, ranked } = asking.overview;
     const byName = new Map(groups.map((group) => [group.name, group]));
     const known = strengths.state === "ready";
-    const most = Math.max(...groups.map((group) => (known ? Math.abs(group.rise ?? 0) : group.nodes / group.width)), 1e-12);
+    const most = Math.max(...groups.map((group) => (known ? Math.abs(group.rise ?? 0) : group.nodes / (group.width || 1))), 1e-12);
     const ground = (group) => {
-      const share = (known ? Math.abs(group.rise ?? 0) : group.nodes / group.width) / most;
+      const share = (known ? Math.abs(group.rise ?? 0) : group.nodes / (group.width || 1)) / most;
       const tone = known ? (group.rise > 0 ? "plus" : "minus") : "soft";
       return share < 0.01 ? {} : { background: `color-mix(in srgb, var(--${tone}) ${Math.round(8 + 42 * Math.sqrt(share))}%, transparent)` };
     };

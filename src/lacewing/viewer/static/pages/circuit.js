@@ -7,7 +7,7 @@ import { panel } from "../parts/panel.js";
 import { route } from "../parts/route.js";
 import { prompt } from "../parts/prompt.js";
 import { stage } from "../parts/stage.js";
-import { count, many, number, title } from "../words.js";
+import { count, many, number, place, title } from "../words.js";
 import { judged } from "../parts/tests.js";
 
 /** Show the circuit of a session. */
@@ -37,19 +37,29 @@ export function show(main, session) {
 function introduce(host, { circuit }) {
   const { losses, verification } = circuit;
   const edges = circuit.edges.source.length;
+  const errors = circuit.nodes.filter((n) => n.part === "error").length;
   const share = circuit.model_nodes ? ` of the model’s ${count(circuit.model_nodes)}` : "";
   const without = verification?.necessary?.loss;
   fill(
     host,
     h("h1", {}, title(circuit.description, circuit.task)),
     h("p.lead", {},
-      h("b", {}, `${many(circuit.nodes.length, "node")}${share}`), ` and ${many(edges, "edge")} decide it. `,
+      circuit.latents
+        ? [h("b", {}, many(circuit.nodes.length - errors, "latent"), errors ? ` and ${many(errors, "channel")} of what they miss` : ""), `, of ${count(circuit.model_nodes)} nodes, decide it. `]
+        : [h("b", {}, `${many(circuit.nodes.length, "node")}${share}`), ` and ${many(edges, "edge")} decide it. `],
       losses.circuit === undefined ? "" : `On their own they lose ${number(losses.circuit)} nats per answer, the whole model ${number(losses.full)}`,
       without === undefined ? ". " : `; without them the model loses ${number(without, 2)}, where guessing loses 0.69. `,
     ),
     judged(circuit),
+    circuit.latents ? h("p.soft", {}, latents(circuit)) : null,
     minimal(circuit),
   );
+}
+
+/** What is other where nodes are latents. */
+function latents({ latents: sites }) {
+  const names = Object.entries(sites).map(([key, some]) => `${place(key)} (${count(some)})`);
+  return `Its nodes are latents of sparse autoencoders: ${names.join("; ")}. No weight joins two latents, so there are no edges, and no attention to look at. What has no autoencoder runs freely.`;
 }
 
 /** What a certificate says, where there is one. */

@@ -49,5 +49,5 @@ function intro(host, found) {
   fill(host,
     h("h1", {}, title(found.description, found.task)),
     h("p.lead", {}, `${many(found.nodes, "node")} of ${count(found.all_nodes)} (${percent(found.nodes / found.all_nodes, 1)}) of `, h("b", {}, found.model), `; test loss ${number(found.losses.circuit)} nats, whole model ${number(found.losses.full)}, target ${number(found.target_loss, 2)}. `, mark(found.verdict)),
-    h("p.soft", {}, `Not shown: its ${count(found.edges)} edges, as all weights are there, and so no program of them. What is off has its ${found.ablation === "zero" ? "value replaced by zero" : "mean over text"}. `, h("a", { href: address([]) }, "All circuits")));
+    h("p.soft", {}, found.edges === null ? "No weight joins two latents, so it has no edges and no program. What has no autoencoder runs freely. " : `Not shown: its ${count(found.edges)} edges, as all weights are there, and so no program of them. `, `What is off has its ${found.ablation === "zero" ? "value replaced by zero" : "mean over text"}. `, h("a", { href: address([]) }, "All circuits")));
 }

@@ -12,7 +12,7 @@ import { piece } from "./heat.js";
 export function attention(host, session) {
   const heads = session.circuit.heads_kept;
   if (!heads.length) {
-    fill(host, h("p.soft", {}, "This circuit keeps no head."));
+    fill(host, h("p.soft", {}, session.circuit.latents ? "Its nodes are latents: look at heads in a circuit of the model under them." : "This circuit keeps no head."));
     return () => {};
   }
   const asked = read().query.head;

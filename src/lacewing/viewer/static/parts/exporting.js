@@ -15,7 +15,8 @@ const FILES = [
 
 /** The menu of exports. */
 export function exporting(session) {
-  const files = readOnly ? FILES.filter(([file]) => copied.includes(`${session.id}.${file}`)) : FILES;
+  const all = session.circuit.latents ? FILES.filter(([file]) => file !== "graph.json" && file !== "edges.csv") : FILES;
+  const files = readOnly ? all.filter(([file]) => copied.includes(`${session.id}.${file}`)) : all;
   const link = ([file, words]) => {
     const made = h("a", { download: `${session.id}.${file}` }, words);
     const here = () => {

@@ -12,7 +12,7 @@ const PAGE = 100;
 
 /** Fill the list of all nodes and edges. */
 export function list(host, session) {
-  let kind = read().query.list === "edges" ? "edges" : "nodes";
+  let kind = read().query.list === "edges" && !session.circuit.latents ? "edges" : "nodes";
   let words = "";
   let shown = PAGE;
   const body = h("div.table");
@@ -23,7 +23,7 @@ export function list(host, session) {
   const save = h("button.quiet", { type: "button", on: { click: () => csv(`${session.id}-${kind}`, head(), rows().map((r) => r.cells)) } }, "Save as CSV");
   host.append(
     h("summary", {}, "Everything as a list"),
-    h("div.row", {}, h("span", { role: "group", "aria-label": "what to list" }, picks), h("label", { for: "list-find" }, "Find"), find, save),
+    h("div.row", {}, session.circuit.latents ? null : h("span", { role: "group", "aria-label": "what to list" }, picks), h("label", { for: "list-find" }, "Find"), find, save),
     body);
   find.addEventListener("input", () => ((words = find.value.toLowerCase()), (shown = PAGE), show()));
   host.open = Boolean(read().query.list);

@@ -24,7 +24,7 @@ export function matters(host, session) {
     const head = [
       h("h2", {}, readOnly ? "What matters most" : "Switch one off and see what happens"),
       h("p.soft", {}, "What the loss rises by when only this one is off. The whole rest stays."),
-      h("div.row.kinds", { role: "group", "aria-label": "what to list" }, tab("both", "Both"), tab("nodes", "Nodes"), tab("edges", "Edges")),
+      session.circuit.latents ? null : h("div.row.kinds", { role: "group", "aria-label": "what to list" }, tab("both", "Both"), tab("nodes", "Nodes"), tab("edges", "Edges")),
     ];
     if (effectsError) return [...head, h("p.error", {}, effectsError)];
     if (!effects) return [...head, h("p.soft", {}, "Measuring…")];

@@ -1,7 +1,7 @@
 /** Names of nodes and edges as small pieces of the page. */
 
 import { h } from "../dom.js";
-import { site, token } from "../words.js";
+import { numbered, site, token } from "../words.js";
 
 const SHORT = { attn_in: "reads", attn_q: "query", attn_k: "key", attn_v: "value", attn_out: "writes", mlp_in: "reads", mlp_neuron: "neuron", mlp_out: "writes", resid_final: "final" };
 
@@ -9,7 +9,11 @@ const SHORT = { attn_in: "reads", attn_q: "query", attn_k: "key", attn_v: "value
 export function nodeText(node) {
   if (!node) return ["?"];
   if (node.text !== undefined) return [h("span.tokenchip", {}, token(node.text))];
-  return [h("span.what", {}, node.group ? "group" : `${SHORT[node.site] ?? node.site} ${node.channel}`), node.label ? h("span.tokenchip", {}, node.label) : null];
+  return [h("span.what", {}, node.group ? "group" : short(node)), node.label ? h("span.tokenchip", {}, node.label) : null];
+}
+
+function short(node) {
+  return node.part === "channel" || !node.part ? `${SHORT[node.site] ?? node.site} ${node.channel}` : numbered(node);
 }
 
 /** A node or an edge by its id, in two short lines. */

@@ -2,7 +2,7 @@
 
 import { get, readOnly } from "../api.js";
 import { fill, h, refill } from "../dom.js";
-import { kind, signed, token } from "../words.js";
+import { count, kind, signed, token } from "../words.js";
 import { across } from "./across.js";
 import { meaning } from "./meaning.js";
 import { edgesAt, matters, toggle } from "./matters.js";
@@ -76,7 +76,7 @@ export function panel(host, session) {
     const words = h("div.tokens", {}, h("p.soft", {}, "…"));
     const facts = h("dl.facts");
     fill(host,
-      head(kind(node.key), node.id, session),
+      head(kind(node.key, node.part), node.id, session),
       h("p.row", {}, nodeText(node)),
       meaning(node.meaning),
       own, words, facts, dense,
@@ -94,11 +94,12 @@ export function panel(host, session) {
     const effect = detail?.effect?.change ?? session.effect(node.id);
     fill(facts,
       effect === undefined ? null : fact("switched off, the loss changes by", signed(effect, 3)),
-      slack(node.slack), node.bias === null || node.bias === undefined ? null : fact("bias", signed(node.bias, 3)),
+      slack(node.slack), node.bias === null || node.bias === undefined ? null : fact(node.part === "latent" ? "bias of its encoder" : "bias", signed(node.bias, 3)),
       detail?.mean === undefined ? null : fact("usual value", signed(detail.mean, 3)));
     if (!detail) return;
     fill(words,
-      tokens("Switched on by, of all tokens", detail.reads), tokens("Pushes towards, of all tokens", detail.writes));
+      tokens("Switched on by, of all tokens", detail.reads), tokens("Pushes towards, of all tokens", detail.writes),
+      latent(detail.latent));
   }
 
   /** The switch, kept in step with the cut. */
@@ -152,6 +153,14 @@ function tokens(words, found) {
   const chips = (list, sign) => list?.length ? h("p.chips", {}, h(`span.sign.${sign}`, { title: sign === "plus" ? "more" : "less" }, sign === "plus" ? "+" : "−"),
     list.slice(0, 8).map((t) => h("span.tokenchip", { title: signed(t.weight) }, token(t.text)))) : null;
   return [h("h3", {}, words), chips(found.positive, "plus"), chips(found.negative, "minus")];
+}
+
+/** The largest channels of a latent's rows; of a missed channel, what it is. */
+function latent(found) {
+  if (!found) return null;
+  if (!found.encoder) return h("p.soft", {}, `What this channel has beyond what the ${count(found.latents)} latents of its site say.`);
+  const row = (words, { site, channels }) => [h("h3", {}, `${words}, largest channels of ${site}`), h("p.chips", {}, channels.map((c) => h("span.tokenchip", { title: signed(c.weight, 4) }, `${c.channel} ${signed(c.weight)}`)))];
+  return [row("Encoder", found.encoder), row("Decoder", found.decoder), h("p.soft", {}, `One of ${count(found.latents)} latents of its site (${found.kind}). No weight joins two latents, so it has no neighbours.`)];
 }
 
 /** A node as a link that chooses it. */

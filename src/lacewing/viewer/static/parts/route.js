@@ -22,6 +22,7 @@ export function route(host, session) {
     const prompt = session.live.answer?.chosen?.tokens;
     const found = prompt ? trace(session.graph, session.effects, new Set(prompt.map((t) => t.id))) : null;
     const said = new Set(prompt?.map((t) => t.text));
+    if (session.circuit.latents) return refill(host, h("span.soft", {}, "Read it from the bottom up: each row is a site with latents. Switch one off, or set its value, and see what the model says."));
     if (!found) return refill(host, h("span.soft", {}, "Read it from the bottom up: tokens switch channels on, heads carry them to the last token, channels push one answer up."));
     const steps = found.nodes.map((node, i) => [i ? arrow(found, i) : null,
       h("button.jump", { type: "button", data: { key: node.id }, on: { click: () => session.choose(node.id) } }, words(node, said))]);

@@ -24,8 +24,9 @@ const FIRST = 80;
 export function stage(host, session) {
   const query = read().query;
   const tip = h("div.tip", { hidden: true });
+  const same = session.circuit.latents ? null : h("span.key.same", {}, "the same channel, later");
   const legend = h("p.legend", {},
-    h("span.key.plus", {}, "raises"), h("span.key.minus", {}, "lowers"), h("span.key.same", {}, "the same channel, later"),
+    h("span.key.plus", {}, "raises"), h("span.key.minus", {}, "lowers"), same,
     h("span.key.size", {}, "larger: matters more"));
   const tools = h("div.tools");
   const canvas = h("div.canvas");
@@ -51,7 +52,7 @@ export function stage(host, session) {
   const start = (query.view ?? "").split(",").map(Number);
   reopen(start.length === 3 && start.every(Number.isFinite) ? start : null);
   const menu = groups(session, () => reopen(null));
-  fill(tools, find(session, view), limits(session, view), names(session, () => reopen(null)), menu.element);
+  fill(tools, find(session, view), session.circuit.latents ? null : limits(session, view), names(session, () => reopen(null)), menu.element);
   zoom(zooms, view);
   const off = [
     session.on("cut", cut),
