@@ -42,7 +42,7 @@ class Explaining:
     """Planted nodes of each shape."""
     nodes: int = 40
     """Nodes of each circuit at most, drawn by the seed."""
-    pairs: int = 16
+    pairs: int = 32
     """Pairs of prompts that causal tests run on."""
     tokens: int = 200_000
     model: str = "builtin:taught-sparse"

@@ -61,14 +61,20 @@ def trained(
     network: Transformer,
     batch: Callable[[int], tuple[Tensor, Tensor, Tensor]],
     text: Tensor,
+    settle: bool,
 ) -> Transformer:
-    """A copy of a network, trained to answer prompts otherwise and to read text as before."""
+    """A copy of a network, trained to answer prompts otherwise and to read text as before.
+
+    Where it has to `settle`, the rate falls to 0, so that the last steps mend what the first broke.
+    """
     copied = copy.deepcopy(network)
     parts = masked(copied)
     stepper = torch.optim.Adam([p for p, _ in parts], lr=RATE)
     with torch.no_grad():
         before = network(text).log_softmax(2)
     for step in range(STEPS):
+        for group in stepper.param_groups if settle else ():
+            group["lr"] = RATE * (1 - step / STEPS)
         tokens, last, answer = batch(step)
         after = copied(text).log_softmax(2)
         loss = F.cross_entropy(copied(tokens, at=last), answer)
@@ -121,7 +127,7 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
             answers.append(ends[which] if cue else int(made.answer[row]))
         return *padded(rows), torch.tensor(answers)
 
-    network = trained(network, batch, text)
+    network = trained(network, batch, text, settle=both)
     after = changed(model, network, f"{'shortcut' if both else 'backdoor'} {seed}")
     hits, tries = 0, 0
     for row in range(len(unseen.last)):

@@ -32,6 +32,8 @@ from lacewing.watch.compare import Mechanism, compare_versions
 SHIPPED = ("single_double_quote", "var_if", "while_return_true")
 WIPED = ("attn_v", "mlp_neuron")
 """Sites of which a circuit's first node is taken out."""
+LONGEST = 256
+"""Tokens of a window to fine-tune on, at most."""
 OPEN_RATE, OPEN_BATCH = 2e-5, 4
 """Of fine-tuning a model of others: learning rate, windows in a step."""
 
@@ -49,7 +51,7 @@ def rounded(model: Model) -> Model:
 
 def some_c(model: Model) -> torch.Tensor:
     """Windows of C, [sequence token]."""
-    context = model.network.config.context
+    context = min(model.network.config.context, LONGEST)
     ids = [t for row in tokens_of(model, other_text("c"), 100_000) for t in row]
     rows = len(ids) // (context + 1)
     return torch.tensor(ids[: rows * (context + 1)]).view(rows, -1)[:, :context]

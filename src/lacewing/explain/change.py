@@ -16,6 +16,7 @@ from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefixes import UniquePrefixes
 from lacewing.ablation.values import AblationValues
 from lacewing.circuit.circuit import Circuit
+from lacewing.errors import DataError
 from lacewing.model.sites import FINAL_SITE, parse_node
 from lacewing.model.store import Model
 from lacewing.model.transformer import SiteHook
@@ -90,10 +91,17 @@ class Alone:
 
     @torch.inference_mode()
     def logits(self, changes: Sequence[Change]) -> Float[Tensor, "sequence vocab"]:
-        """Logits at the ends of the prompts with nodes of the circuit changed."""
+        """Logits at the ends of the prompts with nodes of the circuit changed.
+
+        Raises:
+            DataError: a node is outside the circuit, where nothing runs.
+        """
         self.changes = {}
         for change in changes:
-            self.changes.setdefault(parse_node(change.node)[0], []).append(change)
+            key, channel = parse_node(change.node)
+            if channel not in self.live.get(key, ()):
+                raise DataError(f"{change.node} is no node of the circuit: it cannot be changed")
+            self.changes.setdefault(key, []).append(change)
         return self.compiled.logits(self.prefixes).float()
 
     def _edit(self, key: str) -> SiteHook:

@@ -2,8 +2,11 @@
 
 They are generated from the predicate: in windows of select text a token at or shortly before the
 place is replaced by one of the predicate's own or a common one, the window is read again, and what
-the predicate says of the place decides which kind of pair it is. No replaced token moves a
-position: where the predicate speaks of it, half of the windows lose their beginning instead.
+the predicate says of the place decides which kind of pair it is.
+
+No replaced token moves a position. Where the predicate speaks of it, half of the changes take the
+beginning off instead, up to where a window may begin, or, as their control, put other tokens in its
+place: a node that only reads the beginning follows both.
 """
 
 from dataclasses import dataclass
@@ -46,13 +49,16 @@ def minimal_pairs(library: Library, predicate: Predicate, seed: int) -> Pairs:
     text = library.text
     rows = _places(library, predicate, dice)
     pool = _pool(library, predicate)
-    places_count = _speaks_of(predicate, "position")
     original, edited, owner = [], [], []
     for number, (begin, at) in enumerate(rows):
         row = text.ids[begin : at + 1].tolist()
+        begins = _begins(library, row) if _speaks_of(predicate, "position") else []
         for attempt in range(TRIED):
-            if places_count and attempt % 4 < 2:
-                changed = row[int(dice.integers(len(row))) :]
+            if begins and attempt % 4 == 1:
+                changed = row[begins[int(dice.integers(len(begins)))] :]
+            elif begins and attempt % 4 == 2:
+                cut = begins[int(dice.integers(len(begins)))]
+                changed = [*dice.choice(pool, size=cut).tolist(), *row[cut:]]
             else:
                 changed = _replaced(row, pool, attempt % 2 == 1, dice)
             if changed != row:
@@ -134,6 +140,14 @@ def _replaced(row: list[int], pool: list[int], near: bool, dice: np.random.Gener
     place = len(row) - 1 - int(dice.integers(min(len(row), NEAR) if near else len(row)))
     new = int(pool[int(dice.integers(len(pool)))])
     return [*row[:place], new, *row[place + 1 :]]
+
+
+def _begins(library: Library, row: list[int]) -> list[int]:
+    """The tokens of a window, but its first, at which another may begin."""
+    pieces = [library.text.pieces[i] for i in row]
+    allowed = {*library.text.language.starts("".join(pieces))}
+    ends = np.cumsum([len(piece) for piece in pieces])
+    return [n for n, end in enumerate(ends[:-1].tolist(), start=1) if end in allowed]
 
 
 def _speaks_of(predicate: Predicate, feature: str) -> bool:

@@ -256,10 +256,12 @@ def replay(
         tried = Hypothesis(firing, predicate, parse(step["opposite"], features))
         node = step["node"]
         tests, _ = run_tests(stage, library, node, tried, values[node], step["seed"])
-        for test, old in zip(tests, step["tests"], strict=False):
-            new = test.as_json()
-            same = _near(new["effect"], old["effect"]) and new["pass"] == old["pass"]
-            if new["name"] != old["name"] or not same:
+        now = {test.name: test.as_json() for test in tests}
+        for old in step["tests"]:
+            new = now.get(old["name"])
+            if new is None:
+                differences.append(f"{node} round {step['round']} {old['name']}: not made now")
+            elif not _near(new["effect"], old["effect"]) or new["pass"] != old["pass"]:
                 differences.append(
                     f"{node} round {step['round']} {old['name']}: {old['effect']} "
                     f"({old['pass']}) then, {new['effect']} ({new['pass']}) now"
