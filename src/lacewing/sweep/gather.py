@@ -1,6 +1,6 @@
 """What a sweep's folder holds so far, as plain rows: models, circuits, failures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Found:
     """Jobs that failed when they were last tried, and models without a twin: job, error."""
     open: int
     """Jobs not yet done."""
+    cells: list[Row] = field(default_factory=list)
+    """One per sparse model and task, done or not: label, task, state in words."""
 
 
 def gather(output: Path) -> Found:
@@ -42,21 +44,41 @@ def gather(output: Path) -> Found:
     config = read_config(output / CONFIG)
     found = Found(config, [], [], [], [], 0)
     count = 0
+    goals = len(config.targets)
     for point in points(config):
         job = Job(point, None)
         jobs = [Job(point, name) for name in config.tasks or names()]
         if not finished(job, output):
             count += 1 + len(jobs)
-            _failure(job, output, found.failed)
+            reason = "FAILED" if _failure(job, output, found.failed) else "NOT TRAINED"
+            found.cells.extend(_cell(pruning, reason) for pruning in jobs)
             continue
         _models(job, output, found)
         for pruning in jobs:
             if finished(pruning, output):
+                before = len(found.sizes), len(found.scores)
                 _circuits(pruning, output, found)
+                rows, scores = found.sizes[before[0] :], found.scores[before[1] :]
+                found.cells.append(_cell(pruning, _state(rows, scores, goals)))
             else:
                 count += 1
-                _failure(pruning, output, found.failed)
-    return Found(config, found.models, found.scores, found.sizes, found.failed, count)
+                reason = "FAILED" if _failure(pruning, output, found.failed) else "NOT DONE"
+                found.cells.append(_cell(pruning, reason))
+    return replace(found, open=count)
+
+
+def _cell(job: Job, state: str) -> Row:
+    return {"label": job.model.label, "task": job.task_name, "state": state}
+
+
+def _state(rows: list[Row], scores: list[Row], goals: int) -> str:
+    """What came of a model's task, in words: circuits by side, of all targets."""
+    said = []
+    for score in scores:
+        side = score["side"]
+        reached = sum(r["side"] == side and r["edges"] is not None for r in rows)
+        said.append(f"{side} {reached}/{goals}" if score["learned"] else f"{side} not learned")
+    return ", ".join(said) or "no prompts"
 
 
 def name_of(point: Point, side: str) -> str:
@@ -66,9 +88,11 @@ def name_of(point: Point, side: str) -> str:
     return f"dense twin of {point.label}, seed {point.seed}"
 
 
-def _failure(job: Job, output: Path, failed: list[Row]) -> None:
+def _failure(job: Job, output: Path, failed: list[Row]) -> bool:
+    """Note a job that failed; whether it did."""
     if error := failure(job, output):
         failed.append({"job": job.label, "error": error})
+    return error is not None
 
 
 def _models(job: Job, output: Path, found: Found) -> None:

@@ -23,8 +23,10 @@ def markdown(found: Found, result: dict[str, Any]) -> str:
         lines += [f"**Not finished: {found.open} jobs are open.**", ""]
     lines += _frontier(result["frontier"])
     lines += _sizes(result["sizes"])
+    lines += _accuracy(result["accuracy"])
     lines += _correlation(result["correlation"])
     lines += _scores(found)
+    lines += _cells(found)
     if found.failed:
         lines += ["## Failed", ""]
         lines += [f"- {row['job']}: {row['error']}" for row in found.failed]
@@ -87,6 +89,60 @@ def _sizes(sizes: Sequence[Row]) -> list[str]:
             ["target, nats", "sparse", "dense", "ratio", "tasks", "circuits a side", "prunings"],
             rows,
         ),
+    ]
+
+
+def _accuracy(rows: Sequence[Row]) -> list[str]:
+    if not any(row["circuits"] for row in rows):
+        return []
+    return [
+        "## Accuracy against edges",
+        "",
+        "A pair is right where the right answer is preferred in both of its prompts; test pairs. "
+        "The same circuits at every target, but for strict ones that fewer of them reach; these "
+        "say so.",
+        "",
+        *accuracy_table(rows),
+    ]
+
+
+def accuracy_table(rows: Sequence[Row]) -> list[str]:
+    """Rows of `tables.accuracy` as a Markdown table."""
+    sides = [s for s in ("sparse", "dense") if rows and f"{s}_edges" in rows[0]]
+    columns = ("edges", "pairs right", "of the whole model", "loss, nats")
+    head = ["target, nats", *(f"{side} {column}" for side in sides for column in columns)]
+    lines = []
+    for row in rows:
+        cells = [f"{row['target']:g}"]
+        for side in sides:
+            for name, form in (
+                ("edges", "{:,.0f}"),
+                ("right", "{:.1%}"),
+                ("full", "{:.1%}"),
+                ("loss", "{:.4f}"),
+            ):
+                ends = [row[f"{side}_{name}{end}"] for end in ("", "_low", "_high")]
+                cells.append(number(*ends, form=form))
+        count = f"{row['circuits']} a side" + ("; fewer than below" if row["partial"] else "")
+        lines.append([*cells, str(row["tasks"]), count])
+    return table([*head, "tasks", "circuits"], lines)
+
+
+def _cells(found: Found) -> list[str]:
+    """Every model and task: circuits by side, or that it is not done."""
+    if not found.cells:
+        return []
+    tasks = list(dict.fromkeys(cell["task"] for cell in found.cells))
+    rows: dict[str, list[str]] = {}
+    for cell in found.cells:
+        rows.setdefault(cell["label"], []).append(cell["state"])
+    goals = len(found.config.targets)
+    return [
+        "## Cells",
+        "",
+        f"Targets of {goals} that have a circuit, by side; what is not done says so.",
+        "",
+        *table(["model", *tasks], [[label, *states] for label, states in rows.items()]),
     ]
 
 
@@ -153,6 +209,10 @@ def short(result: dict[str, Any]) -> str:
             f"at {row['target']:g} nats: {number(row['sparse'])} sparse, "
             f"{number(row.get('dense'))} dense edges; ratio {ratio}; {row['circuits']} a side"
         )
+    for row in (r for r in result["accuracy"] if r["circuits"]):
+        sides = [s for s in ("sparse", "dense") if f"{s}_edges" in row]
+        said = [f"{side} {row[f'{side}_right']:.1%}" for side in sides]
+        lines.append(f"at {row['target']:g} nats, pairs right: {', '.join(said)}")
     frontier = result["frontier"]
     lines += [f"FAILED {row['job']}: {row['error']}" for row in frontier["failed"]]
     if frontier["jobs_open"]:
