@@ -87,7 +87,7 @@ attacks/       material  state  edits  search  attack
 comparison
 partners/      cells  forms  run
 sweep/         config  points  twins  tuning  accuracy  jobs  work  pool  gather  tables
-               correlation  figures  writing  summary  along  run  emergence  emergence_figure
+               correlation  figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  commands  gather  page  build
 watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
                reference  fit

@@ -154,8 +154,7 @@ def mean_edges(
 def accuracy(
     sizes: Sequence[Row], scores: Sequence[Row], targets: Sequence[float], main: float
 ) -> list[Row]:
-    """How often circuits are right, and their edges, at every target: the same circuits as far as
-    they reach.
+    """How often circuits are right, and their edges, of the same cells at every target.
 
     A cell is a model and a task with a circuit on every side. The curve is over the cells of the
     strictest target that at least half of those with the main target reach, so that it does not
