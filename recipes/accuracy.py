@@ -138,10 +138,9 @@ def prune_task(given: Recipe, side: str, model: Model, task: Task) -> None:
             place = path.with_suffix("")
             circuit.save(place, replace=place.exists())
             row |= {"edges": circuit.n_edges, "nodes": circuit.n_nodes, "seconds": circuit.seconds}
-            row["test"] = asdict(circuit_score(model, circuit, sets.test))
-            say(
-                f"{side} {task.name} at {target:g}: {circuit.n_edges} edges, {row['test']['right']:.1%}"
-            )
+            row["test"] = asdict(score := circuit_score(model, circuit, sets.test))
+            what = f"{side} {task.name} at {target:g}"
+            say(f"{what}: {circuit.n_edges} edges, {score.right:.1%} right")
         except DataError as error:
             row["reason"] = str(error)
         artifacts.write_json(path, row)

@@ -20,6 +20,7 @@ from lacewing.model.store import load
 from lacewing.sweep.gather import Found, gather
 from lacewing.sweep.pool import Pool
 from lacewing.sweep.run import sweep
+from lacewing.sweep.summary import summarise
 
 COUNTS = ("model", "task", "target", "edges", "nodes", "losses", "prunings", "settings", "reason")
 
@@ -68,6 +69,25 @@ def test_circuits_are_whole_and_meet_their_targets(done: Path, found: Found) -> 
         assert row["target"] == circuit.target_loss
         assert row["losses"]["validation"] <= row["target"]
         assert row["edges"] == min(n for n in row["trials"] if n is not None)
+        assert pytest.approx(row["losses"]["circuit"], abs=1e-4) == row["test"]["loss"]
+        assert row["test"]["right_low"] <= row["test"]["right"] <= row["test"]["right_high"]
+        assert len(circuit.pairs) == row["test"]["pairs"]
+
+
+def test_every_cell_says_what_came_of_it(done: Path, found: Found, tmp_path: Path) -> None:
+    """Circuits by side where it is done; a job that is missing is printed as not done."""
+    states = [cell["state"] for cell in found.cells]
+    assert ["sparse 2/2, dense 2/2"] * 2 == states
+    assert "pairs right" in (done / "summary/summary.md").read_text()
+    output = tmp_path / "out"
+    shutil.copytree(done, output)
+    (output / "jobs/w16-d0.25-a0.5-s0/tasks/first/manifest.json").unlink()
+    (output / "jobs/w32-d0.25-a0.5-s0/model/manifest.json").unlink()
+    summarise(output)
+    text = (output / "summary/summary.md").read_text()
+    assert "seed 0 | NOT DONE |" in text
+    assert "seed 0 | NOT TRAINED |" in text
+    assert "jobs are open" in text
 
 
 def test_the_frontier_file_is_as_documented(done: Path, found: Found) -> None:

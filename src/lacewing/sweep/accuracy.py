@@ -5,11 +5,15 @@ answer has none right, who guesses a quarter. Test pairs, which nothing was chos
 intervals of a single circuit are Wilson's over its pairs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
+from lacewing import artifacts
 from lacewing.ablation.editor import cut_model
 from lacewing.ablation.masks import masks_of
 from lacewing.ablation.run import ablated_logits
@@ -24,6 +28,8 @@ from lacewing.tasks.scoring import is_right, two_answer_loss
 @dataclass(frozen=True)
 class Score:
     """A circuit, or a whole model, on pairs of a task."""
+
+    __pydantic_config__ = artifacts.EXACT
 
     right: float
     """Share of the pairs with the right answer preferred in both prompts."""
@@ -49,6 +55,17 @@ class Score:
             *bootstrap(losses),
             len(prompts),
         )
+
+    @classmethod
+    def in_row(cls, row: Mapping[str, Any], where: Path) -> dict[str, Any]:
+        """What a saved row says under `test`, checked; none where it is of an older version.
+
+        Raises:
+            ArtifactError: it is something else.
+        """
+        if (said := row.get("test")) is None:
+            return {}
+        return {"test": asdict(artifacts.typed(said, cls, where))}
 
 
 def full_score(model: Model, prompts: Prompts) -> Score:

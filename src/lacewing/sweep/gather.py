@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
+from lacewing.sweep.accuracy import Score
 from lacewing.sweep.config import SweepConfig, read_config
 from lacewing.sweep.points import MODEL, RESULT, TASK, Point, points
 from lacewing.sweep.work import Job, failure, finished
@@ -77,7 +78,7 @@ def _state(rows: list[Row], scores: list[Row], goals: int) -> str:
     for score in scores:
         side = score["side"]
         reached = sum(r["side"] == side and r["edges"] is not None for r in rows)
-        said.append(f"{side} {reached}/{goals}" if score["learned"] else f"{side} not learned")
+        said.append(f"{side} {reached}/{goals}" if score.get("learned") else f"{side} not learned")
     return ", ".join(said) or "no prompts"
 
 
@@ -125,11 +126,13 @@ def _circuit_rows(result: Row, job: Job, output: Path, found: Found) -> None:
     if result["error"]:
         found.failed.append({"job": job.label, "error": result["error"]})
     for side, score in result["sides"].items():
-        found.scores.append(_point(job.point, side) | {"task": result["task"]} | score)
+        about = {"task": result["task"]} | score | Score.in_row(score, folder / RESULT)
+        found.scores.append(_point(job.point, side) | about)
     for row in result["rows"]:
         circuit = row.get("circuit")
         place = _relative(artifacts.inside(folder, circuit), output) if circuit else None
         about = {"task": result["task"], **row, "circuit": place}
+        about |= Score.in_row(row, folder / RESULT)
         found.sizes.append(_point(job.point, row["side"]) | about)
 
 

@@ -173,15 +173,16 @@ def accuracy(
     """
     sides = list(dict.fromkeys(row["side"] for row in scores))
     found: dict[float, dict[tuple[str, str], dict[str, Row]]] = {t: {} for t in sorted(targets)}
+    whole = {(r["point"], r["task"], r["side"]): r["test"] for r in scores if r.get("test")}
     for row in sizes:
-        if row["edges"] is not None and row.get("test"):
+        known = row.get("test") and (row["point"], row["task"], row["side"]) in whole
+        if known and row["edges"] is not None and row["target"] in found:
             found[row["target"]].setdefault((row["point"], row["task"]), {})[row["side"]] = row
     reached = {
         t: {c for c, by in cells.items() if len(by) == len(sides)} for t, cells in found.items()
     }
     enough = [t for t in reached if t <= main and 2 * len(reached[t]) >= len(reached[main])]
     steady = reached[enough[0]] if enough and reached[main] else set()
-    whole = {(r["point"], r["task"], r["side"]): r["test"] for r in scores if r.get("test")}
     table = []
     for target, cells in found.items():
         chosen = sorted(reached[target] & steady)
