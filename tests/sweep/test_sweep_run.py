@@ -15,7 +15,8 @@ import pytest
 
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
-from lacewing.errors import ConfigError
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.store import load
 from lacewing.sweep.gather import Found, gather
 from lacewing.sweep.pool import Pool
@@ -164,6 +165,21 @@ def test_a_failed_job_is_shown_and_the_rest_goes_on(
         assert (0.25, True) == (point["density"], point["edges"] is not None)
         assert 2 == result["frontier"]["jobs_open"]
         assert failed["error"] in (tmp_path / "out/summary/summary.md").read_text()
+
+
+def test_models_read_by_a_given_tokenizer(place: Path, one: Pool, tmp_path: Path) -> None:
+    """It becomes the sweep's and its models'; a missing one is refused and nothing is written."""
+    given = Tokenizer.train(["k=a\nl=b"], 257)
+    given.save(tmp_path / "given.json")
+    changes = {"widths": [16], "trials": 1, "trials_elsewhere": 1, "twins": False}
+    config = letters.config(place, tokenizer=str(tmp_path / "given.json"), **changes)
+    sweep(config, tmp_path / "out", one, quiet=True)
+    (run,) = (tmp_path / "out/jobs").glob("*/model/sparse")
+    assert given.id == Tokenizer.load(tmp_path / "out/tokenizer.json").id == load(run).tokenizer.id
+    missing = letters.config(place, tokenizer=str(tmp_path / "none.json"), **changes)
+    with pytest.raises(ArtifactError, match="no tokenizer at"):
+        sweep(missing, tmp_path / "other", one, quiet=True)
+    assert not (tmp_path / "other/sweep.json").exists()
 
 
 def test_killed_in_the_middle_it_goes_on(

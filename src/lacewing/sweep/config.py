@@ -43,6 +43,9 @@ class SweepConfig:
     # Models.
     corpus: str = "code:standard_library"
     """Text, as `lacewing train --corpus` reads it."""
+    tokenizer: str | None = None
+    """A tokenizer.json that all models read by, such as a built corpus's, so that their losses can
+    be set beside those of other models; by default one is trained on the corpus."""
     widths: tuple[Annotated[int, Interval(ge=1, le=2**16)], ...] = (256, 320)
     """Residual channels."""
     densities: tuple[float, ...] = (1 / 20,)
