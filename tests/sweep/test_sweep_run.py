@@ -22,6 +22,7 @@ from lacewing.sweep.gather import Found, gather
 from lacewing.sweep.pool import Pool
 from lacewing.sweep.run import sweep
 from lacewing.sweep.summary import summarise
+from lacewing.training.run import training_of
 
 COUNTS = ("model", "task", "target", "edges", "nodes", "losses", "prunings", "settings", "reason")
 
@@ -167,15 +168,17 @@ def test_a_failed_job_is_shown_and_the_rest_goes_on(
         assert failed["error"] in (tmp_path / "out/summary/summary.md").read_text()
 
 
-def test_models_read_by_a_given_tokenizer(place: Path, one: Pool, tmp_path: Path) -> None:
-    """It becomes the sweep's and its models'; a missing one is refused and nothing is written."""
+def test_a_given_tokenizer_and_rate_of_the_twins(place: Path, one: Pool, tmp_path: Path) -> None:
+    """They become the models'; a missing tokenizer is refused and nothing is written."""
     given = Tokenizer.train(["k=a\nl=b"], 257)
     given.save(tmp_path / "given.json")
-    changes = {"widths": [16], "trials": 1, "trials_elsewhere": 1, "twins": False}
+    changes = {"widths": [16], "trials": 1, "trials_elsewhere": 1, "twin_learning_rate": 0.021}
     config = letters.config(place, tokenizer=str(tmp_path / "given.json"), **changes)
     sweep(config, tmp_path / "out", one, quiet=True)
     (run,) = (tmp_path / "out/jobs").glob("*/model/sparse")
     assert given.id == Tokenizer.load(tmp_path / "out/tokenizer.json").id == load(run).tokenizer.id
+    rate = training_of(run.parent / "dense").learning_rate
+    assert rate in [0.021 / 2**halved for halved in range(5)], "twins that run past are slowed"
     missing = letters.config(place, tokenizer=str(tmp_path / "none.json"), **changes)
     with pytest.raises(ArtifactError, match="no tokenizer at"):
         sweep(missing, tmp_path / "other", one, quiet=True)
