@@ -41,12 +41,14 @@ from lacewing.sweep.accuracy import circuit_score, full_score
 from lacewing.sweep.config import TARGETS
 from lacewing.sweep.gather import SIDES
 from lacewing.sweep.tables import accuracy
-from lacewing.sweep.writing import accuracy_table
+from lacewing.sweep.writing import accuracy_table, number
 from lacewing.tasks.registry import get, names
 from lacewing.tasks.scoring import LEARNED, evaluate
 from lacewing.tasks.task import Task
 
 Row = dict[str, Any]
+ALL = "all"
+"""The mean over tasks."""
 
 
 @dataclass(frozen=True)
@@ -122,28 +124,28 @@ def prune_task(given: Recipe, side: str, model: Model, task: Task) -> None:
     walks = Walks(model, task, sets)
     for target in sorted(given.targets, reverse=True):
         path = given.place(side, task.name, target)
-        if path.exists():
-            continue
-        row: Row = {
-            "task": task.name,
-            "side": side,
-            "target": target,
-            "edges": None,
-            "reason": None,
-        }
-        try:
-            circuit = walks.circuit(
-                replace(given.search, target_loss=target, validation_target=None)
+        if not path.exists():
+            about = {"task": task.name, "side": side, "target": target, "edges": None}
+            reason = f"the full model's loss is {full:.4f} nats" if full > target else None
+            row = about | (
+                {"reason": reason} if reason else circuit_row(given, walks, target, path)
             )
-            place = path.with_suffix("")
-            circuit.save(place, replace=place.exists())
-            row |= {"edges": circuit.n_edges, "nodes": circuit.n_nodes, "seconds": circuit.seconds}
-            row["test"] = asdict(score := circuit_score(model, circuit, sets.test))
-            what = f"{side} {task.name} at {target:g}"
-            say(f"{what}: {circuit.n_edges} edges, {score.right:.1%} right")
-        except DataError as error:
-            row["reason"] = str(error)
-        artifacts.write_json(path, row)
+            artifacts.write_json(path, row)
+            say(f"{side} {task.name} at {target:g}: {row['reason'] or row['edges']}")
+
+
+def circuit_row(given: Recipe, walks: Walks, target: float, path: Path) -> Row:
+    """Find and keep the circuit of one target; its size and score, or why there is none."""
+    config = replace(given.search, target_loss=target, validation_target=None)
+    try:
+        circuit = walks.circuit(config)
+    except DataError as error:
+        return {"reason": str(error)}
+    place = path.with_suffix("")
+    circuit.save(place, replace=place.exists())
+    size = {"edges": circuit.n_edges, "nodes": circuit.n_nodes, "seconds": circuit.seconds}
+    score = circuit_score(walks.model, circuit, walks.sets.test)
+    return {"reason": None, "test": asdict(score)} | size
 
 
 def rows(given: Recipe) -> tuple[list[Row], list[Row], dict[tuple[str, str], str]]:
@@ -170,35 +172,60 @@ def rows(given: Recipe) -> tuple[list[Row], list[Row], dict[tuple[str, str], str
     return sizes, scores, missing
 
 
+def of_one_task(given: Recipe, sizes: list[Row], scores: list[Row]) -> list[Row]:
+    """A row a target with what each model has there, be it one side alone."""
+    table = [{"target": t, "circuits": 0, "tasks": 0, "partial": False} for t in given.targets]
+    for side in given.sides():
+        mine = [[row for row in some if row["side"] == side] for some in (sizes, scores)]
+        for row, more in zip(table, accuracy(*mine, sorted(given.targets), LEARNED), strict=True):
+            counts = {key: max(row[key], more[key]) for key in ("circuits", "tasks")}
+            row |= more | counts | {"partial": False}
+    return table
+
+
 def curves(given: Recipe) -> Iterator[tuple[str, list[Row]]]:
-    """A table a task that every model has circuits of; with several, their mean last."""
+    """A table a task that all models have circuits of; with several, their mean last."""
     sizes, scores, _ = rows(given)
     done = []
     for task in given.wanted():
         mine = [[row for row in some if row["task"] == task] for some in (sizes, scores)]
-        found = accuracy(*mine, given.targets, LEARNED)
         if len({row["side"] for row in mine[0]}) == len(given.sides()):
             done.append(task)
-            yield task, found
+            yield task, of_one_task(given, *mine)
     if len(done) > 1:
         some = ([row for row in each if row["task"] in done] for each in (sizes, scores))
-        yield "all", accuracy(*some, given.targets, LEARNED)
+        yield ALL, accuracy(*some, given.targets, LEARNED)
+
+
+def whole(given: Recipe, task: str) -> str:
+    """What the whole models get right of one task, in words."""
+    said = []
+    for side, source in given.sides().items():
+        test = artifacts.read_json(given.place(side, task))["test"]
+        right = number(test["right"], test["right_low"], test["right_high"], "{:.1%}")
+        loss = number(test["loss"], test["loss_low"], test["loss_high"], "{:.4f}")
+        said.append(f"{source} {right} of {test['pairs']} pairs at {loss} nats")
+    return f"Whole models: {', '.join(said)}."
 
 
 def tell(given: Recipe) -> str:
     """Write figures and tables of what is there; the tables."""
     lines: list[str] = []
     for task, found in curves(given):
-        lines += [f"## {task}", "", *accuracy_table(found)]
-        many = found[-1]["tasks"] > 1
-        note = f"bars: 95 % over {'tasks' if many else 'test pairs'}"
+        one = task != ALL
+        lines += [f"## {task}", "", *([whole(given, task), ""] if one else [])]
+        lines += accuracy_table(found, one=one)
+        note = f"bars: 95 % over {'test pairs' if one else 'tasks'}"
         for theme, colours in (("", svg.LIGHT), ("_dark", svg.DARK)):
             if any(row["circuits"] for row in found):
                 plot = figures.accuracy(found, note, colours)
                 for kind, content in (("svg", plot.svg()), ("png", plot.png())):
                     path = given.output / f"{safe_name(task)}{theme}.{kind}"
                     artifacts.write_bytes(path, content)
-    _, _, missing = rows(given)
+    sizes, _, missing = rows(given)
+    for row in sizes:
+        if row["reason"]:
+            lines.append(f"- {row['side']}, {row['task']}, {row['target']:g}: {row['reason']}")
     lines += [f"- {side}, {task}: {why}" for (side, task), why in missing.items()]
     artifacts.write_bytes(given.output / "accuracy.md", artifacts.utf8("\n".join(lines) + "\n"))
     return "\n".join(lines)

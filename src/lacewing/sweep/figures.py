@@ -211,8 +211,9 @@ def accuracy(rows: Sequence[Row], note: str, colours: Mapping[str, str] = LIGHT)
     shares = [r[f"{s}_right{end}"] for r in drawn for s in sides for end in ("", "_low")]
     shares += [r[f"{s}_full"] for r in drawn for s in sides]
     least = min(share for share in shares if share is not None)
-    room = 0.08 * (1 - least) or 0.05
-    plot.axes.set_ylim(max(0, least - room), 1 + room)
+    room = max(0.01, 0.1 * (1 - least))
+    plot.axes.set_ylim(max(-room, least - room), 1 + 2 * room)
+    plot.axes.set_yticks([tick for tick in np.linspace(0, 1, 11) if tick > least - room])
     plot.axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
     up = "pairs right on test prompts (small numbers: target loss, nats; dashed: whole model)"
     plot.named("edges per circuit (log)", up)
@@ -225,6 +226,7 @@ def accuracy(rows: Sequence[Row], note: str, colours: Mapping[str, str] = LIGHT)
 def _reached(plot: Plot, rows: Sequence[Row], side: str) -> None:
     """The marks of one side, with bars both ways, and a line through the same circuits."""
     shape, colour, name = SIDES[side]
+    rows = [row for row in rows if row[f"{side}_edges"] is not None]
     same = [row for row in rows if not row["partial"]]
     if same:
         across = [row[f"{side}_edges"] for row in same]
@@ -242,14 +244,30 @@ def _reached(plot: Plot, rows: Sequence[Row], side: str) -> None:
                 plot.line(*bar, colour, alpha=0.35)
         said = f"{name} at {row['target']:g} nats: {x:,.0f} edges, {y:.1%} right"
         plot.mark(x, y, shape, colour, said)
+    _targets(plot, rows, side)
+
+
+def _targets(plot: Plot, rows: Sequence[Row], side: str) -> None:
+    """Each mark's target: above the sparse ones, below the dense, further off where they touch."""
+    away = 1 if side == "sparse" else -1
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: row[f"{side}_edges"]):
         label = f"{row['target']:g}" + (f" (n={row['circuits']})" if row["partial"] else "")
+        at = (row[f"{side}_edges"], row[f"{side}_right"])
+        x, y = plot.axes.transData.transform(at)
+        off = 11.0
+        while any(abs(y + away * off - h) < 10 and abs(x - a) < 7 * len(label) for a, h in taken):
+            off += 10
+        taken.append((x, y + away * off))
         plot.axes.annotate(
             label,
-            (x, y),
-            (6, -9),
+            at,
+            (-4 * away, 0.72 * away * off),
             textcoords="offset points",
+            ha="right" if away > 0 else "left",
+            va="center",
             fontsize=6.5,
-            color=plot.colours["soft"],
+            color=plot.colours[SIDES[side][1]],
         )
 
 

@@ -1,6 +1,7 @@
 """A sweep's summary in words and tables, as Markdown."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from lacewing.sweep.gather import Found, Row
@@ -106,26 +107,29 @@ def _accuracy(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def accuracy_table(rows: Sequence[Row]) -> list[str]:
-    """Rows of `tables.accuracy` as a Markdown table."""
+def accuracy_table(rows: Sequence[Row], *, one: bool = False) -> list[str]:
+    """Rows of `tables.accuracy` as a Markdown table.
+
+    Args:
+        rows: The rows.
+        one: Whether they are of one task and model, so that nothing is averaged.
+    """
+    forms = {"edges": "{:,.0f}", "right": "{:.1%}", "full": "{:.1%}", "loss": "{:.4f}"}
+    words = {"edges": "edges", "right": "pairs right", "full": "whole model", "loss": "loss, nats"}
+    shown = [name for name in forms if not (one and name == "full")]
     sides = [s for s in ("sparse", "dense") if rows and f"{s}_edges" in rows[0]]
-    columns = ("edges", "pairs right", "of the whole model", "loss, nats")
-    head = ["target, nats", *(f"{side} {column}" for side in sides for column in columns)]
+    head = ["target, nats", *(f"{side}: {words[name]}" for side in sides for name in shown)]
     lines = []
     for row in rows:
         cells = [f"{row['target']:g}"]
-        for side in sides:
-            for name, form in (
-                ("edges", "{:,.0f}"),
-                ("right", "{:.1%}"),
-                ("full", "{:.1%}"),
-                ("loss", "{:.4f}"),
-            ):
-                ends = [row[f"{side}_{name}{end}"] for end in ("", "_low", "_high")]
-                cells.append(number(*ends, form=form))
-        count = f"{row['circuits']} a side" + ("; fewer than below" if row["partial"] else "")
-        lines.append([*cells, str(row["tasks"]), count])
-    return table([*head, "tasks", "circuits"], lines)
+        for side, name in product(sides, shown):
+            ends = [row[f"{side}_{name}{end}"] for end in ("", "_low", "_high")]
+            cells.append(number(*ends, form=forms[name]))
+        if not one:
+            fewer = "; fewer than below" if row["partial"] else ""
+            cells += [str(row["tasks"]), f"{row['circuits']} a side{fewer}"]
+        lines.append(cells)
+    return table(head if one else [*head, "tasks", "circuits"], lines)
 
 
 def _cells(found: Found) -> list[str]:
