@@ -78,7 +78,7 @@ def draw(
     if any(row["circuits"] for row in overall):
         drawn["sizes"] = figures.sizes(overall, found.config.trials_at, colours)
     if any(row["circuits"] for row in result["accuracy"]):
-        note = "a line goes through the same circuits; bars: 95 % over tasks"
+        note = "lines: the same circuits; bars: 95 % over tasks, of a single circuit over pairs"
         drawn["accuracy"] = figures.accuracy(result["accuracy"], note, colours)
     twins = [row for row in result["correlation"] if row["kind"] == "sparse-dense"]
     losses = {m["point"]: m["validation_loss"] for m in found.models if m["side"] == "sparse"}
