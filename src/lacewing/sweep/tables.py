@@ -157,7 +157,7 @@ def accuracy(
     """How often circuits are right, and their edges, of the same cells at every target.
 
     A cell is a model and a task with a circuit on every side. The curve is over the cells of the
-    strictest target that at least half of those with the main target reach, so that it does not
+    strictest target that more than half of those with the main target reach, so that it does not
     move with what is averaged. Stricter targets have fewer of these cells, and are `partial`.
 
     Args:
@@ -181,7 +181,7 @@ def accuracy(
     reached = {
         t: {c for c, by in cells.items() if len(by) == len(sides)} for t, cells in found.items()
     }
-    enough = [t for t in reached if t <= main and 2 * len(reached[t]) >= len(reached[main])]
+    enough = [t for t in reached if t <= main and 2 * len(reached[t]) > len(reached[main])]
     steady = reached[enough[0]] if enough and reached[main] else set()
     table = []
     for target, cells in found.items():
