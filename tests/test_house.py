@@ -58,7 +58,8 @@ pruning/       state  learned_calibration  kept_parts  reachability  selection  
                elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses
                robust/constraints
-               mask_learning  node_search  remembering  kept_search  edge_search  prune  shared
+               mask_learning  node_search  remembering  kept_search  edge_search  prune  walks
+               shared
 interop/       formats  foreign
                pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model
@@ -85,8 +86,8 @@ trace/         held  edges  graph  answered  attributed  partner  views  trace  
 attacks/       material  state  edits  search  attack
 comparison
 partners/      cells  forms  run
-sweep/         config  points  twins  tuning  jobs  work  pool  gather  tables  correlation
-               figures  writing  summary  run  emergence  emergence_figure
+sweep/         config  points  twins  tuning  accuracy  jobs  work  pool  gather  tables
+               correlation  figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  latents  commands  gather  page  build
 watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
                reference  fit

@@ -97,3 +97,11 @@ def test_a_ratio_of_rates() -> None:
     np.testing.assert_allclose(found, expected, atol=0.08 * spread)
     low, high = rate_ratio((0, 5), (0, 5), 2000, seed=0)
     assert low < 0.1 < 10 < high
+
+
+def test_wilsons_interval_holds_the_rate() -> None:
+    """Of every rate, to the last bit: rounding once put all of 24 above its own upper end."""
+    for n in (1, 3, 7, 24, 256, 1000):
+        for hits in range(n + 1):
+            low, high = wilson(hits, n)
+            assert 0 <= low <= hits / n <= high <= 1

@@ -94,7 +94,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     p = hits / n
     centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * (p * (1 - p) / n + Z**2 / (4 * n**2)) ** 0.5 / (1 + Z**2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The rate itself lies inside; rounding may say otherwise where all or none hit.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
 def rate_ratio(

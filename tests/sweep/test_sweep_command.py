@@ -56,9 +56,11 @@ def test_summary_of_a_finished_sweep(done: Path, capsys: pytest.CaptureFixture[s
     names = {path.name for path in (done / "summary").iterdir()}
     figures = {
         f"{figure}{theme}.{kind}"
-        for figure in ("frontier", "sizes", "correlation")
+        for figure in ("frontier", "sizes", "accuracy", "correlation")
         for theme in ("", "_dark")
         for kind in ("svg", "png")
     }
-    tables = {f"{table}.{kind}" for table in ("frontier", "sizes") for kind in ("csv", "json")}
+    tables = {
+        f"{table}.{kind}" for table in ("frontier", "sizes", "accuracy") for kind in ("csv", "json")
+    }
     assert figures | tables | {"summary.md", "correlation.csv", "circuits.csv"} <= names

@@ -104,3 +104,11 @@ def test_recipes_can_be_read(path: Path) -> None:
     config = read_config(path)
     assert len(points(config)) >= 3
     assert set(TARGETS) == set(config.targets)
+
+
+def test_the_twins_rate_is_their_own(tmp_path: Path) -> None:
+    """None by default, so that it is a share of the sparse models'; not zero."""
+    assert read(tmp_path, {}).twin_learning_rate is None
+    assert 0.003 == read(tmp_path, {"twin_learning_rate": 0.003}).twin_learning_rate
+    with pytest.raises(ConfigError, match="twin_learning_rate"):
+        read(tmp_path, {"twin_learning_rate": 0.0})

@@ -15,11 +15,14 @@ import pytest
 
 from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
-from lacewing.errors import ConfigError
+from lacewing.data.tokenizer import Tokenizer
+from lacewing.errors import ArtifactError, ConfigError
 from lacewing.model.store import load
 from lacewing.sweep.gather import Found, gather
 from lacewing.sweep.pool import Pool
 from lacewing.sweep.run import sweep
+from lacewing.sweep.summary import summarise
+from lacewing.training.run import training_of
 
 COUNTS = ("model", "task", "target", "edges", "nodes", "losses", "prunings", "settings", "reason")
 
@@ -68,6 +71,25 @@ def test_circuits_are_whole_and_meet_their_targets(done: Path, found: Found) -> 
         assert row["target"] == circuit.target_loss
         assert row["losses"]["validation"] <= row["target"]
         assert row["edges"] == min(n for n in row["trials"] if n is not None)
+        assert pytest.approx(row["losses"]["circuit"], abs=1e-4) == row["test"]["loss"]
+        assert row["test"]["right_low"] <= row["test"]["right"] <= row["test"]["right_high"]
+        assert len(circuit.pairs) == row["test"]["pairs"]
+
+
+def test_every_cell_says_what_came_of_it(done: Path, found: Found, tmp_path: Path) -> None:
+    """Circuits by side where it is done; a job that is missing is printed as not done."""
+    states = [cell["state"] for cell in found.cells]
+    assert ["sparse 2/2, dense 2/2"] * 2 == states
+    assert "pairs right" in (done / "summary/summary.md").read_text()
+    output = tmp_path / "out"
+    shutil.copytree(done, output)
+    (output / "jobs/w16-d0.25-a0.5-s0/tasks/first/manifest.json").unlink()
+    (output / "jobs/w32-d0.25-a0.5-s0/model/manifest.json").unlink()
+    summarise(output)
+    text = (output / "summary/summary.md").read_text()
+    assert "seed 0 | NOT DONE |" in text
+    assert "seed 0 | NOT TRAINED |" in text
+    assert "jobs are open" in text
 
 
 def test_the_frontier_file_is_as_documented(done: Path, found: Found) -> None:
@@ -144,6 +166,23 @@ def test_a_failed_job_is_shown_and_the_rest_goes_on(
         assert (0.25, True) == (point["density"], point["edges"] is not None)
         assert 2 == result["frontier"]["jobs_open"]
         assert failed["error"] in (tmp_path / "out/summary/summary.md").read_text()
+
+
+def test_a_given_tokenizer_and_rate_of_the_twins(place: Path, one: Pool, tmp_path: Path) -> None:
+    """They become the models'; a missing tokenizer is refused and nothing is written."""
+    given = Tokenizer.train(["k=a\nl=b"], 257)
+    given.save(tmp_path / "given.json")
+    changes = {"widths": [16], "trials": 1, "trials_elsewhere": 1, "twin_learning_rate": 0.021}
+    config = letters.config(place, tokenizer=str(tmp_path / "given.json"), **changes)
+    sweep(config, tmp_path / "out", one, quiet=True)
+    (run,) = (tmp_path / "out/jobs").glob("*/model/sparse")
+    assert given.id == Tokenizer.load(tmp_path / "out/tokenizer.json").id == load(run).tokenizer.id
+    rate = training_of(run.parent / "dense").learning_rate
+    assert rate in [0.021 / 2**halved for halved in range(5)], "twins that run past are slowed"
+    missing = letters.config(place, tokenizer=str(tmp_path / "none.json"), **changes)
+    with pytest.raises(ArtifactError, match="no tokenizer at"):
+        sweep(missing, tmp_path / "other", one, quiet=True)
+    assert not (tmp_path / "other/sweep.json").exists()
 
 
 def test_killed_in_the_middle_it_goes_on(

@@ -10,9 +10,9 @@ import pytest
 from lacewing.pages.plots import Plot
 from lacewing.sweep import figures
 from lacewing.sweep.config import SweepConfig
-from lacewing.sweep.gather import Found
-from lacewing.sweep.tables import frontier, mean_edges, sizes
-from lacewing.sweep.writing import markdown
+from lacewing.sweep.gather import Found, Row
+from lacewing.sweep.tables import accuracy, frontier, mean_edges, sizes
+from lacewing.sweep.writing import accuracy_table, markdown
 
 CONFIG = SweepConfig(targets=(0.05, 0.15))
 Edges = dict[str, dict[str, int | None]]
@@ -166,7 +166,85 @@ def test_the_markdown_says_what_failed_and_what_is_open() -> None:
     whole = found({"a/sparse": {"x": 10, "y": 40}})
     partly = Found(CONFIG, whole.models, [], whole.sizes, [{"job": "j", "error": "broke"}], 3)
     result = {"frontier": frontier(partly), "sizes": sizes(partly), "correlation": []}
+    result["accuracy"] = accuracy([], [], CONFIG.targets, CONFIG.main_target)
     text = markdown(partly, result)
     assert "20 [10, 40]" in text
     assert "3 jobs are open" in text
     assert "- j: broke" in text
+
+
+def measured_rows(
+    shares: dict[str, dict[float, float]], sides: tuple[str, ...] = ("sparse", "dense")
+) -> tuple[list[Row], list[Row]]:
+    """Rows of circuits POINT/TASK with some share right by target, and of the whole models."""
+    sizes: list[Row] = []
+    scores: list[Row] = []
+    for name, by_target in shares.items():
+        point, task = name.split("/")
+        for number, side in enumerate(sides):
+            test = {"pairs": 100, "loss": 0.1, "loss_low": 0.05, "loss_high": 0.2}
+            about = {"point": point, "task": task, "side": side}
+            whole = test | {"right": 0.99, "right_low": 0.95, "right_high": 1.0}
+            scores.append(about | {"test": whole})
+            for target, share in by_target.items():
+                right = share - 0.1 * number
+                shown = {"right": right, "right_low": right - 0.02, "right_high": right + 0.01}
+                edges = 10 * (1 + number)
+                sizes.append(about | {"target": target, "edges": edges, "test": test | shown})
+    return sizes, scores
+
+
+WIDE = (0.015, 0.05, 0.15, 0.5)
+SHARES = {
+    "a/x": {0.5: 0.6, 0.15: 0.8, 0.05: 0.9, 0.015: 0.98},
+    "a/y": {0.5: 0.5, 0.15: 0.7, 0.05: 0.8},
+    "b/x": {0.5: 0.4, 0.15: 0.9},
+}
+
+
+def test_accuracy_by_hand() -> None:
+    """The curve is over a/x and a/y, which reach 0.05; b/x, which does not, moves no mean of it."""
+    rows = {row["target"]: row for row in accuracy(*measured_rows(SHARES), WIDE, 0.15)}
+    assert list(WIDE) == list(rows)
+    counts = [(row["circuits"], row["tasks"], row["partial"]) for row in rows.values()]
+    assert [(1, 1, True), (2, 2, False), (2, 2, False), (2, 2, False)] == counts
+    assert [0.98, 0.85, 0.75, 0.55] == pytest.approx([r["sparse_right"] for r in rows.values()])
+    assert [0.88, 0.75, 0.65, 0.45] == pytest.approx([r["dense_right"] for r in rows.values()])
+    assert (0.7, 0.8) == pytest.approx(
+        (rows[0.15]["sparse_right_low"], rows[0.15]["sparse_right_high"])
+    )
+    assert (10, 20) == pytest.approx((rows[0.15]["sparse_edges"], rows[0.15]["dense_edges"]))
+    one = rows[0.015]
+    assert (0.96, 0.99) == pytest.approx((one["sparse_right_low"], one["sparse_right_high"]))
+    assert (0.95, 1.0) == (one["sparse_full_low"], one["sparse_full_high"])
+    said = accuracy_table(list(rows.values()))
+    assert "fewer than below" in said[2]
+    assert "75.0% [70.0%, 80.0%]" in said[4]
+
+
+def test_accuracy_without_a_twin_and_without_circuits() -> None:
+    """One side alone has its own columns; no circuit at all is a table of dashes."""
+    (row,) = accuracy(*measured_rows({"a/x": {0.15: 0.9}}, ("sparse",)), (0.15,), 0.15)
+    assert "dense_right" not in row
+    assert (0.9, 1) == (row["sparse_right"], row["circuits"])
+    sizes, scores = measured_rows({"a/x": {0.15: 0.9}})
+    none = accuracy([dict(row, edges=None) for row in sizes], scores, (0.15,), 0.15)
+    assert [(0, None)] == [(row["circuits"], row["sparse_right"]) for row in none]
+    assert "| - |" in accuracy_table(none)[2]
+    old = accuracy([{k: v for k, v in row.items() if k != "test"} for row in sizes], [], WIDE, 0.15)
+    assert [0] * 4 == [row["circuits"] for row in old], "sweeps of old have no pairs right"
+
+
+def test_the_accuracy_figure_holds_the_table() -> None:
+    """A mark per side and target at its edges and share; strict targets are off the line."""
+    rows = accuracy(*measured_rows(SHARES), WIDE, 0.15)
+    figure = figures.accuracy(rows, "bars: 95 %")
+    places = marks(figure)
+    assert 8 == len(places)
+    assert (10, 0.75) == pytest.approx(places["weight-sparse at 0.15 nats: 10 edges, 75.0% right"])
+    lines = [line for line in figure.axes.lines if 3 == len(line.get_xdata())]
+    assert [[0.85, 0.75, 0.55], [0.75, 0.65, 0.45]] == [
+        pytest.approx(list(line.get_ydata())) for line in lines
+    ]
+    words = re.findall(r">([^<>]+)</text>", figure.svg().decode())
+    assert {"0.015 (n=1)", "0.15"} <= set(words)

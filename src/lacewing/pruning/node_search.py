@@ -1,7 +1,8 @@
 """Searching for circuits: masks learned along a path of rising penalties, several at a time."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -111,10 +112,25 @@ class Search:
             return error
         try:
             if not wanted.anyway:
-                _check_there_is_a_circuit(model, name, config, sets.validation)
+                check_there_is_a_circuit(model, name, config, sets.validation)
             return cls(model, number, wanted, sets)
         except DataError as error:  # such as: no text outside the task
             return error
+
+    def asked_for(self, model: Model, config: PruneConfig) -> "Search":
+        """The same walked path, to be asked for a circuit at another target loss.
+
+        Only where the mask learns alike for every target: in a model of ours, and not `robust`.
+        """
+        assert self.robust is None
+        assert self.pressure is None
+        other = copy.copy(self)
+        # What it took is the walk, and what the other takes from now on.
+        state = State(earlier=self.wanted.state.earlier)
+        other.wanted = replace(self.wanted, config=config, state=state)
+        other.target = TargetLoss(model, self.sets.validation, config.chosen_at, config.calibrate)
+        other.best = other.selected = None
+        return other
 
     @property
     def penalty(self) -> float:
@@ -331,10 +347,14 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
     return f"loss {', '.join(f'{loss:.3f}' for loss in reached)}, {on} nodes on"
 
 
-def _check_there_is_a_circuit(
+def check_there_is_a_circuit(
     model: Model, name: str, config: PruneConfig, prompts: Prompts
 ) -> None:
-    """Refuse a task that all nodes together do not do, and one that takes no node at all."""
+    """Refuse a task that all nodes together do not do, and one that takes no node at all.
+
+    Raises:
+        DataError: saying which.
+    """
     full = float(ablated_loss(model, prompts, None).mean())
     if full > config.chosen_at:
         raise DataError(

@@ -172,7 +172,7 @@ def _searched(
                         running.remove(search)
                         # Said at times, not at each selection that is tried.
                         say = partial(bar.update, min(walked, total - 1))
-                        ended.append((search, _finish(model, search, say)))
+                        ended.append((search, finish(model, search, say)))
                     for search in running:
                         if search.wanted.state.due:
                             keep_search(search.wanted.state, search)
@@ -183,8 +183,14 @@ def _title(wanted: Sequence[Wanted]) -> str:
     return f"prune {wanted[0].task.name}" if len(wanted) == 1 else f"prune {len(wanted)} circuits"
 
 
-def _finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit | DataError:
-    """The circuit of a search that has ended, measured on test prompts."""
+def finish(model: Model, search: Search, say: Callable[[str], None]) -> Circuit | DataError:
+    """The circuit of a search that has ended, measured on test prompts, or why there is none.
+
+    Args:
+        model: The model.
+        search: The search, walked to its end.
+        say: Is told of every selection on the way.
+    """
     config, name, state = search.wanted.config, search.wanted.task.name, search.wanted.state
     best = search.select(model, lambda found: say(f"select {name}: {found.nodes} nodes"))
     if best is None:

@@ -15,7 +15,7 @@ import tyro
 from annotated_types import Interval
 
 from lacewing import artifacts
-from lacewing.bounds import Seed, check
+from lacewing.bounds import Positive, Seed, check
 from lacewing.circuit.config import RENAMED, PruneConfig
 from lacewing.errors import ArtifactError, ConfigError
 from lacewing.training.config import TrainConfig
@@ -43,6 +43,9 @@ class SweepConfig:
     # Models.
     corpus: str = "code:standard_library"
     """Text, as `lacewing train --corpus` reads it."""
+    tokenizer: str | None = None
+    """A tokenizer.json that all models read by, such as a built corpus's, so that their losses can
+    be set beside those of other models; by default one is trained on the corpus."""
     widths: tuple[Annotated[int, Interval(ge=1, le=2**16)], ...] = (256, 320)
     """Residual channels."""
     densities: tuple[float, ...] = (1 / 20,)
@@ -58,6 +61,9 @@ class SweepConfig:
     """Train each model's dense twin too, and prune it with the same budget."""
     twin_width: Annotated[int, Interval(ge=1, le=2**16)] | None = None
     """Residual channels of the twins; by default each sparse model's."""
+    twin_learning_rate: Positive | None = None
+    """Where the twins' learning rate begins; by default 0.3 of the sparse models'. A slower one
+    reads more text until it meets the loss, and knows more tasks then."""
 
     # Circuits.
     tasks: Annotated[tuple[str, ...], tyro.conf.arg(name="task")] = ()

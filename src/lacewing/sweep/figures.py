@@ -195,6 +195,82 @@ def _curve(plot: Plot, rows: Sequence[Row], side: str) -> None:
         plot.mark(at, row[side], shape, colour, f"{side}, {row[side]:.0f} edges")
 
 
+def accuracy(rows: Sequence[Row], note: str, colours: Mapping[str, str] = LIGHT) -> Plot:
+    """Share of pairs right against edges, a mark a target; dashed: the whole models.
+
+    Args:
+        rows: Rows of `tables.accuracy`; a line goes through those of the same circuits.
+        note: What the bars are.
+        colours: `svg.LIGHT` or `svg.DARK`.
+    """
+    drawn = [row for row in rows if row["circuits"]]
+    sides = [side for side in SIDES if f"{side}_edges" in drawn[0]]
+    plot = Plot(WIDTH, 446, (64, 62, WIDTH - 24, 376), colours)
+    names = [f"{s}_edges{end}" for s in sides for end in ("", "_low", "_high")]
+    _logarithmic(plot, "x", [r[n] for r in drawn for n in names if r[n] is not None], 1.3)
+    shares = [r[f"{s}_right{end}"] for r in drawn for s in sides for end in ("", "_low")]
+    shares += [r[f"{s}_full"] for r in drawn for s in sides]
+    least = min(share for share in shares if share is not None)
+    room = max(0.01, 0.1 * (1 - least))
+    plot.axes.set_ylim(max(-room, least - room), 1 + 2 * room)
+    plot.axes.set_yticks([tick for tick in np.linspace(0, 1, 11) if tick > least - room])
+    plot.axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:.0%}"))
+    up = "pairs right on test prompts (small numbers: target loss, nats; dashed: whole model)"
+    plot.named("edges per circuit (log)", up)
+    for side in sides:
+        _reached(plot, drawn, side)
+    _legend(plot, note, "dense" in sides)
+    return plot
+
+
+def _reached(plot: Plot, rows: Sequence[Row], side: str) -> None:
+    """The marks of one side, with bars both ways, and a line through the same circuits."""
+    shape, colour, name = SIDES[side]
+    rows = [row for row in rows if row[f"{side}_edges"] is not None]
+    same = [row for row in rows if not row["partial"]]
+    if same:
+        across = [row[f"{side}_edges"] for row in same]
+        plot.line(across, [row[f"{side}_right"] for row in same], colour)
+        full = same[-1][f"{side}_full"]
+        plot.line(
+            plot.axes.get_xlim(), [full, full], colour, linestyle="--", linewidth=1, alpha=0.7
+        )
+    for row in rows:
+        x, y = row[f"{side}_edges"], row[f"{side}_right"]
+        for ends, vertical in ((f"{side}_right", True), (f"{side}_edges", False)):
+            low, high = row[f"{ends}_low"], row[f"{ends}_high"]
+            if low is not None:
+                bar = ([x, x], [low, high]) if vertical else ([low, high], [y, y])
+                plot.line(*bar, colour, alpha=0.35)
+        said = f"{name} at {row['target']:g} nats: {x:,.0f} edges, {y:.1%} right"
+        plot.mark(x, y, shape, colour, said)
+    _targets(plot, rows, side)
+
+
+def _targets(plot: Plot, rows: Sequence[Row], side: str) -> None:
+    """Each mark's target: above the sparse ones, below the dense, further off where they touch."""
+    away = 1 if side == "sparse" else -1
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: row[f"{side}_edges"]):
+        label = f"{row['target']:g}" + (f" (n={row['circuits']})" if row["partial"] else "")
+        at = (row[f"{side}_edges"], row[f"{side}_right"])
+        x, y = plot.axes.transData.transform(at)
+        off = 11.0
+        while any(abs(y + away * off - h) < 10 and abs(x - a) < 7 * len(label) for a, h in taken):
+            off += 10
+        taken.append((x, y + away * off))
+        plot.axes.annotate(
+            label,
+            at,
+            (-4 * away, 0.72 * away * off),
+            textcoords="offset points",
+            ha="right" if away > 0 else "left",
+            va="center",
+            fontsize=6.5,
+            color=plot.colours[SIDES[side][1]],
+        )
+
+
 def correlation(
     losses: Mapping[str, np.ndarray], row: Row, label: str, colours: Mapping[str, str] = LIGHT
 ) -> Plot:

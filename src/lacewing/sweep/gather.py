@@ -1,10 +1,11 @@
 """What a sweep's folder holds so far, as plain rows: models, circuits, failures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lacewing import artifacts
+from lacewing.sweep.accuracy import Score
 from lacewing.sweep.config import SweepConfig, read_config
 from lacewing.sweep.points import MODEL, RESULT, TASK, Point, points
 from lacewing.sweep.work import Job, failure, finished
@@ -31,6 +32,8 @@ class Found:
     """Jobs that failed when they were last tried, and models without a twin: job, error."""
     open: int
     """Jobs not yet done."""
+    cells: list[Row] = field(default_factory=list)
+    """One per sparse model and task, done or not: label, task, state in words."""
 
 
 def gather(output: Path) -> Found:
@@ -42,21 +45,41 @@ def gather(output: Path) -> Found:
     config = read_config(output / CONFIG)
     found = Found(config, [], [], [], [], 0)
     count = 0
+    goals = len(config.targets)
     for point in points(config):
         job = Job(point, None)
         jobs = [Job(point, name) for name in config.tasks or names()]
         if not finished(job, output):
             count += 1 + len(jobs)
-            _failure(job, output, found.failed)
+            reason = "FAILED" if _failure(job, output, found.failed) else "NOT TRAINED"
+            found.cells.extend(_cell(pruning, reason) for pruning in jobs)
             continue
         _models(job, output, found)
         for pruning in jobs:
             if finished(pruning, output):
+                before = len(found.sizes), len(found.scores)
                 _circuits(pruning, output, found)
+                rows, scores = found.sizes[before[0] :], found.scores[before[1] :]
+                found.cells.append(_cell(pruning, _state(rows, scores, goals)))
             else:
                 count += 1
-                _failure(pruning, output, found.failed)
-    return Found(config, found.models, found.scores, found.sizes, found.failed, count)
+                reason = "FAILED" if _failure(pruning, output, found.failed) else "NOT DONE"
+                found.cells.append(_cell(pruning, reason))
+    return replace(found, open=count)
+
+
+def _cell(job: Job, state: str) -> Row:
+    return {"label": job.model.label, "task": job.task_name, "state": state}
+
+
+def _state(rows: list[Row], scores: list[Row], goals: int) -> str:
+    """What came of a model's task, in words: circuits by side, of all targets."""
+    said = []
+    for score in scores:
+        side = score["side"]
+        reached = sum(r["side"] == side and r["edges"] is not None for r in rows)
+        said.append(f"{side} {reached}/{goals}" if score.get("learned") else f"{side} not learned")
+    return ", ".join(said) or "no prompts"
 
 
 def name_of(point: Point, side: str) -> str:
@@ -66,9 +89,11 @@ def name_of(point: Point, side: str) -> str:
     return f"dense twin of {point.label}, seed {point.seed}"
 
 
-def _failure(job: Job, output: Path, failed: list[Row]) -> None:
+def _failure(job: Job, output: Path, failed: list[Row]) -> bool:
+    """Note a job that failed; whether it did."""
     if error := failure(job, output):
         failed.append({"job": job.label, "error": error})
+    return error is not None
 
 
 def _models(job: Job, output: Path, found: Found) -> None:
@@ -101,11 +126,13 @@ def _circuit_rows(result: Row, job: Job, output: Path, found: Found) -> None:
     if result["error"]:
         found.failed.append({"job": job.label, "error": result["error"]})
     for side, score in result["sides"].items():
-        found.scores.append(_point(job.point, side) | {"task": result["task"]} | score)
+        about = {"task": result["task"]} | score | Score.in_row(score, folder / RESULT)
+        found.scores.append(_point(job.point, side) | about)
     for row in result["rows"]:
         circuit = row.get("circuit")
         place = _relative(artifacts.inside(folder, circuit), output) if circuit else None
         about = {"task": result["task"], **row, "circuit": place}
+        about |= Score.in_row(row, folder / RESULT)
         found.sizes.append(_point(job.point, row["side"]) | about)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lacewing import artifacts
-from lacewing.circuit.prompts import PromptSets, prompt_sets
+from lacewing.circuit.circuit import Circuit
+from lacewing.circuit.prompts import prompt_sets
 from lacewing.data.batches import sequences
 from lacewing.data.corpus import Corpus
 from lacewing.data.shards import prepare, stored
 from lacewing.data.tokenizer import Tokenizer
 from lacewing.errors import DataError
-from lacewing.model.store import Model, load
+from lacewing.model.store import load
 from lacewing.model.transformer import Transformer
+from lacewing.pruning.walks import Walks
+from lacewing.sweep.accuracy import circuit_score, full_score
 from lacewing.sweep.config import SweepConfig
 from lacewing.sweep.points import MODEL, RESULT, TASK, Point, model_folder, task_folder
 from lacewing.sweep.tuning import Settings, smallest, tune
@@ -63,7 +67,7 @@ def model_job(
     lend_tokens(output, folder / "sparse")
     run = train(point.training(config), corpus, folder / "sparse", tokenizer=tokenizer, quiet=True)
     result: dict[str, Any] = {
-        "point": dataclasses.asdict(point),
+        "point": asdict(point),
         "sparse": _about(run),
         "dense": None,
         "twin_error": None,
@@ -126,7 +130,7 @@ def task_job(
     if not artifacts.open_folder(models, MODEL).json(RESULT).get("dense"):
         names = ["sparse"]
     sides = {side: load(models / side) for side in names}
-    result: dict[str, Any] = {"point": dataclasses.asdict(point), "task": task.name}
+    result: dict[str, Any] = {"point": asdict(point), "task": task.name}
     result |= {"sides": {}, "rows": [], "error": None, "where": dict(where)}
     try:
         # Both models have one tokenizer and context, so that they have the same prompts.
@@ -135,10 +139,12 @@ def task_job(
         sides, result["error"] = {}, str(error)
     for side, model in sides.items():
         full = evaluate(model, sets.validation).loss
-        score = dataclasses.asdict(evaluate(model, sets.test)) | {"validation": full}
-        result["sides"][side] = score | {"learned": full <= config.main_target}
+        score = asdict(evaluate(model, sets.test)) | {"validation": full}
+        score |= {"learned": full <= config.main_target}
+        result["sides"][side] = score | {"test": asdict(full_score(model, sets.test))}
         if full <= config.main_target:
-            result["rows"] += _rows(model, task, sets, config, side, folder, full)
+            walks = Walks(model, task, sets, quiet=True)
+            result["rows"] += _rows(walks, config, side, folder, full)
     result["seconds"] = round(time.monotonic() - began, 2)
     artifacts.write_json(folder / RESULT, result)
     artifacts.seal(folder, TASK, [RESULT])
@@ -146,13 +152,7 @@ def task_job(
 
 
 def _rows(
-    model: Model,
-    task: Task,
-    sets: PromptSets,
-    config: SweepConfig,
-    side: str,
-    folder: Path,
-    full: float,
+    walks: Walks, config: SweepConfig, side: str, folder: Path, full: float
 ) -> list[dict[str, Any]]:
     """One row per target, the main one first; the best settings there are tried first elsewhere."""
     rows = []
@@ -165,7 +165,7 @@ def _rows(
             continue
         place = folder / side / f"{target:g}"
         base = dataclasses.replace(config.pruning, target_loss=target, validation_target=None)
-        done = tune(model, task, sets, base, trials, place, best)
+        done = tune(walks, base, trials, place, best)
         winner = smallest(done)
         row |= {"prunings": len(done), "reason": None, "edges": None}
         row["seconds"] = round(sum(t.seconds or 0 for t in done), 2)
@@ -173,8 +173,10 @@ def _rows(
         if winner is None:
             row["reason"] = done[-1].error
         else:
-            row |= dataclasses.asdict(winner) | {"seconds": row["seconds"]}
+            row |= asdict(winner) | {"seconds": row["seconds"]}
             row["circuit"] = f"{side}/{target:g}"
+            circuit, test = Circuit.load(place), walks.sets.test
+            row["test"] = asdict(circuit_score(walks.model, circuit, test))
             if target == config.main_target:
                 best = [winner.settings]
         rows.append(row)

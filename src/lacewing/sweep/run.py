@@ -131,7 +131,12 @@ def _open(output: Path, config: SweepConfig) -> None:
     _check_place(output, config)  # again, now that nobody else can write
     corpus = Corpus.parse(config.corpus)
     if not (output / TOKENIZER).exists():
-        made = tokenizer_for(corpus, config.training.vocab_size)
+        given = config.tokenizer
+        made = (
+            Tokenizer.load(Path(given))
+            if given
+            else tokenizer_for(corpus, config.training.vocab_size)
+        )
         if not (output / CONFIG).exists():
             artifacts.write_json(output / CONFIG, _plain(config))
         made.save(output / TOKENIZER)

@@ -13,7 +13,7 @@ from lacewing.pages.plots import Plot
 from lacewing.sweep import figures
 from lacewing.sweep.correlation import correlations, losses_of
 from lacewing.sweep.gather import Found, Row, gather
-from lacewing.sweep.tables import frontier, sizes
+from lacewing.sweep.tables import accuracy, frontier, sizes
 from lacewing.sweep.writing import markdown
 
 KIND = "sweep summary"
@@ -38,12 +38,16 @@ def summarise(output: Path) -> dict[str, Any]:
     result: dict[str, Any] = {
         "frontier": frontier(found),
         "sizes": sizes(found),
+        "accuracy": accuracy(
+            found.sizes, found.scores, found.config.targets, found.config.main_target
+        ),
         "correlation": correlations(found, output),
     }
     artifacts.write_json(output / FRONTIER, result["frontier"])
     files = {
         "frontier.csv": _csv(result["frontier"]["points"]),
         "sizes.csv": _csv(result["sizes"]),
+        "accuracy.csv": _csv(result["accuracy"]),
         "correlation.csv": _csv(result["correlation"]),
         "circuits.csv": _csv(found.sizes),
         "summary.md": artifacts.utf8(markdown(found, result)),
@@ -73,6 +77,9 @@ def draw(
     overall = [row for row in result["sizes"] if row["point"] == names[-1]] if names else []
     if any(row["circuits"] for row in overall):
         drawn["sizes"] = figures.sizes(overall, found.config.trials_at, colours)
+    if any(row["circuits"] for row in result["accuracy"]):
+        note = "lines: the same circuits; bars: 95 % over tasks, of a single circuit over pairs"
+        drawn["accuracy"] = figures.accuracy(result["accuracy"], note, colours)
     twins = [row for row in result["correlation"] if row["kind"] == "sparse-dense"]
     losses = {m["point"]: m["validation_loss"] for m in found.models if m["side"] == "sparse"}
     best = min(twins, key=lambda row: losses[row["point"]], default=None)

@@ -1,4 +1,4 @@
-"""The tables of a sweep: the frontier, circuit size against target loss, token-loss correlation.
+"""The tables of a sweep: the frontier, circuit size against target loss, accuracy against edges.
 
 Edges are averaged geometrically over tasks, and intervals (95 %) resample tasks: with few of them
 they are rough, and with one there is none.
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lacewing.statistics import geometric_mean, interval
+from lacewing.statistics import bootstrap, geometric_mean, interval
 from lacewing.sweep.gather import SIDES, Found, Row
 
 RESAMPLES = 2000
@@ -149,3 +149,83 @@ def mean_edges(
         return geometric_mean(each), (None, None)
     drawn = np.random.default_rng(0).integers(len(each), size=(RESAMPLES, len(each)))
     return geometric_mean(each), interval(np.exp(np.log(each)[drawn].mean(1)))
+
+
+def accuracy(
+    sizes: Sequence[Row], scores: Sequence[Row], targets: Sequence[float], main: float
+) -> list[Row]:
+    """How often circuits are right, and their edges, of the same cells at every target.
+
+    A cell is a model and a task with a circuit on every side. The curve is over the cells of the
+    strictest target that more than half of those with the main target reach, so that it does not
+    move with what is averaged. Stricter targets have fewer of these cells, and are `partial`.
+
+    Args:
+        sizes: A row per circuit: point, task, side, target, edges, and its `test` (see `Score`).
+        scores: A row per whole model and task: point, task, side, and `test`.
+        targets: The targets, in nats.
+        main: The main one.
+
+    Returns:
+        A row per target, strictest first: cells, tasks, and by side edges, share of pairs right,
+        task loss and the whole model's share, with 95 % intervals over tasks; of a single cell,
+        over its pairs.
+    """
+    sides = list(dict.fromkeys(row["side"] for row in scores))
+    found: dict[float, dict[tuple[str, str], dict[str, Row]]] = {t: {} for t in sorted(targets)}
+    whole = {(r["point"], r["task"], r["side"]): r["test"] for r in scores if r.get("test")}
+    for row in sizes:
+        known = row.get("test") and (row["point"], row["task"], row["side"]) in whole
+        if known and row["edges"] is not None and row["target"] in found:
+            found[row["target"]].setdefault((row["point"], row["task"]), {})[row["side"]] = row
+    reached = {
+        t: {c for c, by in cells.items() if len(by) == len(sides)} for t, cells in found.items()
+    }
+    enough = [t for t in reached if t <= main and 2 * len(reached[t]) > len(reached[main])]
+    steady = reached[enough[0]] if enough and reached[main] else set()
+    table = []
+    for target, cells in found.items():
+        chosen = sorted(reached[target] & steady)
+        row = {"target": target, "circuits": len(chosen), "partial": len(chosen) < len(steady)}
+        row["tasks"] = len({task for _, task in chosen})
+        for side in sides:
+            rows = {cell: cells[cell][side] for cell in chosen}
+            row |= _accurate(side, rows, [whole[*cell, side] for cell in chosen])
+        table.append(row)
+    return table
+
+
+def _accurate(side: str, rows: dict[tuple[str, str], Row], whole: Sequence[Row]) -> Row:
+    """Edges, share of pairs right and loss of one side's circuits, and the whole models' share."""
+
+    def by_task(values: Sequence[float | int]) -> list[list[float | int]]:
+        grouped: dict[str, list[float | int]] = {}
+        for (_, task), value in zip(rows, values, strict=True):
+            grouped.setdefault(task, []).append(value)
+        return list(grouped.values())
+
+    tests = [row["test"] for row in rows.values()]
+    edges, (low, high) = mean_edges(by_task([row["edges"] for row in rows.values()]))
+    row: Row = {f"{side}_edges": edges, f"{side}_edges_low": low, f"{side}_edges_high": high}
+    for name, values in (("right", tests), ("loss", tests), ("full", whole)):
+        key = "right" if name == "full" else name
+        mean, ends = mean_share(by_task([test[key] for test in values]))
+        if len(values) == 1:
+            ends = values[0][f"{key}_low"], values[0][f"{key}_high"]
+        row |= {f"{side}_{name}": mean}
+        row |= {f"{side}_{name}_low": ends[0], f"{side}_{name}_high": ends[1]}
+    return row
+
+
+def mean_share(
+    groups: Sequence[Sequence[float | int]],
+) -> tuple[float | None, tuple[float | None, float | None]]:
+    """Mean over tasks of means over models, and its 95 % interval over tasks.
+
+    Args:
+        groups: The numbers of each task.
+    """
+    if not groups:
+        return None, (None, None)
+    each = np.array([np.mean(group) for group in groups])
+    return float(each.mean()), bootstrap(each) if len(each) > 1 else (None, None)

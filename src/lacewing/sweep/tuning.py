@@ -2,7 +2,8 @@
 
 Trial 0 is the configuration as it stands, or the best of a target tuned before; the rest come from
 Optuna's TPE sampler, seeded. The smallest circuit wins: fewest paper edges, then fewest nodes.
-Circuits are measured on prompts of their own; the target is met on validation prompts only.
+Circuits are measured on prompts of their own; the target is met on validation prompts only. The
+same settings at another target walk no second path (see `pruning.walks`).
 
     PLACE/            the best circuit so far
     PLACE.json        every trial, written after each, so that an interrupted tuning goes on
@@ -18,11 +19,8 @@ from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import count_all
-from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import ArtifactError, ConfigError, DataError
-from lacewing.model.store import Model
-from lacewing.pruning.prune import prune
-from lacewing.tasks.task import Task
+from lacewing.pruning.walks import Walks
 
 Settings = dict[str, Any]
 """Values of a pruning's settings by name."""
@@ -74,9 +72,7 @@ class _Trials:
 
 
 def tune(
-    model: Model,
-    task: Task,
-    sets: PromptSets,
+    walks: Walks,
     config: PruneConfig,
     trials: int,
     place: Path,
@@ -85,9 +81,7 @@ def tune(
     """Prune `trials` times; the same trials for the same arguments, interrupted or not.
 
     Args:
-        model: The model.
-        task: The task.
-        sets: Its prompts.
+        walks: The model, the task, and the paths walked for its other targets.
         config: Target loss, seed, and everything that is not searched.
         trials: How many prunings: the whole budget.
         place: Where the best circuit is kept.
@@ -112,7 +106,7 @@ def tune(
                     "lacewing or of optuna: remove the file"
                 )
         else:
-            trial, circuit = _try(model, task, sets, dataclasses.replace(config, **settings))
+            trial, circuit = _try(walks, dataclasses.replace(config, **settings))
             trial = dataclasses.replace(trial, settings=settings)
             if circuit is not None and smallest([*done, trial]) is trial:
                 circuit.save(place, replace=place.exists())
@@ -128,26 +122,16 @@ def smallest(trials: Sequence[Trial]) -> Trial | None:
     return min(found, key=lambda trial: trial.size or (0, 0), default=None)
 
 
-def one_pruning(model: Model, task: Task, sets: PromptSets, config: PruneConfig) -> Circuit:
-    """One pruning; the only place where a sweep calls it.
-
-    Raises:
-        DataError: no circuit reaches the target.
-    """
-    return prune(model, task, config, sets=sets, quiet=True)
-
-
-def _try(
-    model: Model, task: Task, sets: PromptSets, config: PruneConfig
-) -> tuple[Trial, Circuit | None]:
+def _try(walks: Walks, config: PruneConfig) -> tuple[Trial, Circuit | None]:
     try:
-        circuit = one_pruning(model, task, sets, config)
+        circuit = walks.circuit(config)
     except DataError as error:
         return Trial({}, None, None, None, None, None, str(error)), None
+    network = walks.model.network
     trial = Trial(
         settings={},
         edges=circuit.n_edges,
-        edges_all=count_all(model.network, circuit.nodes, circuit.edges, circuit.answers),
+        edges_all=count_all(network, circuit.nodes, circuit.edges, circuit.answers),
         nodes=circuit.n_nodes,
         losses=dict(circuit.losses),
         seconds=circuit.seconds,

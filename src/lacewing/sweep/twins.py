@@ -41,6 +41,7 @@ def fit_twin(output: Path, config: SweepConfig, folder: Path) -> tuple[Run | Non
         return read_run(dense), None
     changes: dict[str, Any] = {} if config.twin_width is None else {"d_model": config.twin_width}
     rate, tokens = twin_config(sparse).learning_rate, twin_config(sparse).tokens
+    rate = config.twin_learning_rate or rate
     look = FIRST_LOOK
     error = ""
     for attempt in range(ATTEMPTS):

@@ -1,6 +1,7 @@
 """A sweep's summary in words and tables, as Markdown."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from lacewing.sweep.gather import Found, Row
@@ -23,8 +24,10 @@ def markdown(found: Found, result: dict[str, Any]) -> str:
         lines += [f"**Not finished: {found.open} jobs are open.**", ""]
     lines += _frontier(result["frontier"])
     lines += _sizes(result["sizes"])
+    lines += _accuracy(result["accuracy"])
     lines += _correlation(result["correlation"])
     lines += _scores(found)
+    lines += _cells(found)
     if found.failed:
         lines += ["## Failed", ""]
         lines += [f"- {row['job']}: {row['error']}" for row in found.failed]
@@ -87,6 +90,63 @@ def _sizes(sizes: Sequence[Row]) -> list[str]:
             ["target, nats", "sparse", "dense", "ratio", "tasks", "circuits a side", "prunings"],
             rows,
         ),
+    ]
+
+
+def _accuracy(rows: Sequence[Row]) -> list[str]:
+    if not any(row["circuits"] for row in rows):
+        return []
+    return [
+        "## Accuracy against edges",
+        "",
+        "A pair is right where the right answer is preferred in both of its prompts; test pairs. "
+        "The same circuits at every target, but for strict ones that fewer of them reach; these "
+        "say so.",
+        "",
+        *accuracy_table(rows),
+    ]
+
+
+def accuracy_table(rows: Sequence[Row], *, one: bool = False) -> list[str]:
+    """Rows of `tables.accuracy` as a Markdown table.
+
+    Args:
+        rows: The rows.
+        one: Whether they are of one task and model, so that nothing is averaged.
+    """
+    forms = {"edges": "{:,.0f}", "right": "{:.1%}", "full": "{:.1%}", "loss": "{:.4f}"}
+    words = {"edges": "edges", "right": "pairs right", "full": "whole model", "loss": "loss, nats"}
+    shown = [name for name in forms if not (one and name == "full")]
+    sides = [s for s in ("sparse", "dense") if rows and f"{s}_edges" in rows[0]]
+    head = ["target, nats", *(f"{side}: {words[name]}" for side in sides for name in shown)]
+    lines = []
+    for row in rows:
+        cells = [f"{row['target']:g}"]
+        for side, name in product(sides, shown):
+            ends = [row[f"{side}_{name}{end}"] for end in ("", "_low", "_high")]
+            cells.append(number(*ends, form=forms[name]))
+        if not one:
+            fewer = "; fewer than below" if row["partial"] else ""
+            cells += [str(row["tasks"]), f"{row['circuits']} a side{fewer}"]
+        lines.append(cells)
+    return table(head if one else [*head, "tasks", "circuits"], lines)
+
+
+def _cells(found: Found) -> list[str]:
+    """Every model and task: circuits by side, or that it is not done."""
+    if not found.cells:
+        return []
+    tasks = list(dict.fromkeys(cell["task"] for cell in found.cells))
+    rows: dict[str, list[str]] = {}
+    for cell in found.cells:
+        rows.setdefault(cell["label"], []).append(cell["state"])
+    goals = len(found.config.targets)
+    return [
+        "## Cells",
+        "",
+        f"Targets of {goals} that have a circuit, by side; what is not done says so.",
+        "",
+        *table(["model", *tasks], [[label, *states] for label, states in rows.items()]),
     ]
 
 
@@ -153,6 +213,10 @@ def short(result: dict[str, Any]) -> str:
             f"at {row['target']:g} nats: {number(row['sparse'])} sparse, "
             f"{number(row.get('dense'))} dense edges; ratio {ratio}; {row['circuits']} a side"
         )
+    for row in (r for r in result["accuracy"] if r["circuits"]):
+        sides = [s for s in ("sparse", "dense") if f"{s}_edges" in row]
+        said = [f"{side} {row[f'{side}_right']:.1%}" for side in sides]
+        lines.append(f"at {row['target']:g} nats, pairs right: {', '.join(said)}")
     frontier = result["frontier"]
     lines += [f"FAILED {row['job']}: {row['error']}" for row in frontier["failed"]]
     if frontier["jobs_open"]:
