@@ -55,7 +55,7 @@ def test_from_home_to_a_latent(
     tab.locator("a.open", has_text=ID).first.click()
     before = loss(tab)
     lead = tab.locator(".intro").inner_text()
-    assert "36 latents and 7 channels of what they miss, of 1,152 nodes, decide it." in lead
+    assert "36 latents and 7 channels of what they miss, of 1,536 nodes, decide it." in lead
     assert "No weight joins two latents, so there are no edges" in lead
     assert tab.locator("#limit").count() == 0
     sites = tab.evaluate(
@@ -80,7 +80,7 @@ def test_from_home_to_a_latent(
         'Active where "X" is read.',
         "Pushes towards, of all tokens",
         "Encoder, largest channels of 0.mlp_out",
-        "One of 256 latents of its site (topk)",
+        "One of 384 latents of its site (topk)",
     ):
         assert part in text
     panel.locator(f"[data-key='switch {explained}']").click()
@@ -104,9 +104,9 @@ def test_from_home_to_a_latent(
 
 def test_a_missed_channel_and_the_list(shown: Shown, address: str) -> None:
     """What latents miss is named so; the list has nodes alone, and the files fit."""
-    tab = shown(f"#/circuit/{ID}?node=resid_final.260", base=address)
+    tab = shown(f"#/circuit/{ID}?node=resid_final.388", base=address)
     panel = tab.locator(".panel")
-    panel.locator("text=beyond what the 256 latents of its site say").wait_for()
+    panel.locator("text=beyond what the 384 latents of its site say").wait_for()
     assert "missed channel 4" in panel.inner_text()
     tab.locator("details.all summary").click()
     tab.wait_for_selector("details.all tbody tr")
