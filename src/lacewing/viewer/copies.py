@@ -152,7 +152,9 @@ def _urls(viewer: Viewer, id: str) -> Iterator[str]:
     size = session.model.network.config.d_head
     heads = {
         f"{key.partition('.')[0]}.{channel // size}"
-        for key, kept in (() if has_latents(session.model.network.config) else session.circuit.nodes.items())
+        for key, kept in (
+            () if has_latents(session.model.network.config) else session.circuit.nodes.items()
+        )
         if key.endswith(("attn_q", "attn_k", "attn_v"))
         for channel in kept.tolist()
     }

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from latent import served
 
+import micro
+from lacewing.model.store import load
 from lacewing.viewer.serve import STATIC
 
 Shown = Callable[..., Any]
@@ -116,6 +118,21 @@ def test_a_missed_channel_and_the_list(shown: Shown, address: str) -> None:
     files = tab.locator("a[download]").all_inner_texts()
     assert "Graphviz" in files
     assert not any("Attribution graph of this prompt" in words for words in files)
+
+
+def test_a_drawn_circuit_beside_it(shown: Shown, work: Path, here: Any, tmp_path: Path) -> None:
+    """No count of edges is a dash: it is not the fewest, where one begins or where two face."""
+    root = Path(shutil.copytree(work, tmp_path / "work"))
+    micro.make(load(root / "dense"), micro.PLANTED).save(root / "circuits" / "drawn")
+    with here(root, STATIC) as running:
+        tab = shown("#/", base=running.url)
+        assert tab.locator("#start").get_attribute("href") == "#/circuit/circuits-drawn"
+        row = tab.locator("tr", has_text=ID)
+        assert row.locator("td.n").nth(1).inner_text() == "\u2013"
+        tab = shown(f"#/compare?left={ID}&right=circuits-drawn", base=running.url)
+        edges = tab.locator("table.facing tr", has_text="edges").first
+        assert edges.locator("td").first.inner_text() == "\u2013"
+        assert "times" not in edges.inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -274,7 +274,9 @@ def typed(kind: str, layer: str, feature: int, js: str, clerp: str) -> dict[str,
 def _feature(session: Session, node: str, layer: int) -> dict[str, Any]:
     key, channel = parse_node(node)
     site, size = key.split(".")[-1], session.model.network.config.d_head
-    headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(session.model.network.config)
+    headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(
+        session.model.network.config
+    )
     head = channel // size if headed else None
     said = label(session.model, key, channel, session.tokens)
     clerp = node + (f" (head {head})" if head is not None else "") + (f": {said}" if said else "")
