@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,28 @@ def test_its_autoencoders_are_gone(
     said = f"its autoencoders in {tmp_path / 'saes'} are missing: put them back, or prune again"
     assert said in page
     assert said in capsys.readouterr().err
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["circuits"] == []
+
+
+@pytest.mark.parametrize("change", ["retrained", "of another model"])
+def test_it_fits_no_more(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """Autoencoders trained anew, or of another model: left out in one line that says so."""
+    model, place = load(own), tmp_path / "saes"
+    old = saved.read(place, model)
+    shutil.rmtree(place)
+    if change == "retrained":
+        means = {key: mean + 1 for key, mean in old.means.items()}
+        saved.save(place, model, old.saes, means, corpus="x")
+        said = "belongs to model"
+    else:
+        saved.save(place, replace(model, id="0" * 16), old.saes, dict(old.means), corpus="x")
+        said = f"the autoencoders in {place} are of model {'0' * 16}"
+    page = report(own, tmp_path / "report").read_text()
+    assert said in page
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("left out: ")]
+    assert said in line
     assert json.loads((tmp_path / "report" / "report.json").read_text())["circuits"] == []
 
 

@@ -20,7 +20,7 @@ from lacewing.tasks.pair import Pair
 SITES = ("0.attn_in", "0.mlp_out", "resid_final")
 PER_SITE = 12
 """Latents kept at each, those that say most of the prompts."""
-CONFIG = SaeConfig(tokens=8192, batch=8, expansion=2, k=16, held_out=256)
+CONFIG = SaeConfig(tokens=8192, batch=8, expansion=3, k=16, held_out=256)
 
 
 def served(

@@ -23,6 +23,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.errors import DataError, MismatchError
 from lacewing.model.hooks import ablate, record
 from lacewing.model.store import Model
+from lacewing.sae import folder as autoencoders
 from lacewing.tasks.batch import Prompts, encode
 from lacewing.tasks.scoring import two_answer_loss
 from lacewing.viewer import home, opened
@@ -314,6 +315,15 @@ def test_latents_of_an_open_model(tmp_path: Path) -> None:
         assert abs(done["edited"]["loss"] - before) > 1e-4
         with pytest.raises(MismatchError, match="shown in groups, not drawn"):
             viewer.session(name)
+        below = tracing.opened(f"hf:{place}")
+        assert one.session(name).model.network.inner is below.network  # type: ignore[attr-defined]
+        old = autoencoders.read(root / "saes", below)
+        shutil.rmtree(root / "saes")
+        means = {key: mean + 1 for key, mean in old.means.items()}
+        autoencoders.save(root / "saes", below, old.saes, means, corpus="x")
+        viewer.library.changed()
+        with pytest.raises(MismatchError, match="belongs to model"):  # not what they were before
+            until(lambda: one.overview(name), lambda f: f["state"] != "opening")
         shutil.rmtree(place)
         viewer.library.changed()
         (row,) = home.home(viewer)["circuits"]

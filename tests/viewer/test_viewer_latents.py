@@ -83,7 +83,7 @@ def test_home_lists_it(viewer: Viewer, made: Made) -> None:
     (listed,) = found["circuits"]
     assert (listed["error"], listed["grouped"]) == (None, False)
     assert listed["model_name"] == "dense + latents in saes"
-    assert listed["nodes"] == made[2].n_nodes
+    assert (listed["nodes"], listed["edges"]) == (made[2].n_nodes, None)
     assert found["broken"] == []
     assert "saes" not in {model["id"] for model in found["models"]}
 
@@ -92,14 +92,15 @@ def test_it_is_drawn(viewer: Viewer, made: Made) -> None:
     """Every latent at its site, with what it reads and writes along its own rows."""
     _, _, circuit = made
     answer = json.loads(replies.circuit_json(viewer, ID))
-    assert answer["latents"] == dict.fromkeys(SITES, 256)
+    assert answer["latents"] == dict.fromkeys(SITES, 384)
     assert answer["model"] == "dense"  # what a trace is asked of
+    assert answer["model_nodes"] == sum(map(len, made[1].means.values())) == 3 * (384 + 128)
     assert {site["key"] for site in answer["sites"]} == set(SITES)
     assert answer["edges"]["source"] == answer["residual"] == answer["heads_kept"] == []
     nodes = {node["id"]: node for node in answer["nodes"]}
     assert len(nodes) == circuit.n_nodes
-    assert nodes["resid_final.260"]["part"] == "error"
-    assert nodes["resid_final.260"]["number"] == 4
+    assert nodes["resid_final.388"]["part"] == "error"
+    assert nodes["resid_final.388"]["number"] == 4
     saes = saved.read(made[0] / "saes", load(made[0] / "dense"))
     first, _, last = saes.saes
     below = viewer.model(viewer.run("dense")).ours
@@ -132,13 +133,13 @@ def test_the_panel_of_a_latent(viewer: Viewer, made: Made) -> None:
     assert found["reads"] is None  # it reads what an MLP writes, no token
     assert found["bias"] == pytest.approx(float(sae.encoder_bias[kept]))
     told = found["latent"]
-    assert (told["latents"], told["kind"]) == (256, "topk")
+    assert (told["latents"], told["kind"]) == (384, "topk")
     for name, weights in (("encoder", sae.encoder[kept]), ("decoder", sae.decoder[kept])):
         assert told[name]["site"] == "0.mlp_out"
         largest = told[name]["channels"][0]
         assert largest["channel"] == int(weights.abs().argmax())
         assert largest["weight"] == pytest.approx(float(weights[largest["channel"]]), abs=1e-4)
-    missed = json.loads(replies.node_json(viewer, ID, "0.mlp_out.263"))
+    missed = json.loads(replies.node_json(viewer, ID, "0.mlp_out.391"))
     assert (missed["part"], missed["number"], missed["bias"]) == ("error", 7, None)
     assert missed["latent"]["encoder"] is missed["latent"]["decoder"] is None
     assert found["effect"]["pairs"] == len(circuit.pairs)
@@ -281,8 +282,8 @@ def test_what_cannot_be_done_says_so(viewer: Viewer) -> None:
         replies.attention_json(viewer, ID, "0.0", 0, "clean")
     with pytest.raises(DataError, match=r"save wiring\.json"):
         exports.make(session, "graph.json", 0, "clean")
-    with pytest.raises(DataError, match=r"0\.mlp_out has 384 nodes"):
-        session.ask(Ask(edits=[Edit(off="0.mlp_out.384")]))
+    with pytest.raises(DataError, match=r"0\.mlp_out has 512 nodes"):
+        session.ask(Ask(edits=[Edit(off="0.mlp_out.512")]))
     with pytest.raises(DataError, match=r"0\.attn_q has 0 nodes"):
         session.ask(Ask(edits=[Edit(off="0.attn_q.0")]))
     assert across.listed(viewer, ID) == {"bridges": []}
@@ -297,7 +298,12 @@ def test_its_files(viewer: Viewer, made: Made) -> None:
         for name in exports.KINDS
         if name != "graph.json"
     }
-    assert problems(json.loads(made_of["wiring.json"])) == []
+    wiring = json.loads(made_of["wiring.json"])
+    assert problems(wiring) == []
+    read = made[2].nodes["0.attn_in"].tolist()  # latents beyond the count of channels too
+    assert any(micro.WIDTH <= number < 384 for number in read)
+    embedded = {link["target"] for link in wiring["links"] if link["source"] == "E_0_0"}
+    assert embedded == {f"1_{number}_0" for number in read}
     assert len(made_of["nodes.csv"].splitlines()) == made[2].n_nodes + 1
     assert made_of["edges.csv"].splitlines() == ["edge,source,destination,weight"]
     assert made_of["circuit.svg"].count("<circle") == made[2].n_nodes

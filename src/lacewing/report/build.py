@@ -33,7 +33,6 @@ def report(run: Path, output: Path) -> Path:
     Raises:
         ConfigError: `output` holds something that is no report.
         ArtifactError: the run is missing or damaged.
-        MismatchError: a circuit there belongs to another model.
 
     Example:
         >>> report(Path("runs/mine"), Path("report")).name

@@ -10,7 +10,7 @@ from lacewing.artifacts.folders import UNFINISHED
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import count_all
 from lacewing.data.corpus import renamed
-from lacewing.errors import ArtifactError
+from lacewing.errors import ArtifactError, MismatchError
 from lacewing.model.store import Model
 from lacewing.pages.names import safe_name
 from lacewing.report import latents, saved
@@ -71,8 +71,8 @@ def circuits_of(run: Path, model: Model) -> tuple[list[Shown], list[str]]:
 
     Returns:
         The circuits with their folders and models, and a sentence for each folder that is left
-        out: one that is no whole circuit, or whose autoencoders are gone, would otherwise be
-        missed by nobody.
+        out: one that is no whole circuit, is of another model, or whose autoencoders are gone or
+        others by now, would otherwise be missed by nobody.
     """
     opened: dict[Path, Model] = {}
     found: list[Shown] = []
@@ -86,10 +86,10 @@ def circuits_of(run: Path, model: Model) -> tuple[list[Shown], list[str]]:
             circuit = Circuit.load(folder)
             try:
                 own = latents.with_latents(model, circuit, opened)
-            except ArtifactError as error:
+                circuit.check(own)
+            except (ArtifactError, MismatchError) as error:
                 left_out.append(f"{folder}: {error}")
                 continue
-            circuit.check(own)
             found.append((folder, circuit, own))
         elif folder.is_dir() or folder.is_symlink():
             left_out.append(

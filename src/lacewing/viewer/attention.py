@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lacewing.errors import DataError
 from lacewing.model.hooks import edit, record
+from lacewing.model.sites import has_latents
 from lacewing.model.transformer import Block
 from lacewing.viewer.edits import prepare
-from lacewing.viewer.latents import has_latents
 from lacewing.viewer.session import NO_CHANGES, Session
 
 
@@ -20,7 +20,7 @@ def patterns(session: Session, head: str, tokens: list[int], answer: str | None)
     Raises:
         DataError: the model has no such head, or its nodes are latents.
     """
-    if has_latents(session.model):
+    if has_latents(session.model.network.config):
         raise DataError(
             "nodes are latents here: look at heads in a circuit of the model under them"
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 from lacewing import artifacts
 from lacewing.errors import ArtifactError, LacewingError
+from lacewing.model.sites import has_latents
 from lacewing.model.store import same_model
 from lacewing.pages.guard import POLICY
 from lacewing.progress import progress, say
@@ -22,7 +23,6 @@ from lacewing.viewer import exports, replies
 from lacewing.viewer.bundle import bundle
 from lacewing.viewer.files import index, names
 from lacewing.viewer.folder import reason
-from lacewing.viewer.latents import has_latents
 from lacewing.viewer.serve import static_folder
 from lacewing.viewer.state import Viewer
 
@@ -152,7 +152,9 @@ def _urls(viewer: Viewer, id: str) -> Iterator[str]:
     size = session.model.network.config.d_head
     heads = {
         f"{key.partition('.')[0]}.{channel // size}"
-        for key, kept in (() if has_latents(session.model) else session.circuit.nodes.items())
+        for key, kept in (
+            () if has_latents(session.model.network.config) else session.circuit.nodes.items()
+        )
         if key.endswith(("attn_q", "attn_k", "attn_v"))
         for channel in kept.tolist()
     }

@@ -11,7 +11,7 @@ from lacewing.circuit.edges import kept_at
 from lacewing.errors import ArtifactError
 from lacewing.explain.labels import FILE as EXPLANATIONS
 from lacewing.model.config import BLOCK_SITES
-from lacewing.model.sites import FINAL_SITE, parse_node, site_widths
+from lacewing.model.sites import FINAL_SITE, has_latents, parse_node, site_widths
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV, weight_of, writer
 from lacewing.tasks.batch import Prompts
@@ -97,7 +97,7 @@ def circuit_answer(
         residual=residual(circuit, index, model),
         embedding=[i for i, n in enumerate(nodes) if _reads_embedding(n)],
         unembedding=[i for i, n in enumerate(nodes) if n.site == FINAL_SITE],
-        heads_kept=[] if latents.has_latents(model) else _heads(circuit, config.d_head),
+        heads_kept=[] if has_latents(model.network.config) else _heads(circuit, config.d_head),
         notes=notes,
         description=described(circuit.task),
         latents=latents.counts(model),
@@ -218,7 +218,7 @@ def residual(circuit: Circuit, index: Mapping[str, int], model: Model) -> list[t
 
     None where nodes are latents: each of those writes to many channels.
     """
-    if latents.has_latents(model):
+    if has_latents(model.network.config):
         return []
     width = model.network.config.d_model
     written: dict[int, list[int]] = {}

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.model.sites import FINAL_SITE, site_widths
+from lacewing.model.sites import FINAL_SITE, has_latents, site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
-from lacewing.viewer.latents import Direction, along, has_latents, reading, under, writing
+from lacewing.viewer.latents import Direction, along, reading, under, writing
 from lacewing.viewer.reading import TaskTokens, first_token
 
 MOST_TOKENS = 6
@@ -61,9 +61,9 @@ def ends(model: Model, circuit: Circuit, prompts: Prompts) -> dict[str, Any]:
         "embed": _columns(("token", "node", "weight"), embed),
         "unembed": _columns(("node", "answer", "weight"), unembed),
         "about": [first_token(model, key, channel, known) for key, channel in _nodes(circuit)],
-        "model_nodes": sum(site_widths(network.config).values()),
+        "model_nodes": sum(site_widths(model.network.config).values()),
         "model_edges": 0
-        if has_latents(model)
+        if has_latents(model.network.config)
         else sum(int(torch.count_nonzero(p)) for p in blocks),
     }
 

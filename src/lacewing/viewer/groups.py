@@ -7,16 +7,15 @@ kept writes and reads of one residual channel are one: they are one number passe
 from typing import Any
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.model.sites import FINAL_SITE
+from lacewing.model.sites import FINAL_SITE, has_latents
 from lacewing.model.store import Model
 from lacewing.model.weights import QKV
-from lacewing.viewer.latents import has_latents
 from lacewing.viewer.reading import READ, TaskTokens, label
 
 
 def proposal(model: Model, circuit: Circuit) -> list[dict[str, Any]]:
     """Groups of at least two nodes, heads first; each node is in one at most; none of latents."""
-    if has_latents(model):
+    if has_latents(model.network.config):
         return []
     heads: dict[str, list[str]] = {}
     channels: dict[int, list[str]] = {}

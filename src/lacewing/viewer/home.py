@@ -16,6 +16,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import kept_at
 from lacewing.circuit.shipped import is_shipped, name_of
 from lacewing.data.corpus import renamed
+from lacewing.model.registry import SPLICED
 from lacewing.model.shipped import BUILTIN
 from lacewing.model.sites import site_widths
 from lacewing.model.store import same_model
@@ -98,7 +99,8 @@ def _row(viewer: Viewer, found: Found, opens: bool) -> dict[str, Any]:
     nodes = edges = None
     try:
         circuit = Circuit.load(found.folder)
-        nodes, edges = circuit.n_nodes, circuit.n_edges
+        nodes = circuit.n_nodes
+        edges = None if circuit.model_source.startswith(SPLICED) else circuit.n_edges
     except Exception as problem:  # a damaged file is one bad row of the table
         error = reason(problem)
     losses, config = facts.get("losses") or {}, facts.get("config") or {}

@@ -32,11 +32,6 @@ def under(model: Model) -> Transformer:
     return own(network.inner if isinstance(network, SplicedNetwork) else network, "this")
 
 
-def has_latents(model: Model) -> bool:
-    """Whether nodes are latents."""
-    return isinstance(model.network, SplicedNetwork)
-
-
 def counts(model: Model) -> dict[str, int] | None:
     """Latents of every site that has some; none where nodes are channels."""
     return model.network.counts if isinstance(model.network, SplicedNetwork) else None

@@ -75,7 +75,7 @@ class Opening:
 
     def _open(self, found: Found, source: str) -> OpenSession:
         circuit = Circuit.load(found.folder)
-        model = self.tracing.opened(source)
+        model = self.tracing.opened(source, found.latents)
         circuit.check(model)
         if not circuit.pairs:
             raise DataError("the circuit has no test pairs, so that nothing can be asked of it")

@@ -144,7 +144,7 @@ def prompt_json(viewer: Viewer, id: str, index: int, member: Member) -> bytes:
 
 
 def prompts_json(viewer: Viewer, id: str) -> bytes:
-    """All test pairs of a circuit."""
+    """The test pairs that questions are asked of: all, of latents the first ones."""
     pairs = viewer.session(id).prompts.pairs
     return encoded({"pairs": [{"index": i} | asdict(p) for i, p in enumerate(pairs)]})
 

@@ -25,6 +25,7 @@ class CircuitRow(Row):
     model_name: Word
     nodes: Size | None
     edges: Size | None
+    """None where nodes are latents, which no weight joins."""
     target_loss: float | None
     loss: float | None
     full_loss: float | None

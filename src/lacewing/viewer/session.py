@@ -177,10 +177,10 @@ class Session:
         """The row of a test prompt.
 
         Raises:
-            DataError: there are fewer pairs.
+            DataError: fewer pairs are asked.
         """
         if not 0 <= pair < len(self.prompts):
-            raise DataError(f"there is no pair {pair}: the circuit has {len(self.prompts)}")
+            raise DataError(f"there is no pair {pair} here: {len(self.prompts)} are asked")
         return 2 * pair + (member == "corrupted")
 
     def _run(

@@ -217,7 +217,7 @@ class Viewer:
 
 
 def open_source(viewer: Viewer, found: Found) -> str | None:
-    """The `hf:` model of a circuit, or its latents, where the page may load it; else none.
+    """The `hf:` model of a circuit, or that under its latents, where the page may load it.
 
     It may if it was named when the viewer was started, or lies in the served folder: what a
     circuit's file says alone opens no folder elsewhere.
@@ -225,8 +225,7 @@ def open_source(viewer: Viewer, found: Found) -> str | None:
     said = str(found.facts.get("model_source"))
     if found.latents is None:
         return _allowed(viewer, found.folder, said)
-    inside = _allowed(viewer, found.latents.folder, found.latents.facts.model_source)
-    return inside and f"{SPLICED}{found.latents.folder}"
+    return _allowed(viewer, found.latents.folder, found.latents.facts.model_source)
 
 
 def _allowed(viewer: Viewer, folder: Path, said: str) -> str | None:

@@ -8,16 +8,19 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lacewing.errors import DataError, LacewingError
-from lacewing.model.registry import prefix_of
+from lacewing.model.registry import SPLICED, prefix_of
 from lacewing.model.sites import parse_node
 from lacewing.model.store import Model, load
 from lacewing.progress import watched
+from lacewing.sae import folder as autoencoders
+from lacewing.sae.splice import spliced
 from lacewing.trace.hints import hints
 from lacewing.trace.near import near
 from lacewing.trace.open import open_trace
@@ -32,6 +35,7 @@ from lacewing.viewer.exports.answer import answer_graph
 from lacewing.viewer.folder import slug
 from lacewing.viewer.known import Known, known, named
 from lacewing.viewer.state import Latest, MissingError, Viewer
+from lacewing.viewer.things import Latents
 from lacewing.viewer.turns import Background, CancelledError, Turns, Work
 
 MODELS = 2
@@ -61,6 +65,8 @@ class Tracing:
         self.turns, self.background = Turns(), Background(kept=16)
         self.slowly = Background(kept=8)
         self._models: Latest[str, Model] = Latest(MODELS)
+        self._latents: Latest[tuple[Path, int], Model] = Latest(MODELS)
+        """By the folder of the autoencoders and its stamp."""
 
     def sources(self) -> dict[str, tuple[str, str]]:
         """By id, the source and the name of every model: those asked for first."""
@@ -93,9 +99,22 @@ class Tracing:
         """A loaded model."""
         return self.opened(self.source(id))
 
-    def opened(self, source: str) -> Model:
-        """A model by where it is loaded from; who runs it takes one of `turns`."""
-        return self._models.get(source, lambda: load(source))
+    def opened(self, source: str, latents: Latents | None = None) -> Model:
+        """A model by where it is loaded from; who runs it takes one of `turns`.
+
+        Args:
+            source: Where.
+            latents: Autoencoders of it, whose latents are to be its nodes; the model under them is
+                the one that is open already.
+        """
+        model = self._models.get(source, lambda: load(source))
+        if latents is None:
+            return model
+        folder = latents.folder
+        return self._latents.get(
+            (folder, latents.stamp),
+            lambda: spliced(model, autoencoders.read(folder, model), f"{SPLICED}{folder}"),
+        )
 
     def trace(self, id: str, asked: AskTrace) -> dict[str, Any]:
         """A trace, or how far it is; the same question again finds what the first one began.

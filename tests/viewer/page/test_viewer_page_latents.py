@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from latent import served
 
+import micro
+from lacewing.model.store import load
 from lacewing.viewer.serve import STATIC
 
 Shown = Callable[..., Any]
@@ -55,7 +57,7 @@ def test_from_home_to_a_latent(
     tab.locator("a.open", has_text=ID).first.click()
     before = loss(tab)
     lead = tab.locator(".intro").inner_text()
-    assert "36 latents and 7 channels of what they miss, of 1,152 nodes, decide it." in lead
+    assert "36 latents and 7 channels of what they miss, of 1,536 nodes, decide it." in lead
     assert "No weight joins two latents, so there are no edges" in lead
     assert tab.locator("#limit").count() == 0
     sites = tab.evaluate(
@@ -80,7 +82,7 @@ def test_from_home_to_a_latent(
         'Active where "X" is read.',
         "Pushes towards, of all tokens",
         "Encoder, largest channels of 0.mlp_out",
-        "One of 256 latents of its site (topk)",
+        "One of 384 latents of its site (topk)",
     ):
         assert part in text
     panel.locator(f"[data-key='switch {explained}']").click()
@@ -104,9 +106,9 @@ def test_from_home_to_a_latent(
 
 def test_a_missed_channel_and_the_list(shown: Shown, address: str) -> None:
     """What latents miss is named so; the list has nodes alone, and the files fit."""
-    tab = shown(f"#/circuit/{ID}?node=resid_final.260", base=address)
+    tab = shown(f"#/circuit/{ID}?node=resid_final.388", base=address)
     panel = tab.locator(".panel")
-    panel.locator("text=beyond what the 256 latents of its site say").wait_for()
+    panel.locator("text=beyond what the 384 latents of its site say").wait_for()
     assert "missed channel 4" in panel.inner_text()
     tab.locator("details.all summary").click()
     tab.wait_for_selector("details.all tbody tr")
@@ -116,6 +118,21 @@ def test_a_missed_channel_and_the_list(shown: Shown, address: str) -> None:
     files = tab.locator("a[download]").all_inner_texts()
     assert "Graphviz" in files
     assert not any("Attribution graph of this prompt" in words for words in files)
+
+
+def test_a_drawn_circuit_beside_it(shown: Shown, work: Path, here: Any, tmp_path: Path) -> None:
+    """No count of edges is a dash: it is not the fewest, where one begins or where two face."""
+    root = Path(shutil.copytree(work, tmp_path / "work"))
+    micro.make(load(root / "dense"), micro.PLANTED).save(root / "circuits" / "drawn")
+    with here(root, STATIC) as running:
+        tab = shown("#/", base=running.url)
+        assert tab.locator("#start").get_attribute("href") == "#/circuit/circuits-drawn"
+        row = tab.locator("tr", has_text=ID)
+        assert row.locator("td.n").nth(1).inner_text() == "\u2013"
+        tab = shown(f"#/compare?left={ID}&right=circuits-drawn", base=running.url)
+        edges = tab.locator("table.facing tr", has_text="edges").first
+        assert edges.locator("td").first.inner_text() == "\u2013"
+        assert "times" not in edges.inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

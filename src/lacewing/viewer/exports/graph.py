@@ -15,7 +15,7 @@ from lacewing import __version__
 from lacewing.circuit.edges import kept_at
 from lacewing.errors import DataError
 from lacewing.model.config import BLOCK_SITES
-from lacewing.model.sites import parse_node
+from lacewing.model.sites import has_latents, parse_node
 from lacewing.model.weights import weight_of
 from lacewing.viewer import latents, notes
 from lacewing.viewer.describe import residual
@@ -40,7 +40,7 @@ def prompt_graph(session: Session, pair: int, member: str) -> dict[str, Any]:
             are latents.
     """
     sequence = session.sequence(pair, member)
-    if latents.has_latents(session.model):
+    if has_latents(session.model.network.config):
         raise DataError(
             "a graph at every token follows the channels of the residual stream, and nodes are "
             "latents here: save wiring.json, or nodes.csv"
@@ -212,8 +212,9 @@ def wiring(session: Session) -> dict[str, Any]:
     for node in names:
         key, channel = parse_node(node)
         nodes.append(plain_node(_feature(session, node, layer_of(key, layers)), id(node)))
-        number = latents.part_of(model, key, channel)[1]
-        if key.endswith(("attn_in", "mlp_in")) and number < model.network.config.d_model:
+        part, number = latents.part_of(model, key, channel)
+        embedded = part == "latent" or number < model.network.config.d_model
+        if key.endswith(("attn_in", "mlp_in")) and embedded:  # not a channel of positions
             links.append({"source": "E_0_0", "target": id(node), "weight": 1.0})
     for family, pairs in circuit.edges.items():
         layer, _, sites = family.partition(".")
@@ -273,7 +274,9 @@ def typed(kind: str, layer: str, feature: int, js: str, clerp: str) -> dict[str,
 def _feature(session: Session, node: str, layer: int) -> dict[str, Any]:
     key, channel = parse_node(node)
     site, size = key.split(".")[-1], session.model.network.config.d_head
-    headed = site in ("attn_q", "attn_k", "attn_v") and not latents.has_latents(session.model)
+    headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(
+        session.model.network.config
+    )
     head = channel // size if headed else None
     said = label(session.model, key, channel, session.tokens)
     clerp = node + (f" (head {head})" if head is not None else "") + (f": {said}" if said else "")
@@ -295,7 +298,7 @@ def _metadata(session: Session, slug: str, words: list[str], prompt: str) -> dic
     }
     kind = (
         "latents of a transformer"
-        if latents.has_latents(session.model)
+        if has_latents(session.model.network.config)
         else "a weight-sparse transformer"
     )
     said = f"Circuit of {circuit.task} in {kind}"

@@ -5,12 +5,11 @@ import io
 from collections.abc import Iterable
 
 from lacewing.circuit.circuit import Circuit
-from lacewing.model.sites import parse_node
+from lacewing.model.sites import has_latents, parse_node
 from lacewing.model.store import Model
 from lacewing.model.weights import weight_of
 from lacewing.viewer.describe import residual, row_of
 from lacewing.viewer.edits import edge_name
-from lacewing.viewer.latents import has_latents
 from lacewing.viewer.reading import TaskTokens, label
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
@@ -99,7 +98,7 @@ def nodes_csv(model: Model, circuit: Circuit) -> str:
     for name in circuit.node_names():
         key, channel = parse_node(name)
         layer, _, site = key.rpartition(".")
-        headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(model)
+        headed = site in ("attn_q", "attn_k", "attn_v") and not has_latents(model.network.config)
         head = channel // size if headed else ""
         mean = f"{float(model.means[key][channel]):.6g}"
         said = label(model, key, channel, tokens)

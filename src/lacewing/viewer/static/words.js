@@ -28,6 +28,7 @@ export function signed(value, digits = 2) {
 
 /** 7488 as 7,488. */
 export function count(value) {
+  if (value === null || value === undefined) return "–";
   return Math.round(value).toLocaleString("en-US");
 }
 

@@ -80,7 +80,8 @@ function both(host, found) {
   const { left, right } = found;
   const colour = (side) => h(`span.swatch.${side}`, {}, side === "left" ? left.id : right.id);
   const facts = FACTS.map(([words, value]) => [words, value(left), value(right)]);
-  const fact = (words, value) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, words === "edges" && ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""));
+  const fact = (words, value) => h("tr", {}, h("th", { scope: "row" }, words), h("td.n", {}, value(left)), h("td.n", {}, value(right)), h("td.soft", {}, words === "edges" && counted && ratio > 1.05 ? `${number(ratio, 1)} times as many` : ""));
+  const counted = left.edges !== null && right.edges !== null;
   const ratio = Math.max(left.edges, right.edges) / Math.max(Math.min(left.edges, right.edges), 1);
   const sites = h("div.table");
   fill(host,

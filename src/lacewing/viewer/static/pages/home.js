@@ -44,20 +44,20 @@ function opening(home) {
       ? h("a.start", { href: address(["circuit", first.id]), id: "start" },
           h("small", {}, "Start here"),
           h("b", {}, title(first.description, first.task)),
-          h("span.soft", {}, `${count(first.nodes)} nodes, ${count(first.edges)} edges`),
+          h("span.soft", {}, `${count(first.nodes)} nodes${first.edges === null ? "" : `, ${count(first.edges)} edges`}`),
           h("span.button.main", {}, "Open the circuit"))
       : h("p.empty", {}, "No circuit here yet. Make one: ", h("code", {}, "lacewing prune --model builtin:sparse --task single_double_quote --output runs/quote")));
 }
 
 /** The folder's own first, models taught their tasks last; of those, the ones that hold first, then those that pass the short tests, each by task and size. */
 function order(circuit) {
-  return `${Number(Boolean(circuit.shipped))} ${Number(circuit.model_name.includes("taught-"))} ${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges).padStart(9, "0")}`;
+  return `${Number(Boolean(circuit.shipped))} ${Number(circuit.model_name.includes("taught-"))} ${Math.min(standing(circuit.verdict), 2)} ${circuit.task} ${String(circuit.edges ?? 1e9 - 1).padStart(9, "0")}`;
 }
 
 /** The circuit a newcomer reads most easily: it is tested, works, closes a quote, is small. */
 function best(list) {
   const usable = list.filter((c) => c.model && !c.error && c.nodes > 0);
-  const rank = (c) => [Boolean(c.shipped), standing(c.verdict) > 2, c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", standing(c.verdict), c.edges];
+  const rank = (c) => [Boolean(c.shipped), standing(c.verdict) > 2, c.loss > 1.2 * c.target_loss, c.task !== "single_double_quote", standing(c.verdict), c.edges ?? 1e9];
   const order = (a, b) => rank(a).map((value, i) => value - rank(b)[i]).find((gap) => gap) ?? 0;
   return usable.sort(order)[0];
 }
