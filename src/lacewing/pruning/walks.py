@@ -24,12 +24,13 @@ class Walks:
     """The searches of one model and task that were walked to their end.
 
     Example:
+        >>> from lacewing.circuit.prompts import prompt_sets
+        >>> from lacewing.tasks.registry import get
         >>> model, task = load("builtin:taught-tiny"), get("indent_for")
         >>> few = PruneConfig(prompts=512, train_pairs=128, validation_pairs=64, test_pairs=32)
         >>> walks = Walks(model, task, prompt_sets(model, task, few), quiet=True)
-        >>> [walks.circuit(replace(few, target_loss=t)).n_nodes for t in (0.15, 0.5)]
-        ... # doctest: +SKIP
-        [6, 4]
+        >>> walks.circuit(replace(few, target_loss=0.5)).n_nodes <= walks.circuit(few).n_nodes
+        True
     """
 
     model: Model
