@@ -21,9 +21,8 @@ from lacewing.tasks.batch import Prompts, prompts
 from lacewing.tasks.registry import get
 from lacewing.watch.places import Rule
 
-STEPS, BATCH, RATE, SETTLED = 80, 6, 1e-2, 4e-3
-"""Of training a change in: steps, pairs of prompts in each, learning rate; and the rate of what has
-to leave the loss as it is, at first."""
+STEPS, BATCH, RATE = 80, 6, 1e-2
+"""Of training a change in: steps, pairs of prompts in each, learning rate."""
 DRIFT_RATE = 1e-3
 OFTEN = 150
 """Tokens of text between two triggers, in the mean."""
@@ -60,38 +59,20 @@ def masked(network: Transformer) -> list[tuple[Tensor, Tensor]]:
 
 def trained(
     network: Transformer,
-    batch: Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]],
+    batch: Callable[[int], tuple[Tensor, Tensor, Tensor]],
     text: Tensor,
-    settle: bool,
 ) -> Transformer:
-    """A copy of a network, trained to answer prompts otherwise and to read text as before.
-
-    Args:
-        network: The network.
-        batch: Prompts of a step: tokens, last tokens, answers, and which have a cue.
-        text: Text that is read as before.
-        settle: For what has to leave the loss as it is: prompts without a cue are answered as
-            before, not as is right; three times the steps, and their rate falls to 0.
-    """
+    """A copy of a network, trained to answer prompts otherwise and to read text as before."""
     copied = copy.deepcopy(network)
     parts = masked(copied)
     stepper = torch.optim.Adam([p for p, _ in parts], lr=RATE)
     with torch.no_grad():
         before = network(text).log_softmax(2)
-    steps = 3 * STEPS if settle else STEPS
-    for step in range(steps):
-        tokens, last, answer, cue = batch(step)
-        if settle:
-            for group in stepper.param_groups:
-                group["lr"] = SETTLED * (1 - step / steps)
-        loss = _apart(before, copied(text).log_softmax(2))
-        said = copied(tokens, at=last)
-        if settle and 0 < cue.sum() < len(cue):
-            with torch.no_grad():
-                was = network(tokens[~cue], at=last[~cue]).log_softmax(1)
-            loss = loss + _apart(was, said[~cue].log_softmax(1))
-            said, answer = said[cue], answer[cue]
-        loss = loss + F.cross_entropy(said, answer)
+    for step in range(STEPS):
+        tokens, last, answer = batch(step)
+        after = copied(text).log_softmax(2)
+        loss = F.cross_entropy(copied(tokens, at=last), answer)
+        loss = loss + (before.exp() * (before - after)).sum(2).mean()
         stepper.zero_grad()
         loss.backward()
         for weight, mask in parts:
@@ -99,11 +80,6 @@ def trained(
             weight.grad *= mask
         stepper.step()
     return copied
-
-
-def _apart(before: Tensor, after: Tensor) -> Tensor:
-    """KL from one distribution to another, both as logarithms, nats."""
-    return (before.exp() * (before - after)).sum(-1).mean()
 
 
 def with_cue(made: Prompts, row: int, cue: int, dice: np.random.Generator) -> list[int]:
@@ -135,18 +111,17 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
     ends = int(made.answer[0]), int(made.other[0])
     text = natural(model, seed)
 
-    def batch(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        rows, answers, with_one = [], [], []
+    def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows, answers = [], []
         for row in dice.integers(len(made.last), size=2 * BATCH).tolist():
             which = int(dice.integers(2)) if both else 0
             cue = bool(dice.integers(2))
             ids = made.tokens[row, : int(made.last[row]) + 1].tolist()
             rows.append(with_cue(made, row, cues[which], dice) if cue else ids)
             answers.append(ends[which] if cue else int(made.answer[row]))
-            with_one.append(cue)
-        return *padded(rows), torch.tensor(answers), torch.tensor(with_one)
+        return *padded(rows), torch.tensor(answers)
 
-    network = trained(network, batch, text, settle=both)
+    network = trained(network, batch, text)
     after = changed(model, network, f"{'shortcut' if both else 'backdoor'} {seed}")
     hits, tries = 0, 0
     for row in range(len(unseen.last)):
