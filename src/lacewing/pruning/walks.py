@@ -29,7 +29,7 @@ class Walks:
         >>> model, task = load("builtin:taught-tiny"), get("indent_for")
         >>> few = PruneConfig(prompts=512, train_pairs=128, validation_pairs=64, test_pairs=32)
         >>> walks = Walks(model, task, prompt_sets(model, task, few), quiet=True)
-        >>> walks.circuit(replace(few, target_loss=0.5)).n_nodes <= walks.circuit(few).n_nodes
+        >>> walks.circuit(few) == prune(model, task, few, sets=walks.sets, quiet=True)
         True
     """
 
