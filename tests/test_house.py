@@ -60,8 +60,7 @@ pruning/       state  learned_calibration  kept_parts  reachability  selection  
                robust/constraints
                mask_learning  node_search  remembering  kept_search  edge_search  prune  walks
                shared
-interop/       formats  foreign
-               pickled  settings  save
+interop/       formats  foreign  pickled  settings  save
                openai/  openai/config  openai/weights  openai/tokenizer  openai/model
                openai/circuit
                sparse_pretrain/  sparse_pretrain/model  sparse_pretrain/circuit
@@ -90,8 +89,7 @@ sweep/         config  points  twins  tuning  accuracy  jobs  work  pool  gather
                correlation  figures  writing  summary  run  emergence  emergence_figure
 report/        charts  saved  latents  commands  gather  page  build
 watch/         places  detectors  levels  measure  scores  stream  dealing  probe  compare  wiring
-               reference  fit
-               alarm  monitor  live
+               reference  fit  alarm  monitor  live
                serving/writing  serving/decided  serving/history  serving/metrics
                serving/sending  serving/service  serving/
                audit/schema  audit/files  audit/measure  audit/card  audit/statement

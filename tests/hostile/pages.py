@@ -188,26 +188,18 @@ def drawn(work: Path) -> Any:
 
 def of_latents(root: Path, place: Path) -> None:
     """A circuit of some latents of the micro model, and of a channel that they miss."""
-    import numpy as np
-
     import micro
-    from lacewing.circuit.circuit import circuit_of
     from lacewing.circuit.config import PruneConfig
     from lacewing.model.store import load
 
     model = load(f"sae:{root / 'saes'}")
-    nodes = {key: np.arange(min(6, len(mean)), dtype=np.int32) for key, mean in model.means.items()}
-    last = len(model.means["0.mlp_out"]) - 1
-    nodes["0.mlp_out"] = np.append(nodes["0.mlp_out"], last).astype(np.int32)
+    kept = {key: list(range(min(6, len(mean)))) for key, mean in model.means.items()}
+    kept["0.mlp_out"].append(len(model.means["0.mlp_out"]) - 1)
     test = micro.prompts(8, 7, model.tokenizer)
-    circuit_of(
-        model.network,
-        nodes,
-        model_id=model.id,
-        model_source=model.source,
-        task="first_letter",
+    micro.make(
+        model,
+        kept,
         answers=tuple(sorted(set(test.answer.tolist()))),
-        ablation="mean",
         config=PruneConfig(target_loss=micro.TARGET),
         losses={"full": 0.01, "circuit": 0.02},
         pairs=test.pairs,

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from opened import pairs
 
 import micro
-from lacewing.circuit.circuit import Circuit, circuit_of
+from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.model.hooks import record
 from lacewing.model.store import Model, load
@@ -44,22 +43,16 @@ def of_latents(model: Model, asked: Sequence[Pair]) -> Circuit:
     prompts = encode(asked, model.tokenizer, model.network.config.context)
     with record(model.network) as seen:
         model.network(prompts.tokens)
-    widths = {key: len(mean) for key, mean in model.means.items()}
-    nodes = {key: np.zeros(0, dtype=np.int32) for key in widths}
+    nodes = dict[str, list[int]]()
     counts = model.network.counts  # type: ignore[attr-defined]
     for key, latents in counts.items():
         size = seen[key][..., :latents].abs().mean((0, 1))
         missed = torch.tensor([c + latents for c in micro.PLANTED.get(key, [0])])
-        kept = torch.cat([size.topk(PER_SITE).indices, missed]).unique()
-        nodes[key] = kept.numpy().astype(np.int32)
-    return circuit_of(
-        model.network,
+        nodes[key] = torch.cat([size.topk(PER_SITE).indices, missed]).unique().tolist()
+    return micro.make(
+        model,
         nodes,
-        model_id=model.id,
-        model_source=model.source,
-        task="first_letter",
         answers=tuple(sorted(set(prompts.answer.tolist()))),
-        ablation="mean",
         config=PruneConfig(target_loss=0.15),
         losses={"full": 0.03, "circuit": 0.1},
         pairs=tuple(asked),

@@ -49,16 +49,16 @@ def minimal_pairs(library: Library, predicate: Predicate, seed: int) -> Pairs:
     text = library.text
     rows = _places(library, predicate, dice)
     pool = _pool(library, predicate)
+    of_position = _speaks_of(predicate, "position")
     original, edited, owner = [], [], []
     for number, (begin, at) in enumerate(rows):
         row = text.ids[begin : at + 1].tolist()
-        begins = _begins(library, row) if _speaks_of(predicate, "position") else []
+        begins = _begins(library, row) if of_position else []
         for attempt in range(TRIED):
-            if begins and attempt % 4 == 1:
-                changed = row[begins[int(dice.integers(len(begins)))] :]
-            elif begins and attempt % 4 == 2:
+            if begins and attempt % 4 in (1, 2):
                 cut = begins[int(dice.integers(len(begins)))]
-                changed = [*dice.choice(pool, size=cut).tolist(), *row[cut:]]
+                other = dice.choice(pool, size=cut).tolist() if attempt % 4 == 2 else []
+                changed = [*other, *row[cut:]]
             else:
                 changed = _replaced(row, pool, attempt % 2 == 1, dice)
             if changed != row:
