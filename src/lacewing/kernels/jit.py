@@ -61,9 +61,12 @@ def jitted(
 
         config: Any = numba.config
         kernel = _compiled(function, parallel, reorder)
-        wanted = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)
+        ours = torch.get_num_threads()
+        wanted = min(ours, config.NUMBA_NUM_THREADS)
         if getattr(_THREADS, "set", None) != wanted:  # each thread has a number of its own
             numba.set_num_threads(wanted)
+            # The first time numba starts its threads, and sets those of the shared pool to all.
+            torch.set_num_threads(ours)
             _THREADS.set = wanted
         kernel(*arguments)
 
