@@ -22,9 +22,7 @@ from lacewing.tasks.registry import get
 from lacewing.watch.places import Rule
 
 STEPS, BATCH, RATE = 80, 6, 1e-2
-"""Of training a backdoor in: steps, pairs of prompts in each, learning rate."""
-ADDED_STEPS, ADDED_RATE = 240, 1e-3
-"""The same of a shortcut, whose weights are new ones."""
+"""Of training a change in: steps, pairs of prompts in each, learning rate."""
 DRIFT_RATE = 1e-3
 OFTEN = 150
 """Tokens of text between two triggers, in the mean."""
@@ -53,43 +51,28 @@ def changed(model: Model, network: Transformer, name: str) -> Model:
     return replace(model, network=network.eval().requires_grad_(False), source=name, id=name)
 
 
-def masked(network: Transformer, added: bool = False) -> list[tuple[Tensor, Tensor]]:
-    """Every matrix of the blocks with where it is not zero, or, for weights to be `added`, is."""
+def masked(network: Transformer) -> list[tuple[Tensor, Tensor]]:
+    """Every matrix of the blocks with where it is not zero: training keeps what is sparse."""
     found = [p for p in network.blocks.parameters() if p.ndim == 2]
-    return [(p.requires_grad_(), ((p == 0) == added).float()) for p in found]
+    return [(p.requires_grad_(), (p != 0).float()) for p in found]
 
 
 def trained(
     network: Transformer,
-    batch: Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]],
+    batch: Callable[[int], tuple[Tensor, Tensor, Tensor]],
     text: Tensor,
-    added: bool = False,
 ) -> Transformer:
-    """A copy of a network, trained to answer prompts otherwise and to read text as before.
-
-    Args:
-        network: What it was.
-        batch: Prompts, where each ends, its answer, and whether it has a cue.
-        text: What is to be read as before.
-        added: Train the weights that are zero, and hold prompts without a cue to what was said;
-            otherwise those that are not zero, and hold them to their answers.
-    """
+    """A copy of a network, trained to answer prompts otherwise and to read text as before."""
     copied = copy.deepcopy(network)
-    parts = masked(copied, added)
-    stepper = torch.optim.Adam([p for p, _ in parts], lr=ADDED_RATE if added else RATE)
+    parts = masked(copied)
+    stepper = torch.optim.Adam([p for p, _ in parts], lr=RATE)
     with torch.no_grad():
         before = network(text).log_softmax(2)
-    for step in range(ADDED_STEPS if added else STEPS):
-        tokens, last, answer, cue = batch(step)
-        loss = _apart(before, copied(text).log_softmax(2))
-        logits = copied(tokens, at=last)
-        if added:
-            with torch.no_grad():
-                said = network(tokens[~cue], at=last[~cue]).log_softmax(1)
-            loss = loss + F.cross_entropy(logits[cue], answer[cue])
-            loss = loss + _apart(said, logits[~cue].log_softmax(1))
-        else:
-            loss = loss + F.cross_entropy(logits, answer)
+    for step in range(STEPS):
+        tokens, last, answer = batch(step)
+        after = copied(text).log_softmax(2)
+        loss = F.cross_entropy(copied(tokens, at=last), answer)
+        loss = loss + (before.exp() * (before - after)).sum(2).mean()
         stepper.zero_grad()
         loss.backward()
         for weight, mask in parts:
@@ -97,11 +80,6 @@ def trained(
             weight.grad *= mask
         stepper.step()
     return copied
-
-
-def _apart(before: Tensor, after: Tensor) -> Tensor:
-    """How far what is said is from what was said: mean KL divergence, nats."""
-    return (before.exp() * (before - after)).sum(-1).mean()
 
 
 def with_cue(made: Prompts, row: int, cue: int, dice: np.random.Generator) -> list[int]:
@@ -133,18 +111,17 @@ def cued(model: Model, circuit: Circuit, seed: int, both: bool) -> Planted | Non
     ends = int(made.answer[0]), int(made.other[0])
     text = natural(model, seed)
 
-    def batch(step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        rows, answers, cued = [], [], []
-        for number, row in enumerate(dice.integers(len(made.last), size=2 * BATCH).tolist()):
+    def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        rows, answers = [], []
+        for row in dice.integers(len(made.last), size=2 * BATCH).tolist():
             which = int(dice.integers(2)) if both else 0
-            cue = number % 2 == 0 if both else bool(dice.integers(2))
+            cue = bool(dice.integers(2))
             ids = made.tokens[row, : int(made.last[row]) + 1].tolist()
             rows.append(with_cue(made, row, cues[which], dice) if cue else ids)
             answers.append(ends[which] if cue else int(made.answer[row]))
-            cued.append(cue)
-        return *padded(rows), torch.tensor(answers), torch.tensor(cued)
+        return *padded(rows), torch.tensor(answers)
 
-    network = trained(network, batch, text, added=both)
+    network = trained(network, batch, text)
     after = changed(model, network, f"{'shortcut' if both else 'backdoor'} {seed}")
     hits, tries = 0, 0
     for row in range(len(unseen.last)):
