@@ -194,6 +194,18 @@ def is_done(given: Recipe, task: str, skip: Sequence[str]) -> bool:
     return row is not None and ("error" in row or set(row["skipped"]) <= set(skip))
 
 
+def unjudged(circuit: Circuit) -> list[str]:
+    """The cells of a circuit that was found, and is not judged yet: without an interval."""
+    loss, target = circuit.losses["circuit"], circuit.target_loss
+    return [
+        f"{circuit.n_nodes:,}",
+        f"{loss:.3f}",
+        f"{circuit.losses['full']:.3f}",
+        f"{target:g}{'' if loss <= target else ' MISSED'}",
+        "-",
+    ]
+
+
 def table(given: Recipe) -> str:
     """What came of every task; what is not done says so."""
     lines = [
@@ -203,8 +215,10 @@ def table(given: Recipe) -> str:
     for task in given.tasks:
         row, folder = row_of(given, task), given.output / task
         cells = ["-"] * 5
-        if row is None:
-            begun = folder.exists() or artifacts.unfinished(folder).exists()
+        if row is None and folder.exists():
+            cells = [*unjudged(Circuit.load(folder)), "NOT DONE"]
+        elif row is None:
+            begun = artifacts.unfinished(folder).exists()
             cells.append("NOT DONE, begun" if begun else "NOT DONE")
         elif "error" in row:
             cells.append(f"no circuit: {row['error']}")

@@ -166,7 +166,8 @@ def test_the_recipe_finds_all_before_it_judges(
         return Circuit.load(given.output / task)
 
     def judged(*asked: Any) -> dict[str, Any]:
-        assert (tmp_path / tasks[1]).exists()
+        nodes = Circuit.load(tmp_path / tasks[1]).n_nodes  # found, and not judged yet
+        assert f"| {tasks[1]} | {nodes:,} |" in open_circuits.table(given)
         row = real(*asked)
         assert "other_task" in row["tests"]
         return row
