@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ from lacewing.sae import folder as saved
 from lacewing.sae.autoencoder import Autoencoder
 from lacewing.sae.splice import SplicedNetwork, spliced
 from lacewing.tasks.task import Task
+from lacewing.verification.random_circuits import HEARD, random_nodes
 
 SITES = ("0.attn_out", "0.mlp_out")
 LATENTS = 2 * micro.WIDTH
@@ -137,6 +139,34 @@ def test_pruned_and_verified(run: Path, capsys: pytest.CaptureFixture[str]) -> N
     err = capsys.readouterr().err.strip().splitlines()
     assert "no autoencoders at" in err[-1]
     assert "there is no such folder" in err[-1]
+
+
+def test_random_circuits_of_latents_speak_on_the_prompts(run: Path, latent: Model) -> None:
+    """What is silent on all pairs would be no control; it only fills up where too few speak."""
+    pairs = tuple(micro._pairs(64, 9))
+    circuit = micro.make(store.load(run / "run"), micro.PLANTED, pairs=pairs)
+    speaks = {key: np.zeros(LATENTS + micro.WIDTH, dtype=bool) for key in SITES}
+    for pair in circuit.pairs[:HEARD]:
+        for text in (pair.clean, pair.corrupted):
+            with record(latent.network, SITES) as seen:
+                latent.network(torch.tensor([latent.tokenizer.encode(text)]))
+            for key in SITES:
+                speaks[key] |= (seen[key][0] != 0).any(0).numpy()
+    speaking = {key: there.nonzero()[0].astype(np.int32) for key, there in speaks.items()}
+    assert all(10 < len(those) < LATENTS + micro.WIDTH - 10 for those in speaking.values())
+    none = {key: np.zeros(0, dtype=np.int32) for key in latent.means}
+    few = dataclasses.replace(circuit, nodes=none | {k: v[:3] for k, v in speaking.items()})
+    for nodes in random_nodes(latent, few, 0, 8):
+        for key in SITES:
+            assert len(nodes[key]) == 3
+            assert set(nodes[key].tolist()) <= set(speaking[key][3:].tolist())
+    many = dataclasses.replace(circuit, nodes=none | {k: v[2:] for k, v in speaking.items()})
+    for nodes in random_nodes(latent, many, 0, 2):
+        for key in SITES:
+            assert {*speaking[key][:2].tolist()} <= {*nodes[key].tolist()}
+            assert len(nodes[key]) == min(
+                len(speaking[key]) - 2, LATENTS + micro.WIDTH - len(speaking[key]) + 2
+            )
 
 
 def test_another_model(run: Path, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
 from lacewing.circuit.parts import nodes_of_parts, random_parts
-from lacewing.model.sites import site_widths
+from lacewing.model.hooks import record
+from lacewing.model.sites import has_latents, site_widths
 from lacewing.model.store import Model
 from lacewing.statistics import bootstrap
+from lacewing.tasks.batch import encode
 from lacewing.verification.finding import reaches
 
 RANDOM_CIRCUITS = 20
@@ -19,6 +22,8 @@ CONTROL_PAIRS = 96
 """Test pairs, the first ones, that random circuits are measured on and compared with."""
 CONTROLS = 8
 """Random circuits that other tests are repeated on."""
+HEARD, AT_ONCE = 32, 4
+"""Test pairs, the first ones, on which latents of a random circuit have to speak; pairs at once."""
 
 ROUNDING = 1e-5
 """Nats: by less than this, float32 losses of one and the same thing may differ."""
@@ -28,7 +33,9 @@ def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[
     """The nodes of random circuits with as many nodes at every site as a circuit, all other ones.
 
     Where a circuit has more than half of a site, its controls have all of the rest. Of a circuit of
-    heads and MLPs they have as many other heads and MLPs (see `circuit.parts`).
+    heads and MLPs they have as many other heads and MLPs (see `circuit.parts`). Most latents are
+    silent on a task's prompts, and nothing is lost without them: of these, controls have only those
+    that speak there, and others where there are too few.
     """
     generator = np.random.default_rng(seed)
     if circuit.parts is not None:
@@ -40,13 +47,36 @@ def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[
         for key, width in site_widths(model.network.config).items()
     }
 
+    heard = _heard(model, circuit) if has_latents(model.network.config) else {}
+
     def drawn(key: str, wanted: int) -> np.ndarray:
-        kept = generator.choice(others[key], min(wanted, len(others[key])), replace=False)
+        there = others[key]
+        first = there[heard[key][there]] if key in heard else there
+        kept = generator.choice(first, min(wanted, len(first)), replace=False)
+        if len(kept) < min(wanted, len(there)):
+            silent = np.setdiff1d(there, first)
+            more = min(wanted, len(there)) - len(kept)
+            kept = np.concatenate([kept, generator.choice(silent, more, replace=False)])
         return np.sort(kept).astype(np.int32)
 
     return [
         {key: drawn(key, len(kept)) for key, kept in circuit.nodes.items()} for _ in range(count)
     ]
+
+
+def _heard(model: Model, circuit: Circuit) -> dict[str, Bool[np.ndarray, " channel"]]:
+    """Which nodes of each site speak anywhere in a circuit's first test pairs."""
+    network, pairs = model.network, circuit.pairs[:HEARD]
+    keys = [key for key, width in site_widths(network.config).items() if width]
+    heard = {key: np.zeros(site_widths(network.config)[key], dtype=bool) for key in keys}
+    for start in range(0, len(pairs), AT_ONCE):
+        prompts = encode(pairs[start : start + AT_ONCE], model.tokenizer, network.config.context)
+        there = torch.arange(prompts.tokens.shape[1]) <= prompts.last[:, None]
+        with torch.no_grad(), record(network, keys) as seen:
+            network(prompts.tokens)  # at every token: what only ends need is not all that speaks
+        for key in keys:
+            heard[key] |= (seen[key][there] != 0).any(0).numpy()
+    return heard
 
 
 def margin(
