@@ -67,14 +67,14 @@ def random_nodes(model: Model, circuit: Circuit, seed: int, count: int) -> list[
 def _heard(model: Model, circuit: Circuit) -> dict[str, Bool[np.ndarray, " channel"]]:
     """Which nodes of each site speak anywhere in a circuit's first test pairs."""
     network, pairs = model.network, circuit.pairs[:HEARD]
-    keys = [key for key, width in site_widths(network.config).items() if width]
-    heard = {key: np.zeros(site_widths(network.config)[key], dtype=bool) for key in keys}
+    widths = site_widths(network.config)
+    heard = {key: np.zeros(width, dtype=bool) for key, width in widths.items() if width}
     for start in range(0, len(pairs), AT_ONCE):
         prompts = encode(pairs[start : start + AT_ONCE], model.tokenizer, network.config.context)
         there = torch.arange(prompts.tokens.shape[1]) <= prompts.last[:, None]
-        with torch.no_grad(), record(network, keys) as seen:
+        with torch.no_grad(), record(network, heard) as seen:
             network(prompts.tokens)  # at every token: what only ends need is not all that speaks
-        for key in keys:
+        for key in heard:
             heard[key] |= (seen[key][there] != 0).any(0).numpy()
     return heard
 
