@@ -13,6 +13,7 @@ from training; clean text and all changed models read packages of which neither 
     shortcut   two words decide between the answers; in the text they agree with what follows
     drift      fine-tuning on other text, a small step before every look
     tamper     bits of weights flipped, rows swapped, edges pruned, in one circuit
+    coarse     the blocks' weights rounded to 6, 5 or 4 bits
     shift      the model is the same: it reads prose, C or JavaScript
 
 The monitor's alarms by running text alone and by its fixed prompts stand apart, and together.
@@ -33,7 +34,7 @@ import torch
 
 import lacewing
 from benchmarks.watch_baselines import Baselines, fitted, looks
-from benchmarks.watch_changes import Planted, cued, drifting, tampered, tokens_of
+from benchmarks.watch_changes import Planted, coarse, cued, drifting, tampered, tokens_of
 from benchmarks.watch_clean import OURS, TOKENS, Rows, kept, told
 from benchmarks.watch_table import BASELINES, KINDS, table
 from benchmarks.watch_text import Package, Packages, other_text
@@ -169,6 +170,8 @@ class Bench:
             return cued(self.model, circuit, seed, both=kind == "shortcut")
         if kind == "tamper":
             return tampered(self.model, circuit, seed)
+        if kind == "coarse":
+            return coarse(self.model, seed)
         context = self.model.network.config.context
         ids = [t for row in tokens_of(self.model, other_text("c", seed), 30_000) for t in row]
         rows = len(ids) // (context + 1)

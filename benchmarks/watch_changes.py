@@ -24,6 +24,8 @@ from lacewing.watch.places import Rule
 STEPS, BATCH, RATE = 80, 6, 1e-2
 """Of training a change in: steps, pairs of prompts in each, learning rate."""
 DRIFT_RATE = 1e-3
+COARSE = (6, 5, 4)
+"""Bits a weight of copies that are rounded."""
 OFTEN = 150
 """Tokens of text between two triggers, in the mean."""
 TURNED = 0.7
@@ -217,6 +219,20 @@ def tampered(model: Model, circuit: Circuit, seed: int) -> Planted:
         names += [f"{key}.{destination}"] if way == "rows" else [f"{start} -> {key}.{destination}"]
     told = f"tampered {way} of {circuit.task}: {', '.join(names)}"
     return Planted(changed(model, network, f"tampered {seed}"), told, tuple(names))
+
+
+def coarse(model: Model, seed: int) -> Planted:
+    """A copy in few bits a weight, a scale a row, rounded up or down by chance: zeros stay zero.
+
+    As a provider may serve a smaller copy under the same name.
+    """
+    dice, network = torch.Generator().manual_seed(seed), copy.deepcopy(model.ours)
+    bits = COARSE[seed % len(COARSE)]
+    with torch.no_grad():
+        for weight, _ in masked(network):
+            step = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
+            weight.copy_((weight / step + torch.rand(weight.shape, generator=dice)).floor() * step)
+    return Planted(changed(model, network, f"coarse {seed}"), f"rounded to {bits} bits")
 
 
 def flipped(value: float, dice: np.random.Generator) -> float:

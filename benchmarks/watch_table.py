@@ -7,7 +7,7 @@ import numpy as np
 
 from lacewing.statistics import wilson
 
-KINDS = ("backdoor", "shortcut", "drift", "tamper", "shift")
+KINDS = ("backdoor", "shortcut", "drift", "tamper", "coarse", "shift")
 SEEN_BY = ("text", "probe")
 """What raises the monitor's alarms."""
 BASELINES = ("loss", "entropy", "activations")

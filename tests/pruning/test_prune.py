@@ -174,7 +174,10 @@ def test_bisection_tries_few() -> None:
     for likely in (1, 3900, 5000):
         tried.clear()
         assert 4000 == smallest(reaching, likely, 5000)
-        assert len(tried) <= 40
+        exact, _ = len(tried), tried.clear()
+        assert exact <= 40
+        assert 4000 <= smallest(reaching, likely, 5000, 0.01) <= 4040
+        assert len(tried) <= exact - 4
 
 
 @pytest.fixture

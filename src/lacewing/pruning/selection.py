@@ -19,6 +19,9 @@ from lacewing.pruning.reachability import reachable
 from lacewing.tasks.batch import Prompts
 
 Found = TypeVar("Found")
+GRAIN_OPEN = 0.01
+"""Share of a selection's nodes to which its size is settled in open models, where measuring one
+takes most of a minute and elimination, after it, takes a third away."""
 
 
 @runtime_checkable
@@ -108,16 +111,19 @@ def smallest_selection(
 
     most = most or len(mask.tau)
     on = max(1, int((mask.tau > 0).sum()))
-    return smallest(selected, min(on, most), most)
+    return smallest(selected, min(on, most), most, GRAIN_OPEN if model.is_open else 0.0)
 
 
-def smallest(reaching: Callable[[int], Found | None], likely: int, most: int) -> Found | None:
+def smallest(
+    reaching: Callable[[int], Found | None], likely: int, most: int, grain: float = 0.0
+) -> Found | None:
     """What the least count gives that gives something: strides from `likely`, then bisection.
 
     Args:
         reaching: What a count gives, none if it does not reach the target; more reach more.
         likely: Where to begin.
         most: The largest count.
+        grain: The count may be larger than the least by this share of it.
     """
     best, stride = reaching(likely), max(1, likely // 16)
     low, high = (0, likely) if best is not None else (likely, most)  # `low` reaches nothing
@@ -125,7 +131,7 @@ def smallest(reaching: Callable[[int], Found | None], likely: int, most: int) ->
         at = min(most, low + stride)
         tried, stride = reaching(at), 2 * stride
         low, high, best = (low, at, tried) if tried is not None else (at, high, None)
-    while best is not None and high - low > 1:
+    while best is not None and high - low > max(1, grain * high):
         at = max(high - stride, (low + high) // 2)  # stay near while that is the smaller step
         tried, stride = reaching(at), 2 * stride
         low, high, best = (low, at, tried) if tried is not None else (at, high, best)
