@@ -7,7 +7,6 @@ then thrown away: nothing of the training changes.
 
 import time
 from contextlib import AbstractContextManager
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,9 +20,8 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.evaluate import PIECE, validation_loss
 from lacewing.training.optimizer import adam, finish_step
 
-TIMED = 3
-"""Steps timed at each of the three densities, after one that is not; the quickest counts: the first
-ones at a density wait for memory that later ones have."""
+TIMED = 2
+"""Steps timed at each of the three densities, after one that is not."""
 FEWEST = 100
 """Steps below which measuring would take as long as training."""
 LARGEST = 100_000_000
@@ -77,16 +75,17 @@ def _step_seconds(
     at: int,
 ) -> float:
     """Seconds of a step at the density of step `at`; the first gets there, and is not timed."""
-    ends = []
-    for _ in range(TIMED + 1):
+    begun = 0.0
+    for number in range(TIMED + 1):
+        if number == 1:
+            begun = _now(network)
         rows = batches.next().to(network.lm_head.weight.device)
         for batch in rows.chunk(config.accumulate):
             logits = network(batch[:, :-1])
             loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
             torch.autograd.backward(loss / config.accumulate)
         finish_step(network, optimizer, config, at)
-        ends.append(_now(network))
-    return min(after - before for before, after in pairwise(ends))
+    return (_now(network) - begun) / TIMED
 
 
 def _look_seconds(network: Transformer, validation: Int[Tensor, "sequence token"]) -> float:
