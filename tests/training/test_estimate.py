@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +48,19 @@ def test_steps_are_weighed_by_the_schedule(monkeypatch: pytest.MonkeyPatch, smal
     found = estimate.seconds_left(network, config, tokens, rows, 0, autocast)
     assert found == pytest.approx(300 * 2.5 + 100 * 1.5 + 600 + 5, rel=0.01)
     assert estimate.seconds_left(network, config, tokens, rows, 950, autocast) is None
+
+
+def test_a_step_that_compiles_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, small: Small
+) -> None:
+    """Of several steps the quickest: others may wait for what a machine does once."""
+    config = small(tokens=8 * 32 * 1000)
+    network = estimate.Transformer(config.model(300))
+    clock = iter([0.0, 9.0, 10.0, 12.0])
+    monkeypatch.setattr(estimate, "_now", lambda network: next(clock))
+    batches = estimate.Batches(np.zeros(20_000, np.int32), config.context, config.batch, 0)
+    optimizer = estimate.adam(network, config)
+    assert 1.0 == estimate._step_seconds(network, optimizer, config, batches, 0)
 
 
 def test_words() -> None:

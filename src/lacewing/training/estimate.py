@@ -7,6 +7,7 @@ then thrown away: nothing of the training changes.
 
 import time
 from contextlib import AbstractContextManager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ from lacewing.training.config import TrainConfig
 from lacewing.training.evaluate import PIECE, validation_loss
 from lacewing.training.optimizer import adam, finish_step
 
-TIMED = 2
-"""Steps timed at each of the three densities, after one that is not."""
+TIMED = 3
+"""Steps timed at each of the three densities, after one that is not; the quickest counts, as on a
+machine's first training others compile what they need at a density."""
 FEWEST = 100
 """Steps below which measuring would take as long as training."""
 LARGEST = 100_000_000
@@ -75,17 +77,16 @@ def _step_seconds(
     at: int,
 ) -> float:
     """Seconds of a step at the density of step `at`; the first gets there, and is not timed."""
-    begun = 0.0
-    for number in range(TIMED + 1):
-        if number == 1:
-            begun = _now(network)
+    ends = []
+    for _ in range(TIMED + 1):
         rows = batches.next().to(network.lm_head.weight.device)
         for batch in rows.chunk(config.accumulate):
             logits = network(batch[:, :-1])
             loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
             torch.autograd.backward(loss / config.accumulate)
         finish_step(network, optimizer, config, at)
-    return (_now(network) - begun) / TIMED
+        ends.append(_now(network))
+    return min(after - before for before, after in pairwise(ends))
 
 
 def _look_seconds(network: Transformer, validation: Int[Tensor, "sequence token"]) -> float:
