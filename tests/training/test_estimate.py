@@ -50,9 +50,7 @@ def test_steps_are_weighed_by_the_schedule(monkeypatch: pytest.MonkeyPatch, smal
     assert estimate.seconds_left(network, config, tokens, rows, 950, autocast) is None
 
 
-def test_a_step_that_compiles_is_not_counted(
-    monkeypatch: pytest.MonkeyPatch, small: Small
-) -> None:
+def test_a_step_that_compiles_is_not_counted(monkeypatch: pytest.MonkeyPatch, small: Small) -> None:
     """Of several steps the quickest: others may wait for what a machine does once."""
     config = small(tokens=8 * 32 * 1000)
     network = estimate.Transformer(config.model(300))
