@@ -21,7 +21,7 @@ from lacewing.tasks.batch import Prompts
 Found = TypeVar("Found")
 GRAIN_OPEN = 0.01
 """Share of a selection's nodes to which its size is settled in open models, where measuring one
-takes most of a minute and elimination, after it, takes a third away."""
+takes most of a minute; elimination follows, whose first turn settles the rest."""
 
 
 @runtime_checkable
