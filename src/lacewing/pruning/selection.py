@@ -111,7 +111,7 @@ def smallest_selection(
 
     most = most or len(mask.tau)
     on = max(1, int((mask.tau > 0).sum()))
-    return smallest(selected, min(on, most), most, GRAIN_OPEN if model.is_open else 0.0)
+    return smallest(selected, min(on, most), most, GRAIN_OPEN if model.is_foreign else 0.0)
 
 
 def smallest(
