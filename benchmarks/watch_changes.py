@@ -230,9 +230,14 @@ def coarse(model: Model, seed: int) -> Planted:
     bits = COARSE[seed % len(COARSE)]
     with torch.no_grad():
         for weight, _ in masked(network):
-            step = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
+            step = row_steps(weight, bits)
             weight.copy_((weight / step + torch.rand(weight.shape, generator=dice)).floor() * step)
     return Planted(changed(model, network, f"coarse {seed}"), f"rounded to {bits} bits")
+
+
+def row_steps(weight: Tensor, bits: int) -> Tensor:
+    """The step of each row of a matrix, [row 1], where its largest weight takes the last of all."""
+    return weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / (2 ** (bits - 1) - 1)
 
 
 def flipped(value: float, dice: np.random.Generator) -> float:

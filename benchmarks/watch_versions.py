@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 import lacewing
-from benchmarks.watch_changes import changed, drifting, tokens_of
+from benchmarks.watch_changes import changed, drifting, row_steps, tokens_of
 from benchmarks.watch_text import other_text
 from lacewing.circuit.circuit import Circuit
 from lacewing.kernels.memory import keep_pages
@@ -44,7 +44,7 @@ def rounded(model: Model) -> Model:
     with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim == 2:
-                step = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+                step = row_steps(weight, 8)
                 weight.copy_((weight / step).round() * step)
     return changed(model, network, "int8")
 

@@ -174,7 +174,8 @@ def test_bisection_tries_few() -> None:
     for likely in (1, 3900, 5000):
         tried.clear()
         assert 4000 == smallest(reaching, likely, 5000)
-        exact, _ = len(tried), tried.clear()
+        exact = len(tried)
+        tried.clear()
         assert exact <= 40
         assert 4000 <= smallest(reaching, likely, 5000, 0.01) <= 4040
         assert len(tried) <= exact - 4
