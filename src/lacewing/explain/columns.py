@@ -18,6 +18,7 @@ from lacewing.explain.predicate import (
     Token,
 )
 from lacewing.explain.text import Text
+from lacewing.kernels.jit import jitted
 
 KEPT = 1200
 """Columns kept at most: 0.2 MB each at 200,000 tokens."""
@@ -106,10 +107,9 @@ class Columns:
     def _since(
         self, opened: Bool[np.ndarray, " token"], closed: Bool[np.ndarray, " token"]
     ) -> Bool[np.ndarray, " token"]:
-        places = np.arange(len(self.text), dtype=np.int32)
-        opening = np.maximum.accumulate(np.where(opened, places, -1))
-        closing = np.maximum.accumulate(np.where(closed, places, -1))
-        return (opening >= self.text.start) & (closing <= opening)
+        found = np.empty(len(self.text), dtype=bool)
+        jitted(_since, parallel=False)(opened, closed, self.text.start, found)
+        return found
 
     def _of_kind(self, kind: str) -> Bool[np.ndarray, " vocab"]:
         if kind not in self._kinds:
@@ -134,3 +134,13 @@ class Columns:
         found = np.zeros(self.text.state.shape[1], dtype=self.text.state.dtype)
         found[: len(first)] = first
         return found
+
+
+def _since(opened: np.ndarray, closed: np.ndarray, start: np.ndarray, found: np.ndarray) -> None:
+    opening = closing = -1
+    for i in range(len(found)):
+        if opened[i]:
+            opening = i
+        if closed[i]:
+            closing = i
+        found[i] = opening >= start[i] and closing <= opening

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
-from lacewing.explain.bits import packed
+from lacewing.explain.bits import packed, packed_sets
 from lacewing.explain.columns import Columns
 from lacewing.explain.language import Feature
 from lacewing.explain.predicate import KINDS, Atom, Kind, Since, State, Token
@@ -72,22 +72,18 @@ class Library:
     ) -> tuple[list[Atom], UInt64[np.ndarray, "row column"]]:
         """Token atoms for a node, from where it fires on fit text."""
         atoms: list[Atom] = []
-        rows = []
+        blocks = [np.zeros((0, self.bits.shape[1]), dtype=np.uint64)]
         for back in range(BACK):
-            here = self.ids[back, self.fit]
-            for ids in self._sets(here, fires):
+            here, sets = self.ids[back, self.fit], []
+            for ids in self._sets(back, fires):
                 names = tuple(dict.fromkeys(self.text.pieces[i] for i in ids))
                 if names and (atom := Token(back, names)) not in atoms:
                     atoms.append(atom)
-                    wanted = np.zeros(len(self.text.pieces) + 1, dtype=bool)
-                    wanted[self.columns.ids_of(names)] = True
-                    rows.append(wanted[here])
-        for since in self._lately(atoms):
-            atoms.append(since)
-            rows.append(self.columns.computed(since)[self.fit])
-        width = self.bits.shape[1]
-        bits = packed(np.stack(rows)) if rows else np.zeros((0, width), dtype=np.uint64)
-        return atoms, bits
+                    sets.append(self.columns.ids_of(names))
+            blocks.append(packed_sets(here, sets, len(self.text.pieces)))
+        lately = self._lately(atoms)
+        blocks += [packed(self.columns.computed(since)[None, self.fit]) for since in lately]
+        return [*atoms, *lately], np.concatenate(blocks)
 
     def _lately(self, atoms: list[Atom]) -> list[Since]:
         """That one of the most telling tokens was read, and no line end or closing sign since."""
@@ -96,14 +92,18 @@ class Library:
         found = [Since(Token(0, a.tokens), Kind(0, closed)) for a in opened for closed in ENDINGS]
         return [atom for atom in dict.fromkeys(found) if atom not in self._names]
 
-    def _sets(
-        self, here: Int64[np.ndarray, " token"], fires: Bool[np.ndarray, " token"]
-    ) -> Iterator[list[int]]:
-        """The most telling tokens, each alone; then those that are together the best guess."""
+    @cached_property
+    def _every(self) -> Int64[np.ndarray, "row vocab"]:
+        """How often each token stands at each place back, in fit text."""
         vocab = len(self.text.pieces)
-        known = here >= 0
-        every = np.bincount(here[known], minlength=vocab)
-        hits = np.bincount(here[known & fires], minlength=vocab)
+        return np.stack(
+            [np.bincount(ids[ids >= 0], minlength=vocab) for ids in self.ids[:, self.fit]]
+        )
+
+    def _sets(self, back: int, fires: Bool[np.ndarray, " token"]) -> Iterator[list[int]]:
+        """The most telling tokens, each alone; then those that are together the best guess."""
+        every, here = self._every[back], self.ids[back, self.fit][fires]
+        hits = np.bincount(here[here >= 0], minlength=len(every))
         expected = every * fires.mean()
         telling = (hits - expected) / np.sqrt(expected + 1)
         order = np.argsort(-telling, kind="stable")[:SINGLE]

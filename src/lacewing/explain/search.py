@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from lacewing.explain.bits import overlaps, packed
 from lacewing.explain.library import Library, best_set
@@ -38,27 +38,57 @@ class Found:
         return (round(self.f1 - PRICE * self.predicate.literals, 4), -self.predicate.bits)
 
 
-@dataclass
 class _Pool:
-    """Atoms of one search with their bits on fit text."""
+    """Atoms of one search with their bits on fit text, in blocks: the library's, then tokens'."""
 
-    atoms: list[Atom]
-    bits: UInt64[np.ndarray, "row column"]
-    positive: UInt64[np.ndarray, " column"]
-    everywhere: UInt64[np.ndarray, " column"]
-    count: int
-    """Positive tokens."""
+    def __init__(self, library: Library, fires: Bool[np.ndarray, " token"]) -> None:
+        self.positive = packed(fires[None])[0]
+        self.everywhere = packed(np.ones((1, len(fires)), dtype=bool))[0]
+        self.count, self.tokens = int(fires.sum()), len(fires)
+        self.atoms: list[Atom] = []
+        self.place: dict[Atom, int] = {}
+        self.blocks: list[UInt64[np.ndarray, "row column"]] = []
+        self.hits = self.total = np.zeros(0, dtype=np.int64)
+        self.add(library.atoms, library.bits)
+        self.add(*library.tokens(fires))
 
-    def __post_init__(self) -> None:
-        self.place = {atom: i for i, atom in enumerate(self.atoms)}
+    def add(self, atoms: Sequence[Atom], bits: UInt64[np.ndarray, "row column"]) -> None:
+        """Add the atoms that are new; counts them over all fit text."""
+        new = [i for i, atom in enumerate(atoms) if atom not in self.place]
+        block = bits if len(new) == len(atoms) else bits[new]
+        for i in new:
+            self.place[atoms[i]] = len(self.atoms)
+            self.atoms.append(atoms[i])
+        hits, total = overlaps(self.everywhere[None], block, self.positive)
+        self.hits, self.total = np.append(self.hits, hits), np.append(self.total, total)
+        self.blocks.append(block)
+
+    def rows(self, order: Sequence[int]) -> UInt64[np.ndarray, "row column"]:
+        """The bits of some atoms, their numbers in order."""
+        found, first, wanted = [], 0, np.array(order, dtype=np.int64)
+        for block in self.blocks:
+            here = (wanted >= first) & (wanted < first + len(block))
+            found.append(block[wanted[here] - first])
+            first += len(block)
+        return np.concatenate(found)
 
     def clause(self, clause: Clause) -> UInt64[np.ndarray, " column"]:
         """Where a clause of these atoms holds."""
         found = self.everywhere
         for literal in clause:
-            row = self.bits[self.place[literal.atom]]
+            row = self.rows([self.place[literal.atom]])[0]
             found = found & (~row if literal.negated else row)
         return found
+
+    def left(
+        self, covered: UInt64[np.ndarray, " column"]
+    ) -> tuple[Int64[np.ndarray, " row"], Int64[np.ndarray, " row"]]:
+        """The positive tokens, and all tokens, at which each atom holds outside some others."""
+        if not covered.any():
+            return self.hits, self.total
+        found = [overlaps(covered[None], block, self.positive) for block in self.blocks]
+        hits, total = (np.concatenate([each[i][0] for each in found]) for i in (0, 1))
+        return self.hits - hits, self.total - total
 
 
 def search(
@@ -83,7 +113,7 @@ def search(
     fit, select = library.fit, library.text.slices["select"]
     met: dict[Predicate, None] = dict.fromkeys(proposals)
     if fires[fit].any():
-        pool = _pool(library, fires[fit])
+        pool = _Pool(library, fires[fit])
         for beta in betas:
             met |= dict.fromkeys(_clauses(pool, library, fires[fit], beta))
     columns, truth = library.columns, fires[select]
@@ -101,28 +131,6 @@ def f1(guess: Bool[np.ndarray, " token"], truth: Bool[np.ndarray, " token"]) -> 
     return 2 * int((guess & truth).sum()) / total if total else 0.0
 
 
-def _pool(library: Library, fires: Bool[np.ndarray, " token"]) -> _Pool:
-    """All atoms of the library, and the tokens that tell where the node fires."""
-    everywhere = packed(np.ones((1, len(fires)), dtype=bool))[0]
-    tokens, token_bits = library.tokens(fires)
-    return _Pool(
-        [*library.atoms, *tokens],
-        np.concatenate([library.bits, token_bits]),
-        packed(fires[None])[0],
-        everywhere,
-        int(fires.sum()),
-    )
-
-
-def _widen(pool: _Pool, library: Library, fires: Bool[np.ndarray, " token"]) -> None:
-    """Add the tokens that tell where the node fires outside the clauses that there are."""
-    tokens, bits = library.tokens(fires)
-    new = [i for i, atom in enumerate(tokens) if atom not in pool.place]
-    pool.place |= {tokens[i]: len(pool.atoms) + n for n, i in enumerate(new)}
-    pool.atoms += [tokens[i] for i in new]
-    pool.bits = np.concatenate([pool.bits, bits[new]])
-
-
 def _clauses(
     pool: _Pool, library: Library, fires: Bool[np.ndarray, " token"], beta: float
 ) -> list[Predicate]:
@@ -133,7 +141,7 @@ def _clauses(
     for _ in range(CLAUSES):
         if met:
             covered = library.columns.truth(met[-1])[library.fit]
-            _widen(pool, library, fires & ~covered)
+            pool.add(*library.tokens(fires & ~covered))
         grown = _grow(pool, clauses, beta)
         if not clauses:
             met += [Predicate((clause,)) for _, clause in grown[:BEAM]]
@@ -159,14 +167,12 @@ def _grow(pool: _Pool, others: Sequence[Clause], beta: float) -> list[tuple[floa
     had = _counts(pool, covered)
     literals, left = sum(map(len, others)), pool.count - had[0]
     beams, clauses = (pool.everywhere & ~covered)[None], [()]
-    order = _telling(pool, beams[0])
-    atoms, bits = [pool.atoms[i] for i in order], pool.bits[order]
+    whole_hits, whole = np.array([[left]]), np.array([[pool.tokens - had[1]]])
+    order = _telling(pool, covered, left, pool.tokens - had[1])
+    atoms, bits = [pool.atoms[i] for i in order], pool.rows(order)
     met: list[tuple[float, Clause]] = []
     for depth in range(1, DEPTH + 1):
         hits, total = overlaps(beams, bits, pool.positive)
-        whole_hits, whole = (
-            np.array(x)[:, None] for x in zip(*(_counts(pool, b) for b in beams), strict=True)
-        )
         hits = np.concatenate([hits, whole_hits - hits], axis=1)
         total = np.concatenate([total, whole - total], axis=1)
         square = beta**2
@@ -175,21 +181,25 @@ def _grow(pool: _Pool, others: Sequence[Clause], beta: float) -> list[tuple[floa
         # What is right about the rest alone may grow into a clause that helps the whole.
         promise = np.where(hits > 0, 2 * hits / np.maximum(left + total, 1), -1.0)
         chosen = _distinct((score, promise), hits, total, clauses, atoms)
-        if not chosen:
-            break
         met += [(value, clause) for value, clause, _ in chosen]
+        if not chosen or depth == DEPTH:
+            break
         rows = [
             beams[b] & (bits[m] if m < len(atoms) else ~bits[m - len(atoms)])
             for _, _, (b, m) in chosen
         ]
         beams, clauses = np.stack(rows), [clause for _, clause, _ in chosen]
+        places = tuple(np.array([place for _, _, place in chosen]).T)
+        whole_hits, whole = hits[places][:, None], total[places][:, None]
     return sorted(met, key=lambda found: (-found[0], len(found[1])))
 
 
-def _telling(pool: _Pool, where: UInt64[np.ndarray, " column"]) -> list[int]:
-    """The atoms that tell most, among some tokens, about where the node fires."""
-    hits, total = (found[0] for found in overlaps(where[None], pool.bits, pool.positive))
-    count, n = _counts(pool, where)
+def _telling(pool: _Pool, covered: UInt64[np.ndarray, " column"], count: int, n: int) -> list[int]:
+    """The atoms that tell most about where the node fires, at the n tokens that are not covered.
+
+    At `count` of these it fires.
+    """
+    hits, total = pool.left(covered)
     spread = np.sqrt(np.maximum(total * (n - total), 1).astype(float))
     telling = np.abs(hits * float(n) - total * float(count)) / spread
     return sorted(np.argsort(-telling, kind="stable")[:SCREENED].tolist())
@@ -208,19 +218,23 @@ def _distinct(
     """
     chosen: list[tuple[float, Clause, tuple[int, int]]] = []
     seen: set[tuple[int, int]] = set()
+    known = [{literal.atom for literal in clause} for clause in clauses]
     first = rankings[0].ravel()
     for number, ranking in enumerate(rankings, start=1):
         flat = ranking.ravel()
         few = min(16 * BEAM, len(flat) - 1)
         best = np.argpartition(-flat, few)[: few + 1]
-        for place in best[np.argsort(-flat[best], kind="stable")]:
-            b, m = divmod(int(place), hits.shape[1])
-            key = int(hits[b, m]), int(total[b, m])
-            if flat[place] <= -1 or key in seen or len(chosen) >= number * BEAM:
-                continue
-            literal = Literal(atoms[m % len(atoms)], m >= len(atoms))
-            if literal.atom not in {known.atom for known in clauses[b]}:
+        best = best[np.argsort(-flat[best], kind="stable")]
+        best = best[flat[best] > -1]
+        keys = zip(hits.ravel()[best].tolist(), total.ravel()[best].tolist(), strict=True)
+        for place, key in zip(best.tolist(), keys, strict=True):
+            if len(chosen) >= number * BEAM:
+                break
+            b, m = divmod(place, hits.shape[1])
+            atom = atoms[m % len(atoms)]
+            if key not in seen and atom not in known[b]:
                 seen.add(key)
+                literal = Literal(atom, m >= len(atoms))
                 chosen.append((float(first[place]), (*clauses[b], literal), (b, m)))
     return chosen
 
