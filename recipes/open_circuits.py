@@ -11,6 +11,8 @@ time, or give it --stop-after: the same command goes on, in the middle of a sear
 
 What is not done is printed as NOT DONE; what was found and fails is printed with what it fails. A
 task that the model itself does not know at the target is searched at its own loss plus 0.1 nats.
+Circuits of SmolLM2 that were found so stand in recipes/smollm2_circuits, and are taken from there;
+--anew searches instead. --pack puts what OUTPUT has there.
 --table prints the table of what is there, and does nothing else. OUTPUT/TASK has the circuits with
 their verdicts, OUTPUT/TASK.json what came of each.
 """
@@ -19,6 +21,8 @@ import dataclasses
 import math
 import shutil
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,6 +50,8 @@ from lacewing.verification.verify import verify
 TASKS = ("indirect_object", "subject_verb", "greater_than", "single_double_quote")
 SLOW = ("stability", "controls", "alternatives")
 """Parts of the suite that search again, for hours."""
+KEPT = Path(__file__).parent / "smollm2_circuits"
+"""Circuits that were searched for with SEARCH, some half an hour of one core each."""
 ABOVE = 0.1
 """Nats above the model's own loss, where that is above the target."""
 SEARCH = dataclasses.replace(OPEN_SEARCH, validation_target=0.07)
@@ -66,6 +72,10 @@ class Recipe:
     """How all of them are searched for."""
     whole: bool = True
     """Run the whole suite on the first task, after all else."""
+    anew: bool = False
+    """Search for circuits that stand in recipes/smollm2_circuits too."""
+    pack: bool = False
+    """Put the circuits of OUTPUT into recipes/smollm2_circuits, and do nothing else."""
     threads: int = 1
     """Threads."""
     stop_after: int = 0
@@ -115,8 +125,32 @@ def config_of(given: Recipe, model: Model, task: str) -> tuple[PruneConfig, floa
     ), full
 
 
+def kept(model: Model, task: str, config: PruneConfig) -> Circuit | None:
+    """The circuit that an earlier search of the same model left in this repository."""
+    archive = KEPT / f"{task}.tar.xz"
+    if not archive.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(archive) as whole:
+            whole.extractall(folder, filter="data")
+        circuit = Circuit.load(Path(folder) / task)
+    if (circuit.model_id, circuit.config) != (model.id, config):
+        return None
+    return dataclasses.replace(circuit, model_source=model.source)
+
+
+def pack(given: Recipe) -> None:
+    """Every circuit of the output as one small file: most of it are edges, which are all there."""
+    KEPT.mkdir(exist_ok=True)
+    for task in given.tasks:
+        if (given.output / task).exists():
+            with tarfile.open(KEPT / f"{task}.tar.xz", "w:xz") as whole:
+                for file in sorted((given.output / task).iterdir()):
+                    whole.add(file, f"{task}/{file.name}")
+
+
 def found(given: Recipe, model: Model, task: str) -> Circuit:
-    """The circuit of a task, as it was saved or searched for now.
+    """The circuit of a task: as it was saved, from this repository, or searched for now.
 
     Raises:
         DataError: there is none.
@@ -129,9 +163,11 @@ def found(given: Recipe, model: Model, task: str) -> Circuit:
         artifacts.check_same(folder, "a circuit", circuit.config.as_json(), config.as_json())
         return circuit
     state = artifacts.unfinished(folder)
-    circuit = prune(model, task, config, state=state)
+    circuit = None if given.anew else kept(model, task, config)
+    if circuit is None:
+        circuit = prune(model, task, config, state=state)
     circuit.save(folder)
-    shutil.rmtree(state)
+    shutil.rmtree(state, ignore_errors=True)
     return circuit
 
 
@@ -241,8 +277,10 @@ def table(given: Recipe) -> str:
 
 def main(given: Recipe) -> None:
     """Do what is not done yet, and print the table."""
-    if given.table:
+    if given.table or given.pack:
         print(table(given))
+        if given.pack:
+            pack(given)
         return
     for task in given.tasks:
         get(task)  # a name that no task has is a mistake, and no row of the table

@@ -6,6 +6,7 @@ precision. It has half learned what stands under `except` and after `return` (0.
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,36 @@ def test_errors_are_lacewings_own(tmp_path: Path) -> None:
     """A folder that is no model is an error to be shown, not a traceback."""
     with pytest.raises(LacewingError, match=r"no config\.json"):
         lacewing.load(f"hf:{tmp_path}")
+
+
+def test_packed_circuits_come_back(
+    model: Model, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What --pack keeps is taken instead of a search, by the same model and search alone."""
+    monkeypatch.setattr(open_circuits, "KEPT", tmp_path / "kept")
+    given = open_circuits.Recipe(model.source, tmp_path / "open", (TASK,), CONFIG)
+    assert open_circuits.kept(model, TASK, CONFIG) is None
+    shutil.copytree(saved, given.output / TASK)
+    open_circuits.pack(given)
+    there = Circuit.load(saved)
+    again = open_circuits.kept(model, TASK, CONFIG)
+    assert again is not None
+    assert (again.n_nodes, again.model_source) == (there.n_nodes, model.source)
+    other = open_circuits.dataclasses.replace(CONFIG, seed=CONFIG.seed + 1)
+    assert open_circuits.kept(model, TASK, other) is None
+    shutil.rmtree(given.output / TASK)
+    monkeypatch.setattr(open_circuits, "prune", None)  # a search would fail
+    assert open_circuits.found(given, model, TASK).n_nodes == there.n_nodes
+
+
+@pytest.mark.parametrize(
+    "file", sorted(open_circuits.KEPT.glob("*.xz")), ids=lambda file: file.name
+)
+def test_circuits_in_the_repository_are_whole(file: Path, tmp_path: Path) -> None:
+    """Each opens, is of the recipe's search, and reaches its target."""
+    with tarfile.open(file) as whole:
+        whole.extractall(tmp_path, filter="data")
+    circuit = Circuit.load(tmp_path / file.name.split(".")[0])
+    assert circuit.task in open_circuits.TASKS
+    assert circuit.config.steps == open_circuits.SEARCH.steps
+    assert circuit.losses["circuit"] <= circuit.target_loss
