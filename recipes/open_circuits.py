@@ -139,6 +139,13 @@ def kept(model: Model, task: str, config: PruneConfig) -> Circuit | None:
     return dataclasses.replace(circuit, model_source=model.source)
 
 
+def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """An entry without its owner and time, so that the same circuit is the same file."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
 def pack(given: Recipe) -> None:
     """Every circuit of the output as one small file: most of it are edges, which are all there."""
     KEPT.mkdir(exist_ok=True)
@@ -146,7 +153,7 @@ def pack(given: Recipe) -> None:
         if (given.output / task).exists():
             with tarfile.open(KEPT / f"{task}.tar.xz", "w:xz") as whole:
                 for file in sorted((given.output / task).iterdir()):
-                    whole.add(file, f"{task}/{file.name}")
+                    whole.add(file, f"{task}/{file.name}", filter=nobodys)
 
 
 def found(given: Recipe, model: Model, task: str) -> Circuit:
