@@ -27,7 +27,7 @@ from lacewing.explain.planted import SHAPES, plant
 from lacewing.explain.search import f1
 from lacewing.explain.text import Text, read_text
 from lacewing.model.store import Model, load
-from lacewing.statistics import wilson
+from lacewing.statistics import rate_ratio, wilson
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Explaining:
 
 
 KINDS = ("circuit", "random nodes", "random weights")
+COUNTED = ("explained", "described", "supported", "explained_and_supported")
+"""What the table shows of a row."""
 COUNTS = ("explained", "described", "lookup", "supported", "refuted", "explained_and_supported")
 
 
@@ -122,7 +124,7 @@ def circuits(bench: Explaining) -> list[dict[str, Any]]:
     rows = []
     for folder in bench.circuits:
         for kind in KINDS:
-            kept = bench.output / f"{folder.name} {kind}.json" if bench.output else None
+            kept = bench.output / f"{named(folder)} {kind}.json" if bench.output else None
             if kept is not None and kept.exists():
                 row = json.loads(kept.read_text(encoding="utf-8"))
             else:
@@ -132,11 +134,34 @@ def circuits(bench: Explaining) -> list[dict[str, Any]]:
                     kept.write_text(json.dumps(row, indent=1), encoding="utf-8")
             rows.append(row)
             print(line(row), flush=True)
-    for source in dict.fromkeys(row["source"] for row in rows):
+    sources = dict.fromkeys(row["source"] for row in rows)
+    whole = {}
+    for source in sources:
         for kind in KINDS:
             own = [r for r in rows if (r["source"], r["nodes"]) == (source, kind)]
-            print(line(pooled(own, f"all of {source}")), flush=True)
+            whole[source, kind] = pooled(own, f"all of {source}")
+            print(line(whole[source, kind]), flush=True)
+    first, *others = sources
+    for other in others:
+        print(times(whole[first, "circuit"], whole[other, "circuit"]), flush=True)
     return rows
+
+
+def named(folder: Path) -> str:
+    """A circuit's folder as a file name: those of two models may have the same last part."""
+    return "-".join(part for part in folder.parts[-3:] if part.strip("/"))
+
+
+def times(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """How many times the share of one model's nodes is that of another's, with 95 % intervals."""
+    words = [f"| {ours['circuit']}, times {theirs['circuit']} | circuit | "]
+    for name in COUNTED:
+        low, high = rate_ratio(
+            (ours[name], ours["n"]), (theirs[name], theirs["n"]), resamples=100_000, seed=0
+        )
+        share, other = ours[name] / ours["n"], theirs[name] / theirs["n"]
+        words.append(f"| {f'{share / other:.1f}' if other else 'none'} [{low:.1f}, {high:.1f}] ")
+    return "".join(words) + "|"
 
 
 def row_of(
@@ -230,7 +255,7 @@ def shares(found: Explained) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     words = [f"| {row['circuit']} | {row['nodes']} | {row['n']} of {row['of']} "]
-    for name in ("explained", "described", "supported", "explained_and_supported"):
+    for name in COUNTED:
         low, high = row[f"{name}_ci95"]
         tested = row["nodes"] == "circuit" or "supported" not in name
         share = f"{row[name]}, {row[name] / max(row['n'], 1):.2f} [{low:.2f}, {high:.2f}]"

@@ -12,7 +12,7 @@ import micro
 from lacewing import artifacts
 from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.explain.amplitude import fit_amplitude, isotonic
-from lacewing.explain.bits import overlaps, packed, unpacked
+from lacewing.explain.bits import overlaps, packed, packed_sets, unpacked
 from lacewing.explain.firing import firings
 from lacewing.explain.library import Library
 from lacewing.explain.metrics import average_precision, scores
@@ -20,7 +20,7 @@ from lacewing.explain.neuron_record import NeuronRecord, neuron_record, simulati
 from lacewing.explain.node import explain_values
 from lacewing.explain.pairs import minimal_pairs
 from lacewing.explain.planted import SHAPES, plant
-from lacewing.explain.predicate import Literal, Predicate, State
+from lacewing.explain.predicate import Kind, Literal, Predicate, Since, State
 from lacewing.explain.records import collect, read, record
 from lacewing.explain.samples import samples
 from lacewing.explain.search import f1, search
@@ -29,14 +29,35 @@ from lacewing.explain.text import Text
 
 def test_overlaps_count() -> None:
     """The compiled counts are those of plain sets, for sparse and dense beams."""
-    dice = np.random.default_rng(0)
-    atoms, positive = dice.random((9, 777)) < 0.3, dice.random(777) < 0.2
-    beams = np.stack([dice.random(777) < 0.5, np.arange(777) < 20])
+    n, dice = 6_437, np.random.default_rng(0)
+    atoms, positive = dice.random((9, n)) < 0.3, dice.random(n) < 0.2
+    beams = np.stack([dice.random(n) < 0.5, np.arange(n) < 70])  # everywhere; in 2 of 101 words
     hits, total = overlaps(packed(beams), packed(atoms), packed(positive[None])[0])
     both = beams[:, None] & atoms[None]
     assert (total == both.sum(2)).all()
     assert (hits == (both & positive).sum(2)).all()
-    assert (unpacked(packed(beams)[1], 777) == beams[1]).all()
+    assert (unpacked(packed(beams)[1], n) == beams[1]).all()
+
+
+def test_sets_of_tokens_are_packed() -> None:
+    """A row has the tokens of its set, also where sets share one; what is no token is in none."""
+    here = np.random.default_rng(0).integers(-1, 12, 500)
+    sets = [[3], [3, 5, 11], [], [0]]
+    rows = [unpacked(row, 500) for row in packed_sets(here, sets, 12)]
+    for row, wanted in zip(rows, sets, strict=True):
+        assert (row == np.isin(here, wanted)).all()
+
+
+def test_since_is_what_it_says(library: Library) -> None:
+    """Opened in this window at some token, and closed at none after it."""
+    text, columns = library.text, library.columns
+    atom = Since(State("in_string"), Kind(0, "newline"))
+    opened, closed = columns.atom(atom.opened), columns.atom(atom.closed)
+    found = columns.atom(atom)
+    for i in np.random.default_rng(0).integers(0, len(text), 300):
+        inside = range(text.start[i], i + 1)
+        opening = max((j for j in inside if opened[j]), default=None)
+        assert found[i] == (opening is not None and not closed[opening + 1 : i + 1].any())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,6 +86,19 @@ def test_a_card_of_a_planted_node(library: Library) -> None:
     assert card.unexplained["missed"]
     row = found.as_json()
     assert {"node", "explanation", "sentence", "f1", "pearson", "control", "verdict"} <= row.keys()
+
+
+def test_shuffled_weights_are_searched_where_they_count(library: Library) -> None:
+    """A control that takes two searches is made where the others are beaten, and can beat it."""
+    node = plant(library, "two", 3).activations
+    dice = np.random.default_rng(1)
+    noise = np.where(dice.random(len(library.text)) < 0.02, 1.0, 0.0)
+    for values, twin, explained in ((node, noise, True), (node, node, False), (noise, node, False)):
+        found = explain_values(library, "0.mlp_neuron.1", values, random=twin)
+        assert found.card is not None
+        assert found.explained == explained
+        assert ("random" in found.card.controls) == (values is node)
+    assert found.why_not
 
 
 def test_minimal_pairs_of_a_position(library: Library) -> None:

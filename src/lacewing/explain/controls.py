@@ -4,7 +4,8 @@ constant   it always fires
 unigram    a table of the current token
 bigram     a table of the last two tokens, backed by the first
 shuffled   the search, on activations moved half a part on: what it finds where nothing is
-random     the search, on the same node of the same model with shuffled weights
+random     the search, on the same node of the same model with shuffled weights; only of an
+           explanation that beats the others
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,8 @@ def explain_values(
         library: Atoms of the text.
         node: Its name.
         values: Its value at every token of the text.
-        random: Values of the same node in a model with shuffled weights, for that control.
+        random: Values of the same node in a model with shuffled weights, for that control, which
+            is searched for where the explanation beats the others.
         proposers: What proposes predicates beside the search.
         seed: Draws documents and labels.
     """
@@ -142,9 +143,10 @@ def _scored(
     amplitude = fit_amplitude(library.columns, (predicate, opposite), signed)
     controls: dict[str, Mapping[str, float]] = dict(table_controls(library, fires, signed))
     controls["shuffled"] = shuffled_control(library, fires)
-    if random is not None:
-        controls["random"] = random_control(library, random)
     card = score(library, predicate, both, amplitude, side, signed, controls, seed)
+    if random is not None and card.explained:  # two searches, which could change nothing else
+        controls["random"] = random_control(library, random)
+        card = replace(card, controls=controls)
     features = {name: feature for name, (_, feature) in library.text.features.items()}
     said = sentence(predicate, features)
     why = "" if card.explained else _why_not(card)
