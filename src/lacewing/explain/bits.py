@@ -9,6 +9,9 @@ from lacewing.kernels.cpu.piece import piece
 from lacewing.kernels.jit import jitted
 
 WORD = 64
+FEW = 32
+"""Words are taken one by one where at most one in so many holds anything: each is a miss of the
+cache, which costs as much as some thirty in a row."""
 
 
 def packed(truth: Bool[np.ndarray, "row token"]) -> UInt64[np.ndarray, "row column"]:
@@ -43,7 +46,7 @@ def _mark(here: np.ndarray, first: np.ndarray, rows: np.ndarray, content: np.nda
         id = here[i]
         if id >= 0:
             for k in range(first[id], first[id + 1]):
-                content[rows[k], i // 64] |= np.uint64(1) << np.uint64(i % 64)
+                content[rows[k], i // WORD] |= np.uint64(1) << np.uint64(i % WORD)
 
 
 @piece
@@ -54,11 +57,6 @@ def _population(x: np.uint64) -> np.int64:
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.int64((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-FEW = 32
-"""Words are taken one by one where at most one in so many holds anything: each is a miss of the
-cache, which costs as much as some thirty in a row."""
 
 
 def _overlaps(
