@@ -6,7 +6,6 @@ precision. It has half learned what stands under `except` and after `return` (0.
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -295,11 +294,9 @@ def test_packed_circuits_come_back(
 @pytest.mark.parametrize(
     "file", sorted(open_circuits.KEPT.glob("*.xz")), ids=lambda file: file.name
 )
-def test_circuits_in_the_repository_are_whole(file: Path, tmp_path: Path) -> None:
+def test_circuits_in_the_repository_are_whole(file: Path) -> None:
     """Each opens, is of the recipe's search, and reaches its target."""
-    with tarfile.open(file) as whole:
-        whole.extractall(tmp_path, filter="data")
-    circuit = Circuit.load(tmp_path / file.name.split(".")[0])
+    circuit = open_circuits.unpacked(file)
     assert circuit.task in open_circuits.TASKS
     assert circuit.config.steps == open_circuits.SEARCH.steps
     assert circuit.losses["circuit"] <= circuit.target_loss
