@@ -149,6 +149,9 @@ WORKS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 if __name__ == "__main__":
+    from lacewing.cli.machine import settle
+
+    settle()  # every work runs as it does from the command line: threads that sleep, pages kept
     asked = json.loads(sys.argv[1])
     said = WORKS[asked["work"]](asked)
     Path(asked["told"]).write_text(json.dumps({"stages": STAGES, "said": said}))
