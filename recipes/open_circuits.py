@@ -247,16 +247,34 @@ def is_done(given: Recipe, task: str, skip: Sequence[str]) -> bool:
     return row is not None and ("error" in row or set(row["skipped"]) <= set(skip))
 
 
-def unjudged(circuit: Circuit) -> list[str]:
-    """The cells of a circuit that was found, and is not judged yet: without an interval."""
-    loss, target = circuit.losses["circuit"], circuit.target_loss
+def cells(row: dict[str, Any], nodes: str) -> list[str]:
+    """Size, losses and target of a circuit that was found; an interval where it was judged."""
+    loss, target = row["losses"]["circuit"], row["target"]
+    low, high = row.get("interval", (math.nan, math.nan))
     return [
-        f"{circuit.n_nodes:,}",
-        f"{loss:.3f}",
-        f"{circuit.losses['full']:.3f}",
+        nodes,
+        f"{loss:.3f}" + (f" [{low:.3f}, {high:.3f}]" if "interval" in row else ""),
+        f"{row['losses']['full']:.3f}",
         f"{target:g}{'' if loss <= target else ' MISSED'}",
-        "-",
+        str(row.get("pairs", "-")),
     ]
+
+
+def line(given: Recipe, task: str) -> list[str]:
+    """The row of a task: what came of it, or that it is not done."""
+    row, folder = row_of(given, task), given.output / task
+    if row is None and folder.exists():
+        circuit = Circuit.load(folder)
+        known = {"losses": circuit.losses, "target": circuit.target_loss}
+        return [*cells(known, f"{circuit.n_nodes:,}"), "NOT DONE"]
+    if row is None:
+        begun = artifacts.unfinished(folder).exists()
+        return [*["-"] * 5, "NOT DONE, begun" if begun else "NOT DONE"]
+    if "error" in row:
+        return [*["-"] * 5, f"no circuit: {row['error']}"]
+    skipped = f" (left out: {', '.join(row['skipped'])})" if row["skipped"] else ""
+    nodes = f"{row['nodes']:,} of {row['all_nodes']:,}"
+    return [*cells(row, nodes), row["verdict"] + skipped]
 
 
 def table(given: Recipe) -> str:
@@ -265,29 +283,7 @@ def table(given: Recipe) -> str:
         "| task | nodes | test loss [95 %] | whole model | target | pairs | suite |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for task in given.tasks:
-        row, folder = row_of(given, task), given.output / task
-        cells = ["-"] * 5
-        if row is None and folder.exists():
-            cells = [*unjudged(Circuit.load(folder)), "NOT DONE"]
-        elif row is None:
-            begun = artifacts.unfinished(folder).exists()
-            cells.append("NOT DONE, begun" if begun else "NOT DONE")
-        elif "error" in row:
-            cells.append(f"no circuit: {row['error']}")
-        else:
-            low, high = row["interval"]
-            skipped = f" (left out: {', '.join(row['skipped'])})" if row["skipped"] else ""
-            missed = "" if row["losses"]["circuit"] <= row["target"] else " MISSED"
-            cells = [
-                f"{row['nodes']:,} of {row['all_nodes']:,}",
-                f"{row['losses']['circuit']:.3f} [{low:.3f}, {high:.3f}]",
-                f"{row['losses']['full']:.3f}",
-                f"{row['target']:g}{missed}",
-                str(row["pairs"]),
-                row["verdict"] + skipped,
-            ]
-        lines.append(f"| {task} | {' | '.join(cells)} |")
+    lines += [f"| {task} | {' | '.join(line(given, task))} |" for task in given.tasks]
     open_ = sum(not is_done(given, task, skip) for task, skip in plan(given))
     return "\n".join([*lines, f"\n{open_} of {len(plan(given))} steps are not done."])
 

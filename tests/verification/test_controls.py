@@ -2,22 +2,26 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import lacewing
 import micro
+from lacewing import artifacts
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model
 from lacewing.model.weights import writers
+from lacewing.pruning.node_search import Wanted
 from lacewing.tasks.task import Task
 from lacewing.verification import controls
 from lacewing.verification.evidence import Evidence
-from lacewing.verification.searches import Found
+from lacewing.verification.searches import Found, searched
 from micro import make
 
 GPT2 = Path(__file__).parent.parent / "model" / "gpt2"
@@ -98,6 +102,23 @@ def test_no_control_of_the_planted_circuit_is_reached(model: Model, sets: Prompt
     assert [math.inf] * 3 == [finding.value for finding in found]
     assert all(finding.passed for finding in found)
     assert all("no circuit reaches the target" in finding.meaning for finding in found)
+
+
+def test_a_robust_control_is_searched_for_where_a_plain_one_is_found(
+    model: Model, sets: PromptSets, tmp_path: Path
+) -> None:
+    """Nonsense, where the plain search finds nothing, is not searched again; true answers are."""
+    config = replace(SETTINGS, robust=True, constraints=("zero",))
+    wanted = [Wanted(TASK, config, s, anyway=True) for s in (controls.exchanged(sets), sets)]
+    none, found = controls._plainly_first(model, wanted, tmp_path, True)
+    made = [artifacts.read_json(file)["asked"]["config"]["robust"] for file in tmp_path.iterdir()]
+    assert sorted(made) == [False, False, True]
+    assert isinstance(none, DataError)
+    (alone,) = searched(model, wanted[1:], quiet=True)
+    assert isinstance(found, Found)
+    assert isinstance(alone, Found)
+    assert found.n_edges == alone.n_edges
+    assert all(np.array_equal(found.nodes[key], kept) for key, kept in alone.nodes.items())
 
 
 @pytest.mark.parametrize(("edges", "passed"), [(1, True), (2, False), (8, False)])
