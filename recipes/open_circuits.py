@@ -249,11 +249,10 @@ def is_done(given: Recipe, task: str, skip: Sequence[str]) -> bool:
 
 def cells(row: dict[str, Any], nodes: str) -> list[str]:
     """Size, losses and target of a circuit that was found; an interval where it was judged."""
-    loss, target = row["losses"]["circuit"], row["target"]
-    low, high = row.get("interval", (math.nan, math.nan))
+    loss, target, ends = row["losses"]["circuit"], row["target"], row.get("interval")
     return [
         nodes,
-        f"{loss:.3f}" + (f" [{low:.3f}, {high:.3f}]" if "interval" in row else ""),
+        f"{loss:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""),
         f"{row['losses']['full']:.3f}",
         f"{target:g}{'' if loss <= target else ' MISSED'}",
         str(row.get("pairs", "-")),
