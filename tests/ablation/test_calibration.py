@@ -1,11 +1,13 @@
 """The calibration of logits against a slow optimiser, and circuits that are found with it."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 import micro
-from lacewing.ablation.calibration import RIDGE, calibrated_loss, fit, refitted_loss
+from lacewing.ablation.calibration import RIDGE, calibrated_loss, fit, refitted, refitted_loss
 from lacewing.ablation.editor import CircuitEditor
 from lacewing.circuit.calibration import calibrated
 from lacewing.circuit.config import PruneConfig
@@ -64,6 +66,14 @@ def test_a_refitted_loss_is_fitted_elsewhere(sets: PromptSets) -> None:
     expected = two_answer_loss(calibrated(run(sets.test), elsewhere), sets.test)
     assert torch.equal(expected, found)
     assert float(found.mean()) > calibrated_loss(run(sets.test), sets.test) + 0.1
+
+
+def test_logits_that_overflow_prefer_nothing(sets: PromptSets) -> None:
+    """Ablation under frozen norms can end in NaN: that is a loss of chance, not none."""
+    some = sets.validation
+    logits = torch.full((2 * len(some), 300), math.nan)
+    loss = refitted(logits, some, logits, some)
+    assert loss.allclose(torch.tensor(math.log(2)), atol=1e-3), loss
 
 
 def test_answers_are_never_turned_around(sets: PromptSets) -> None:

@@ -30,7 +30,7 @@ from lacewing.sae.learner import Learner
 from lacewing.sae.text import KIND, text_of
 
 QUICK: dict[str, Any] = {"tokens": 2048, "batch": 8, "k": 4, "expansion": 2}
-QUICK |= {"held_out": 256, "learning_rate": 0.02}
+QUICK |= {"held_out": 256, "learning_rate": 0.1}
 SITES = ["0.attn_out", "0.mlp_out"]
 
 

@@ -64,7 +64,11 @@ def refitted(
     logits: Float[Tensor, "sequence vocab"],
     prompts: Prompts,
 ) -> Float[Tensor, " sequence"]:
-    """The same of logits on both sets of prompts."""
+    """The same of logits on both sets of prompts.
+
+    Where values overflow, as norms that are frozen let them, nothing is preferred.
+    """
+    fitted, logits = (torch.where(some.isfinite(), some, 0.0) for some in (fitted, logits))
     return two_answer_loss(calibrated(logits, fit(fitted, fitted_on)), prompts)
 
 

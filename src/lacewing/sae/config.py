@@ -34,12 +34,13 @@ class SaeConfig:
     """Tokens of text to train on; text that is shorter is gone through again."""
     batch: Annotated[int, Interval(ge=1, le=2**16)] = 16
     """Windows of text per step."""
-    learning_rate: Positive = 1e-3
-    """Of Adam; it falls to zero over the last fifth."""
+    learning_rate: Positive = 0.07
+    """Of Adam, as a share of the size of a weight: it is divided by the root of the site's
+    channels, as rows of the decoder have length one. It falls to zero over the last fifth."""
     dead_after: Count = 100_000
     """Tokens without being used, after which a latent is dead and learns from what others miss; a
     tenth of all tokens where that is less."""
-    revival: NotNegative = 1 / 32
+    revival: NotNegative = 1 / 8
     """Weight of the loss by which dead latents learn; 0 for none."""
     held_out: Count = 8192
     """Tokens of held-out text that the figures are measured on."""

@@ -8,6 +8,7 @@ along them is left out. A latent that nothing used for some time is dead; the de
 learn to say what the others leave over (Gao et al., arXiv 2406.04093, appendix A).
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Learner:
         self.decoder_bias = torch.zeros(d_out, requires_grad=True)
         self.shift = torch.zeros(d_in)
         """Taken from what a transcoder reads: its mean."""
+        self.rate = config.learning_rate / math.sqrt(d_out)
         self.scales = torch.zeros(2)
         """What is read, and what is said, times these has mean square one; 0 until known."""
         self.unused = torch.zeros(latents, dtype=torch.int64)
@@ -83,9 +85,7 @@ class Learner:
 
     def _adam(self) -> torch.optim.Adam:
         parameters = [*self._parameters.values()]
-        return torch.optim.Adam(
-            parameters, lr=self.config.learning_rate, betas=BETAS, eps=EPSILON, fused=True
-        )
+        return torch.optim.Adam(parameters, lr=self.rate, betas=BETAS, eps=EPSILON, fused=True)
 
     @property
     def dead(self) -> Tensor:
@@ -152,7 +152,7 @@ class Learner:
 
     def _follow(self, done: float) -> None:
         """One step along the gradient, with decoder rows of length one."""
-        rate = self.config.learning_rate * min(1.0, (1 - done) / (1 - DECAY))
+        rate = self.rate * min(1.0, (1 - done) / (1 - DECAY))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.no_grad():
