@@ -1,5 +1,7 @@
 """What a circuit claims of a text, and which of its heads it claims it with."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,28 @@ def test_log_odds_are_those_of_the_probabilities() -> None:
     logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).double()
     share = logits.softmax(1)[:, [1, 4]].sum(1)
     torch.testing.assert_close((share / (1 - share)).log(), log_odds(logits, [1, 4]))
+
+
+def test_log_odds_far_below_the_largest() -> None:
+    """What is too small for a float adds nothing, and its gradient is zero."""
+    logits = torch.full((3, 9), -300.0)
+    logits[:, 2], logits[:, 5], logits[1] = 20.0, 18.0, 0.0
+    logits.requires_grad_()
+    odds = log_odds(logits, [2])
+    torch.testing.assert_close(odds.detach(), torch.tensor([2.0, -math.log(8), 2.0]))
+    odds.sum().backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[0, [2, 5, 7]], torch.tensor([1.0, -1.0, 0.0]))
+
+
+def test_log_odds_are_calibrated_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Piece by piece, whatever the pieces; what was given stays as it was."""
+    logits = torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
+    calibration, before = Calibration(0.5, {4: 2.0}), logits.clone()
+    expected = log_odds(calibrated(logits, calibration), [1, 4])
+    monkeypatch.setitem(log_odds.__globals__, "PIECE", 22)
+    torch.testing.assert_close(log_odds(logits, [1, 4], calibration), expected)
+    assert torch.equal(logits, before)
 
 
 def test_claims_are_made_at_every_position(model: Model) -> None:

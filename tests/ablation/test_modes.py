@@ -7,7 +7,7 @@ from torch import Tensor
 
 import micro
 from lacewing.ablation import modes as modes
-from lacewing.ablation.masks import masks_of
+from lacewing.ablation.masks import masks_of, replacing
 from lacewing.circuit.calibration import Calibration
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
@@ -92,7 +92,7 @@ def test_frozen_norms_are_those_of_the_full_model(model: Model, sets: PromptSets
         plain(model, few)
     assert torch.allclose(scale, scales["ln_f"][:, 0], rtol=1e-5)
     nothing = masks_of(network, NOTHING) | {FINAL_SITE: torch.ones(micro.WIDTH, dtype=torch.bool)}
-    hooks = modes.replacing(nothing, model.means)
+    hooks = replacing(nothing, model.means)
     with edit(network, hooks), record(network, [FINAL_SITE]) as seen:
         plain(model, few)
     ablated[:, [4, 7]] = seen[FINAL_SITE][:, 0, [4, 7]]

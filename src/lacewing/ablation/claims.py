@@ -5,13 +5,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lacewing.ablation.compiled import CompiledCircuit
-from lacewing.ablation.masks import Masks, replacing
+from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.masks import Masks, few_live
 from lacewing.ablation.prefix_run import runs_at_prefixes
 from lacewing.ablation.prefixes import UniquePrefixes
-from lacewing.ablation.run import few_live
 from lacewing.ablation.values import AblationValues
 from lacewing.circuit.calibration import Calibration, calibrated
-from lacewing.model.hooks import ablate
 from lacewing.model.protocol import Network
 
 FOREIGN = 0.1
@@ -23,7 +22,19 @@ ROUNDING = 1e-3
 
 
 TOGETHER = 16
-"""Windows of text run at once."""
+"""Windows of text run at once, where their logits are not too many."""
+
+
+LOGITS = 2**24
+"""Logits that a pass gives at most, unless one window has more: 64 MiB."""
+
+
+PIECE = 2**21
+"""Logits summed up at once, so that what is worked out on the way stays in a cache."""
+
+
+NOTHING = -80.0
+"""Nats below the largest, from which on terms of a sum are counted as this: none is 0 then."""
 
 
 @torch.no_grad()
@@ -45,26 +56,33 @@ def claims(
         calibration: Of the circuit; none for the full model.
         ablation_values: What stands for the other nodes.
     """
-    found = []
-    edits = {} if masks is None else replacing(masks, ablation_values or {})
+    values = ablation_values or {}
 
     def run(rows: Tensor) -> Tensor:
-        with ablate(network, edits):
-            whole: Tensor = network(rows)
-        return whole.flatten(0, 1)
+        return network(rows).flatten(0, 1)
 
     if masks is not None and few_live(masks) and runs_at_prefixes(network):
-        compiled = CompiledCircuit(network, masks, ablation_values or {})
+        compiled, masks = CompiledCircuit(network, masks, values), None
         run = lambda rows: compiled.logits(UniquePrefixes.all_of(rows))  # noqa: E731
-    for rows in torch.split(tokens, TOGETHER):
-        logits = run(rows)
-        odds = log_odds(calibrated(logits, calibration), answers)
-        found.append(odds.view(rows.shape))
+    at_once = max(1, min(TOGETHER, LOGITS // (tokens.shape[1] * network.config.vocab_size)))
+    with ablating(network, masks, values):
+        pieces = [log_odds(run(r), answers, calibration) for r in torch.split(tokens, at_once)]
+    return torch.cat(pieces).view(tokens.shape)
+
+
+def log_odds(
+    logits: Float[Tensor, "row vocab"], answers: list[int], calibration: Calibration | None = None
+) -> Float[Tensor, " row"]:
+    """Log odds of some tokens together against all others, in nats, after a calibration."""
+    found = []
+    for piece in torch.split(logits, max(1, PIECE // logits.shape[1])):
+        given = calibrated(piece, calibration)
+        others = given.index_fill(1, torch.tensor(answers), -torch.inf)
+        found.append(given[:, answers].logsumexp(1) - _log_sum(others))
     return torch.cat(found)
 
 
-def log_odds(logits: Float[Tensor, "row vocab"], answers: list[int]) -> Float[Tensor, " row"]:
-    """Log odds of some tokens together against all others, in nats."""
-    chosen = torch.zeros(logits.shape[1], dtype=torch.bool)
-    chosen[answers] = True
-    return logits[:, chosen].logsumexp(1) - logits[:, ~chosen].logsumexp(1)
+def _log_sum(logits: Float[Tensor, "row vocab"]) -> Float[Tensor, " row"]:
+    """As logsumexp, which takes ten times as long where many terms are too small for a float."""
+    most = logits.detach().amax(1, keepdim=True)
+    return (logits - most).clamp(min=NOTHING).exp().sum(1).log() + most.squeeze(1)

@@ -43,3 +43,8 @@ def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, 
         return lambda value: torch.where(mask, value, ablation_value)
 
     return {key: hook(mask, ablation_values[key]) for key, mask in masks.items()}
+
+
+def few_live(masks: Masks) -> bool:
+    """Whether few enough nodes are live for a compiled circuit to be faster."""
+    return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))

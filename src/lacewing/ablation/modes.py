@@ -21,7 +21,8 @@ from torch.nn import Module
 
 from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import Masks, masks_of, replacing
+from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.prefix_run import whole_batches
 from lacewing.ablation.prefixes import in_pieces, recorded_at_once
 from lacewing.ablation.run import ablated_logits
@@ -210,11 +211,11 @@ def _frozen_logits(
         with measured_norms(full) as scales:
             batch.logits()
         for one, pieces in zip(running, found, strict=True):
-            cut, mean = (
-                dataclasses.replace(batch, network=one.network),
-                replacing(one.masks, model.means),
-            )
-            with frozen_norms(one.network, scales), ablate(one.network, mean):
+            cut = dataclasses.replace(batch, network=one.network)
+            with (
+                frozen_norms(one.network, scales),
+                ablating(one.network, one.masks, model.means),
+            ):
                 pieces.append(cut.logits())
     return [torch.cat(pieces) for pieces in found]
 

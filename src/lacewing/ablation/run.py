@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.donors import donated, resampling
-from lacewing.ablation.masks import Masks, replacing
+from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.ablation.packed import packed_pieces, runs_packed
 from lacewing.ablation.prefix_run import logits_at_ends, logits_packed, runs_at_prefixes
 from lacewing.ablation.prefixes import UniquePrefixes, in_pieces, recorded_at_once, shared
@@ -92,12 +93,12 @@ def logits_in_pieces(
         return
     if runs_packed(network, prompts):
         for few in packed_pieces(prompts):
-            with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
+            with torch.no_grad(), ablating(network, masks, ablation_values):
                 piece = logits_packed(network, few)
             yield piece
         return
     for rows in in_pieces(count):
-        with torch.no_grad(), ablate(network, _edits(masks, ablation_values)):
+        with torch.no_grad(), ablating(network, masks, ablation_values):
             piece = _plain(network, prompts.take(rows))
         yield piece
 
@@ -131,11 +132,6 @@ def logits_at(
 
 def _edits(masks: Masks | None, ablation_values: Mapping[str, Tensor]) -> dict[str, SiteHook]:
     return {} if masks is None else replacing(masks, ablation_values)
-
-
-def few_live(masks: Masks) -> bool:
-    """Whether few enough nodes are live for a compiled circuit to be faster."""
-    return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))
 
 
 def _plain(network: Callable[..., Tensor], prompts: Prompts) -> Tensor:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from lacewing.ablation.attention import kept_heads, patterns, read_by
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.masks import masks_of, replacing
+from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.masks import masks_of
 from lacewing.ablation.prefix_run import whole_batches
 from lacewing.ablation.values import ablation_values_of
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.model.hooks import ablate, record
+from lacewing.model.hooks import record
 from lacewing.model.protocol import Head, Network
 from lacewing.model.store import Model
 from lacewing.progress import progress
@@ -98,7 +99,7 @@ def variation(
         full: What the full model's heads attend to, where it is known (see `attended`).
     """
     masks = masks_of(model.network, nodes)
-    with ablate(network, replacing(masks, ablation_values_of(model, circuit.ablation))):
+    with ablating(network, masks, ablation_values_of(model, circuit.ablation)):
         alone = attended(network, prompts, heads)
     whole = attended(model.network, prompts, heads) if full is None else full
     return {

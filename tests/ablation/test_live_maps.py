@@ -1,0 +1,178 @@
+"""Circuits in models of transformers whose maps work out live channels: the same as by hooks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+
+from lacewing.ablation import live_maps  # noqa: E402
+from lacewing.ablation.claims import claims, log_odds  # noqa: E402
+from lacewing.ablation.live_maps import LiveMap, ablating  # noqa: E402
+from lacewing.ablation.masks import replacing  # noqa: E402
+from lacewing.model.hooks import ablate, edit, record  # noqa: E402
+from lacewing.model.huggingface.network import HuggingFaceNetwork  # noqa: E402
+from lacewing.model.sites import site_widths  # noqa: E402
+
+VOCAB = 60
+SIZES = {
+    "vocab_size": VOCAB,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+def _llama() -> Any:
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
+
+
+def _biased() -> Any:
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES))
+
+
+def _gpt2() -> Any:
+    sizes = {"n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 4}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=VOCAB, **sizes))
+
+
+@pytest.fixture(params=[_llama, _biased, _gpt2])
+def network(request: pytest.FixtureRequest) -> HuggingFaceNetwork:
+    """A tiny model of each layout, every weight and bias large enough to matter."""
+    torch.manual_seed(0)
+    inner = request.param().eval()
+    with torch.no_grad():
+        for parameter in inner.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return HuggingFaceNetwork(inner)
+
+
+@pytest.fixture
+def constants(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """Values for what is ablated, none of them zero."""
+    dice = torch.Generator().manual_seed(1)
+    return {k: torch.randn(n, generator=dice) for k, n in site_widths(network.config).items()}
+
+
+@pytest.fixture
+def masks(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """A quarter of the nodes, all of one site, and none of another."""
+    dice = torch.Generator().manual_seed(2)
+    widths = site_widths(network.config)
+    some = {key: torch.rand(n, generator=dice) < 0.25 for key, n in widths.items()}
+    some["0.mlp_in"] = torch.ones_like(some["0.mlp_in"])
+    some["1.attn_k"] = torch.zeros_like(some["1.attn_k"])
+    return some
+
+
+TEXT = torch.randint(VOCAB, (5, 9), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_logits_are_those_of_hooks(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+    alike: bool,
+) -> None:
+    """Also where texts do not begin alike, and in a second text."""
+    texts = [TEXT.clone(), TEXT.flip(0)]
+    for text in texts:
+        text[:, 0] = 7 if alike else torch.arange(len(text))
+    with torch.no_grad():
+        with ablate(network, replacing(masks, constants)):
+            expected = [network(text) for text in texts]
+        free = network(texts[0])
+        with ablating(network, masks, constants):
+            assert isinstance(network.blocks[0].get_submodule(_out(network)).forward, LiveMap)
+            found = [network(text) for text in texts]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert float((expected[0] - free).abs().max()) > 0.1
+        assert torch.equal(network(texts[0]), free)
+
+
+def _out(network: HuggingFaceNetwork) -> str:
+    return network.layout.maps["attn_out"][0]
+
+
+def test_queries_and_keys_are_recorded_as_with_hooks(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+) -> None:
+    """What heads look with; see `verification.attention`."""
+    sites = [f"{layer}.{site}" for layer in range(2) for site in ("attn_q", "attn_k", "attn_out")]
+    with torch.no_grad():
+        with ablate(network, replacing(masks, constants)), record(network, sites) as expected:
+            network(TEXT)
+        with ablating(network, masks, constants), record(network, sites) as found:
+            network(TEXT)
+    for site in sites:
+        torch.testing.assert_close(found[site], expected[site], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("why", ["hook", "gradient", "many", "fewer sites"])
+def test_maps_stay_where_others_look(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+    why: str,
+) -> None:
+    """Set hooks, gradients, many live nodes, sites that run freely: then by hooks, as ever."""
+    if why == "many":
+        masks = {key: ~mask for key, mask in masks.items()}
+    if why == "fewer sites":
+        del masks["resid_final"]
+    looks = {"0.attn_in": lambda value: value} if why == "hook" else {}
+    with torch.set_grad_enabled(why == "gradient"), edit(network, looks):
+        with ablate(network, replacing(masks, constants)):
+            expected = network(TEXT)
+        with ablating(network, masks, constants):
+            assert not isinstance(network.blocks[0].get_submodule(_out(network)).forward, LiveMap)
+            assert torch.equal(network(TEXT), expected)
+
+
+def test_maps_are_put_back_after_an_error(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Inside the block, and while maps are exchanged."""
+    before = network(TEXT)
+    with pytest.raises(ZeroDivisionError), torch.no_grad(), ablating(network, masks, constants):
+        _ = 1 / 0
+    assert torch.equal(network(TEXT), before)
+    made, real = [], live_maps._live_map
+
+    def failing(*given: Any) -> LiveMap:
+        made.append(given)
+        if len(made) == 5:
+            raise MemoryError
+        return real(*given)
+
+    monkeypatch.setattr(live_maps, "_live_map", failing)
+    with pytest.raises(MemoryError), torch.no_grad(), ablating(network, masks, constants):
+        pass
+    assert torch.equal(network(TEXT), before)
+
+
+def test_claims_are_those_of_hooks(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many windows fit into a pass."""
+    with torch.no_grad(), ablate(network, replacing(masks, constants)):
+        expected = torch.stack([log_odds(row, [3, 4]) for row in network(TEXT)])
+    module: Callable[..., Any] = claims
+    for most in (1, 2 * TEXT.shape[1] * VOCAB, 2**24):
+        monkeypatch.setitem(module.__globals__, "LOGITS", most)
+        found = claims(network, TEXT, [3, 4], masks, ablation_values=constants)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
