@@ -1,6 +1,7 @@
 """Every test of the suite on circuits whose truth is known."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import torch
 
 import micro
+from lacewing.ablation.calibration import calibrated_loss
 from lacewing.ablation.masks import masks_of
-from lacewing.ablation.run import ablated_loss
+from lacewing.ablation.run import ablated_logits, ablated_loss
+from lacewing.ablation.worst_subset import STEPS
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import PromptSets
 from lacewing.model.hooks import record
@@ -122,6 +125,18 @@ def test_the_search_finds_the_other_path(model: Model, sets: PromptSets) -> None
     assert worst > 3 * full
     free = masks_of(model.network, kept)
     assert all(bool(masks[key][free[key]].all()) for key in masks)
+
+
+def test_the_search_ends_at_chance(model: Model, planted: Circuit, sets: PromptSets) -> None:
+    """There is no more to lose: at once without any node, after all steps where a circuit holds."""
+    for kept, wanted in ((micro.nodes_of({}, model.network.config), 0), (planted.nodes, 2 * STEPS)):
+        steps: list[None] = []
+        tell = partial(steps.append, None)
+        known = sets.train, sets.validation, 0
+        masks = complement.worst_subset(model, kept, *known, starts=2, tell=tell)
+        assert wanted == len(steps)
+        worst = calibrated_loss(ablated_logits(model, sets.test, masks), sets.test)
+        assert (worst > 0.69) == (wanted == 0)
 
 
 def test_interchange(model: Model, planted: Circuit, evidence: Evidence) -> None:

@@ -1,6 +1,7 @@
 """The subset of what is outside some nodes whose ablation hurts most, found by a search."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from lacewing.model.layers import sparse_products
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.tasks.batch import Prompts
-from lacewing.tasks.scoring import two_answer_loss
+from lacewing.tasks.scoring import CHANCE, two_answer_loss
 
 STEPS, BATCH, RATE = 60, 24, 0.1
 """The search for the worst subset: steps, pairs a step, step size. A budget, not a guarantee."""
@@ -36,6 +37,11 @@ LOOKS = 4
 
 TRIED = 64
 """Validation pairs it is tried on."""
+
+
+ROOM = 1e-3
+"""Nats below chance from which on nothing worse is searched for: a calibration that ignores the
+logits loses ln 2, so the best one loses no more."""
 
 
 def random_half(model: Model, kept: Nodes, generator: np.random.Generator) -> Masks:
@@ -63,7 +69,8 @@ def worst_subset(
 
     The mask is trained as in pruning, with tau and a surrogate for the step's slope, but up the
     loss, from a random half. So every mask on the way is a true subset; the one of largest loss on
-    validation prompts wins, and all of the rest is tried too.
+    validation prompts wins, and all of the rest is tried first. At chance the search ends: there is
+    no more to lose.
 
     Args:
         model: The model.
@@ -72,17 +79,29 @@ def worst_subset(
         validation: What the subset is chosen on.
         seed: Draws where the search begins, and its prompts.
         starts: How often it begins, each time from another half.
-        tell: Called after every step.
+        tell: Called after every step; there may be fewer than STEPS a start.
     """
-    generator = torch.Generator().manual_seed(seed)
     few = validation.first(TRIED)
-    candidates: list[Masks] = [masks_of(model.network, kept)]
+    worst: Masks = masks_of(model.network, kept)
+    most = -math.inf
     with sparse_products(model.network):
-        for _ in range(starts):
-            candidates += _search(model, kept, train, generator, tell)
-        return max(
-            candidates, key=lambda masks: calibrated_loss(ablated_logits(model, few, masks), few)
-        )
+        for masks in _candidates(model, kept, train, seed, starts, tell):
+            loss = calibrated_loss(ablated_logits(model, few, masks), few)
+            if loss > most:
+                worst, most = masks, loss
+            if most > CHANCE - ROOM:
+                break
+    return worst
+
+
+def _candidates(
+    model: Model, kept: Nodes, train: Prompts, seed: int, starts: int, tell: Callable[[], None]
+) -> Iterator[Masks]:
+    """All of the rest, and some points of every climb."""
+    yield masks_of(model.network, kept)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(starts):
+        yield from _search(model, kept, train, generator, tell)
 
 
 def _search(
@@ -91,14 +110,13 @@ def _search(
     train: Prompts,
     generator: torch.Generator,
     tell: Callable[[], None],
-) -> list[Masks]:
+) -> Iterator[Masks]:
     """What some points of one climb ablate."""
     widths = site_widths(model.network.config)
     init = 0.01 * torch.randn(sum(widths.values()), generator=generator)
     mask = NodeMask(widths, model.means, init, temperature=1.0)
     spared = torch.cat(list(masks_of(model.network, kept).values()))
     optimizer = torch.optim.Adam([mask.tau], lr=RATE)
-    found: list[Masks] = []
     for step in range(STEPS):
         _spare(mask, spared)
         rows = torch.randint(len(train), (min(BATCH, len(train)),), generator=generator)
@@ -106,11 +124,10 @@ def _search(
         optimizer.step()
         optimizer.zero_grad()
         mask.clamp_()
+        tell()
         if (step + 1) % (STEPS // LOOKS) == 0:
             _spare(mask, spared)
-            found.append(mask.on())
-        tell()
-    return found
+            yield mask.on()
 
 
 def _climb(model: Model, mask: NodeMask, batch: Prompts) -> None:

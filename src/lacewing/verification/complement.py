@@ -105,7 +105,7 @@ def _worst(model: Model, circuit: Circuit, evidence: Evidence, bar: Progress) ->
         control=float(losses[0].mean()),
         control_name="a random circuit spared instead",
         meaning=(
-            f"loss with the worst subset of all else that {STARTS} searches of {STEPS} steps "
+            f"loss with the worst subset of all else that {STARTS} searches of up to {STEPS} steps "
             f"found, {ablated_nodes} nodes, at its mean"
         ),
     )
