@@ -13,8 +13,8 @@ What is not done is printed as NOT DONE; what was found and fails is printed wit
 task that the model itself does not know at the target is searched at its own loss plus 0.1 nats.
 Circuits of SmolLM2 that were found so stand in recipes/smollm2_circuits, and are taken from there;
 --anew searches instead. --pack puts what OUTPUT has there.
---table prints the table of what is there, and does nothing else. OUTPUT/TASK has the circuits with
-their verdicts, OUTPUT/TASK.json what came of each.
+--table prints what is there, and what every test measured beside its control; nothing else is
+done. OUTPUT/TASK has the circuits with their verdicts, OUTPUT/TASK.json what came of each.
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ class Recipe:
     stop_after: int = 0
     """Seconds after which it ends with exit status 75, to go on later; 0: never."""
     table: bool = False
-    """Print the table of what is there, and nothing else."""
+    """Print what is there and what every test measured, and do nothing else."""
 
 
 def row_file(given: Recipe, task: str) -> Path:
@@ -287,10 +287,31 @@ def table(given: Recipe) -> str:
     return "\n".join([*lines, f"\n{open_} of {len(plan(given))} steps are not done."])
 
 
+def tests_table(given: Recipe) -> str:
+    """What every test of the suite measured on each circuit that was judged."""
+    found: dict[str, dict[str, str]] = {}
+    judged_ = [task for task in given.tasks if (given.output / task / "verification.json").exists()]
+    for task in judged_:
+        for test in artifacts.read_json(given.output / task / "verification.json")["tests"]:
+            found.setdefault(test["name"], {})[task] = measured(test)
+    lines = [f"| test | {' | '.join(judged_)} |", "| --- " * (len(judged_) + 1) + "|"]
+    for name, cells_ in found.items():
+        lines.append(f"| {name} | {' | '.join(cells_.get(task, '-') for task in judged_)} |")
+    return "\n".join(lines) if judged_ else ""
+
+
+def measured(test: dict[str, Any]) -> str:
+    """One cell: the value with its interval, its control, and the verdict."""
+    ends = f" [{test['low']:.3f}, {test['high']:.3f}]" if test.get("low") is not None else ""
+    control = f", {test['control']:.3f}" if test.get("control") is not None else ""
+    verdict = {True: "passes", False: "fails", None: "not shown"}[test["passed"]]
+    return f"{test['value']:.3f}{ends}{control}: {verdict}"
+
+
 def main(given: Recipe) -> None:
     """Do what is not done yet, and print the table."""
     if given.table or given.pack:
-        print(table(given))
+        print(table(given), tests_table(given), sep="\n\n")
         if given.pack:
             pack(given)
         return
