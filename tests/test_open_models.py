@@ -176,7 +176,12 @@ def test_the_recipe_finds_all_before_it_judges(
     monkeypatch.setattr(open_circuits, "found", found)
     monkeypatch.setattr(open_circuits, "judged", judged)
     monkeypatch.setattr(open_circuits, "TASKS", tasks)
+    assert not open_circuits.tests_table(given)
     open_circuits.main(given)
+    measured = open_circuits.tests_table(given)
+    assert "| test | " + " | ".join(tasks[:2]) + " |" in measured
+    assert measured.count(": fails") + measured.count(": passes") > 0
+    assert "| other_task | " in measured
     assert "no circuit: the model has not learned it" in open_circuits.table(given)
     assert "0 of 3 steps are not done" in open_circuits.table(given)
 
