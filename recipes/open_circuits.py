@@ -40,7 +40,7 @@ from lacewing.circuit.prompts import prompt_sets
 from lacewing.errors import DataError
 from lacewing.kernels.memory import keep_pages
 from lacewing.model.store import Model, load
-from lacewing.progress import for_at_most
+from lacewing.progress import for_at_most, say
 from lacewing.pruning.prune import prune
 from lacewing.report.commands import of_circuit
 from lacewing.tasks.registry import get
@@ -132,6 +132,8 @@ def kept(model: Model, task: str, config: PruneConfig) -> Circuit | None:
         return None
     circuit = unpacked(file)
     if (circuit.model_id, circuit.config) != (model.id, config):
+        other = "model" if circuit.model_id != model.id else "search"
+        say(f"{file} has a circuit of another {other}: {task} is searched for")
         return None
     return dataclasses.replace(circuit, model_source=model.source)
 

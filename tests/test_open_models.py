@@ -5,6 +5,7 @@ precision. It has half learned what stands under `except` and after `return` (0.
 """
 
 import json
+import lzma
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from recipes import open_circuits
+from recipes import open_circuits, smollm2
 
 import lacewing
+from lacewing import artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.config import PruneConfig
 from lacewing.comparison import compare
 from lacewing.errors import ConfigError, DataError, LacewingError
 from lacewing.interop.foreign import foreign_circuit
+from lacewing.model.huggingface.load import SUM, sum_of_means
 from lacewing.model.store import Model
 from lacewing.pruning import prune as pruning
 from lacewing.tasks.batch import prompts
@@ -297,7 +300,7 @@ def test_packed_circuits_come_back(
 
 
 @pytest.mark.parametrize(
-    "file", sorted(open_circuits.KEPT.glob("*.xz")), ids=lambda file: file.name
+    "file", sorted(open_circuits.KEPT.glob("*.tar.xz")), ids=lambda file: file.name
 )
 def test_circuits_in_the_repository_are_whole(file: Path) -> None:
     """Each opens, is of the recipe's search, and reaches its target."""
@@ -305,3 +308,17 @@ def test_circuits_in_the_repository_are_whole(file: Path) -> None:
     assert circuit.task in open_circuits.TASKS
     assert circuit.config.steps == open_circuits.SEARCH.steps
     assert circuit.losses["circuit"] <= circuit.target_loss
+
+
+def test_the_means_in_the_repository_fit_the_circuits() -> None:
+    """One model's: every node of each circuit has its mean, and the file is what was written."""
+    content = lzma.decompress(smollm2.MEASURED.read_bytes())
+    means = artifacts.parse_tensors(content, smollm2.MEASURED)
+    said = artifacts.parse_metadata(content, smollm2.MEASURED)
+    rest = {key: value for key, value in said.items() if key != SUM}
+    assert said[SUM] == sum_of_means(means, rest)
+    circuits = [open_circuits.unpacked(file) for file in open_circuits.KEPT.glob("*.tar.xz")]
+    assert len({circuit.model_id for circuit in circuits}) == 1
+    for circuit in circuits:
+        for key, kept in circuit.nodes.items():
+            assert len(kept) == 0 or kept.max() < len(means[key])

@@ -13,6 +13,7 @@ from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.prompts import PromptSets
 from lacewing.errors import DataError
 from lacewing.model.store import Model
+from lacewing.pruning import prune as pruning
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
 from lacewing.verification import controls, searches, stability
@@ -91,3 +92,50 @@ def test_a_search_of_anything_else_is_made(
         artifacts.write_json(path, row)
     assert "changed" not in str(searched(model, [one], tmp_path, quiet=True))
     assert len(asked) == len(every) + 2
+
+
+def test_a_search_that_was_interrupted_goes_on(
+    model: Model, sets: PromptSets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the steps that are left and finds the same; a damaged state is begun anew."""
+    config = dataclasses.replace(SETTINGS, prompts=480)
+    one, steps, real = Wanted(TASK, config, sets, anyway=True), [0], pruning.step_together
+    (alone,) = searched(model, [one], quiet=True)
+    stop = 9
+
+    def stopping(*given: Any) -> str:
+        steps[0] += 1
+        if steps[0] == stop:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(pruning, "step_together", stopping)
+    monkeypatch.setattr("lacewing.pruning.state.EVERY", 0.0)
+    for damage, more in ((False, 1), (True, stop)):
+        steps[0], folder = 0, tmp_path / str(damage)
+        with pytest.raises(KeyboardInterrupt):
+            searched(model, [one], folder, quiet=True)
+        (place,) = folder.glob("*.unfinished")
+        if damage:
+            next((place / "of").glob("*.json")).write_text("no more", encoding="utf-8")
+        (again,) = searched(model, [one], folder, quiet=True)
+        assert str(again) == str(alone)
+        assert steps[0] == config.steps + more
+        assert [path.suffix for path in folder.iterdir()] == [".json"]
+
+
+def test_two_processes_make_the_same_search(
+    model: Model, sets: PromptSets, tmp_path: Path, asked: list[Wanted]
+) -> None:
+    """The second keeps nothing on its way, and leaves what the first has."""
+    one = Wanted(TASK, dataclasses.replace(SETTINGS, prompts=64), sets, anyway=True)
+    searched(model, [one], tmp_path, quiet=True)
+    place = asked[0].state.folder
+    (found,) = tmp_path.glob("*.json")
+    found.unlink()
+    assert place is not None
+    with artifacts.locked(place, "held"):
+        searched(model, [one], tmp_path, quiet=True)
+        assert asked[1].state.folder is None
+        assert place.is_dir()
+    assert found.exists()

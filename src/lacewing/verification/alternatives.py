@@ -18,9 +18,9 @@ from lacewing.errors import DataError
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Search, Wanted
-from lacewing.pruning.prune import prune_many
 from lacewing.verification.evidence import Evidence
 from lacewing.verification.finding import Finding, LeftOut, judge
+from lacewing.verification.searches import Found, searched
 
 ROUNDS = 2
 """Searches, each without what the earlier ones found."""
@@ -38,8 +38,8 @@ def run(model: Model, circuit: Circuit, prompts: Evidence, quiet: bool) -> list[
         wanted = Wanted(prompts.task, config, prompts.sets, forbidden=forbidden)
         if isinstance(reason := Search.begin(model, 0, wanted), DataError):
             return [LeftOut("alternatives", f"no search could begin: {reason}")]
-        (found,) = prune_many(model, [wanted], quiet=quiet)
-        if not isinstance(found, Circuit):
+        (found,) = searched(model, [wanted], prompts.searches, quiet=quiet)
+        if not isinstance(found, Found):
             break
         sizes.append(found.n_nodes)
         more = inner_nodes(found.nodes)

@@ -44,7 +44,7 @@ class Evidence:
     kept: Kept | None = None
     """Where long tests keep what they have so far."""
     searches: Path | None = None
-    """Where searches are kept that suites of several circuits share."""
+    """Where searches are kept, those of other suites too."""
 
     @property
     def fitted_on(self) -> Prompts:

@@ -1,12 +1,17 @@
-"""Searches that the suites of several circuits share, kept in one folder: FOLDER/KEY.json.
+"""The searches of a suite, kept in one folder, which the suites of several circuits can share.
+
+    FOLDER/KEY.json          what one found
+    FOLDER/KEY.unfinished/   where one stands that was interrupted: it goes on from there
 
 `stability` and `controls` search for nodes alone, so the plain and the minimal circuit of a task
 ask for the same. A search is read again only where everything that decides it is the same: model,
 configuration, prompts, forbidden nodes, version.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +20,11 @@ import numpy as np
 from lacewing import __version__, artifacts
 from lacewing.circuit.circuit import Circuit
 from lacewing.circuit.edges import Nodes
-from lacewing.errors import ArtifactError, DataError
+from lacewing.errors import ArtifactError, ConfigError, DataError
 from lacewing.model.store import Model
 from lacewing.pruning.node_search import Wanted
 from lacewing.pruning.prune import prune_many
-from lacewing.pruning.state import digest
+from lacewing.pruning.state import State, digest
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def searched(
     done: Callable[[int, Found], None] = lambda number, found: None,
     quiet: bool = False,
 ) -> list[Found | DataError]:
-    """Search as `prune_many` does, and read what another suite has searched for.
+    """Search as `prune_many` does, and read what was searched for before.
 
     Args:
         model: The model.
@@ -73,13 +78,36 @@ def searched(
         _write(folder, asked[number], {"nodes": plain, "edges": found.n_edges})
         done(number, found)
 
-    if missing:
-        made = prune_many(model, [wanted[number] for number in missing], done=keep, quiet=quiet)
-        for number, one in zip(missing, made, strict=True):
-            if isinstance(one, DataError):
-                results[number] = one
-                _write(folder, asked[number], {"error": str(one)})
+    with ExitStack() as held:
+        begun = [_begun(model, wanted[number], folder, asked[number], held) for number in missing]
+        made = prune_many(model, begun, done=keep, quiet=quiet) if begun else []
+    for number, one, search in zip(missing, made, begun, strict=True):
+        if isinstance(one, DataError):
+            results[number] = one
+            _write(folder, asked[number], {"error": str(one)})
+        if search.state.folder:
+            shutil.rmtree(search.state.folder, ignore_errors=True)
     return [results[number] for number in range(len(wanted))]
+
+
+def _begun(
+    model: Model, one: Wanted, folder: Path | None, facts: dict[str, Any], held: ExitStack
+) -> Wanted:
+    """A search that keeps where it stands, unless another process makes the same one just now."""
+    if folder is None:
+        return one
+    assert one.sets is not None
+    place = artifacts.unfinished(_path(folder, facts).with_suffix(""))
+    try:
+        held.enter_context(artifacts.locked(place, "another process makes this search"))
+    except ConfigError:
+        return one
+    try:
+        return replace(one, state=State.open(place, model, facts, one.sets))
+    except ArtifactError:  # damaged: it is begun anew
+        for part in (part for part in place.iterdir() if part.is_dir()):
+            shutil.rmtree(part)
+        return replace(one, state=State.open(place, model, facts, one.sets))
 
 
 def _asked(model: Model, one: Wanted) -> dict[str, Any]:

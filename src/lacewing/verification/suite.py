@@ -1,8 +1,9 @@
 """The whole suite on one circuit: every test in turn, kept as it ends.
 
 What a part finds is kept in the circuit's folder when it ends (see `kept`); the same command goes
-on from there, and another circuit, seed, corpus or version begins anew. `stability` keeps every one
-of its seeds: asked for more of them, it only searches those.
+on from there, and another circuit, seed, corpus or version begins anew. Parts that search again go
+on in the middle of a search (see `searches`). `stability` keeps every one of its seeds: asked for
+more of them, it only searches those.
 """
 
 import dataclasses
@@ -41,6 +42,8 @@ SHORT = "short"
 """The part that is the short test."""
 STABILITY = "stability"
 """The part that has a number of seeds."""
+SEARCHES = "searches"
+"""Where searches are kept, in the folder of the finished parts."""
 OFF_TARGET = "off_target"
 """The part that looks at circuits of other tasks."""
 LEFT_OUT = "left out on request"
@@ -139,7 +142,8 @@ def run_suite(
         task: The circuit's task, where it is a file of pairs.
         seeds: How many circuits `stability` compares.
         parts: The tests beyond the short test, by name.
-        searches: Folder of searches that suites of several circuits share.
+        searches: Folder of searches that suites of several circuits share; by default beside the
+            finished parts.
         quiet: Report no progress.
 
     Raises:
@@ -162,8 +166,9 @@ def run_suite(
                 if evidence is None:
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
                     evidence = gather(model, circuit, test, corpus, seed, task)
+                    place = searches or (kept.folder / SEARCHES if kept else None)
                     evidence = dataclasses.replace(
-                        evidence, seeds=seeds, kept=kept, searches=searches
+                        evidence, seeds=seeds, kept=kept, searches=place
                     )
                 with sparse_products(model.network):
                     part = _as_part(parts[name](model, circuit, evidence, quiet))

@@ -155,7 +155,8 @@ def verify(
         seeds: How many circuits of other seeds `stability` compares.
         folder: The circuit's folder, to keep finished parts of the suite in.
         parts: The tests beyond the short test, by name.
-        searches: Folder of searches for nodes, shared with the suites of the task's other circuits.
+        searches: Folder of searches for nodes, shared with the suites of the task's other circuits;
+            by default in `folder`.
         quiet: Report no progress.
 
     Returns:

@@ -238,7 +238,7 @@ def write_means(
 ) -> None:
     """Write the file of means, with a sum of all that it says."""
     said = {**asked, "loss": repr(loss)}
-    artifacts.write_tensors(place, means, metadata=said | {SUM: _sum(means, said)})
+    artifacts.write_tensors(place, means, metadata=said | {SUM: sum_of_means(means, said)})
 
 
 def _metadata(network: Network, place: Path) -> dict[str, str]:
@@ -259,7 +259,7 @@ def _checked(
     widths = {key: (width,) for key, width in site_widths(network.config).items()}
     artifacts.check_tensors(means, place, widths, (torch.float32,))
     rest = {key: value for key, value in said.items() if key != SUM}
-    if said.get(SUM) != _sum(means, rest):
+    if said.get(SUM) != sum_of_means(means, rest):
         raise ArtifactError(
             f"{place} has other means than were written: damaged or edited; remove it, and they "
             "are measured anew"
@@ -270,7 +270,8 @@ def _checked(
 SUM = "sha256"
 
 
-def _sum(means: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
+def sum_of_means(means: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
+    """The sum over means and all that their file says of them but this sum."""
     parts = [f"{key}={said[key]}".encode() for key in sorted(said)]
     parts += [means[key].contiguous().numpy().tobytes() for key in sorted(means)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
