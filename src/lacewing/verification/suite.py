@@ -167,9 +167,7 @@ def run_suite(
                     say(f"verify {circuit.task}: reading prompts and text", not quiet)
                     evidence = gather(model, circuit, test, corpus, seed, task)
                     place = searches or (kept.folder / SEARCHES if kept else None)
-                    evidence = dataclasses.replace(
-                        evidence, seeds=seeds, kept=kept, searches=place
-                    )
+                    evidence = dataclasses.replace(evidence, seeds=seeds, kept=kept, searches=place)
                 with sparse_products(model.network):
                     part = _as_part(parts[name](model, circuit, evidence, quiet))
             part |= {"seconds": round(time.monotonic() - began, 2)}
