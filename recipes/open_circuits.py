@@ -146,8 +146,13 @@ def unpacked(file: Path) -> Circuit:
         return Circuit.load(Path(folder) / file.name.split(".")[0])
 
 
-def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """An entry without its owner and time, so that the same circuit is the same file."""
+def nobodys(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """An entry without its owner and time, so that the same circuit is the same file.
+
+    Searches that were interrupted are left out.
+    """
+    if ".unfinished" in entry.name:
+        return None
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
     return entry

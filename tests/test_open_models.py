@@ -7,6 +7,7 @@ precision. It has half learned what stands under `except` and after `return` (0.
 import json
 import lzma
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +288,13 @@ def test_packed_circuits_come_back(
     given = open_circuits.Recipe(model.source, tmp_path / "open", (TASK,), CONFIG)
     assert open_circuits.kept(model, TASK, CONFIG) is None
     shutil.copytree(saved, given.output / TASK)
+    begun = given.output / TASK / "verification" / "searches" / "1.unfinished" / "search"
+    begun.mkdir(parents=True)
     open_circuits.pack(given)
+    with tarfile.open(tmp_path / "kept" / f"{TASK}.tar.xz") as whole:
+        names = whole.getnames()
+    assert f"{TASK}/circuit.json" in names
+    assert not any("unfinished" in name for name in names)
     there = Circuit.load(saved)
     again = open_circuits.kept(model, TASK, CONFIG)
     assert again is not None
