@@ -10,11 +10,16 @@ transformers = pytest.importorskip("transformers")
 
 from lacewing.ablation import live_maps  # noqa: E402
 from lacewing.ablation.claims import claims, log_odds  # noqa: E402
-from lacewing.ablation.live_maps import LiveMap, ablating  # noqa: E402
+from lacewing.ablation.live_map import LiveMap  # noqa: E402
+from lacewing.ablation.live_maps import ablating  # noqa: E402
 from lacewing.ablation.masks import replacing  # noqa: E402
+from lacewing.ablation.packed import packed, runs_packed  # noqa: E402
+from lacewing.ablation.prefix_run import logits_packed  # noqa: E402
 from lacewing.model.hooks import ablate, edit, record  # noqa: E402
 from lacewing.model.huggingface.network import HuggingFaceNetwork  # noqa: E402
 from lacewing.model.sites import site_widths  # noqa: E402
+from lacewing.tasks.batch import Prompts  # noqa: E402
+from lacewing.tasks.pair import Pair  # noqa: E402
 
 VOCAB = 60
 SIZES = {
@@ -59,15 +64,68 @@ def constants(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
     return {k: torch.randn(n, generator=dice) for k, n in site_widths(network.config).items()}
 
 
-@pytest.fixture
-def masks(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
-    """A quarter of the nodes, all of one site, and none of another."""
+Nodes = Callable[[HuggingFaceNetwork], dict[str, torch.Tensor]]
+
+
+def _some(network: HuggingFaceNetwork, share: float = 0.25) -> dict[str, torch.Tensor]:
     dice = torch.Generator().manual_seed(2)
     widths = site_widths(network.config)
-    some = {key: torch.rand(n, generator=dice) < 0.25 for key, n in widths.items()}
+    return {key: torch.rand(n, generator=dice) < share for key, n in widths.items()}
+
+
+def _with(nodes: dict[str, torch.Tensor], **sites: slice) -> dict[str, torch.Tensor]:
+    """Nodes of which a site of both layers has these and no others."""
+    for layer in range(2):
+        for site, kept in sites.items():
+            nodes[f"{layer}.{site}"] = torch.zeros_like(nodes[f"{layer}.{site}"])
+            nodes[f"{layer}.{site}"][kept] = True
+    return nodes
+
+
+def _quarter(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """A quarter of the nodes, all of one site, and none of another."""
+    some = _some(network)
     some["0.mlp_in"] = torch.ones_like(some["0.mlp_in"])
     some["1.attn_k"] = torch.zeros_like(some["1.attn_k"])
     return some
+
+
+NONE = slice(0, 0)
+
+
+def _one_head(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """A query of one head; nothing of the others."""
+    return _with(_some(network), attn_q=slice(5, 6), attn_k=NONE, attn_v=NONE)
+
+
+def _one_key(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """A key that several heads may share."""
+    return _with(_some(network), attn_q=NONE, attn_k=slice(6, 7), attn_v=NONE)
+
+
+def _no_head(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """What heads bring hangs on the position alone."""
+    return _with(_some(network), attn_q=NONE, attn_k=NONE, attn_v=NONE)
+
+
+def _nothing_written(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """Heads and neurons that write nothing."""
+    return _with(_some(network), attn_out=NONE, mlp_out=NONE)
+
+
+def _no_neuron(network: HuggingFaceNetwork) -> dict[str, torch.Tensor]:
+    """What MLPs write is constant, though it runs freely."""
+    return _with(_some(network), mlp_neuron=NONE)
+
+
+@pytest.fixture(
+    params=[_quarter, _one_head, _one_key, _no_head, _nothing_written, _no_neuron],
+    ids=lambda made: made.__name__,
+)
+def masks(network: HuggingFaceNetwork, request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
+    """Nodes that run freely."""
+    made: Nodes = request.param
+    return made(network)
 
 
 TEXT = torch.randint(VOCAB, (5, 9), generator=torch.Generator().manual_seed(3))
@@ -91,9 +149,39 @@ def test_logits_are_those_of_hooks(
         with ablating(network, masks, constants):
             assert isinstance(network.blocks[0].get_submodule(_out(network)).forward, LiveMap)
             found = [network(text) for text in texts]
+            longer = network(torch.cat([texts[0], texts[1][:, 1:]], dim=1))
+        with ablate(network, replacing(masks, constants)):
+            then = network(torch.cat([texts[0], texts[1][:, 1:]], dim=1))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(longer, then, rtol=1e-4, atol=1e-4)
         assert float((expected[0] - free).abs().max()) > 0.1
         assert torch.equal(network(texts[0]), free)
+
+
+def test_packed_rows_are_those_of_hooks(
+    network: HuggingFaceNetwork,
+    constants: dict[str, torch.Tensor],
+    masks: dict[str, torch.Tensor],
+) -> None:
+    """A head that is left out knows where in its prompt a place stands; the block runs twice."""
+    text = TEXT[:4].clone()
+    text[:, 0], text[1, :6], text[3, :5] = 7, text[0, :6], text[2, :5]
+    last, answers = torch.tensor([8, 7, 8, 6]), torch.zeros(4, dtype=torch.long)
+    pairs = tuple(Pair("a", "b", "c", "d", "e") for _ in range(2))
+    prompts = Prompts(text, last, answers, answers + 1, pairs)
+    assert runs_packed(network, prompts)
+    rows = packed(prompts)
+    assert rows.numel < text.numel()
+    with torch.no_grad():
+        with ablate(network, replacing(masks, constants)):
+            expected = logits_packed(network, rows)
+            plain = network(text, at=last)
+        torch.testing.assert_close(plain, expected, rtol=1e-4, atol=1e-4)
+        block = ablating(network, masks, constants)
+        for _ in range(2):
+            with block:
+                found = logits_packed(network, rows)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def _out(network: HuggingFaceNetwork) -> str:
@@ -106,14 +194,24 @@ def test_queries_and_keys_are_recorded_as_with_hooks(
     masks: dict[str, torch.Tensor],
 ) -> None:
     """What heads look with; see `verification.attention`."""
-    sites = [f"{layer}.{site}" for layer in range(2) for site in ("attn_q", "attn_k", "attn_out")]
+    wanted = ("attn_q", "attn_k", "attn_out", "mlp_neuron")
+    sites = [f"{layer}.{site}" for layer in range(2) for site in wanted]
+    expected, found = {}, {}
     with torch.no_grad():
-        with ablate(network, replacing(masks, constants)), record(network, sites) as expected:
-            network(TEXT)
-        with ablating(network, masks, constants), record(network, sites) as found:
-            network(TEXT)
+        for some in (sites, *([site] for site in sites)):  # and each where nobody else looks
+            with ablate(network, replacing(masks, constants)), record(network, some) as seen:
+                network(TEXT)
+            expected |= seen
+            with ablating(network, masks, constants), record(network, some) as seen:
+                network(TEXT)
+            found |= seen
     for site in sites:
-        torch.testing.assert_close(found[site], expected[site], rtol=1e-4, atol=1e-4)
+        kept = slice(None)
+        if "neuron" in site:  # before the replacement: of the others nothing is known
+            kept = masks[site]
+        torch.testing.assert_close(
+            found[site][..., kept], expected[site][..., kept], rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("why", ["hook", "gradient", "many", "fewer sites"])
@@ -148,7 +246,7 @@ def test_maps_are_put_back_after_an_error(
     with pytest.raises(ZeroDivisionError), torch.no_grad(), ablating(network, masks, constants):
         _ = 1 / 0
     assert torch.equal(network(TEXT), before)
-    made, real = [], live_maps._live_map
+    made, real = [], live_maps.live_map
 
     def failing(*given: Any) -> LiveMap:
         made.append(given)
@@ -156,7 +254,7 @@ def test_maps_are_put_back_after_an_error(
             raise MemoryError
         return real(*given)
 
-    monkeypatch.setattr(live_maps, "_live_map", failing)
+    monkeypatch.setattr(live_maps, "live_map", failing)
     with pytest.raises(MemoryError), torch.no_grad(), ablating(network, masks, constants):
         pass
     assert torch.equal(network(TEXT), before)

@@ -1,45 +1,77 @@
-"""A circuit inside a model of transformers: its linear maps work out what is live, and no more.
+"""A circuit inside a model of transformers: its modules work out what is live, and no more.
 
-Most nodes stand at a constant. What a linear map reads of them is one sum, known before any text
-is, and what it would write into them nobody looks at. So each map of a block is exchanged for the
-few rows and columns between live nodes. transformers runs all the rest: norms, rotations,
-attention, the residual stream.
+Most nodes stand at a constant. So each map of a block is exchanged for the few rows and columns
+between live nodes (`live_map`), and attention and MLP for what their live heads and neurons do
+(`live_blocks`). transformers runs all the rest: norms, rotations, attention itself, the residual
+stream.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from lacewing.ablation.live_blocks import has_live_heads, live_heads, live_mlp
+from lacewing.ablation.live_map import LiveMap, live_map
 from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.model.hooks import ablate
-from lacewing.model.huggingface.layouts import weight_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.protocol import Network
 from lacewing.model.sites import FINAL_SITE, site_widths
 
-READS = {
-    "attn_q": "attn_in",
-    "attn_k": "attn_in",
-    "attn_v": "attn_in",
-    "mlp_neuron": "mlp_in",
-    "mlp_out": "mlp_neuron",
-}
-"""What the maps that write a site read. Those of `attn_out` read what heads bring: no site."""
+
+class Ablating(AbstractContextManager[None]):
+    """A block in which unmasked nodes have constant values; it can be entered again."""
+
+    def __init__(
+        self, network: Network, masks: Masks | None, ablation_values: Mapping[str, Tensor]
+    ) -> None:
+        """See `ablating`."""
+        self.network, self.masks, self.values = network, masks, ablation_values
+        self._made: dict[nn.Module, Callable[..., Any]] = {}
+        self._inside = ExitStack()
+
+    def __enter__(self) -> None:
+        """Exchange modules, or set hooks."""
+        network, masks = self.network, self.masks
+        if masks is None:
+            return
+        if not _fits(network, masks):
+            self._inside.enter_context(ablate(network, replacing(masks, self.values)))
+            return
+        assert isinstance(network, HuggingFaceNetwork)
+        self._made = self._made or _live_modules(network, masks, self.values)
+        self._inside.callback(_as_before, self._made)
+        try:
+            for module, run in self._made.items():
+                module.forward = run
+            final = replacing({FINAL_SITE: masks[FINAL_SITE]}, self.values)
+            self._inside.enter_context(ablate(network, final))
+        except BaseException:
+            self._inside.close()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """All as it was."""
+        self._inside.close()
 
 
 def ablating(
     network: Network, masks: Masks | None, ablation_values: Mapping[str, Tensor]
-) -> AbstractContextManager[None]:
+) -> Ablating:
     """Replace the values of all unmasked nodes by constants, the fastest way a model allows.
 
-    Inside, what is read at a site (`attn_in`, `mlp_in`, `mlp_neuron`) may still be recorded as it
-    was before the replacement; queries, keys, values and what is written to the stream may not.
+    Inside, what is read at a site (`attn_in`, `mlp_in`) may still be recorded as it was before the
+    replacement; queries, keys, values, neurons and what is written to the stream may not. The
+    block can be entered again, and what was worked out for it is not worked out twice.
 
     Args:
         network: The model.
@@ -51,12 +83,7 @@ def ablating(
         >>> with ablating(model.network, masks, model.means):  # doctest: +SKIP
         ...     logits = model.network(tokens)
     """
-    if masks is None:
-        return ablate(network, {})
-    if _fits(network, masks):
-        assert isinstance(network, HuggingFaceNetwork)
-        return _only_live(network, masks, ablation_values)
-    return ablate(network, replacing(masks, ablation_values))
+    return Ablating(network, masks, ablation_values)
 
 
 def _fits(network: Network, masks: Masks) -> bool:
@@ -70,62 +97,28 @@ def _fits(network: Network, masks: Masks) -> bool:
     )
 
 
-@dataclass
-class LiveMap:
-    """A linear map that works out its live channels, of the live ones that it reads."""
-
-    whole: Any
-    """The map itself, for the tokens that no ablation touches."""
-    spared: int
-    read: Int64[Tensor, " column"]
-    written: Int64[Tensor, " row"]
-    weight: Float[Tensor, "row column"]
-    bias: Float[Tensor, " row"]
-    rest: Float[Tensor, " channel"]
-    """What stands in all channels that are not live."""
-    known: tuple[Tensor, Tensor] | None = None
-    """What was read and written last at the tokens that no ablation touches."""
-
-    def __call__(self, x: Float[Tensor, "batch token column"]) -> Tensor:
-        """What the map writes, [batch token channel]."""
-        out = self.rest.expand(*x.shape[:2], -1).clone()
-        out[:, : self.spared] = self._spared(x[:, : self.spared])
-        live = x[:, self.spared :].index_select(-1, self.read)  # contiguous: one product for all
-        out[:, self.spared :].index_copy_(-1, self.written, F.linear(live, self.weight, self.bias))
-        return out
-
-    def _spared(self, x: Float[Tensor, "batch token column"]) -> Tensor:
-        """The same of the first tokens, where all is live; mostly they are alike in all texts."""
-        first = x[:1]
-        if not torch.equal(x, first.expand_as(x)):
-            return self._all_of(x)
-        if self.known is None or not torch.equal(self.known[0], first):
-            self.known = first.clone(), self._all_of(first)
-        return self.known[1]
-
-    def _all_of(self, x: Tensor) -> Tensor:
-        written: Tensor = type(self.whole).forward(self.whole, x.contiguous())
-        return written
-
-
-@contextmanager
-def _only_live(
+def _live_modules(
     network: HuggingFaceNetwork, masks: Masks, values: Mapping[str, Tensor]
-) -> Iterator[None]:
-    """Exchange every map of a block for the length of the block below."""
-    changed: list[nn.Module] = []
-    final = replacing({FINAL_SITE: masks[FINAL_SITE]}, values)
-    try:
-        for layer in range(network.config.n_layer):
-            for name, sites in _by_module(network).items():
-                module = network.blocks[layer].get_submodule(name)
-                module.forward = _live_map(network, layer, module, sites, masks, values)
-                changed.append(module)
-        with ablate(network, final):
-            yield
-    finally:
-        for module in changed:
-            del module.forward
+) -> dict[nn.Module, Callable[..., Any]]:
+    """What stands for the modules of every block."""
+    made: dict[nn.Module, Callable[..., Any]] = {}
+    (out,) = network.layout.maps["attn_out"]
+    for layer, block in enumerate(network.blocks):
+        maps: dict[str, LiveMap] = {}
+        for name, sites in _by_module(network).items():
+            module = block.get_submodule(name)
+            maps[name] = made[module] = live_map(network, layer, module, sites, masks, values)
+        mlp, live = live_mlp(network, layer, maps)
+        made[mlp] = live
+        if has_live_heads(network):
+            attention, heads = live_heads(network, layer, maps[out], masks, values)
+            made[attention] = heads
+    return made
+
+
+def _as_before(changed: Mapping[nn.Module, object]) -> None:
+    for module in changed:
+        module.__dict__.pop("forward", None)
 
 
 def _by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:
@@ -135,28 +128,3 @@ def _by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:
         for name in names:
             found.setdefault(name, []).append(site)
     return found
-
-
-def _live_map(
-    network: HuggingFaceNetwork,
-    layer: int,
-    module: Any,
-    sites: list[str],
-    masks: Masks,
-    values: Mapping[str, Tensor],
-) -> LiveMap:
-    """What stands for one map."""
-    weight, source = weight_of(module), READS.get(sites[0])
-    bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
-    rest = torch.cat([values[f"{layer}.{site}"] for site in sites]).to(weight)
-    if sites == ["mlp_neuron"]:  # what comes before the activation has no constant of its own
-        rest = torch.zeros_like(bias)
-    written = torch.cat([masks[f"{layer}.{site}"] for site in sites]).nonzero().flatten()
-    rows = weight[written]
-    read = torch.arange(weight.shape[1])
-    bias = bias[written]
-    if source is not None:
-        on, constant = masks[f"{layer}.{source}"], values[f"{layer}.{source}"].to(weight)
-        read = on.nonzero().flatten()
-        bias = bias + rows @ torch.where(on, 0.0, constant)
-    return LiveMap(module, network.spared, read, written, rows[:, read].contiguous(), bias, rest)

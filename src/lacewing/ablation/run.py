@@ -91,14 +91,15 @@ def logits_in_pieces(
     if runs_at_prefixes(network):
         yield from logits_at(network, shared(prompts), masks, ablation_values)
         return
+    ablated = ablating(network, masks, ablation_values)
     if runs_packed(network, prompts):
         for few in packed_pieces(prompts):
-            with torch.no_grad(), ablating(network, masks, ablation_values):
+            with torch.no_grad(), ablated:
                 piece = logits_packed(network, few)
             yield piece
         return
     for rows in in_pieces(count):
-        with torch.no_grad(), ablating(network, masks, ablation_values):
+        with torch.no_grad(), ablated:
             piece = _plain(network, prompts.take(rows))
         yield piece
 
