@@ -52,8 +52,8 @@ circuit/       edges  config  parts  facts  calibration  certificate  pairs  fol
                notebook  frame  circuit
                components  natural_text  prompts
 ablation/      masks  values  prefixes  packed  prefix_run  masked_run  donors  compiled  live
-               live_map  live_blocks  live_maps  calibration  limit  run  editor  modes
-               attention  claims  attribution  node_mask  worst_subset
+               live_map  live_blocks  live_maps  learning_maps  calibration  limit  run  editor
+               modes  attention  claims  attribution  node_mask  worst_subset
 pruning/       state  learned_calibration  kept_parts  reachability  selection  node_elimination
                elimination  merge  component_mask
                robust/  robust/ablations  robust/adversary  robust/foreign_text  robust/losses

@@ -6,55 +6,28 @@ from typing import Any
 import pytest
 import torch
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
-from lacewing.ablation import live_maps  # noqa: E402
-from lacewing.ablation.claims import claims, log_odds  # noqa: E402
-from lacewing.ablation.live_map import LiveMap  # noqa: E402
-from lacewing.ablation.live_maps import ablating  # noqa: E402
-from lacewing.ablation.masks import replacing  # noqa: E402
-from lacewing.ablation.packed import packed, runs_packed  # noqa: E402
-from lacewing.ablation.prefix_run import logits_packed  # noqa: E402
-from lacewing.model.hooks import ablate, edit, record  # noqa: E402
-from lacewing.model.huggingface.network import HuggingFaceNetwork  # noqa: E402
-from lacewing.model.sites import site_widths  # noqa: E402
-from lacewing.tasks.batch import Prompts  # noqa: E402
-from lacewing.tasks.pair import Pair  # noqa: E402
+from tiny_open import LAYOUTS, VOCAB, network_of
 
-VOCAB = 60
-SIZES = {
-    "vocab_size": VOCAB,
-    "hidden_size": 24,
-    "intermediate_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
+from lacewing.ablation import live_maps
+from lacewing.ablation.claims import claims, log_odds
+from lacewing.ablation.live_map import LiveMap
+from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.masks import replacing
+from lacewing.ablation.packed import packed, runs_packed
+from lacewing.ablation.prefix_run import logits_packed
+from lacewing.model.hooks import ablate, edit, record
+from lacewing.model.huggingface.network import HuggingFaceNetwork
+from lacewing.model.sites import site_widths
+from lacewing.tasks.batch import Prompts
+from lacewing.tasks.pair import Pair
 
 
-def _llama() -> Any:
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
-
-
-def _biased() -> Any:
-    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES))
-
-
-def _gpt2() -> Any:
-    sizes = {"n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 4}
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=VOCAB, **sizes))
-
-
-@pytest.fixture(params=[_llama, _biased, _gpt2])
+@pytest.fixture(params=LAYOUTS, ids=lambda made: made.__name__)
 def network(request: pytest.FixtureRequest) -> HuggingFaceNetwork:
-    """A tiny model of each layout, every weight and bias large enough to matter."""
-    torch.manual_seed(0)
-    inner = request.param().eval()
-    with torch.no_grad():
-        for parameter in inner.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return HuggingFaceNetwork(inner)
+    """A tiny model of each layout."""
+    return network_of(request.param)
 
 
 @pytest.fixture

@@ -129,6 +129,15 @@ def live_map(
     return LiveMap(Begun(of), network.spared, read, written, rows[:, read].contiguous(), bias, rest)
 
 
+def by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:
+    """The sites that each map of a block writes; one map may write a part of several."""
+    found: dict[str, list[str]] = {}
+    for site, names in network.layout.maps.items():
+        for name in names:
+            found.setdefault(name, []).append(site)
+    return found
+
+
 def _all_of(module: Any, x: Tensor) -> Tensor:
     written: Tensor = type(module).forward(module, x.contiguous())
     return written

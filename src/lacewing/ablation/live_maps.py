@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lacewing.ablation.live_blocks import has_live_heads, live_heads, live_mlp
-from lacewing.ablation.live_map import LiveMap, live_map
+from lacewing.ablation.live_map import LiveMap, by_module, live_map
 from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.model.hooks import ablate
 from lacewing.model.huggingface.network import HuggingFaceNetwork
@@ -105,7 +105,7 @@ def _live_modules(
     (out,) = network.layout.maps["attn_out"]
     for layer, block in enumerate(network.blocks):
         maps: dict[str, LiveMap] = {}
-        for name, sites in _by_module(network).items():
+        for name, sites in by_module(network).items():
             module = block.get_submodule(name)
             maps[name] = made[module] = live_map(network, layer, module, sites, masks, values)
         mlp, live = live_mlp(network, layer, maps)
@@ -119,12 +119,3 @@ def _live_modules(
 def _as_before(changed: Mapping[nn.Module, object]) -> None:
     for module in changed:
         module.__dict__.pop("forward", None)
-
-
-def _by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:
-    """The sites that each map of a block writes; one map may write a part of several."""
-    found: dict[str, list[str]] = {}
-    for site, names in network.layout.maps.items():
-        for name in names:
-            found.setdefault(name, []).append(site)
-    return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lacewing.ablation.learning_maps import LearningMaps
 from lacewing.ablation.node_mask import Mask, NodeMask
 from lacewing.ablation.packed import fitting
 from lacewing.circuit.config import PruneConfig
@@ -80,6 +81,7 @@ def gradients(
     asked: Asked = PLAIN,
     generator: torch.Generator | None = None,
     inputs: Sequence[RobustInputs] = (),
+    maps: LearningMaps | None = None,
 ) -> list[float]:
     """Gradients of masks from a batch of prompts each; the task losses, in nats.
 
@@ -92,7 +94,13 @@ def gradients(
         asked: The constraint that the masks learn under.
         generator: Draws what a constraint leaves to chance.
         inputs: Of each robust search; constraints that are plain ablations need none.
+        maps: Of a model of transformers and one mask, a quicker pass under mean ablation.
     """
+    if maps and asked == PLAIN:
+        with maps.under(masks[0].on()):
+            return gradients(
+                network, masks, batches, penalties, calibrations, asked, generator, inputs
+            )
     random = generator or torch.default_generator
     calibrations = calibrations or [None] * len(masks)
     parts = fitting(network, batches[0], sharing=asked in SHARING) if len(batches) == 1 else ()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.calibration import loss_of
+from lacewing.ablation.learning_maps import LearningMaps
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits, ablated_loss
@@ -19,6 +20,7 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
+from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.registry import SPLICED
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, what_is_left
@@ -85,6 +87,7 @@ class Search:
         self.generator = torch.Generator().manual_seed(config.seed)
         foreign = model.is_foreign
         self.pressure = Pressure(config.chosen_at, config.penalty_from) if foreign else None
+        self.maps = _maps(model)
         self.optimizer = mask_optimizer(self.mask, config, STILL if foreign else 1e-8)
         vocab = model.network.config.vocab_size
         self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
@@ -335,7 +338,15 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         masks, calibrations = [s.mask for s in alike], [s.calibration for s in alike]
         random, inputs = alike[0].generator, [s.inputs for s in alike if s.inputs]
         found = gradients(
-            model.network, masks, batches, penalties, calibrations, asked, random, inputs
+            model.network,
+            masks,
+            batches,
+            penalties,
+            calibrations,
+            asked,
+            random,
+            inputs,
+            alike[0].maps,
         )
         for search, loss in zip(alike, found, strict=True):
             if search.pressure:
@@ -374,6 +385,13 @@ def _instead(model: Model) -> str:
     if model.source.startswith(SPLICED):
         return "sites without an autoencoder run freely, so train autoencoders at more of them"
     return "use pairs with the same last token"
+
+
+def _maps(model: Model) -> LearningMaps | None:
+    """What makes steps of one mask quicker in a model of transformers."""
+    network = model.network
+    fits = isinstance(network, HuggingFaceNetwork)
+    return LearningMaps(network, model.means) if fits else None
 
 
 def _start(model: Model, wanted: Wanted) -> NodeMask:
