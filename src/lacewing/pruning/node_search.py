@@ -390,8 +390,9 @@ def _instead(model: Model) -> str:
 def _maps(model: Model) -> LearningMaps | None:
     """What makes steps of one mask quicker in a model of transformers."""
     network = model.network
-    fits = isinstance(network, HuggingFaceNetwork)
-    return LearningMaps(network, model.means) if fits else None
+    if isinstance(network, HuggingFaceNetwork):
+        return LearningMaps(network, model.means)
+    return None
 
 
 def _start(model: Model, wanted: Wanted) -> NodeMask:
