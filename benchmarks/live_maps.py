@@ -1,11 +1,11 @@
-"""What maps of live channels save on a model of transformers, where few nodes run freely.
+"""What it saves to work out live channels alone in a model of transformers where few run freely.
 
     nice -n 10 python -m benchmarks.live_maps --model hf:models/smollm2
 
-Three cases: prompts of a task with all other nodes ablated; what is claimed at every token of text;
-and in that, the log odds of two answers against all other tokens. Each turn runs both ways one
-after the other, in changing order, in one process on one thread; printed are medians and ranges of
-their processor times.
+Five cases: prompts of a task with all other nodes ablated, or a half of all nodes; a step of mask
+training, 12 pairs; what is claimed at every token of text; and in that, the log odds of two answers
+against all other tokens. Each turn runs both ways one after the other, in changing order, in one
+process on one thread; printed are medians and ranges of their processor times.
 """
 
 import time
@@ -19,12 +19,17 @@ import tyro
 from benchmarks.packed_prompts import said
 from lacewing.ablation import live_maps
 from lacewing.ablation.claims import claims, log_odds
+from lacewing.ablation.learning_maps import LearningMaps
+from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits
 from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.prompts import prompt_sets
 from lacewing.kernels.memory import keep_pages
+from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.sites import site_widths
-from lacewing.model.store import load
+from lacewing.model.store import Model, load
+from lacewing.pruning.mask_learning import gradients
+from lacewing.tasks.batch import Prompts
 from lacewing.tasks.registry import get
 
 ANSWERS = [5, 77]
@@ -68,6 +73,20 @@ def by_hooks(run: Callable[[], object]) -> dict[str, Callable[[], object]]:
     return {"hooks": hooked, "live maps": run}
 
 
+def step_of(model: Model, on: torch.Tensor, batch: Prompts) -> dict[str, Callable[[], object]]:
+    """Gradients of a mask, by whole maps and by columns and rows of what is on."""
+    network = model.network
+    assert isinstance(network, HuggingFaceNetwork)
+    known = LearningMaps(network, model.means)
+
+    def run(maps: LearningMaps | None) -> None:
+        mask = NodeMask(site_widths(network.config), model.means, on.float() - 0.5, 1.0)
+        with torch.enable_grad():
+            gradients(network, [mask], [batch], [1e-4], maps=maps)
+
+    return {"whole maps": lambda: run(None), "what is on": lambda: run(known)}
+
+
 def plain(logits: torch.Tensor) -> torch.Tensor:
     """Log odds of the answers as torch has them."""
     chosen = torch.zeros(logits.shape[1], dtype=torch.bool)
@@ -82,18 +101,26 @@ def main(asked: Asked) -> None:
     torch.set_num_threads(1)
     model, generator = load(asked.model), torch.Generator().manual_seed(0)
     network = model.network
-    masks = {
-        key: torch.rand(width, generator=generator) < asked.kept
-        for key, width in site_widths(network.config).items()
-    }
+    assert isinstance(network, HuggingFaceNetwork)
+    widths = site_widths(network.config)
+    masks, half = (
+        {key: torch.rand(width, generator=generator) < share for key, width in widths.items()}
+        for share in (asked.kept, 0.5)
+    )
     config = PruneConfig(prompts=6_000, train_pairs=64, validation_pairs=asked.pairs, test_pairs=2)
-    prompts = prompt_sets(model, get(asked.task), config).validation
+    sets = prompt_sets(model, get(asked.task), config)
+    prompts = sets.validation
     text = torch.randint(network.config.vocab_size, (asked.windows, 128), generator=generator)
     text[:, 0] = prompts.tokens[0, 0]
     read = lambda: ablated_logits(model, prompts, masks)  # noqa: E731
+    other = lambda: ablated_logits(model, prompts, half)  # noqa: E731
     claim = lambda: claims(network, text, ANSWERS, masks, ablation_values=model.means)  # noqa: E731
-    for name, run in ((f"{len(prompts)} pairs of {asked.task}", read), ("claims on text", claim)):
+    some = f"{len(prompts)} pairs of {asked.task}"
+    for name, run in ((some, read), (f"{some}, half", other), ("claims on text", claim)):
         print(said(name, turns(asked.turns, by_hooks(run))), flush=True)
+    on = torch.cat(list(masks.values()))
+    learn = step_of(model, on, sets.train.first(12))
+    print(said("a step of mask training", turns(asked.turns, learn)), flush=True)
     logits = network(text[:4]).flatten(0, 1)
     ways = {"torch": lambda: plain(logits), "in pieces": lambda: log_odds(logits, ANSWERS)}
     print(said(f"log odds at {len(logits)} tokens", turns(asked.turns, ways)))

@@ -45,6 +45,6 @@ def replacing(masks: Masks, ablation_values: Mapping[str, Tensor]) -> dict[str, 
     return {key: hook(mask, ablation_values[key]) for key, mask in masks.items()}
 
 
-def few_live(masks: Masks) -> bool:
+def few_live(masks: Masks, share: float = 0.5) -> bool:
     """Whether few enough nodes are live for a compiled circuit to be faster."""
-    return sum(int(m.sum()) for m in masks.values()) < 0.5 * sum(map(len, masks.values()))
+    return sum(int(m.sum()) for m in masks.values()) < share * sum(map(len, masks.values()))

@@ -25,10 +25,11 @@ from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.protocol import Network
 from lacewing.tasks.batch import Prompts
 
-PAIRS = 8
-"""Pairs in a row, at most: what a row's mask costs grows with the square of its tokens."""
-ROWS = 4
-"""Rows run at once: with a few hundred tokens a product of matrices waits for the weights."""
+PAIRS, PLACES = 8, 256
+"""Pairs in a row, at most, and tokens of their longer prompts: what attention costs grows with the
+square of a row."""
+TOGETHER = 32
+"""Pairs run at once: with a few hundred tokens a product of matrices waits for the weights."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,18 @@ def runs_packed(network: Network, *batches: Prompts) -> TypeGuard[HuggingFaceNet
 
 def packed(*batches: Prompts) -> Packed:
     """The prompts of some circuits, of each in rows of its own."""
-    return Packed.of([b.take(row) for b in batches for row in rows_of(len(b))])
+    return Packed.of([b.take(row) for b in batches for row in rows_of(b)])
 
 
-def rows_of(count: int, most: int = PAIRS) -> list[range]:
-    """Some pairs in as few rows as take them, all with nearly as many."""
+def rows_of(prompts: Prompts, most: int | None = None) -> list[range]:
+    """Some pairs in as few rows as take them, all with nearly as many.
+
+    Args:
+        prompts: The pairs.
+        most: Pairs in a row; by default as many as pay.
+    """
+    count, tokens = len(prompts), prompts.tokens.shape[1]
+    most = most or min(PAIRS, max(1, PLACES // max(1, tokens)))
     rows = math.ceil(count / most)
     bounds = [round(number * count / rows) for number in range(rows + 1)] if rows else [0]
     return [range(start, end) for start, end in itertools.pairwise(bounds)]
@@ -140,7 +148,7 @@ def rows_of(count: int, most: int = PAIRS) -> list[range]:
 
 def packed_pieces(prompts: Prompts) -> Iterator[Packed]:
     """The prompts of one circuit, as many rows at a time as are run at once."""
-    for rows in rows_of(len(prompts), PAIRS * ROWS):
+    for rows in rows_of(prompts, TOGETHER):
         yield packed(prompts.take(rows))
 
 

@@ -62,7 +62,7 @@ class Batch:
         together = joined(batches)
         circuit = circuit.to(together.tokens.device)
         if sharing and runs_packed(network, *batches):
-            rows = torch.tensor([len(rows_of(len(batch))) for batch in batches])
+            rows = torch.tensor([len(rows_of(batch)) for batch in batches])
             of_row = torch.arange(len(batches)).repeat_interleave(rows)
             return cls(network, together, circuit, None, packed(*batches), of_row)
         return cls(network, together, circuit, prefixes)
