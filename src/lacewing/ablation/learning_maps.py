@@ -37,6 +37,8 @@ class _Map:
     reads: str | None
     """The site that it reads; none for what heads bring."""
     writes: list[str]
+    mean: Float[Tensor, " column"]
+    """What stands there for nodes that are off."""
     bias: Float[Tensor, " row"]
     at_means: Float[Tensor, " row"]
     """What it gives where all that it reads is at its mean."""
@@ -87,14 +89,15 @@ class LearningMaps:
         layer, _, site = writes[0].partition(".")
         bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
         reads = f"{layer}.{READS[site]}" if site in READS else None
-        at_means = bias + weight @ self.means[reads].to(weight) if reads else bias
-        return _Map(module, weight, reads, writes, bias, at_means, Begun(partial(_whole, module)))
+        mean = self.means[reads].to(weight) if reads else weight.new_zeros(weight.shape[1])
+        begun = Begun(partial(_whole, module))
+        return _Map(module, weight, reads, writes, mean, bias, bias + weight @ mean, begun)
 
     def _forward(self, one: _Map, on: Masks) -> Callable[[Tensor], Tensor]:
         written = _few(torch.cat([on[site] for site in one.writes]))
         read, start = _few(on[one.reads]) if one.reads else None, one.bias
-        if read is not None and one.reads:
-            start = one.at_means - one.weight[:, read] @ self.means[one.reads][read].to(one.weight)
+        if read is not None:
+            start = one.at_means - one.weight[:, read] @ one.mean[read]
         return partial(_through, one, start, read, written, self.spared)
 
 
