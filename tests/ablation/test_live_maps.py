@@ -15,6 +15,7 @@ from lacewing.ablation.claims import claims, log_odds
 from lacewing.ablation.live_map import LiveMap
 from lacewing.ablation.live_maps import ablating
 from lacewing.ablation.masks import replacing
+from lacewing.ablation.modes import Running, interchanged
 from lacewing.ablation.packed import packed, runs_packed
 from lacewing.ablation.prefix_run import logits_packed
 from lacewing.model.hooks import ablate, edit, record
@@ -155,6 +156,25 @@ def test_packed_rows_are_those_of_hooks(
             with block:
                 found = logits_packed(network, rows)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_values_of_other_prompts_are_those_of_hooks(
+    network: HuggingFaceNetwork, masks: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is resampled need not be worked out."""
+    text = TEXT[:4].clone()
+    text[:, 0] = 7
+    answers = torch.zeros(4, dtype=torch.long)
+    pairs = (Pair("a", "b", "c", "d", "e"),) * 2
+    prompts = Prompts(text, torch.tensor([8, 7, 8, 6]), answers, answers + 1, pairs)
+    donors, running = torch.tensor([2, 3, 1, 0]), [Running(network, masks)]
+    made, real = [], live_maps.live_rows
+    monkeypatch.setattr(live_maps, "live_rows", lambda *given: made.append(1) or real(*given))
+    (found,) = interchanged(prompts, donors, running)
+    assert made
+    monkeypatch.setattr(live_maps, "_fits", lambda network, masks: False)
+    (expected,) = interchanged(prompts, donors, running)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def _out(network: HuggingFaceNetwork) -> str:

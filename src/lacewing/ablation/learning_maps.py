@@ -23,6 +23,7 @@ from lacewing.ablation.live_map import READS, Begun, by_module
 from lacewing.ablation.masks import Masks
 from lacewing.model.huggingface.layouts import weight_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
+from lacewing.model.protocol import Network
 
 FEW = 0.5
 """Share of the channels up to which taking out their columns or rows pays."""
@@ -99,6 +100,11 @@ class LearningMaps:
         if read is not None:
             start = one.at_means - one.weight[:, read] @ one.mean[read]
         return partial(_through, one, start, read, written, self.spared)
+
+
+def learning_maps(network: Network, means: Mapping[str, Tensor]) -> LearningMaps | None:
+    """What makes the steps of a mask quicker; none where a model has another pass, or no other."""
+    return LearningMaps(network, means) if isinstance(network, HuggingFaceNetwork) else None
 
 
 def _few(on: Tensor) -> Int64[Tensor, " kept"] | None:

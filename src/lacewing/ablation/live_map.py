@@ -129,6 +129,18 @@ def live_map(
     return LiveMap(Begun(of), network.spared, read, written, rows[:, read].contiguous(), bias, rest)
 
 
+def live_rows(
+    network: HuggingFaceNetwork, layer: int, module: Any, sites: list[str], masks: Masks
+) -> LiveMap:
+    """What stands for a map whose live channels alone are looked at, whatever it reads."""
+    weight = weight_of(module)
+    written = torch.cat([masks[f"{layer}.{site}"] for site in sites]).nonzero().flatten()
+    nothing, read = weight.new_zeros(len(weight)), torch.arange(weight.shape[1])
+    bias = nothing if module.bias is None else module.bias.detach()
+    begun = Begun(partial(_all_of, module))
+    return LiveMap(begun, network.spared, read, written, weight[written], bias[written], nothing)
+
+
 def by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:
     """The sites that each map of a block writes; one map may write a part of several."""
     found: dict[str, list[str]] = {}

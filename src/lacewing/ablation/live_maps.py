@@ -6,8 +6,8 @@ between live nodes (`live_map`), and attention and MLP for what their live heads
 stream.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lacewing.ablation.live_blocks import has_live_heads, live_heads, live_mlp
-from lacewing.ablation.live_map import LiveMap, by_module, live_map
+from lacewing.ablation.live_map import LiveMap, by_module, live_map, live_rows
 from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.model.hooks import ablate
 from lacewing.model.huggingface.network import HuggingFaceNetwork
@@ -47,15 +47,9 @@ class Ablating(AbstractContextManager[None]):
             return
         assert isinstance(network, HuggingFaceNetwork)
         self._made = self._made or _live_modules(network, masks, self.values)
-        self._inside.callback(_as_before, self._made)
-        try:
-            for module, run in self._made.items():
-                module.forward = run
-            final = replacing({FINAL_SITE: masks[FINAL_SITE]}, self.values)
-            self._inside.enter_context(ablate(network, final))
-        except BaseException:
-            self._inside.close()
-            raise
+        self._inside.enter_context(_exchanged(self._made))
+        final = replacing({FINAL_SITE: masks[FINAL_SITE]}, self.values)
+        self._inside.enter_context(ablate(network, final))
 
     def __exit__(
         self,
@@ -89,6 +83,31 @@ def ablating(
     return Ablating(network, masks, ablation_values)
 
 
+def unwanted_left_out(network: Network, masks: Masks) -> AbstractContextManager[None]:
+    """A block in which hooks give every unmasked node its value: maps need not work it out.
+
+    Args:
+        network: The model.
+        masks: Nodes that run freely.
+
+    Example:
+        >>> with (  # doctest: +SKIP
+        ...     unwanted_left_out(model.network, masks),
+        ...     ablate(model.network, resampling(masks, given)),
+        ... ):
+        ...     logits = model.network(tokens)
+    """
+    if not _fits(network, masks):
+        return nullcontext()
+    assert isinstance(network, HuggingFaceNetwork)
+    made: dict[nn.Module, Callable[..., Any]] = {}
+    for layer, block in enumerate(network.blocks):
+        for name, sites in by_module(network).items():
+            module = block.get_submodule(name)
+            made[module] = live_rows(network, layer, module, sites, masks)
+    return _exchanged(made)
+
+
 def _fits(network: Network, masks: Masks) -> bool:
     """Whether maps can be exchanged: hooks of others may look at what is then not worked out."""
     return (
@@ -119,6 +138,13 @@ def _live_modules(
     return made
 
 
-def _as_before(changed: Mapping[nn.Module, object]) -> None:
-    for module in changed:
-        module.__dict__.pop("forward", None)
+@contextmanager
+def _exchanged(made: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Other passes of some modules, for the length of the block."""
+    try:
+        for module, run in made.items():
+            module.forward = run
+        yield
+    finally:
+        for module in made:
+            module.__dict__.pop("forward", None)

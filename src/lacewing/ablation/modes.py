@@ -21,7 +21,7 @@ from torch.nn import Module
 
 from lacewing.ablation.donors import donated, resampling
 from lacewing.ablation.editor import cut_model
-from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.live_maps import ablating, unwanted_left_out
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.prefix_run import whole_batches
 from lacewing.ablation.prefixes import in_pieces, recorded_at_once
@@ -138,7 +138,8 @@ def interchanged(
         for network, places in _by_network(running):
             values = donated(network, piece, given, site_widths(network.config))
             for place in places:
-                with ablate(network, resampling(running[place].masks, values)):
+                masks = running[place].masks
+                with unwanted_left_out(network, masks), ablate(network, resampling(masks, values)):
                     found[place].append(network(piece.tokens, at=piece.last))
     return [torch.cat(pieces) for pieces in found]
 

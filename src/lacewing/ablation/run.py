@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lacewing.ablation.compiled import CompiledCircuit
 from lacewing.ablation.donors import donated, resampling
-from lacewing.ablation.live_maps import ablating
+from lacewing.ablation.live_maps import ablating, unwanted_left_out
 from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.ablation.packed import packed_pieces, runs_packed
 from lacewing.ablation.prefix_run import logits_at_ends, logits_packed, runs_at_prefixes
@@ -143,5 +143,6 @@ def _resampled(network: Network, prompts: Prompts, rows: range, masks: Masks) ->
     piece = prompts.take(rows)
     # Donors of the whole set, not of the piece.
     donors = prompts.take([(row + 1) % len(prompts) for row in rows])
-    with ablate(network, resampling(masks, donated(network, piece, donors, masks))):
+    given = donated(network, piece, donors, masks)
+    with unwanted_left_out(network, masks), ablate(network, resampling(masks, given)):
         return _plain(network, piece)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lacewing.ablation.attribution import node_rises
 from lacewing.ablation.calibration import loss_of
-from lacewing.ablation.learning_maps import LearningMaps
+from lacewing.ablation.learning_maps import learning_maps
 from lacewing.ablation.masks import Masks, masks_of
 from lacewing.ablation.node_mask import NodeMask
 from lacewing.ablation.run import ablated_logits, ablated_loss
@@ -20,7 +20,6 @@ from lacewing.circuit.config import PruneConfig
 from lacewing.circuit.edges import Nodes
 from lacewing.circuit.prompts import PromptSets, prompt_sets
 from lacewing.errors import DataError
-from lacewing.model.huggingface.network import HuggingFaceNetwork
 from lacewing.model.registry import SPLICED
 from lacewing.model.sites import site_widths
 from lacewing.model.store import Model, what_is_left
@@ -87,7 +86,7 @@ class Search:
         self.generator = torch.Generator().manual_seed(config.seed)
         foreign = model.is_foreign
         self.pressure = Pressure(config.chosen_at, config.penalty_from) if foreign else None
-        self.maps = _maps(model)
+        self.maps = learning_maps(model.network, model.means)
         self.optimizer = mask_optimizer(self.mask, config, STILL if foreign else 1e-8)
         vocab = model.network.config.vocab_size
         self.constraints = rotation(config.constraints) if config.robust else (PLAIN,)
@@ -337,17 +336,8 @@ def step_together(model: Model, searches: Sequence[Search]) -> str:
         penalties = [search.penalty for search in alike]
         masks, calibrations = [s.mask for s in alike], [s.calibration for s in alike]
         random, inputs = alike[0].generator, [s.inputs for s in alike if s.inputs]
-        found = gradients(
-            model.network,
-            masks,
-            batches,
-            penalties,
-            calibrations,
-            asked,
-            random,
-            inputs,
-            alike[0].maps,
-        )
+        given = calibrations, asked, random, inputs, alike[0].maps
+        found = gradients(model.network, masks, batches, penalties, *given)
         for search, loss in zip(alike, found, strict=True):
             if search.pressure:
                 search.pressure.follow(loss, search.step / search.wanted.config.steps)
@@ -385,14 +375,6 @@ def _instead(model: Model) -> str:
     if model.source.startswith(SPLICED):
         return "sites without an autoencoder run freely, so train autoencoders at more of them"
     return "use pairs with the same last token"
-
-
-def _maps(model: Model) -> LearningMaps | None:
-    """What makes steps of one mask quicker in a model of transformers."""
-    network = model.network
-    if isinstance(network, HuggingFaceNetwork):
-        return LearningMaps(network, model.means)
-    return None
 
 
 def _start(model: Model, wanted: Wanted) -> NodeMask:
