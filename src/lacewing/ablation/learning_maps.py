@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from lacewing.ablation.live_map import READS, Begun, by_module
+from lacewing.ablation.live_map import READS, Begun, by_module, exchanged
 from lacewing.ablation.masks import Masks
 from lacewing.model.huggingface.layouts import weight_of
 from lacewing.model.huggingface.network import HuggingFaceNetwork
@@ -75,15 +75,8 @@ class LearningMaps:
             >>> with maps.under(mask.on()):  # doctest: +SKIP
             ...     losses = gradients(network, [mask], [prompts], [penalty])
         """
-        changed: list[nn.Module] = []
-        try:
-            for one in self.maps:
-                one.module.forward = self._forward(one, on)
-                changed.append(one.module)
+        with exchanged({one.module: self._forward(one, on) for one in self.maps}):
             yield
-        finally:
-            for module in changed:
-                del module.forward
 
     def _map(self, module: Any, writes: list[str]) -> _Map:
         weight = weight_of(module)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lacewing.ablation.live_map import Begun, LiveMap, alike, live_map
+from lacewing.ablation.live_map import Begun, LiveMap, alike, exchanged, live_map
 from lacewing.ablation.masks import Masks
 from lacewing.model.huggingface.network import HuggingFaceNetwork
 
@@ -130,7 +130,7 @@ class LiveHeads:
             block.get_submodule(name): made for name, made in heads.maps.items()
         }
         maps[block.get_submodule(self.network.layout.maps["attn_out"][0])] = _as_it_is
-        with _forward(maps), _groups(self.module, 1):
+        with exchanged(maps), _groups(self.module, 1):
             brought: Tensor = type(self.module).forward(self.module, x, **given)[0]
         return brought
 
@@ -207,19 +207,6 @@ def _channels(network: HuggingFaceNetwork, heads: Tensor) -> Int64[Tensor, " cha
 
 def _as_it_is(x: Tensor) -> Tensor:
     return x
-
-
-@contextmanager
-def _forward(given: Mapping[nn.Module, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Other passes of modules whose own are exchanged already, for the length of the block."""
-    before = [(module, module.forward) for module in given]
-    try:
-        for module, run in given.items():
-            module.forward = run
-        yield
-    finally:
-        for module, run in before:
-            module.forward = run
 
 
 @contextmanager

@@ -4,14 +4,15 @@ Most nodes of a circuit stand at a constant. What a map reads of them is one sum
 text is, and what it would write into them nobody looks at: a few rows and columns are left.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lacewing.ablation.masks import Masks
@@ -139,6 +140,21 @@ def live_rows(
     bias = nothing if module.bias is None else module.bias.detach()
     begun = Begun(partial(_all_of, module))
     return LiveMap(begun, network.spared, read, written, weight[written], bias[written], nothing)
+
+
+@contextmanager
+def exchanged(made: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Other passes of some modules, for the length of the block; then those of before."""
+    before = {module: vars(module).get("forward") for module in made}
+    try:
+        for module, run in made.items():
+            module.forward = run
+        yield
+    finally:
+        for module, earlier in before.items():
+            module.__dict__.pop("forward", None)
+            if earlier is not None:
+                module.forward = earlier
 
 
 def by_module(network: HuggingFaceNetwork) -> dict[str, list[str]]:

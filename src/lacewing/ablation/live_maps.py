@@ -6,8 +6,8 @@ between live nodes (`live_map`), and attention and MLP for what their live heads
 stream.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lacewing.ablation.live_blocks import has_live_heads, live_heads, live_mlp
-from lacewing.ablation.live_map import LiveMap, by_module, live_map, live_rows
+from lacewing.ablation.live_map import LiveMap, by_module, exchanged, live_map, live_rows
 from lacewing.ablation.masks import Masks, few_live, replacing
 from lacewing.model.hooks import ablate
 from lacewing.model.huggingface.network import HuggingFaceNetwork
@@ -47,7 +47,7 @@ class Ablating(AbstractContextManager[None]):
             return
         assert isinstance(network, HuggingFaceNetwork)
         self._made = self._made or _live_modules(network, masks, self.values)
-        self._inside.enter_context(_exchanged(self._made))
+        self._inside.enter_context(exchanged(self._made))
         final = replacing({FINAL_SITE: masks[FINAL_SITE]}, self.values)
         self._inside.enter_context(ablate(network, final))
 
@@ -105,7 +105,7 @@ def unwanted_left_out(network: Network, masks: Masks) -> AbstractContextManager[
         for name, sites in by_module(network).items():
             module = block.get_submodule(name)
             made[module] = live_rows(network, layer, module, sites, masks)
-    return _exchanged(made)
+    return exchanged(made)
 
 
 def _fits(network: Network, masks: Masks) -> bool:
@@ -136,15 +136,3 @@ def _live_modules(
             attention, heads = live_heads(network, layer, maps[out], masks, values)
             made[attention] = heads
     return made
-
-
-@contextmanager
-def _exchanged(made: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Other passes of some modules, for the length of the block."""
-    try:
-        for module, run in made.items():
-            module.forward = run
-        yield
-    finally:
-        for module in made:
-            module.__dict__.pop("forward", None)
